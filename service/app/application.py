@@ -67,6 +67,8 @@ GRPC_OPTIONS = (
 )
 
 
+CUT_OFF_SECONDS = 0.2
+"""What calls get to answer that the service stops, once their connections to the database are cut off."""
 PUBLICATIONS_SECONDS = 0.3
 METRICS_SECONDS = 0.2
 CONNECTIONS_SECONDS = 0.3
@@ -320,12 +322,17 @@ async def _set_health(health_servicer: health_aio.HealthServicer, *, alive: bool
 async def _end_calls(
     server: grpc.aio.Server, queue: AllocationQueue, deps: Dependencies, hurried: asyncio.Event, seconds: float
 ) -> None:
-    """Ends streams, refuses new calls, and answers those in flight; cuts them off after `drain_seconds`."""
+    """Ends streams, refuses new calls, and answers those in flight, after `drain_seconds` with UNAVAILABLE."""
     deps.shutdown.set()
-    answered = asyncio.ensure_future(server.stop(min(seconds, deps.settings.drain_seconds)))
+    grace = min(seconds, deps.settings.drain_seconds)
+    answered = asyncio.ensure_future(server.stop(grace + CUT_OFF_SECONDS))
     in_a_hurry = asyncio.ensure_future(hurried.wait())
-    await asyncio.wait((answered, in_a_hurry), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((answered, in_a_hurry), timeout=grace, return_when=asyncio.FIRST_COMPLETED)
     in_a_hurry.cancel()
+    if not answered.done():
+        # What waits for the database then answers that the call may be repeated; a call that gRPC cuts off cannot.
+        deps.database.cut_off()
+        await asyncio.wait([answered], timeout=CUT_OFF_SECONDS)
     if not answered.done():
         answered.cancel()
         await asyncio.wait([answered])

@@ -76,8 +76,16 @@ class ConnectionPool:
         except TimeoutError:
             self._pool.terminate()
 
+    def cut_off(self) -> None:
+        """Cuts off all connections, whatever they do, and opens no more."""
+        assert self._pool is not None
+        self.is_closing = True
+        self._pool.terminate()
+
     async def _connect(self, *args: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
         connection: asyncpg.Connection[asyncpg.Record]
+        if self.is_closing:
+            raise asyncpg.InterfaceError("the pool is closing")
         expects_direct = not self.behind_pooler
         cached = self._statement_cache_size if expects_direct else 0
         connection = await asyncpg.connect(*args, **options, statement_cache_size=cached)

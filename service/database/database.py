@@ -179,6 +179,10 @@ class Database:
         """Closes the pool; statements in flight get `seconds`."""
         await self._pool.close(seconds)
 
+    def cut_off(self) -> None:
+        """Cuts off all connections: who waits for one gets NotReady, and so does every later call."""
+        self._pool.cut_off()
+
     async def ping(self, seconds: float) -> None:
         """Runs an empty query within `seconds`. Raises NotReady."""
         try:
@@ -335,8 +339,11 @@ async def single_connection(url: str) -> AsyncIterator[Connection]:
     )
     try:
         yield connection
-    finally:
-        await connection.close(timeout=CONNECT_SECONDS)
+    except BaseException:
+        # A server that hangs would not answer a polite end either.
+        connection.terminate()
+        raise
+    await connection.close(timeout=CONNECT_SECONDS)
 
 
 def plain_url(url: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from service.database.connection_pool import STATEMENT_SECONDS
 from service.database.database import single_connection, sqlalchemy_url
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -24,9 +26,10 @@ async def migrate(url: str) -> str:
 async def revision(url: str) -> str | None:
     """The schema revision of a database; None if it has no Truestock tables."""
     async with single_connection(url) as connection, connection.transaction():
-        if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+        read = partial(connection.fetchval, timeout=STATEMENT_SECONDS)
+        if await read("SELECT to_regclass('alembic_version')") is None:
             return None
-        version: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+        version: str | None = await read("SELECT version_num FROM alembic_version")
         return version
 
 

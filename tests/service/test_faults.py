@@ -24,10 +24,11 @@ from grpc_status import rpc_status
 
 from service import limits
 from service.app.application import running
+from service.app.drain import EXIT_SECONDS
 from service.database.database import plain_url
 from service.rpc.page_tokens import PageTokens
 from service.settings import Settings
-from tests.conftest import PLAIN_RULES, REPOSITORY, RetailerMaker, _address_of
+from tests.conftest import PLAIN_RULES, REPOSITORY, RetailerMaker, _address_of, service_settings
 from tests.retailer import HOLD, SOLD, Retailer, State, change, movement, promised, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -139,6 +140,34 @@ async def proxied(database_url: str) -> AsyncIterator[tuple[Retailer, FaultyProx
 async def shop(retailer: Retailer) -> Retailer:
     await retailer.stock({("MUG", "dc"): 100})
     return retailer
+
+
+@pytest.mark.long
+async def test_a_service_stops_in_time_while_no_message_of_it_reaches_the_database(database_url: str) -> None:
+    """As when a firewall drops the packets of its connections: nothing is refused, and nothing answers."""
+    folder = Path(tempfile.mkdtemp(prefix="proxy-"))
+    before, query = database_url.split("?host=")
+    host, port = query.split("&port=")
+    proxy = FaultyProxy(f"{host}/.s.PGSQL.{port}", folder / f".s.PGSQL.{port}")
+    await proxy.connect()
+    async with AsyncExitStack() as stack:
+        retailers = RetailerMaker(f"{before}?host={folder}&port={port}", stack)
+        shop = await retailers.make()
+        proxy.pause_before = b""
+        orders = [asyncio.ensure_future(shop.allocate(f"A-{number}", {"MUG": 1})) for number in range(20)]
+        await asyncio.wait_for(proxy.paused.wait(), 10)
+        # gRPC cancels calls that have not begun when the service stops.
+        await asyncio.sleep(1)
+
+        began = time.monotonic()
+        await retailers.stop(shop)
+        seconds = time.monotonic() - began
+        answers = await asyncio.gather(*orders, return_exceptions=True)
+    await proxy.disconnect()
+    shutil.rmtree(folder)
+
+    assert seconds < service_settings(database_url, PLAIN_RULES).drain_seconds + EXIT_SECONDS
+    assert {answer.code() for answer in answers if isinstance(answer, grpc.aio.AioRpcError)} == {Code.UNAVAILABLE}
 
 
 # Lost commits
