@@ -57,7 +57,7 @@ class ListExceptionsRequest(_message.Message):
 
     @_builtins.property
     def channel_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """All channels if empty."""
+        """All channels if empty. One that does not exist matches nothing."""
 
     @_builtins.property
     def order(self) -> _order_pb2.OrderReference:

@@ -603,7 +603,7 @@ class ListShipmentsRequest(_message.Message):
     """
     @_builtins.property
     def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """All locations if empty; at most 500."""
+        """All locations if empty; at most 500. One that does not exist matches nothing."""
 
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_shipment_pb2.Shipment.State.ValueType]:

@@ -893,7 +893,7 @@ class ListTransfersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     location_id: _builtins.str
-    """Only those from or to this location; all if empty."""
+    """Only those from or to this location; all if empty. One that does not exist matches nothing."""
     in_transit_only: _builtins.bool
     """Only those in transit."""
     page_size: _builtins.int

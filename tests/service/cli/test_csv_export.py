@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.type.date_pb2 import Date
 from google.type.dayofweek_pb2 import DayOfWeek
 from google.type.latlng_pb2 import LatLng
@@ -141,12 +142,30 @@ def stock_changes() -> list[stock_pb.StockChange]:
     ]
 
 
+def test_the_records_of_this_test_have_every_field() -> None:
+    for records in (LOCATIONS, PRODUCTS, CHANNELS, FEEDS):
+        stated = {field.name for record in records for field, _ in record.ListFields()}
+
+        assert stated | {"learned_velocity_per_day"} >= set(records[0].DESCRIPTOR.fields_by_name)
+
+
 @pytest.fixture
 def empty_server(postgres_url: str) -> Iterator[str]:
     """A second service, on a database of its own."""
     for url in new_database(postgres_url, "template_truestock"):
         with service_thread(service_settings(url, RULES)) as address:
             yield address
+
+
+async def catalog(client: Client) -> list[Message]:
+    """Every record, so that a field that no column has is missed."""
+    calls = client.catalog
+    return [
+        await client.ask(calls.ListLocations, catalog_pb.ListLocationsRequest()),
+        await client.ask(calls.ListProducts, catalog_pb.ListProductsRequest()),
+        await client.ask(calls.ListChannels, catalog_pb.ListChannelsRequest()),
+        await client.ask(calls.ListFeeds, catalog_pb.ListFeedsRequest()),
+    ]
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -180,6 +199,7 @@ def test_an_exported_service_fills_an_empty_one_and_is_exported_the_same(
         assert second.read_bytes() == first.read_bytes(), kind
         filled = {column for row in rows_of(first) for column, cell in row.items() if cell}
         assert filled == {column.name for column in KINDS[kind].columns if not column.import_only} - _NOT_IN_THE_SHOP
+    assert call(empty_server, catalog) == call(server_address, catalog)
     stock = {(row["sku"], row["location_id"]): row for row in rows_of(tmp_path / "stock.csv")}
     assert {row["computed"] for key, row in stock.items() if key in {("0042", "0-full"), ("SLOW", "bare")}} == {"yes"}
     assert [stock["SLOW", "nowhere"]["untracked"], stock["SLOW", "0-full"]["on_hand_count"]] == ["yes", "0"]
