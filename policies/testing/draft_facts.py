@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain, islice
 
 from policies.domain.model import Context, Location
 from policies.engine.conditions import All, Always, Any, Comparison, Condition, NoneOf, Operator, holds
@@ -58,10 +59,15 @@ class Requirement:
 
     def values(self, fact: str) -> list[Value | None]:
         """A few values of the fact that meet what is required of it, simplest first."""
+        return list(islice(self._values(fact), MAX_VALUES))
+
+    def _values(self, fact: str) -> Iterator[Value | None]:
         literals = self.literals.get(fact, ())
-        default = self.defaults.get(fact)
-        candidates = dict.fromkeys([default, *_candidates(FACTS[fact], literals), None])
-        return [value for value in candidates if _meets(fact, value, literals)][:MAX_VALUES]
+        tried: set[Value | None] = set()
+        for value in chain([self.defaults.get(fact)], _candidates(FACTS[fact], literals), [None]):
+            if value not in tried and _meets(fact, value, literals):
+                yield value
+            tried.add(value)
 
     def moment(self, now: datetime) -> datetime | None:
         """A time at which the facts about time are as required, `now` if it is one; None if none was found."""
@@ -82,7 +88,7 @@ class Requirement:
         if time_fact_reader(fact):
             # All facts about time are read from one clock, so they are tried together at the end.
             return joined
-        return joined if joined.values(fact) else None
+        return joined if any(True for _ in joined._values(fact)) else None
 
 
 def requirements(
@@ -108,14 +114,43 @@ def requirements(
                     yield from requirements(part, before, budget, wanted=part_wanted)
 
 
+def without_unrelated(condition: Condition, defaults: Mapping[str, Value | None]) -> Condition:
+    """The condition without entries of its `none` that cannot be true together with the rest of it.
+
+    Of hundreds of rules before one, few apply to the same cases.
+    """
+    if not isinstance(condition, All):
+        return condition
+    rest = All(tuple(part for part in condition.parts if not isinstance(part, NoneOf)))
+    parts = [
+        NoneOf(tuple(other for other in part.parts if _can_join(rest, other, defaults)))
+        if isinstance(part, NoneOf)
+        else without_unrelated(part, defaults)
+        for part in condition.parts
+    ]
+    return All(tuple(parts))
+
+
+def _can_join(rest: Condition, other: Condition, defaults: Mapping[str, Value | None]) -> bool:
+    return any(True for _ in requirements(All((rest, other)), Requirement(defaults), SearchBudget()))
+
+
 def _every(
     parts: Sequence[Condition], before: Requirement, budget: SearchBudget, *, wanted: bool
 ) -> Iterator[Requirement]:
+    """The ways in which every part can be true, or false. It does not recurse: there may be hundreds of parts."""
     if not parts:
         yield before
         return
-    for first in requirements(parts[0], before, budget, wanted=wanted):
-        yield from _every(parts[1:], first, budget, wanted=wanted)
+    open_parts = [requirements(parts[0], before, budget, wanted=wanted)]
+    while open_parts:
+        found = next(open_parts[-1], None)
+        if found is None:
+            open_parts.pop()
+        elif len(open_parts) == len(parts):
+            yield found
+        else:
+            open_parts.append(requirements(parts[len(open_parts)], found, budget, wanted=wanted))
 
 
 def _meets(fact: str, value: Value | None, literals: Sequence[Literal]) -> bool:

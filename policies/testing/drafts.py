@@ -26,6 +26,8 @@ from policies.testing.draft_targets import Target, targets
 from policies.testing.suite_text import entry, scalar
 from policies.testing.suites import TestableRule, rules_in, run_suites
 
+MAX_DRAFTS = 200
+"""Tests that are drafted at once: more than a person looks over, and within seconds."""
 MAX_ATTEMPTS = 150
 """Cases that are tried for one rule and question."""
 MAX_COMBINATIONS = 24
@@ -36,6 +38,8 @@ MAX_SUFFIX = 200
 MAX_COMMENT = 200
 
 MARK = "Drafted by `truestock check --draft-tests`"
+
+_NEXT_TIME = f"at most {MAX_DRAFTS} tests are drafted at once; look those over, then run it again"
 
 _NOW = datetime(2026, 1, 7, 12, tzinfo=UTC)
 # A Wednesday at noon: within most hours and on a working day.
@@ -85,7 +89,7 @@ def draft_tests(policy_set: PolicySet, files: Mapping[str, bytes], untested: Col
     drafted: list[TestableRule] = []
     for target in targets(policy_set):
         if target.rule.source in untested:
-            reason = drafting.draft(target)
+            reason = drafting.draft(target) if len(drafted) < MAX_DRAFTS else _NEXT_TIME
             if reason:
                 undrafted.append(UndraftedRule(target.rule, reason))
             else:

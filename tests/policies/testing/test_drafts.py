@@ -187,7 +187,7 @@ policies:
     assert "it fired in none of" in entry.reason
 
 
-@pytest.mark.parametrize("seed", seeds(2, of_long_tests=60))
+@pytest.mark.parametrize("seed", seeds(2, of_long_tests=20))
 def test_random_rules_get_tests_that_pass(seed: int) -> None:
     assert drafted(random_rules(seed)).undrafted == ()
 
@@ -199,3 +199,35 @@ def test_every_shipped_rule_can_be_drafted() -> None:
     drafts = drafted({path.relative_to(RULES).as_posix(): path.read_text() for path in paths})
 
     assert drafts.undrafted == ()
+
+
+RULE = "  - {{name: r{0}, position: {0}, when: {{location.id: shop-{0}}}, do: review, owner: desk, due_in: 1h}}\n"
+LAST = "  - {name: rest, position: 5000, do: review, owner: desk, due_in: 1h}\n"
+
+
+def exceptions(count: int) -> dict[str, str]:
+    """A folder with this many exception rules before the last one."""
+    return {"r.yaml": REST, "e.yaml": f"kind: exception\nrules:\n{''.join(map(RULE.format, range(count)))}{LAST}"}
+
+
+def test_many_rules_are_drafted_in_several_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("policies.testing.drafts.MAX_DRAFTS", 5)
+    files = exceptions(7)
+
+    first = drafted(files)
+    second = drafted(files | {path.removeprefix("rules/"): text for path, text in first.suites.items()})
+
+    assert (len(first.drafted), len(first.undrafted)) == (5, 4)
+    assert "run it again" in first.undrafted[0].reason
+    assert (len(second.drafted), second.undrafted) == (4, ())
+
+
+@pytest.mark.long
+def test_a_rule_after_hundreds_of_others_is_drafted() -> None:
+    contents = {f"rules/{name}": text.encode() for name, text in exceptions(400).items()}
+    policy_set = read(contents).policy_set
+    assert policy_set is not None
+
+    drafts = draft_tests(policy_set, contents, {policy_set.exceptions[-1].source})
+
+    assert ([rule.name for rule in drafts.drafted], drafts.undrafted) == (["rest"], ())
