@@ -38,7 +38,7 @@ WAREHOUSE_UNITS, STORE_UNITS = 16, 4
 STORES = tuple(location_id for location_id in LOCATION_IDS if location_id != WAREHOUSE)
 SHOPPERS, LATE_ORDERS = 200, 25
 WAREHOUSE_DELIVERY, STORE_DELIVERY = 24, 10
-CART_UNITS = 5
+CART_UNITS, CART_SECONDS = 5, 2
 RULE_FILE = "buffers/channels.yaml"
 _PERCENT = re.compile(r"percent: (\d+)")
 
@@ -129,7 +129,7 @@ class Story:
         self._print_title("A truck arrives, and a shopper abandons a cart")
         await self.retailer.receive({WAREHOUSE: WAREHOUSE_DELIVERY, **dict.fromkeys(STORES, STORE_DELIVERY)})
         before = await self.retailer.unit_groups()
-        cart = await self.retailer.order(COMMITMENT_HOLD, units=CART_UNITS, hold_seconds=1)
+        cart = await self.retailer.order(COMMITMENT_HOLD, units=CART_UNITS, hold_seconds=CART_SECONDS)
         during = await self.retailer.unit_groups()
         await asyncio.sleep(max(0.0, cart.expire_time.ToDatetime(UTC).timestamp() - time.time()) + 0.1)
         after = await self.retailer.unit_groups()
@@ -137,7 +137,7 @@ class Story:
             raise DemoError(f"the hold has expired, but its units are not free again: {before}, {after}")
         self._print(
             f"The warehouse receives {WAREHOUSE_DELIVERY} units and each store {STORE_DELIVERY}. "
-            f"A cart holds {count(CART_UNITS, 'unit')} for a second."
+            f"A cart holds {count(CART_UNITS, 'unit')} for {count(CART_SECONDS, 'second')}."
         )
         self._print_groups({"before": before, "in the cart": during, "expired": after})
 
