@@ -11,6 +11,7 @@ _FORMULA_STARTS = "=@+-"
 """A spreadsheet computes what starts with one of these, and what it computes may call programs."""
 _INVISIBLE = "\ufeff\u200b\u2060"
 """Marks without width that copied text has at its ends; str.strip leaves them, and takes all kinds of spaces."""
+_GUARD_STARTS = "'=" + _INVISIBLE
 LIST_SEPARATOR = "|"
 _LIST_PART = re.compile(r"\\([|\\])|([|])|(\\|[^|\\]+)")
 
@@ -27,7 +28,7 @@ def plain(cell: str, *, free_text: bool) -> str:
     `'s-Hertogenbosch` is a town.
     """
     cell = cell.strip()
-    if cell.isalnum():
+    if not cell or (cell[0] not in _GUARD_STARTS and cell[-1] not in _INVISIBLE):
         # Nearly every cell of a large file.
         return cell
     cell = stripped(cell)

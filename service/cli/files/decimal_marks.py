@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from service.cli.files.csv_table import CsvError, CsvProblem, CsvRow, CsvTable
+from service.cli.files.csv_table import MAX_PROBLEMS_SHOWN, CsvError, CsvProblem, CsvRow, CsvTable
 
 _GROUPED = {
     ".": re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+\.[0-9]*"),
@@ -50,36 +51,49 @@ def decimal_mark(table: CsvTable, columns: Sequence[str], chosen: DecimalMark | 
     """
     if chosen is not None:
         return chosen
-    commas: list[CsvProblem] = []
-    points: list[CsvProblem] = []
-    unclear: list[CsvProblem] = []
-    thousands = 0
-    for row, column in _cells(table, columns):
-        cell = row.cells[column]
-        problem = table.problem(row.line, column, f"{cell!r}", _HELP)
-        if _GROUPED["."].fullmatch(cell) or _POINT.fullmatch(cell):
-            points.append(problem)
-            thousands += _POINT_OR_THOUSANDS.fullmatch(cell) is not None
-        elif _COMMA_OR_THOUSANDS.fullmatch(cell):
-            unclear.append(problem)
-        elif _GROUPED[","].fullmatch(cell) or _COMMA.fullmatch(cell):
-            commas.append(problem)
-    if commas and points:
-        raise _error("this file has decimals with a comma and with a point", [commas[0], points[0]])
-    if unclear and not commas:
-        raise _error("these numbers may have decimals after the comma, or thousands before it", unclear)
-    if table.delimiter == ";" and points and len(points) == thousands:
-        raise _error("these numbers may have decimals after the point, or thousands before it", points)
-    return DecimalMark.COMMA if commas else DecimalMark.POINT
-
-
-def _cells(table: CsvTable, columns: Sequence[str]) -> Iterator[tuple[CsvRow, str]]:
+    found = _Found(table)
     present = [column for column in columns if column in table.columns]
     for row in table.rows() if present else ():
         if isinstance(row, CsvRow):
             for column in present:
-                if row.cells[column]:
-                    yield row, column
+                found.look_at(row, column)
+    if found.commas and found.points:
+        raise _error("this file has decimals with a comma and with a point", [found.commas[0], found.points[0]])
+    if found.unclear and not found.commas:
+        raise _error("these numbers may have decimals after the comma, or thousands before it", found.unclear)
+    if table.delimiter == ";" and found.points and found.only_thousands:
+        raise _error("these numbers may have decimals after the point, or thousands before it", found.points)
+    return DecimalMark.COMMA if found.commas else DecimalMark.POINT
+
+
+@dataclass(slots=True)
+class _Found:
+    """The first cells of a file that show a comma, a point, or what could be either."""
+
+    table: CsvTable
+    commas: list[CsvProblem] = field(default_factory=list)
+    points: list[CsvProblem] = field(default_factory=list)
+    unclear: list[CsvProblem] = field(default_factory=list)
+    only_thousands: bool = True
+    """Whether each cell with a point may have thousands before it."""
+
+    def look_at(self, row: CsvRow, column: str) -> None:
+        cell = row.cells[column]
+        if "," in cell:
+            if _GROUPED["."].fullmatch(cell):
+                self.only_thousands = False
+                self._add(self.points, row, column)
+            elif _COMMA_OR_THOUSANDS.fullmatch(cell):
+                self._add(self.unclear, row, column)
+            elif _GROUPED[","].fullmatch(cell) or _COMMA.fullmatch(cell):
+                self._add(self.commas, row, column)
+        elif "." in cell and (self.only_thousands or not self.points) and _POINT.fullmatch(cell):
+            self.only_thousands = self.only_thousands and _POINT_OR_THOUSANDS.fullmatch(cell) is not None
+            self._add(self.points, row, column)
+
+    def _add(self, problems: list[CsvProblem], row: CsvRow, column: str) -> None:
+        if len(problems) < MAX_PROBLEMS_SHOWN:
+            problems.append(self.table.problem(row.line, column, f"{row.cells[column]!r}", _HELP))
 
 
 def _error(message: str, problems: Sequence[CsvProblem]) -> CsvError:
