@@ -41,6 +41,8 @@ from policies.domain.near_names import near_names
 from policies.explanation import unit_count_text
 
 DOMAIN = "truestock.v1"
+NAMES_SHOWN = 5
+"""Missing names that a message shows, with the near ones."""
 ADD_LOCATION_FIRST = "upsert it first with UpsertLocations or `truestock import locations`"
 ADD_PRODUCT_FIRST = "upsert it first with UpsertProducts or `truestock import products`"
 """Advice for a request that names a location or product that the catalog lacks."""
@@ -165,8 +167,9 @@ class NotFound(TruestockError):
         `near` maps missing names to existing ones that were probably meant.
         """
         names = sorted(set(missing.values()))
-        shown = ", ".join(f"'{name}'" for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        meant = [f"'{near[name]}'" for name in names[:5] if name in near]
+        more = len(names) - NAMES_SHOWN
+        shown = ", ".join(f"'{name}'" for name in names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        meant = [f"'{near[name]}'" for name in names[:NAMES_SHOWN] if name in near]
         hint = f"did you mean {', '.join(meant)}? If not, {advice}" if meant and advice else advice
         super().__init__(
             f"no {resource_type} {shown}" + (f"; {hint}" if hint else ""),
@@ -180,11 +183,16 @@ class NotFound(TruestockError):
         )
 
 
+def _first(missing: Mapping[str, str]) -> list[str]:
+    """The names that the message shows: comparing each name with all known ones takes time."""
+    return sorted(set(missing.values()))[:NAMES_SHOWN]
+
+
 def no_channel(missing: Mapping[str, str], channel_ids: Iterable[str]) -> NotFound:
     """The error for channels that do not exist; `channel_ids` are those that do."""
     known = sorted(channel_ids)
     advice = f"these are the channels: {', '.join(known[:10]) or 'none yet'}"
-    return NotFound("channel", missing, advice, near_names(missing.values(), known))
+    return NotFound("channel", missing, advice, near_names(_first(missing), known))
 
 
 def no_product(missing: Mapping[str, str], near: Mapping[str, str]) -> NotFound:
@@ -194,7 +202,7 @@ def no_product(missing: Mapping[str, str], near: Mapping[str, str]) -> NotFound:
 
 def no_location(missing: Mapping[str, str], location_ids: Iterable[str]) -> NotFound:
     """The error for locations that do not exist; `location_ids` are those that do."""
-    return NotFound("location", missing, ADD_LOCATION_FIRST, near_names(missing.values(), location_ids))
+    return NotFound("location", missing, ADD_LOCATION_FIRST, near_names(_first(missing), location_ids))
 
 
 def no_allocation(allocation_id: UUID) -> NotFound:

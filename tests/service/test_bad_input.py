@@ -14,6 +14,7 @@ from google.type.timeofday_pb2 import TimeOfDay
 
 from policies.domain.near_names import near_keys
 from service.catalog import unknown_records
+from service.errors import no_location
 from service.rpc.page_tokens import PageTokens
 from tests.retailer import HOLD, SOLD, Retailer, change, request_id
 from truestock.v1 import (
@@ -80,6 +81,15 @@ async def test_bad_filters_of_the_catalog_are_refused(shop: Retailer) -> None:
         error = await refused(getattr(shop.catalog, name)(getattr(catalog_pb, f"{name}Request")(**fields)))
 
         assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", wrong), (name, fields)
+
+
+def test_the_error_about_many_unknown_locations_names_near_ones_for_the_first() -> None:
+    missing = {f"feeds[0].location_ids[{number}]": f"dc-{number:05}" for number in range(50_000)}
+
+    error = no_location(missing, [f"dc_{number:05}" for number in range(1_000)])
+
+    assert sum("did you mean" in violation.description for violation in error.violations) == 5
+    assert "'dc-00004' and 49995 more; did you mean 'dc_00000'" in str(error)
 
 
 async def test_near_skus_are_found_by_an_index(shop: Retailer) -> None:
