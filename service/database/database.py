@@ -287,17 +287,17 @@ class Database:
                     # An out-of-range value fails again; asyncpg raises it as an InterfaceError too.
                     raise
                 self._metrics.database_retries.labels(operation).inc()
-                if self._pool.is_closing:
-                    raise NotReady("the service is stopping") from error
                 if isinstance(error, LOST_STATEMENTS):
                     await self._pool.use_no_names()
-                if attempt == ATTEMPTS:
+                if attempt == ATTEMPTS or self._pool.is_closing:
                     raise self._not_ready(operation, error) from error
                 await asyncio.sleep(_pause_seconds(attempt))
         raise AssertionError("unreachable")
 
     def _not_ready(self, operation: str, error: BaseException) -> NotReady:
         """The error of an operation that the database failed. All of them share one line a minute in the log."""
+        if self._pool.is_closing:
+            return NotReady("the service is stopping")
         self._failures.failed("the database does not answer", error, traceback=False, operation=operation)
         if isinstance(error, UNUSABLE):
             return NotReady("the database cannot be used, and the log of the service says why")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from service.cli.console import UserError
+from service.cli.console import UserError, say
 from service.database import migrate
 from service.database.database import single_connection
 from service.database.embedded.location import has_data
@@ -22,11 +22,14 @@ _UNREACHABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueErr
 
 def migrate_database(settings: Settings) -> None:
     """Migrates the database of the settings to the newest schema. Raises UserError."""
-    with _url(settings) as url:
-        try:
+    try:
+        with _url(settings) as url:
             asyncio.run(migrate.migrate(url))
-        except _UNREACHABLE as error:
-            raise UserError(f"The database cannot be migrated: {error}") from error
+    except KeyboardInterrupt:
+        say("Stopped before the database was known to be up to date; run `truestock migrate` again.")
+        raise
+    except _UNREACHABLE as error:
+        raise UserError(f"The database cannot be migrated: {error}") from error
 
 
 def verify_ledger(settings: Settings) -> LedgerReport:

@@ -47,8 +47,8 @@ START_SECONDS = 300.0
 """Long, because recovery after a crash reads up to max_wal_size of log."""
 
 RELEASE_SECONDS = guard.STOP_SECONDS + 5
-GUARD_SHARE = 0.8
-"""Share of the time of a stop after which the guard kills the server; the rest is for the guard to end."""
+GUARD_SHARE, WAIT_SHARE = 0.8, 0.9
+"""Shares of the time of a stop after which the guard has killed the server, and we kill all that is left with it."""
 LONGEST_SOCKET_PATH = 103
 """Bytes, on macOS; Linux allows four more."""
 
@@ -315,7 +315,7 @@ class _Stop:
             self.process.stdin.write(b"%.3f" % (self.seconds * GUARD_SHARE))
             self.process.stdin.close()
         try:
-            self.process.wait(self.seconds)
+            self.process.wait(self.seconds * WAIT_SHARE)
         except subprocess.TimeoutExpired:
             # The guard is frozen too.
             guard.kill_descendants(self.process.pid)
