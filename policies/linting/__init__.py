@@ -1,4 +1,4 @@
-"""Finds rules that are valid but cannot work: conditions that are never true, rules that another rule shadows.
+"""Finds rules that are valid but cannot work: never true, shadowed by others, or about names that no catalog has.
 
 Invalid rules are reported by `reading`.
 """

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from service import limits
+from service.catalog.fact_values import CATALOG_FACTS
 from service.cli.main import main
 from service.policy.catalog_warnings import WAIT_SECONDS
 from tests.conftest import PLAIN_RULES, RetailerMaker
@@ -80,6 +81,15 @@ async def test_the_rules_in_force_are_held_against_the_catalog(shop: Retailer) -
     }
     assert answer.warning_count == len(answer.warnings) == shop.metric("policy_warnings")
     assert {warning.code for warning in answer.warnings} == {"not-in-catalog"}
+
+
+async def test_every_fact_of_the_catalog_can_be_looked_up(shop: Retailer) -> None:
+    named = [policy_pb.FactValues(fact=fact, values=["nowhere"]) for fact in (*CATALOG_FACTS, "order.tags")]
+
+    answer = await shop.policies.FindFactValues(policy_pb.FindFactValuesRequest(facts=named))
+
+    assert {fact.fact for fact in answer.facts} == set(CATALOG_FACTS)
+    assert all(list(fact.existing_values) == [] for fact in answer.facts)
 
 
 async def test_a_warning_ends_when_the_catalog_has_the_value_and_when_the_rules_no_longer_name_it(
