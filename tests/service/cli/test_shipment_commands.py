@@ -86,7 +86,7 @@ def test_every_reason_and_disposition_of_the_api_is_an_option() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("shipment", "accept", "12"), "'12' is not a shipment's id, which is a UUID; `truestock shipments`"),
+        (("shipment", "accept", "12"), "'12' is not a shipment's id or a part of one; `truestock shipments`"),
         (("shipment", "ship", SOME_ID, "1"), "'1' is not LINE:UNITS, such as 1:2"),
         (("shipment", "ship", SOME_ID, "--at", "today"), "--at 'today' is not a time; write ISO 8601"),
         (("shipment", "ship", SOME_ID, "--at", "2026-11-27T09:00:00"), "has no time zone; add Z for UTC"),
@@ -96,7 +96,10 @@ def test_every_reason_and_disposition_of_the_api_is_an_option() -> None:
         (("shipments", "--state", "done"), "--state 'done' is none of: assigned,"),
         (("shipments", "--all", "--state", "assigned"), "--all and --state exclude each other"),
         (("shipments", "--before", "x"), "--before 'x' is not a time"),
-        (("return", "1001", "1:1", "--disposition", "damaged"), "is neither an allocation's id (a UUID) nor"),
+        (
+            ("return", "shopify/", "1:1", "--disposition", "damaged"),
+            "is neither an allocation's id, nor an order's number, nor",
+        ),
         (("return", "shopify/1", "1:1", "--disposition", "bad"), "'bad' is not one of 'sellable', 'inspect'"),
     ],
 )
