@@ -233,7 +233,7 @@ async def test_several_products_are_listed_as_stock_levels(shop: Retailer, run: 
 
 
 async def test_a_product_without_stock_levels_prints_what_to_do(shop: Retailer, run: Run) -> None:
-    result = await run("stock", "CUP")
+    result = await run("stock", "BOWL", "--location", "store")
 
     assert (result.code, "truestock import stock" in result.out) == (0, True)
 
