@@ -81,7 +81,9 @@ class _ConditionReader:
             self.rule_file.note(node, "empty-condition", f"{what} is empty", help)
             return None
         parts = [
-            self._group(name, value, certain=certain) if name in GROUPS else self._fact(key, value, certain=certain)
+            self._group(name, value, certain=certain)
+            if name in GROUPS
+            else self._fact(key, value, certain=certain, hint=_comma_hint(node, name))
             for name, (key, value) in node.entries.items()
         ]
         return _conjunction(parts)
@@ -97,10 +99,11 @@ class _ConditionReader:
             return None
         return _GROUPS[name](tuple(readable))
 
-    def _fact(self, key: ScalarNode, node: Node, *, certain: bool) -> Condition | None:
+    def _fact(self, key: ScalarNode, node: Node, *, certain: bool, hint: str) -> Condition | None:
+        """The comparison of one fact. `hint` is what was meant if there is no such fact."""
         fact = find_fact(key.text)
         if fact is None:
-            self._note_unknown_fact(key)
+            self._note_unknown_fact(key, hint)
             return None
         if self.place not in fact.places:
             message = f"{self.rule} uses '{fact.name}', which is never known in {self.place.value}"
@@ -193,16 +196,30 @@ class _ConditionReader:
         self.rule_file.note(node, "unknown-value", message, help)
         return None
 
-    def _note_unknown_fact(self, key: ScalarNode) -> None:
+    def _note_unknown_fact(self, key: ScalarNode, hint: str) -> None:
         names = fact_names(self.place)
         group = key.text.partition(".")[0]
         in_group = [name for name in names if name.startswith(f"{group}.")]
-        help = suggestion(key.text, [*names, *GROUPS])
+        help = hint or suggestion(key.text, [*names, *GROUPS])
         help += (
             f"Facts about {group}: {', '.join(in_group)}." if in_group else f"Known here: {_fact_summary(self.place)}."
         )
         message = f"{self.rule} uses {quoted(key.text)}, which is not a fact"
         self.rule_file.note(key, "unknown-fact", message, help)
+
+
+def _comma_hint(node: MappingNode, name: str) -> str:
+    """What was meant by a word after a comma, as in `{channel.kind: web, pos}`; empty if it is something else."""
+    names = list(node.entries)
+    before = names[names.index(name) - 1]
+    fact, value, first = find_fact(before), node.entries[name][1], node.entries[before][1]
+    is_word = isinstance(value, ScalarNode) and not value.text and "." not in name
+    if names[0] == name or fact is None or not isinstance(first, ScalarNode) or not is_word:
+        return ""
+    if fact.type is FactType.NUMBER:
+        likely = likely_forms.number(f"{first.text},{name}")
+        return f"write {before}: {likely}. " if likely else ""
+    return f"for several words write {before}: [{first.text}, {name}]. "
 
 
 def _likely_condition(node: Node) -> str:
