@@ -78,8 +78,8 @@ def print_json(value: object) -> None:
 
 
 def print_line(text: str) -> None:
-    """Prints one line on stdout, at once; on a narrow terminal it wraps between words."""
-    print(fitted(text), flush=True)
+    """Prints one line on stdout, at once; on a narrow terminal it wraps between words, in a pipe it stays one line."""
+    print(fitted(text) if sys.stdout.isatty() else text, flush=True)
 
 
 def fitted(line: str) -> str:
