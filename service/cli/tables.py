@@ -6,7 +6,7 @@ No word of a heading or of a cell is broken, so no id and no SKU is, unless it i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -38,13 +38,14 @@ class ListTable(Table):
         """The table within the width of the console."""
         width = options.max_width
         columns = [
-            _Column.of(column.header, tuple(cast("list[Text]", list(column.cells))), column.justify)
+            # `add_row` makes every cell a text.
+            _Column.of(
+                column.header if self.show_header else "", tuple(cast("Iterable[Text]", column.cells)), column.justify
+            )
             for column in self.columns
         ]
-        if not self.show_header:
-            columns = [_Column.of("", column.cells, column.justify) for column in columns]
         title = [Text(str(self.title), "bold")] if self.title else []
-        for shown in (columns, _with_short_ids(columns)):
+        for shown in (columns, list(map(_with_short_ids, columns))):
             widths = _widths(shown, width - GAP * len(shown))
             if widths is not None:
                 yield from title
@@ -88,12 +89,8 @@ def short_id(id: str) -> str:
     return id[-SHORT_ID_LENGTH:]
 
 
-def _with_short_ids(columns: Sequence[_Column]) -> list[_Column]:
-    """The columns with the ids that Truestock made cut short, except where two of them would look alike."""
-    return [_with_short_ids_of(column) for column in columns]
-
-
-def _with_short_ids_of(column: _Column) -> _Column:
+def _with_short_ids(column: _Column) -> _Column:
+    """The column with the ids that Truestock made cut short, except where two of them would look alike."""
     ids = {cell.plain for cell in column.cells if _OWN_ID.fullmatch(cell.plain)}
     if not ids or len({short_id(id) for id in ids}) < len(ids):
         return column
