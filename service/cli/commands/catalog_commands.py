@@ -62,7 +62,7 @@ def locations(
     Examples:
       truestock locations
       truestock locations --type store --country US
-      truestock locations --tag street --csv
+      truestock locations --tag street-level --csv
     """
     _check_form(as_json=as_json, as_csv=as_csv)
     request = ListLocationsRequest(
@@ -104,7 +104,7 @@ def products(
     Examples:
       truestock products
       truestock products TRN-1205-MOS
-      truestock products --category tents --tag bulky --csv
+      truestock products --category shelter --tag oversize --csv
     """
     _check_form(as_json=as_json, as_csv=as_csv)
     request = ListProductsRequest(
@@ -192,7 +192,7 @@ def categories(
     \b
     Examples:
       truestock categories
-      truestock products --category tents
+      truestock products --category shelter
     """
     _check_form(as_json=as_json, as_csv=as_csv)
 
