@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from bench.rounds import Figures
-from service.cli.files.order_replay import percentile
+from service.cli.replay.order_replay import percentile
 
 Call = Callable[[], Awaitable[object]]
 

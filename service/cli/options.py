@@ -15,9 +15,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.latlng_pb2 import LatLng
 
 from policies.domain.near_names import near_name
-from service.cli.files import cell_values
-from service.cli.files.countries import country_code
-from service.cli.files.decimal_marks import DecimalMark
+from service.cli.spreadsheets import cell_values
+from service.cli.spreadsheets.countries import country_code
+from service.cli.spreadsheets.decimal_marks import DecimalMark
 from service.rpc import proto_values
 from service.settings import DEFAULT_SERVER
 from truestock.v1.allocation_service_pb2 import GetAllocationRequest, LineCancellation

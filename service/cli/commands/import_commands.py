@@ -12,11 +12,11 @@ from service.cli import options
 from service.cli.client import Client, call
 from service.cli.console import UserError, count, first_lines, print_json, progress_bar, say, stdout_console
 from service.cli.files.csv_import import import_file
-from service.cli.files.decimal_marks import DecimalMark
 from service.cli.files.file_kinds import KINDS
 from service.cli.files.import_calls import ImportReport
 from service.cli.files.import_file import ImportFile, read_import
 from service.cli.files.stock_import import StockImport
+from service.cli.spreadsheets.decimal_marks import DecimalMark
 from service.cli.views.stock_views import print_import
 
 PROBLEMS_SHOWN = 50

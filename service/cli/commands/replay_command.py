@@ -10,9 +10,9 @@ import typer
 from service.cli import options
 from service.cli.client import Client, ServiceError, call
 from service.cli.console import EXIT_INTERRUPTED, UserError, first_lines, print_json, progress_bar, say, stdout_console
-from service.cli.files.order_export import OrderColumns, OrderFile, read_orders
-from service.cli.files.order_replay import OrderReplayer, ReplayTotals
-from service.cli.files.replay_provisioning import ProvisioningReport, provision
+from service.cli.replay.order_export import OrderColumns, OrderFile, read_orders
+from service.cli.replay.order_replay import OrderReplayer, ReplayTotals
+from service.cli.replay.replay_provisioning import ProvisioningReport, provision
 from service.cli.views.order_replay_view import print_totals
 
 PROBLEMS_SHOWN = 50

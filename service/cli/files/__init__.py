@@ -1,1 +1,1 @@
-"""CSV files that the command line reads: imports of catalog and stock, and order exports that it replays."""
+"""The kinds of CSV files of catalog and stock that `truestock import` reads and `truestock export` writes."""

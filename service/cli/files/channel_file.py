@@ -6,8 +6,9 @@ from google.protobuf.duration_pb2 import Duration
 
 from policies.domain.channel_statuses import PLATFORMS
 from service import limits
-from service.cli.files.cell_text import join_list
-from service.cli.files.cell_values import (
+from service.cli.files.file_kind import Cells, CsvColumn, FileKind
+from service.cli.spreadsheets.cell_text import join_list
+from service.cli.spreadsheets.cell_values import (
     choice,
     entries_of,
     enum_words,
@@ -18,7 +19,6 @@ from service.cli.files.cell_values import (
     whole_number,
     word_of,
 )
-from service.cli.files.file_kind import Cells, CsvColumn, FileKind
 from truestock.v1.catalog_service_pb2 import Channel
 
 _KINDS = enum_words(Channel.Kind.keys(), "KIND_", Channel.Kind.Value)

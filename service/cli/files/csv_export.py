@@ -12,9 +12,9 @@ from typing import Any, TextIO
 from service import limits
 from service.cli.client import Client
 from service.cli.console import UserError
-from service.cli.files.cell_text import guarded
 from service.cli.files.file_kind import FileKind
 from service.cli.files.file_kinds import KINDS
+from service.cli.spreadsheets.cell_text import guarded
 from truestock.v1.catalog_service_pb2 import (
     ListChannelsRequest,
     ListFeedsRequest,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from service import limits
-from service.cli.files.cell_text import join_list
-from service.cli.files.cell_values import (
+from service.cli.files.file_kind import Cells, CsvColumn, FileKind
+from service.cli.spreadsheets.cell_text import join_list
+from service.cli.spreadsheets.cell_values import (
     YES_NO,
     choice,
     entries_of,
@@ -14,7 +15,6 @@ from service.cli.files.cell_values import (
     whole_number,
     word_of,
 )
-from service.cli.files.file_kind import Cells, CsvColumn, FileKind
 from truestock.v1.catalog_service_pb2 import Feed
 
 _ROLES = enum_words(Feed.Role.keys(), "ROLE_", Feed.Role.Value)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from service import limits
 from service.cli.client import ServiceError
-from service.cli.files.csv_table import CsvError, CsvProblem
 from service.cli.files.import_file import ImportFile, Record
+from service.cli.spreadsheets.csv_table import CsvError, CsvProblem
 
 BATCH_BYTES = limits.REQUEST_BYTES * 8 // 10
 """Maximum size of the records in one call, which leaves room for the other fields of the request."""

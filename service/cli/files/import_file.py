@@ -10,10 +10,10 @@ from typing import Any
 from google.protobuf.message import Message
 
 from policies.domain.near_names import near_name
-from service.cli.files.csv_table import CsvError, CsvProblem, CsvRow, CsvTable, read_table, spelling_key
-from service.cli.files.decimal_marks import DecimalMark, decimal_mark
 from service.cli.files.file_kind import CsvColumn, FileKind
 from service.cli.files.file_kinds import KINDS
+from service.cli.spreadsheets.csv_table import CsvError, CsvProblem, CsvRow, CsvTable, read_table, spelling_key
+from service.cli.spreadsheets.decimal_marks import DecimalMark, decimal_mark
 
 
 @dataclass(frozen=True, slots=True)

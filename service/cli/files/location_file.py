@@ -6,8 +6,9 @@ from google.type.dayofweek_pb2 import DayOfWeek
 from google.type.latlng_pb2 import LatLng
 
 from service import limits
-from service.cli.files.cell_text import join_list
-from service.cli.files.cell_values import (
+from service.cli.files.file_kind import Cells, CsvColumn, FileKind
+from service.cli.spreadsheets.cell_text import join_list
+from service.cli.spreadsheets.cell_values import (
     WEEKDAYS,
     YES_NO,
     calendar_date,
@@ -27,7 +28,6 @@ from service.cli.files.cell_values import (
     whole_number,
     word_of,
 )
-from service.cli.files.file_kind import Cells, CsvColumn, FileKind
 from truestock.v1.catalog_service_pb2 import CountryList, Location, WorkingTime
 
 _TYPES = enum_words(Location.Type.keys(), "TYPE_", Location.Type.Value)

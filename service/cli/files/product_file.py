@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from service import limits
-from service.cli.files.cell_text import join_list
-from service.cli.files.cell_values import (
+from service.cli.files.file_kind import Cells, CsvColumn, FileKind
+from service.cli.spreadsheets.cell_text import join_list
+from service.cli.spreadsheets.cell_values import (
     choice,
     entries_of,
     enum_words,
@@ -15,7 +16,6 @@ from service.cli.files.cell_values import (
     whole_number,
     word_of,
 )
-from service.cli.files.file_kind import Cells, CsvColumn, FileKind
 from service.rpc import proto_values
 from truestock.v1.catalog_service_pb2 import PackageDimensions, Product
 

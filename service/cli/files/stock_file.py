@@ -6,9 +6,17 @@ from datetime import UTC
 from typing import Any
 
 from service import limits
-from service.cli.files.cell_values import YES_NO, choice, enum_words, identifier, whole_number, word_of, zoned_time
 from service.cli.files.file_kind import Cells, CsvColumn, FileKind
 from service.cli.files.product_file import SKU
+from service.cli.spreadsheets.cell_values import (
+    YES_NO,
+    choice,
+    enum_words,
+    identifier,
+    whole_number,
+    word_of,
+    zoned_time,
+)
 from truestock.v1.stock_service_pb2 import (
     StockChange,
     StockCount,

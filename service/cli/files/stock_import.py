@@ -15,9 +15,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from policies.domain.near_names import near_names
 from service import limits
 from service.cli.client import Client, ServiceError
-from service.cli.files.csv_table import CsvError, CsvProblem
 from service.cli.files.import_calls import Advance, ImportReport, batches, located_error
 from service.cli.files.import_file import ImportFile, Record
+from service.cli.spreadsheets.csv_table import CsvError, CsvProblem
 from truestock.v1.catalog_service_pb2 import Feed, ListFeedsRequest
 from truestock.v1.stock_service_pb2 import (
     RecordStockChangesRequest,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from service.cli.console import add_row, enum_word, new_table
-from service.cli.files.cell_values import money_text
+from service.cli.spreadsheets.cell_values import money_text
 from truestock.v1.catalog_service_pb2 import Channel, Location, Product
 
 

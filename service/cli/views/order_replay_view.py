@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from rich.console import Console
 
 from service.cli.console import add_row, count, first_lines, new_table
-from service.cli.files.order_replay import ReplayTotals
-from service.cli.files.replay_provisioning import ProvisioningReport
+from service.cli.replay.order_replay import ReplayTotals
+from service.cli.replay.replay_provisioning import ProvisioningReport
 
 SHOWN = 20
 _WORDS = {

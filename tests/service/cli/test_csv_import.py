@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from service.cli.files.csv_export import CsvWriter
-from service.cli.files.csv_table import CsvError
-from service.cli.files.decimal_marks import DecimalMark
 from service.cli.files.file_kinds import KINDS
 from service.cli.files.import_file import ImportFile, read_import
+from service.cli.spreadsheets.csv_table import CsvError
+from service.cli.spreadsheets.decimal_marks import DecimalMark
 from truestock.v1.catalog_service_pb2 import Channel, Feed, Location, Product
 from truestock.v1.stock_service_pb2 import StockChange
 

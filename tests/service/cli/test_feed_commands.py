@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from service.cli.files.csv_table import CsvError
 from service.cli.main import app
+from service.cli.spreadsheets.csv_table import CsvError
 
 LOCATIONS = "location_id,type\ndc,warehouse\nannex,warehouse\n"
 FEEDS = (

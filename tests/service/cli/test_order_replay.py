@@ -13,11 +13,8 @@ from rich.console import Console
 
 from policies.stock import oversell
 from service.cli.client import FieldViolation, ServiceError, connect
-from service.cli.files.countries import country_code
-from service.cli.files.csv_table import CsvError
-from service.cli.files.decimal_marks import DecimalMark
-from service.cli.files.order_export import FileProduct, OrderColumns, OrderFile, quantity_of, read_orders, time_of
-from service.cli.files.order_replay import (
+from service.cli.replay.order_export import FileProduct, OrderColumns, OrderFile, quantity_of, read_orders, time_of
+from service.cli.replay.order_replay import (
     OrderReplayer,
     ReplayTotals,
     SoldLines,
@@ -27,7 +24,10 @@ from service.cli.files.order_replay import (
     percentile,
     refused_line,
 )
-from service.cli.files.replay_provisioning import ProvisioningReport, provision, spread_units
+from service.cli.replay.replay_provisioning import ProvisioningReport, provision, spread_units
+from service.cli.spreadsheets.countries import country_code
+from service.cli.spreadsheets.csv_table import CsvError
+from service.cli.spreadsheets.decimal_marks import DecimalMark
 from service.cli.views.order_replay_view import print_totals
 from truestock.v1.catalog_service_pb2 import Channel, Location, UpsertChannelsRequest, UpsertLocationsRequest
 from truestock.v1.stock_service_pb2 import ListStockLevelsRequest

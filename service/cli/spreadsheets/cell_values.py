@@ -17,8 +17,8 @@ from google.type.timeofday_pb2 import TimeOfDay
 from policies.domain.model import LEAST_VELOCITY
 from policies.domain.near_names import near_name
 from service import limits
-from service.cli.files.cell_text import split_list
-from service.cli.files.countries import country_code
+from service.cli.spreadsheets.cell_text import split_list
+from service.cli.spreadsheets.countries import country_code
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}

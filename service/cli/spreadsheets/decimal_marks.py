@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from service.cli.files.csv_table import MAX_PROBLEMS_SHOWN, CsvError, CsvProblem, CsvRow, CsvTable
+from service.cli.spreadsheets.csv_table import MAX_PROBLEMS_SHOWN, CsvError, CsvProblem, CsvRow, CsvTable
 
 _GROUPED = {
     ".": re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+\.[0-9]*"),

@@ -11,7 +11,7 @@ from typing import TypeVar
 from service import limits
 from service.cli.client import Client, ServiceError
 from service.cli.console import UserError
-from service.cli.files.order_export import FileProduct
+from service.cli.replay.order_export import FileProduct
 from service.rpc import proto_values
 from truestock.v1.catalog_service_pb2 import Location, PackageDimensions, Product, UpsertProductsRequest
 from truestock.v1.stock_service_pb2 import RecordStockChangesRequest, StockChange, StockChangeResult, StockCount

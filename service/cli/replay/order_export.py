@@ -10,10 +10,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from service import limits
-from service.cli.files.cell_values import text
-from service.cli.files.countries import country_code
-from service.cli.files.csv_table import CsvProblem, CsvRow, CsvTable, read_table
-from service.cli.files.decimal_marks import DecimalMark, decimal_mark
+from service.cli.spreadsheets.cell_values import text
+from service.cli.spreadsheets.countries import country_code
+from service.cli.spreadsheets.csv_table import CsvProblem, CsvRow, CsvTable, read_table
+from service.cli.spreadsheets.decimal_marks import DecimalMark, decimal_mark
 from service.rpc import proto_values
 
 DESCRIPTION_COLUMN = "Description"

@@ -16,8 +16,8 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from service.cli.client import Call, Client, Request, Response, ServiceError
-from service.cli.files.csv_table import CsvProblem
-from service.cli.files.order_export import FileLine, FileOrder, OrderFile
+from service.cli.replay.order_export import FileLine, FileOrder, OrderFile
+from service.cli.spreadsheets.csv_table import CsvProblem
 from service.rpc import proto_values
 from truestock.v1.allocation_service_pb2 import (
     AllocateOrderRequest,

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from policies.domain.near_names import near_name
 from service.cli.console import FieldProblem, UserError, first_lines
-from service.cli.files.cell_text import plain, stripped
+from service.cli.spreadsheets.cell_text import plain, stripped
 
 DELIMITERS = (",", ";", "\t", "|")
 MAX_FILE_BYTES = 256 * 1024 * 1024
