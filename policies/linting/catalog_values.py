@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from policies.domain.near_names import NearNames
 from policies.engine.conditions import Operator, comparisons
 from policies.facts.fact_table import FACTS
 from policies.linting.placed_conditions import placed_conditions
 from policies.linting.rule_mappings import RuleMappings
 from policies.policy_set import PolicySet
-from policies.source.near_words import NearWords
 from policies.source.problems import Problem, Source, quoted
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -68,9 +68,9 @@ class KnownValues:
         """
         named = sorted(set(named))
         existing = frozenset(value for value in named if value in known)
-        near_words = NearWords(sorted(known))
+        near_names = NearNames(sorted(known))
         unknown = [value for value in named if value not in existing][:MAX_SUGGESTED]
-        similar = {value: near for value in unknown if (near := near_words.nearest(value)) is not None}
+        similar = {value: near for value in unknown if (near := near_names.nearest(value)) is not None}
         every = tuple(sorted(known)) if is_complete and len(known) <= MAX_LISTED else ()
         return cls(existing, similar, every)
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from math import isfinite
 from types import MappingProxyType
 
+from policies.domain.near_names import near_name
 from policies.facts.fact_table import MAX_CONSTANT
 from policies.source import likely_forms
-from policies.source.near_words import nearest
 from policies.source.problems import Problem, Source, quoted
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -222,7 +222,7 @@ def described(node: Node) -> str:
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """'did you mean 'x'? ', or '' if no known word is similar."""
-    similar = nearest(word, known)
+    similar = near_name(word, known)
     return f"did you mean '{similar}'? " if similar else ""
 
 

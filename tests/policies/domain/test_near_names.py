@@ -45,3 +45,39 @@ def test_of_several_with_the_same_key_the_closest_is_meant() -> None:
 
 def test_the_longest_sku_has_no_more_keys_than_an_index_can_look_up() -> None:
     assert len(near_keys("abcdefgh" * 8)) < 6_000
+
+
+KNOWN = ("tiktok_shop", "shopify", "store-denver", "dc-memphis", "0042", "CO", "CA", "TX", "Lanterns", "BB-200")
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("tiktok", "tiktok_shop"),
+        ("Shopify", "shopify"),
+        ("DC Memphis", "dc-memphis"),
+        ("denver", "store-denver"),
+        ("42", "0042"),
+        ("000042", "0042"),
+        ("Colorado", "CO"),
+        ("Texas", "TX"),
+        ("lantern", "Lanterns"),
+        ("bb200", "BB-200"),
+        ("warehouse", None),
+        ("", None),
+    ],
+)
+def test_the_nearest_name_is_found_as_people_misspell_it(word: str, expected: str | None) -> None:
+    assert near_name(word, KNOWN) == expected
+
+
+def test_letters_of_a_short_name_that_changed_places_are_seen_among_many_names() -> None:
+    assert near_name("wbe", [*(f"store-{number}" for number in range(100)), "web", "pos"]) == "web"
+
+
+def test_an_abbreviation_that_could_be_several_is_none() -> None:
+    assert near_name("Maryland", ("MD", "ML")) is None
+
+
+def test_without_known_names_none_is_near() -> None:
+    assert near_name("oslo", ()) is None
