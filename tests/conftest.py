@@ -65,6 +65,11 @@ def _keep_compiled_modules() -> None:
 
 _keep_compiled_modules()
 
+# pytest loads readline, which sets both in the environment of the processes that it starts; the command line would wrap
+# its tables to a terminal that is not there.
+for _variable in ("COLUMNS", "LINES"):
+    os.environ.pop(_variable, None)
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

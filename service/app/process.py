@@ -54,7 +54,8 @@ def _configure_logs() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Looked up for each line, because tests and pipes replace stderr and close it.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
     # asyncpg logs one traceback per pooled connection for what our own log says in one line.
     logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
