@@ -99,10 +99,12 @@ async def every(seconds: float, stop: asyncio.Event, work: Callable[[], Awaitabl
         await pause(stop, seconds)
 
 
-async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Waits `seconds`, or less if `stop` is set before."""
+async def pause(event: asyncio.Event, seconds: float) -> None:
+    """Waits `seconds`, or less if `event` is set before."""
+    # Not asyncio.wait_for(): in Python 3.11 it forgets a cancellation that comes as the event is set.
     with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 async def first_of(*events: asyncio.Event) -> None:

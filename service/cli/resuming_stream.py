@@ -59,5 +59,10 @@ async def messages(client: Client, start: Callable[[str], Any]) -> AsyncGenerato
 async def _received(call: Any) -> AsyncIterator[Any]:
     """The messages of a call until it ends. Raises TimeoutError if not even heartbeats arrive."""
     stream = aiter(call)
-    while (message := await asyncio.wait_for(anext(stream, None), SILENCE_LIMIT_SECONDS)) is not None:
+    while True:
+        # Not asyncio.wait_for(): in Python 3.11 it forgets a cancellation, which is Ctrl-C, at the moment of a message.
+        async with asyncio.timeout(SILENCE_LIMIT_SECONDS):
+            message = await anext(stream, None)
+        if message is None:
+            return
         yield message

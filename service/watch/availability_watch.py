@@ -12,7 +12,7 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -25,6 +25,7 @@ from service.availability.availability_changes import (
     start_position,
 )
 from service.availability.published_availability import BATCH_PAIRS, Pair, PublishedValue, Publisher
+from service.background import pause
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog
 from service.database.database import Connection
@@ -97,8 +98,7 @@ class AvailabilityWatch:
                         token = tokens.at(self._position.horizon.oldest)
                     yield self._message(changes, token)
                     if not subscriber.pending:
-                        with suppress(TimeoutError):
-                            await asyncio.wait_for(subscriber.wake.wait(), subscription.heartbeat.total_seconds())
+                        await pause(subscriber.wake, subscription.heartbeat.total_seconds())
 
     async def _check_channel(self, channel_id: str) -> None:
         async def read(connection: Connection) -> Catalog:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from uuid import UUID
 
 from service import limits
+from service.background import pause
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog
 from service.database import change_horizon
@@ -75,8 +76,7 @@ class OrderWatch:
                         subscriber.since = self._horizon.oldest
                     yield await self._message(changes, exception_ids, tokens.at(subscriber.since))
                     if not subscriber.has_pending:
-                        with suppress(TimeoutError):
-                            await asyncio.wait_for(subscriber.wake.wait(), subscription.heartbeat.total_seconds())
+                        await pause(subscriber.wake, subscription.heartbeat.total_seconds())
 
     async def _check_channels(self, subscription: OrderSubscription) -> None:
         async def read(connection: Connection) -> Catalog:

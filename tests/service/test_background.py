@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from structlog.testing import capture_logs
 
-from service.background import FAILURE_KINDS, LINE_SECONDS, TRACEBACK_SECONDS, FailureLog, every
+from service.background import FAILURE_KINDS, LINE_SECONDS, TRACEBACK_SECONDS, FailureLog, every, pause
 from service.errors import NotReady
 
 
@@ -134,3 +135,18 @@ async def test_periodic_work_that_fails_is_repeated_and_named() -> None:
     ]
     assert lines[0]["work"].endswith("sweep")
     assert lines[-1]["failures_since"] == 1
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_cancellation_that_comes_as_the_event_is_set_is_not_lost(turns: int) -> None:
+    event = asyncio.Event()
+    waiting = asyncio.create_task(pause(event, 10))
+    await asyncio.sleep(0)
+
+    event.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    is_cancelled = waiting.cancel()
+    await asyncio.wait([waiting])
+
+    assert waiting.cancelled() == is_cancelled
