@@ -36,8 +36,7 @@ def serve(settings: Settings) -> None:
     except StoppedEarly as stopped:
         print(stopped, file=sys.stderr)
         exit_code = stopped.exit_code
-    finally:
-        early_stop.ignore()
+    early_stop.ignore()
     sys.stdout.flush()
     sys.stderr.flush()
     # Everything has ended. Python would spend a second or more on freeing memory, and wait for every thread.

@@ -259,7 +259,7 @@ async def test_a_retry_with_the_same_request_id_gets_the_stored_answer(retailer:
     assert again == first
 
 
-@pytest.mark.parametrize("servers", [1, 2])
+@pytest.mark.parametrize("servers", [pytest.param(1, marks=pytest.mark.long), 2])
 async def test_an_expiry_sweep_and_an_order_never_promise_the_same_units_twice(
     retailers: RetailerMaker, servers: int
 ) -> None:

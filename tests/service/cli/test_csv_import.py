@@ -316,6 +316,7 @@ def test_the_message_about_a_thousand_problems_lists_the_first_hundred(tmp_path:
     assert str(caught.value).endswith("\n… and 900 more")
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_counts_are_read(tmp_path: Path) -> None:
     rows = "".join(f"SKU-{number},store-a,{number}\n" for number in range(100_000))
 

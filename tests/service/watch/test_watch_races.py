@@ -87,7 +87,7 @@ async def watch_with_resumes(shop: Retailer, client: AvailabilityClient, stop: a
             await asyncio.sleep(0.15)
 
 
-@pytest.mark.parametrize("seed", seeds(3, of_long_tests=6))
+@pytest.mark.parametrize("seed", seeds(1, of_long_tests=8))
 async def test_the_last_value_sent_is_the_true_one_for_every_product(
     retailers: RetailerMaker, tmp_path: Path, seed: int
 ) -> None:
