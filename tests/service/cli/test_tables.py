@@ -133,13 +133,17 @@ def test_every_list_fits_the_terminal_and_breaks_no_word(shop: Run, monkeypatch:
         arguments = [word.format(exception=exception) for word in command.split()]
         monkeypatch.delenv("COLUMNS", raising=False)
         whole = printed_by(shop, arguments)
+        narrow_ones = []
         for width in (80, 40):
             monkeypatch.setenv("COLUMNS", str(width))
-            narrow = printed_by(shop, arguments)
-
+            narrow_ones.append((width, printed_by(shop, arguments)))
+        monkeypatch.delenv("COLUMNS")
+        # What the service finds out meanwhile, such as how the tests of its rules end, is not in all of them.
+        lasting = set(re.findall(r"[^\s─]+", whole)) & set(re.findall(r"[^\s─]+", printed_by(shop, arguments)))
+        # Numbers are left out, because an age may rise.
+        words = {word for word in lasting if not re.fullmatch(r"[0-9.:-]+Z?", word)}
+        for width, narrow in narrow_ones:
             assert max(map(len, narrow.splitlines())) <= width, narrow
-            # Numbers are left out, because an age may rise between the two.
-            words = {word for word in re.findall(r"[^\s─]+", whole) if not re.fullmatch(r"[0-9.:-]+Z?", word)}
             missing = {word for word in words if word not in narrow and short_id(word) not in narrow.split()}
             assert not {word for word in missing if len(word) <= width - 2}, narrow
 
