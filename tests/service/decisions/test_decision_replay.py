@@ -146,6 +146,7 @@ async def test_an_unknown_decision_id_is_refused(retailer: Retailer, decision_id
 # Replays
 
 
+@pytest.mark.long
 async def test_replays_of_two_hundred_decisions_are_identical_after_any_change(
     database_url: str, tmp_path: Path
 ) -> None:
