@@ -245,13 +245,14 @@ async def run_and_send(files: Mapping[str, str], number: signal.Signals, *, afte
 
 @pytest.mark.long
 def test_a_killed_service_leaves_no_process_that_tests_rules(tmp_path: Path) -> None:
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(many_rules(12_000))
+    for name, content in COSTLY.items():
+        (tmp_path / Path(name).name).write_text(content)
     code = (
         "import asyncio, pathlib, sys; from service.policy.rule_sandbox import RuleSandbox\n"
-        "asyncio.run(RuleSandbox().run({'rules/a.yaml': pathlib.Path(sys.argv[1]).read_bytes()}))"
+        "files = {f'rules/{path.name}': path.read_bytes() for path in pathlib.Path(sys.argv[1]).iterdir()}\n"
+        "asyncio.run(RuleSandbox().run(files))"
     )
-    with subprocess.Popen([sys.executable, "-c", code, rules], cwd=REPOSITORY) as service:
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=REPOSITORY) as service:
         while not (processes := trials(service.pid)):
             time.sleep(0.02)
         # Until it works on the rules, which takes several seconds on any machine.
