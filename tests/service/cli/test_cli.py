@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from typer.main import get_command
 
 from service.cli.files.file_kinds import KINDS
@@ -143,6 +144,15 @@ def test_every_command_has_help_with_an_example(run: Run, command: str) -> None:
     assert f"truestock {command}" in result.out
 
 
+@pytest.fixture
+def _log_settings() -> Iterator[None]:
+    """Keeps how tests log: a service that starts in their process changes it for all that follow."""
+    settings = structlog.get_config()
+    yield
+    structlog.configure(**settings)
+
+
+@pytest.mark.usefixtures("_log_settings")
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_the_start_of_a_service_is_announced_on_a_terminal(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
