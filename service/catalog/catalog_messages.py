@@ -81,3 +81,13 @@ def channel_message(row: asyncpg.Record) -> catalog_pb.Channel:
 
 def _number(words: Mapping[int, str], word: str) -> Any:
     return next(number for number, number_word in words.items() if number_word == word)
+
+
+def tag_message(row: asyncpg.Record) -> catalog_pb.Tag:
+    """A tag as a message."""
+    return catalog_pb.Tag(name=row["name"], location_count=row["locations"], product_count=row["products"])
+
+
+def category_message(row: asyncpg.Record) -> catalog_pb.Category:
+    """A category as a message."""
+    return catalog_pb.Category(name=row["name"], product_count=row["products"])

@@ -97,18 +97,14 @@ def unfiltered_page(request: Any) -> CatalogPage:
     return _page(Fields(), request, {})
 
 
-async def tags(connection: Connection, page: CatalogPage) -> list[catalog_pb.Tag]:
-    """The tags of a page, and one more if another page follows."""
-    rows = await _TAGS.rows(connection, after=page.after, count=page.count + 1)
-    return [
-        catalog_pb.Tag(name=row["name"], location_count=row["locations"], product_count=row["products"]) for row in rows
-    ]
+async def tags(connection: Connection, page: CatalogPage) -> list[Any]:
+    """The rows of tags of a page, and one more if another page follows."""
+    return await _TAGS.rows(connection, after=page.after, count=page.count + 1)
 
 
-async def categories(connection: Connection, page: CatalogPage) -> list[catalog_pb.Category]:
-    """The categories of a page, and one more if another page follows."""
-    rows = await _CATEGORIES.rows(connection, after=page.after, count=page.count + 1)
-    return [catalog_pb.Category(name=row["name"], product_count=row["products"]) for row in rows]
+async def categories(connection: Connection, page: CatalogPage) -> list[Any]:
+    """The rows of categories of a page, and one more if another page follows."""
+    return await _CATEGORIES.rows(connection, after=page.after, count=page.count + 1)
 
 
 def _page(fields: Fields, request: Any, filters: Mapping[str, Sequence[str]]) -> CatalogPage:

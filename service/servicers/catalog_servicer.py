@@ -94,13 +94,22 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         return catalog_pb.ListFeedsResponse(feeds=messages, next_page_token=token)
 
     async def ListTags(self, request: catalog_pb.ListTagsRequest, context: Context) -> catalog_pb.ListTagsResponse:
-        tags, token = await self._named(catalog_pages.unfiltered_page(request), catalog_pages.tags)
+        page = catalog_pages.unfiltered_page(request)
+        tags, token = await self._listed(
+            page, lambda connection: catalog_pages.tags(connection, page), "name", catalog_messages.tag_message
+        )
         return catalog_pb.ListTagsResponse(tags=tags, next_page_token=token)
 
     async def ListCategories(
         self, request: catalog_pb.ListCategoriesRequest, context: Context
     ) -> catalog_pb.ListCategoriesResponse:
-        categories, token = await self._named(catalog_pages.unfiltered_page(request), catalog_pages.categories)
+        page = catalog_pages.unfiltered_page(request)
+        categories, token = await self._listed(
+            page,
+            lambda connection: catalog_pages.categories(connection, page),
+            "name",
+            catalog_messages.category_message,
+        )
         return catalog_pb.ListCategoriesResponse(categories=categories, next_page_token=token)
 
     async def _upsert(self, table: CatalogTable, rows: Sequence[Row], *, validate_only: bool) -> tuple[int, int]:
@@ -130,17 +139,20 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
                 filters["near_skus"] = await unknown_records.near_candidates(connection, page.near_skus)
             return await table.page(connection, page.after, page.count + 1, filters)
 
+        return await self._listed(page, read, table.key, message)
+
+    async def _listed(
+        self,
+        page: CatalogPage,
+        read: Callable[[Connection], Awaitable[list[Any]]],
+        key: str,
+        message: Callable[[Any], Message],
+    ) -> tuple[list[Any], str]:
+        """The messages and the token of a page; `read` returns one row more if another page follows."""
         rows = await self._database.unlocked("list", read)
         shown = rows[: page.count]
-        token = page.tokens.after(shown[-1][table.key]) if len(rows) > page.count else ""
+        token = page.tokens.after(shown[-1][key]) if len(rows) > page.count else ""
         return [message(row) for row in shown], token
-
-    async def _named(
-        self, page: CatalogPage, read: Callable[[Connection, CatalogPage], Awaitable[list[Any]]]
-    ) -> tuple[list[Any], str]:
-        entries = await self._database.unlocked("list", lambda connection: read(connection, page))
-        shown = entries[: page.count]
-        return shown, page.tokens.after(shown[-1].name) if len(entries) > page.count else ""
 
 
 async def _check_owners(connection: Connection, rows: Sequence[Row]) -> None:

@@ -177,8 +177,7 @@ def tags(
 
     found, more = call(server, read)
     rows = [(tag.name, tag.location_count, tag.product_count) for tag in found]
-    _show_counts(found, ("tag", "locations", "products"), rows, as_json=as_json, as_csv=as_csv)
-    _say_more(len(found), more=more)
+    _show_counts(found, ("tag", "locations", "products"), rows, more=more, as_json=as_json, as_csv=as_csv)
 
 
 def categories(
@@ -203,8 +202,7 @@ def categories(
 
     found, more = call(server, read)
     rows = [(category.name, category.product_count) for category in found]
-    _show_counts(found, ("category", "products"), rows, as_json=as_json, as_csv=as_csv)
-    _say_more(len(found), more=more)
+    _show_counts(found, ("category", "products"), rows, more=more, as_json=as_json, as_csv=as_csv)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +234,13 @@ def _show(
 
 
 def _show_counts(
-    entries: Sequence[Any], columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool, as_csv: bool
+    entries: Sequence[Any],
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    more: bool,
+    as_json: bool,
+    as_csv: bool,
 ) -> None:
     if as_json:
         print_json(list(entries))
@@ -244,6 +248,7 @@ def _show_counts(
         write_table(sys.stdout, columns, rows)
     else:
         catalog_views.print_counts(stdout_console(), columns, rows)
+    _say_more(len(entries), more=more)
 
 
 def _check_form(*, as_json: bool, as_csv: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rich.console import Console, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from service.cli.console import add_row, count, format_time, new_table
@@ -57,16 +58,14 @@ def _moves(summary: ReplaySummary) -> Iterator[RenderableType]:
     table = new_table("from", "to", "units", numbers=("units",), title="Units that would have moved")
     for (origin, target), units in summary.moves.most_common():
         add_row(table, origin, target, f"{units:,}")
-    if table.row_count:
-        yield table
+    yield from _unless_empty(table)
 
 
 def _outcomes(summary: ReplaySummary) -> Iterator[RenderableType]:
     table = new_table("then", "with these rules", "decisions", numbers=("decisions",), title="Other outcomes")
     for (original, replayed), number in summary.outcomes.most_common():
         add_row(table, original, replayed, f"{number:,}")
-    if table.row_count:
-        yield table
+    yield from _unless_empty(table)
 
 
 def _shortages(summary: ReplaySummary) -> Iterator[RenderableType]:
@@ -84,10 +83,14 @@ def _decisions(summary: ReplaySummary) -> Iterator[RenderableType]:
     for comparison in different[:LISTED]:
         order = f"{comparison.channel_id}/{comparison.order_id}"
         add_row(table, order, format_time(comparison.decide_time), _difference(comparison), comparison.decision_id)
-    if table.row_count:
-        yield table
+    yield from _unless_empty(table)
     if len(different) > LISTED:
         yield Text(f"Only the first {LISTED} of {len(different):,}; `--json` lists all.")
+
+
+def _unless_empty(table: Table) -> Iterator[RenderableType]:
+    if table.row_count:
+        yield table
 
 
 def _difference(comparison: DecisionComparison) -> str:
@@ -107,5 +110,4 @@ def _causes(summary: ReplaySummary) -> Iterator[RenderableType]:
     table = new_table("reason", "decisions", numbers=("decisions",), title="Not decidable")
     for cause, number in summary.causes.most_common():
         add_row(table, cause, f"{number:,}")
-    if table.row_count:
-        yield table
+    yield from _unless_empty(table)
