@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable
@@ -11,6 +10,7 @@ from typing import Annotated
 
 import structlog
 import typer
+import uvloop
 
 from bench import call_cost, cold_skus, hot_sku, rule_evaluation, rule_reloads
 from bench.bench_report import Report
@@ -90,7 +90,8 @@ def _run(benchmark: Benchmark, seconds: float | None, rounds: int | None) -> Rep
     pace = replace(benchmark.pace, seconds=seconds or benchmark.pace.seconds, rounds=rounds or benchmark.pace.rounds)
     try:
         with temporary_postgres() as server:
-            report = asyncio.run(_measure(benchmark, server.database_url, pace))
+            # The event loop of the service.
+            report = uvloop.run(_measure(benchmark, server.database_url, pace))
     except WrongAnswer as error:
         say(f"Wrong answer under load: {error}")
         raise typer.Exit(1) from error

@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import subprocess
 import sys
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
+import uvloop
 from grpc import aio
 
 from bench.bench_calls import CHANNEL_ID, sold_order
+from bench.module_process import end_process, start_module
 from bench.rounds import WrongAnswer
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -53,34 +55,26 @@ class ObservedAnswers:
 class Observers:
     """Running observers."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
     async def stop(self) -> ObservedAnswers:
         """Waits until every open call is answered; returns what was observed."""
-        # Without input to write, some versions of Python do not close the pipe.
-        output, _ = await self._process.communicate(b"")
+        output, _ = await asyncio.to_thread(self._process.communicate)
         return ObservedAnswers(*(Counter(counts) for counts in json.loads(output)))
 
 
 @asynccontextmanager
 async def running_observers(address: str) -> AsyncIterator[Observers]:
     """Observers of a server that have had their first answers; their process ends with the block."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.answer_observers", address),
-        cwd=Path(__file__).parent.parent,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
+    process = start_module("bench.answer_observers", address)
     assert process.stdout is not None
     try:
-        if await process.stdout.readline() != READY:
+        if await asyncio.to_thread(process.stdout.readline) != READY:
             raise WrongAnswer("the observers ended; their error is printed above")
         yield Observers(process)
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        end_process(process)
 
 
 async def _observe(address: str) -> ObservedAnswers:
@@ -146,5 +140,5 @@ def _word(*parts: str) -> str:
 
 
 if __name__ == "__main__":
-    observed = asyncio.run(_observe(sys.argv[1]))
+    observed = uvloop.run(_observe(sys.argv[1]))
     print(json.dumps([observed.orders, observed.checks, observed.failures]))  # noqa: T201 - `Observers.stop` reads it

@@ -9,19 +9,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import subprocess
 import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
+import uvloop
 from google.protobuf.empty_pb2 import Empty
 from grpc import aio
 
 from bench.bench_calls import ALLOCATE, CHANNEL_ID, CHECK, EMPTY, UNITS, sold_order
 from bench.call_loops import Call, closed_loop, open_loop
+from bench.module_process import end_process, start_module
 from bench.rounds import Figures, WrongAnswer
 from truestock.v1 import allocation_service_pb2 as allocation_pb, availability_service_pb2 as availability_pb, order_pb2
 
@@ -53,7 +55,7 @@ class LoadTask:
 class LoadGenerator:
     """A running load generator."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
     async def run(self, task: LoadTask) -> dict[str, Figures]:
@@ -61,7 +63,8 @@ class LoadGenerator:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(asdict(task)).encode() + b"\n")
-        line = await self._process.stdout.readline()
+        self._process.stdin.flush()
+        line = await asyncio.to_thread(self._process.stdout.readline)
         if not line:
             raise WrongAnswer("the load generator ended; its error is printed above")
         figures: dict[str, Figures] = json.loads(line)
@@ -71,20 +74,11 @@ class LoadGenerator:
 @asynccontextmanager
 async def running_generator() -> AsyncIterator[LoadGenerator]:
     """A load generator whose process ends with the block."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bench.load_generator",
-        cwd=Path(__file__).parent.parent,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
+    process = start_module("bench.load_generator")
     try:
         yield LoadGenerator(process)
     finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        await process.wait()
+        end_process(process)
 
 
 async def _run_tasks() -> None:
@@ -170,4 +164,4 @@ def _raw_call(channel: aio.Channel, path: str) -> Callable[..., Awaitable[bytes]
 
 
 if __name__ == "__main__":
-    asyncio.run(_run_tasks())
+    uvloop.run(_run_tasks())
