@@ -37,7 +37,7 @@ class Benchmark:
 
 BENCHMARKS = {
     hot_sku.NAME: Benchmark(hot_sku.measure, hot_sku.PACE, "one hot SKU: allocation queue ÷ transaction per order"),
-    call_cost.NAME: Benchmark(call_cost.measure, call_cost.PACE, "CheckAvailability and AllocateOrder ÷ an empty call"),
+    call_cost.NAME: Benchmark(call_cost.measure, call_cost.PACE, "CheckAvailability and AllocateOrder ÷ a bare echo"),
     cold_skus.NAME: Benchmark(
         cold_skus.measure, cold_skus.PACE, "p99 of orders of cold SKUs: with a hot SKU ÷ without"
     ),

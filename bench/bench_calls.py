@@ -2,26 +2,86 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
 EMPTY_SERVICE = "truestock.v1.Bench"
 """In the package of our own services, so that the interceptor measures its calls as it measures theirs."""
 
 ALLOCATE = "/truestock.v1.AllocationService/AllocateOrder"
+BATCH = "/truestock.v1.AllocationService/BatchAllocateOrders"
 CHECK = "/truestock.v1.AvailabilityService/CheckAvailability"
+RECORD = "/truestock.v1.StockService/RecordStockChanges"
 EMPTY = f"/{EMPTY_SERVICE}/DoNothing"
+ECHO_SERVICE = "bench.BareEcho"
+ECHO = f"/{ECHO_SERVICE}/Echo"
 
 CHANNEL_ID = "tiktok_shop"
+LOCATION_IDS = ("dc", *(f"store-{number}" for number in range(1, 10)))
 UNITS = 1_000_000
 """Units of every SKU at every location: nothing sells out, because shortages would be measured instead of sales."""
 
 
+@dataclass(frozen=True, slots=True)
+class CallStream:
+    """Calls of one method: a closed loop of `callers`, or an open loop with `per_second` calls.
+
+    A CheckAvailability call asks for all `skus`. Orders take them in turn, `lines` each, and start each run with the
+    first; a BatchAllocateOrders call has `orders` orders. A RecordStockChanges call reports one unit of the next SKU
+    as received at each location.
+    """
+
+    name: str
+    method: str
+    skus: Sequence[str] = ()
+    callers: int = 0
+    per_second: float = 0.0
+    lines: int = 1
+    orders: int = 1
+    hold: bool = False
+
+    def units(self, calls: int) -> Counter[str]:
+        """The units by SKU that this many answered calls sold, held or received."""
+        if self.method == RECORD:
+            return Counter({sku: n * len(LOCATION_IDS) for sku, n in self._turns(calls).items()})
+        return self._turns(calls * self.orders * self.lines)
+
+    def _turns(self, count: int) -> Counter[str]:
+        return Counter(itertools.islice(itertools.cycle(self.skus), count))
+
+
+def zipf_skus(skus: Sequence[str], *, lines: int, orders: int = 1_000, seed: int = 1) -> list[str]:
+    """The SKUs of this many orders, one after another: the SKU of rank n is drawn with a weight of 1 / n.
+
+    No order has a SKU twice.
+    """
+    random_numbers = random.Random(seed)
+    weights = [1 / rank for rank in range(1, len(skus) + 1)]
+    drawn: list[str] = []
+    for _ in range(orders):
+        order: dict[str, None] = {}
+        while len(order) < lines:
+            order.update(dict.fromkeys(random_numbers.choices(skus, weights)))
+        drawn.extend(order)
+    return drawn
+
+
 def sold_order(sku: str, order_id: str) -> allocation_pb.AllocateOrderRequest:
     """A paid order of one unit to an address in Texas."""
+    return new_order([sku], order_id)
+
+
+def new_order(skus: Sequence[str], order_id: str, *, hold: bool = False) -> allocation_pb.AllocateOrderRequest:
+    """An order of one unit of each SKU to an address in Texas: paid, or a hold of 15 minutes."""
     return allocation_pb.AllocateOrderRequest(
         channel_id=CHANNEL_ID,
         order_id=order_id,
-        lines=[order_pb2.OrderLine(sku=sku, unit_count=1)],
-        commitment=order_pb2.COMMITMENT_SOLD,
+        lines=[order_pb2.OrderLine(sku=sku, unit_count=1) for sku in skus],
+        commitment=order_pb2.COMMITMENT_HOLD if hold else order_pb2.COMMITMENT_SOLD,
         destination=order_pb2.Destination(country="US", region="TX", postal_code="78704"),
     )

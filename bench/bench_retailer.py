@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,7 +14,7 @@ import asyncpg
 from google.type.latlng_pb2 import LatLng
 from prometheus_client import CollectorRegistry
 
-from bench.bench_calls import CHANNEL_ID, UNITS, sold_order
+from bench.bench_calls import CHANNEL_ID, LOCATION_IDS, RECORD, UNITS, CallStream, sold_order
 from bench.rounds import WrongAnswer
 from policies.policy_set import PolicySet
 from service.allocation.allocation_queue import Ticket
@@ -37,7 +37,6 @@ from truestock.v1 import (
 )
 
 RULES = Path(__file__).parent.parent / "rules"
-LOCATION_IDS = ("dc", *(f"store-{number}" for number in range(1, 10)))
 DURABILITY_SETTINGS = (
     "fsync",
     "synchronous_commit",
@@ -52,12 +51,14 @@ _order_numbers = itertools.count(1)
 
 @dataclass(slots=True)
 class BenchRetailer:
-    """A migrated database with the retailer in it. `sold` counts answered orders of one unit by SKU."""
+    """A migrated database with the retailer in it. `sold`, `held` and `received` count units by SKU, as answered."""
 
     url: str
     policies: ActivePolicies
     metrics: Metrics
     sold: Counter[str] = field(default_factory=Counter)
+    held: Counter[str] = field(default_factory=Counter)
+    received: Counter[str] = field(default_factory=Counter)
 
     def new_ticket(self, sku: str) -> Ticket:
         """A new SOLD order of one unit, as the servicer passes it to the allocation queue."""
@@ -65,6 +66,11 @@ class BenchRetailer:
         order = order_requests.order_request(message)
         key = IdempotencyKey(new_id(), "AllocateOrder", b"")
         return Ticket(order, key, message, self.policies.current.policy_set, new_id())
+
+    def count_answers(self, stream: CallStream, calls: int) -> None:
+        """Counts what this many answered calls of orders or stock changes sold, held or received."""
+        counter = self.received if stream.method == RECORD else self.held if stream.hold else self.sold
+        counter.update(stream.units(calls))
 
     async def add_products(self, skus: Iterable[str]) -> None:
         """Creates products and counts UNITS of each at every location."""
@@ -75,16 +81,15 @@ class BenchRetailer:
         await database.close()
 
     async def verify(self) -> str:
-        """What was verified. Raises WrongAnswer unless the ledger balances and each order has its unit allocated."""
+        """What was verified. Raises WrongAnswer unless the ledger balances and stock says what calls answered."""
         connection = await asyncpg.connect(plain_url(self.url))
         try:
             report = await ledger_check.verify(connection)
-            allocated = {
-                row["sku"]: row["units"]
-                for row in await connection.fetch(
-                    "SELECT sku, sum(allocated)::int AS units FROM stock_level GROUP BY sku"
-                )
-            }
+            levels_by_sku = await connection.fetch(
+                "SELECT sku, sum(allocated)::int AS allocated, sum(held)::int AS held, "
+                "sum(on_hand)::int - count(*)::int * $1 AS received FROM stock_level GROUP BY sku",
+                UNITS,
+            )
             oversold_count = await connection.fetchval(
                 "SELECT count(*) FROM stock_level WHERE held + allocated > on_hand - unavailable"
             )
@@ -94,11 +99,21 @@ class BenchRetailer:
             raise WrongAnswer(f"the ledger does not balance: {'; '.join(report.differences[:3])}")
         if oversold_count:
             raise WrongAnswer(f"{oversold_count} stock levels have more units held and allocated than in stock")
-        _compare(self.sold, allocated)
+        for row in levels_by_sku:
+            self._compare(row)
         return (
-            f"ledger balances over {report.totals['movements']:,} movements; {self.sold.total():,} orders answered, "
-            "as many units allocated, no stock level oversold"
+            f"ledger balances over {report.totals['movements']:,} movements; {self.sold.total():,} units sold, "
+            f"{self.held.total():,} held and {self.received.total():,} received by the answers, as many by the stock "
+            "levels, none of them oversold"
         )
+
+    def _compare(self, level: asyncpg.Record) -> None:
+        sku = level["sku"]
+        for counted, column in ((self.sold, "allocated"), (self.held, "held"), (self.received, "received")):
+            if counted[sku] != level[column]:
+                raise WrongAnswer(
+                    f"{counted[sku]} units of {sku} are {column} by the answers, {level[column]} by the stock levels"
+                )
 
     async def durability_settings(self) -> dict[str, str | float]:
         """The settings of PostgreSQL that decide whether a commit is durable."""
@@ -121,14 +136,6 @@ async def open_retailer(url: str) -> AsyncIterator[BenchRetailer]:
         await database.close()
     metrics.start_channels([CHANNEL_ID], LOCATION_IDS)
     yield BenchRetailer(url, ActivePolicies(RULES, metrics), metrics)
-
-
-def _compare(sold: Mapping[str, int], allocated: Mapping[str, int]) -> None:
-    for sku, order_count in sold.items():
-        if allocated.get(sku, 0) != order_count:
-            raise WrongAnswer(
-                f"{order_count} orders of one {sku} were answered, but {allocated.get(sku, 0)} units are allocated"
-            )
 
 
 async def _add_locations_and_channel(connection: Connection) -> None:

@@ -6,11 +6,11 @@ from functools import partial
 from statistics import median
 
 from bench.allocators import allocation_queue
-from bench.bench_calls import ALLOCATE
+from bench.bench_calls import ALLOCATE, CallStream
 from bench.bench_report import Report, ratio
 from bench.bench_retailer import BenchRetailer, open_retailer
 from bench.bench_server import running_server
-from bench.load_generator import CallStream, LoadGenerator, LoadTask, running_generator
+from bench.load_generator import LoadGenerator, LoadTask, running_generator
 from bench.rounds import Figures, Pace, run_in_turns
 
 NAME = "cold"

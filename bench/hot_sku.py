@@ -6,12 +6,12 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from bench.allocators import POOL_SIZES, Allocator, allocation_queue, transaction_per_order
-from bench.bench_calls import ALLOCATE
+from bench.bench_calls import ALLOCATE, CallStream
 from bench.bench_report import Ratio, Report, ratio
 from bench.bench_retailer import BenchRetailer, open_retailer
 from bench.bench_server import running_server
 from bench.call_loops import closed_loop
-from bench.load_generator import CallStream, LoadGenerator, LoadTask, running_generator
+from bench.load_generator import LoadGenerator, LoadTask, running_generator
 from bench.rounds import Figures, Pace, run_in_turns
 
 NAME = "hot"

@@ -7,40 +7,25 @@ A task is one line of JSON on standard input, its result one line on standard ou
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import subprocess
 import sys
 import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 
 import uvloop
-from google.protobuf.empty_pb2 import Empty
 from grpc import aio
 
-from bench.bench_calls import ALLOCATE, CHANNEL_ID, CHECK, EMPTY, UNITS, sold_order
-from bench.call_loops import Call, closed_loop, open_loop
+from bench.bench_calls import CallStream
+from bench.call_loops import closed_loop, open_loop
+from bench.load_calls import new_call
 from bench.module_process import end_process, start_module
 from bench.rounds import Figures, WrongAnswer
-from truestock.v1 import allocation_service_pb2 as allocation_pb, availability_service_pb2 as availability_pb, order_pb2
 
 CONNECTIONS = 4
 """TCP connections that the calls share."""
-CALL_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class CallStream:
-    """Calls of one method: a closed loop of `callers`, or an open loop with `per_second` calls."""
-
-    name: str
-    method: str
-    skus: Sequence[str] = ()
-    callers: int = 0
-    per_second: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,61 +91,10 @@ async def _run(task: LoadTask) -> dict[str, Figures]:
 
 
 async def _run_stream(task: LoadTask, stream: CallStream, channels: Sequence[aio.Channel]) -> Figures:
-    call = _CALLS[stream.method](stream, channels)
+    call = new_call(stream, channels)
     if stream.callers:
         return await closed_loop(call, stream.callers, task.seconds)
     return await open_loop(call, stream.per_second, task.seconds)
-
-
-def _allocate_order(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
-    """New orders, each of one unit of the next SKU; every answer must allocate that unit."""
-    calls = itertools.cycle([_raw_call(channel, ALLOCATE) for channel in channels])
-    skus, run_id = itertools.cycle(stream.skus), uuid.uuid4().hex
-    order_numbers = itertools.count()
-
-    async def allocate() -> None:
-        request = sold_order(next(skus), f"{run_id}-{next(order_numbers)}")
-        response_bytes = await next(calls)(request.SerializeToString(), timeout=CALL_SECONDS)
-        response = allocation_pb.AllocateOrderResponse.FromString(response_bytes)
-        if response.allocation.outcome != order_pb2.OUTCOME_ALLOCATED:
-            raise WrongAnswer(f"an order for which stock exists was not allocated: {response}")
-
-    return allocate
-
-
-def _check_availability(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
-    calls = itertools.cycle([_raw_call(channel, CHECK) for channel in channels])
-    request = availability_pb.CheckAvailabilityRequest(channel_id=CHANNEL_ID, skus=stream.skus).SerializeToString()
-
-    async def check() -> None:
-        response_bytes = await next(calls)(request, timeout=CALL_SECONDS)
-        count = availability_pb.CheckAvailabilityResponse.FromString(response_bytes).availabilities[0].sellable_count
-        if not 0 < count <= 10 * UNITS:
-            raise WrongAnswer(f"{count} units are reported sellable; expected 1 to {10 * UNITS}")
-
-    return check
-
-
-def _call_empty(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
-    calls = itertools.cycle([_raw_call(channel, EMPTY) for channel in channels])
-
-    async def call() -> None:
-        Empty.FromString(await next(calls)(b"", timeout=CALL_SECONDS))
-
-    return call
-
-
-_CALLS: dict[str, Callable[[CallStream, Sequence[aio.Channel]], Call]] = {
-    ALLOCATE: _allocate_order,
-    CHECK: _check_availability,
-    EMPTY: _call_empty,
-}
-
-
-def _raw_call(channel: aio.Channel, path: str) -> Callable[..., Awaitable[bytes]]:
-    """A call of bytes for bytes, so that the generator itself uses little CPU."""
-    call: Callable[..., Awaitable[bytes]] = channel.unary_unary(path, None, None)
-    return call
 
 
 if __name__ == "__main__":

@@ -28,12 +28,19 @@ class Pace:
             raise ValueError(f"{self.rounds} rounds of {self.seconds} s measure nothing; both must be above 0")
 
 
-async def run_in_turns(variants: Mapping[str, Variant], pace: Pace) -> dict[str, list[Figures]]:
-    """The figures of each variant, round by round. Each variant first runs a short warm-up that is not counted."""
+async def run_in_turns(
+    variants: Mapping[str, Variant], pace: Pace, *, verify: Callable[[], Awaitable[object]] | None = None
+) -> dict[str, list[Figures]]:
+    """The figures of each variant, round by round. Each variant first runs a short warm-up that is not counted.
+
+    `verify` runs after each round and raises WrongAnswer if the answers so far were wrong.
+    """
     for variant in variants.values():
         await variant(min(1.0, pace.seconds / 2))
     figures: dict[str, list[Figures]] = {name: [] for name in variants}
     for _ in range(pace.rounds):
         for name, variant in variants.items():
             figures[name].append(await variant(pace.seconds))
+        if verify is not None:
+            await verify()
     return figures

@@ -16,9 +16,9 @@ import psutil
 
 from bench.allocators import allocation_queue
 from bench.answer_observers import CHECKED_SKU, ORDERED_SKU, ObservedAnswers, running_observers
-from bench.bench_calls import UNITS
+from bench.bench_calls import LOCATION_IDS, UNITS
 from bench.bench_report import Ratio, Report
-from bench.bench_retailer import LOCATION_IDS, BenchRetailer, open_retailer
+from bench.bench_retailer import BenchRetailer, open_retailer
 from bench.bench_server import running_server
 from bench.rounds import Figures, Pace, WrongAnswer
 from policies.engine.rule_engine import Engine

@@ -16,7 +16,16 @@ RATIOS = {
         "allocator_vs_transaction_8",
         "allocator_vs_transaction_grpc_8",
     },
-    call_cost.NAME: {"check_availability_vs_empty", "allocate_vs_empty"},
+    call_cost.NAME: {
+        "check_availability_vs_empty",
+        "check_100_skus_vs_100_calls",
+        "allocate_vs_empty",
+        "allocate_vs_empty_256",
+        "allocate_cpu_vs_empty",
+        "batch_500_orders_vs_500_calls",
+        "check_availability_vs_own_empty_call",
+        "allocate_vs_own_empty_call",
+    },
     cold_skus.NAME: {"cold_p99_ratio"},
     rule_evaluation.NAME: {"memoised_vs_durable_rules", "rules_1000_vs_10"},
     rule_reloads.NAME: {"failed_calls", "mixed_decisions", "rss_growth_ratio", "threads_growth_ratio"},
@@ -32,6 +41,9 @@ def few_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cold_skus, "COLD", cold_skus.COLD[:10])
     monkeypatch.setattr(cold_skus, "CALLERS", 8)
     monkeypatch.setattr(call_cost, "CALLERS", 8)
+    monkeypatch.setattr(call_cost, "MANY_CALLERS", 8)
+    monkeypatch.setattr(call_cost, "SKUS", call_cost.SKUS[:5])
+    monkeypatch.setattr(call_cost, "BATCHED_ORDERS", 20)
     monkeypatch.setattr(rule_evaluation, "CONTEXTS", 500)
     monkeypatch.setattr(rule_evaluation, "CROSS_CHECKED", 50)
     monkeypatch.setattr(rule_reloads, "RELOADS", 6)
@@ -52,5 +64,5 @@ async def test_an_answered_order_without_an_allocated_unit_is_detected(database_
         await retailer.add_products(["MUG"])
         retailer.sold["MUG"] = 1
 
-        with pytest.raises(WrongAnswer, match="1 orders of one MUG were answered, but 0 units are allocated"):
+        with pytest.raises(WrongAnswer, match="1 units of MUG are allocated by the answers, 0 by the stock levels"):
             await retailer.verify()

@@ -1,0 +1,140 @@
+"""The calls that the load generator makes, each with a check of its answer."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+from google.protobuf.empty_pb2 import Empty
+from grpc import aio
+
+from bench.bench_calls import (
+    ALLOCATE,
+    BATCH,
+    CHANNEL_ID,
+    CHECK,
+    ECHO,
+    EMPTY,
+    LOCATION_IDS,
+    RECORD,
+    UNITS,
+    CallStream,
+    new_order,
+)
+from bench.call_loops import Call
+from bench.rounds import WrongAnswer
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    availability_service_pb2 as availability_pb,
+    order_pb2,
+    stock_service_pb2 as stock_pb,
+)
+
+CALL_SECONDS = 60.0
+
+
+def new_call(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
+    """The function that makes the next call of a stream, on the channels in turn. It raises WrongAnswer."""
+    return _CALLS[stream.method](stream, channels)
+
+
+def _allocate_order(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
+    calls, orders = _raw_calls(channels, ALLOCATE), _orders(stream)
+
+    async def allocate() -> None:
+        response_bytes = await next(calls)(next(orders).SerializeToString(), timeout=CALL_SECONDS)
+        _check_allocated(stream, allocation_pb.AllocateOrderResponse.FromString(response_bytes).allocation)
+
+    return allocate
+
+
+def _batch_allocate_orders(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
+    calls, orders = _raw_calls(channels, BATCH), _orders(stream)
+
+    async def allocate() -> None:
+        requests = itertools.islice(orders, stream.orders)
+        request = allocation_pb.BatchAllocateOrdersRequest(requests=requests)
+        response_bytes = await next(calls)(request.SerializeToString(), timeout=CALL_SECONDS)
+        response = allocation_pb.BatchAllocateOrdersResponse.FromString(response_bytes)
+        if len(response.results) != stream.orders:
+            raise WrongAnswer(f"{len(response.results)} orders of {stream.orders} were answered")
+        for result in response.results:
+            _check_allocated(stream, result.allocation)
+
+    return allocate
+
+
+def _orders(stream: CallStream) -> Iterator[allocation_pb.AllocateOrderRequest]:
+    """New orders without end, each of one unit of the next SKUs."""
+    skus, run_id = itertools.cycle(stream.skus), uuid.uuid4().hex
+    for number in itertools.count():
+        yield new_order(list(itertools.islice(skus, stream.lines)), f"{run_id}-{number}", hold=stream.hold)
+
+
+def _check_allocated(stream: CallStream, allocation: allocation_pb.Allocation) -> None:
+    state = allocation_pb.Allocation.STATE_HELD if stream.hold else allocation_pb.Allocation.STATE_CONFIRMED
+    if allocation.outcome != order_pb2.OUTCOME_ALLOCATED or allocation.state != state:
+        raise WrongAnswer(f"an order for which stock exists was not allocated: {allocation}")
+
+
+def _check_availability(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
+    calls = _raw_calls(channels, CHECK)
+    request = availability_pb.CheckAvailabilityRequest(channel_id=CHANNEL_ID, skus=stream.skus).SerializeToString()
+
+    async def check() -> None:
+        response_bytes = await next(calls)(request, timeout=CALL_SECONDS)
+        availabilities = availability_pb.CheckAvailabilityResponse.FromString(response_bytes).availabilities
+        if len(availabilities) != len(stream.skus):
+            raise WrongAnswer(f"{len(availabilities)} SKUs of {len(stream.skus)} were answered")
+        for count in (availability.sellable_count for availability in availabilities):
+            if not 0 < count <= len(LOCATION_IDS) * UNITS:
+                raise WrongAnswer(f"{count} units are reported sellable; expected 1 to {len(LOCATION_IDS) * UNITS}")
+
+    return check
+
+
+def _record_stock_changes(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
+    calls = _raw_calls(channels, RECORD)
+    skus, run_id = itertools.cycle(stream.skus), uuid.uuid4().hex
+    numbers = itertools.count()
+    received = stock_pb.StockMovement(kind=stock_pb.MOVEMENT_KIND_RECEIVED, unit_count=1)
+
+    async def record() -> None:
+        sku, number = next(skus), next(numbers)
+        request = stock_pb.RecordStockChangesRequest(source="bench")
+        for location_id in LOCATION_IDS:
+            change = request.changes.add(sku=sku, location_id=location_id, movement=received)
+            change.change_id = f"{run_id}-{number}-{location_id}"
+            change.effective_time.GetCurrentTime()
+        response_bytes = await next(calls)(request.SerializeToString(), timeout=CALL_SECONDS)
+        response = stock_pb.RecordStockChangesResponse.FromString(response_bytes)
+        results = [result.result for result in response.results]
+        if results != [stock_pb.StockChangeResult.CHANGE_RESULT_ACCEPTED] * len(LOCATION_IDS):
+            raise WrongAnswer(f"received units were not recorded: {response}")
+
+    return record
+
+
+def _call_empty(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
+    calls = _raw_calls(channels, stream.method)
+
+    async def call() -> None:
+        Empty.FromString(await next(calls)(b"", timeout=CALL_SECONDS))
+
+    return call
+
+
+_CALLS: dict[str, Callable[[CallStream, Sequence[aio.Channel]], Call]] = {
+    ALLOCATE: _allocate_order,
+    BATCH: _batch_allocate_orders,
+    CHECK: _check_availability,
+    RECORD: _record_stock_changes,
+    EMPTY: _call_empty,
+    ECHO: _call_empty,
+}
+
+
+def _raw_calls(channels: Sequence[aio.Channel], path: str) -> Iterator[Callable[..., Awaitable[bytes]]]:
+    """Calls of bytes for bytes, so that the generator itself uses little CPU, on the channels in turn."""
+    return itertools.cycle([channel.unary_unary(path, None, None) for channel in channels])

@@ -1,0 +1,28 @@
+"""Truestock in a process of its own, exactly as `truestock serve` runs it: event loop, collector, background work."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractAsyncContextManager
+
+from bench.bench_retailer import RULES
+from bench.server_process import ServerProcess, running_module
+from service import limits
+from service.app.process import serve
+from service.settings import Settings
+
+
+def running_product(url: str, *, batch_orders: int | None = None) -> AbstractAsyncContextManager[ServerProcess]:
+    """The service on a migrated database. `batch_orders` are the orders of one transaction, instead of the usual limit:
+    with 1, orders are not batched.
+    """
+    return running_module("bench.product_server", url, str(batch_orders or limits.BATCH_ORDERS))
+
+
+def _serve(url: str, batch_orders: str) -> None:
+    limits.BATCH_ORDERS = int(batch_orders)
+    serve(Settings(address="127.0.0.1:0", metrics_address="127.0.0.1:0", database_url=url, rules=RULES))
+
+
+if __name__ == "__main__":
+    _serve(*sys.argv[1:])
