@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -25,6 +26,11 @@ from truestock.v1 import availability_service_pb2 as availability_pb
 
 READ_SKUS = 2_000
 """SKUs of one statement; calls beyond that wait for the next read."""
+SEVERAL_CALLS = 3
+RETURN_SECONDS = 0.002
+"""After a read that served several calls, the next one waits so long at most for their callers to return."""
+BUSY_SECONDS = 0.1
+"""So long after a read its callers are no longer expected to return."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,11 @@ class _WaitingCall:
 
 
 class AvailabilityReader:
-    """Reads current stock, in one round trip for all calls that arrived during the previous read."""
+    """Reads current stock, in one round trip for all calls that arrived during the previous read.
+
+    A read costs as much as several calls. So while calls come many at a time, a read waits a moment for those whose
+    callers have just been answered; a lone caller never waits.
+    """
 
     def __init__(self, database: Database, cache: CatalogCache, metrics: Metrics) -> None:
         self._database = database
@@ -68,6 +78,11 @@ class AvailabilityReader:
         self._metrics = metrics
         self._waiting: list[_WaitingCall] = []
         self._reading: asyncio.Task[None] | None = None
+        self._served = 0
+        self._expected = 0
+        """Calls that the last read served, and how many will wait for the next one if all these callers call again."""
+        self._last_read_time = 0.0
+        self._returned = asyncio.Event()
 
     async def read(self, skus: Sequence[str]) -> Snapshot:
         """Reads the stock of at least these SKUs, as of a time after this call."""
@@ -75,6 +90,8 @@ class AvailabilityReader:
         # A call never joins a read that has already started: that snapshot could be older than a write which the
         # caller has just completed. It waits for the next read, which all waiting calls share.
         self._waiting.append(waiting)
+        if len(self._waiting) >= self._expected:
+            self._returned.set()
         if self._reading is None:
             self._reading = asyncio.create_task(self._read_all())
         return await waiting.snapshot
@@ -82,11 +99,25 @@ class AvailabilityReader:
     async def _read_all(self) -> None:
         try:
             while self._waiting:
-                await self._read_next()
+                await self._wait_for_callers()
+                self._served = await self._read_next()
+                self._expected = self._served + len(self._waiting)
+                self._last_read_time = asyncio.get_running_loop().time()
         finally:
             self._reading = None
 
-    async def _read_next(self) -> None:
+    async def _wait_for_callers(self) -> None:
+        """Returns once the callers of the last read are back; at once if it served few, or long ago."""
+        idle_seconds = asyncio.get_running_loop().time() - self._last_read_time
+        if self._served < SEVERAL_CALLS or len(self._waiting) >= self._expected or idle_seconds > BUSY_SECONDS:
+            return
+        self._returned.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RETURN_SECONDS):
+                await self._returned.wait()
+
+    async def _read_next(self) -> int:
+        """The number of calls that the read served."""
         batch, skus = self._next_batch()
         self._metrics.read_calls.observe(len(batch))
         try:
@@ -95,10 +126,11 @@ class AvailabilityReader:
             for call in batch:
                 if not call.snapshot.done():
                     call.snapshot.set_exception(error)
-            return
+            return len(batch)
         for call in batch:
             if not call.snapshot.done():
                 call.snapshot.set_result(snapshot)
+        return len(batch)
 
     def _next_batch(self) -> tuple[list[_WaitingCall], set[str]]:
         batch: list[_WaitingCall] = []

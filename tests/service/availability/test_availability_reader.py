@@ -1,0 +1,67 @@
+"""When a stock read starts: at once for a lone caller, after a moment where many call again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from service.availability import availability_reader
+from service.availability.availability_reader import AvailabilityReader, Snapshot
+from service.catalog.catalog_store import CatalogCache
+from service.database.database import Database
+from service.metrics import Metrics
+
+
+@pytest.fixture
+async def reader(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AvailabilityReader]:
+    """A reader that waits for callers as long as it takes, so that a call that should not wait would hang."""
+    monkeypatch.setattr(availability_reader, "RETURN_SECONDS", 3_600)
+    monkeypatch.setattr(availability_reader, "BUSY_SECONDS", 3_600)
+    metrics = Metrics(CollectorRegistry())
+    database = await Database.open(database_url, metrics, connections=2)
+    yield AvailabilityReader(database, CatalogCache(), metrics)
+    await database.close()
+
+
+async def read(reader: AvailabilityReader, callers: int) -> list[Snapshot]:
+    async with asyncio.timeout(10):
+        return await asyncio.gather(*(reader.read(["MUG"]) for _ in range(callers)))
+
+
+async def test_a_lone_caller_never_waits_for_others(reader: AvailabilityReader) -> None:
+    snapshots = [(await read(reader, 1))[0] for _ in range(5)]
+
+    assert len({id(snapshot) for snapshot in snapshots}) == 5
+
+
+async def test_a_read_after_one_for_many_callers_waits_until_they_are_back(reader: AvailabilityReader) -> None:
+    await read(reader, 8)
+    first_back = asyncio.create_task(reader.read(["MUG"]))
+    done, _ = await asyncio.wait([first_back], timeout=0.05)
+    others = await read(reader, 7)
+
+    assert not done
+    assert {id(snapshot) for snapshot in others} == {id(await first_back)}
+
+
+async def test_callers_who_stay_away_delay_a_read_only_for_a_moment(
+    reader: AvailabilityReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await read(reader, 8)
+    monkeypatch.setattr(availability_reader, "RETURN_SECONDS", 0.002)
+    await read(reader, 1)
+    monkeypatch.setattr(availability_reader, "RETURN_SECONDS", 3_600)
+
+    await read(reader, 1)
+
+
+async def test_a_caller_who_comes_later_does_not_wait_for_earlier_ones(
+    reader: AvailabilityReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await read(reader, 8)
+    monkeypatch.setattr(availability_reader, "BUSY_SECONDS", 0)
+
+    await read(reader, 1)
