@@ -59,7 +59,7 @@ fmt: setup ## Apply ruff's fixes and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## Run all benchmarks; takes minutes
+bench: setup ## Run all benchmarks and write bench/RESULTS.md; takes minutes
 	$(BIN)/python -m bench run all
 
 protos: setup ## Generate the Python stubs beside the .proto files, and copy what these import of googleapis

@@ -12,7 +12,7 @@ import structlog
 import typer
 import uvloop
 
-from bench import call_cost, cold_skus, hot_sku, rule_evaluation, rule_reloads
+from bench import call_cost, cold_skus, hot_sku, result_files, results_page, rule_evaluation, rule_reloads
 from bench.bench_report import Report
 from bench.rounds import Pace, WrongAnswer
 from service.cli.console import add_row, new_table, print_json, say, stdout_console
@@ -68,6 +68,10 @@ def run(
         float | None, typer.Option(min=0.05, max=120, help="Seconds that each variant runs in each round.")
     ] = None,
     rounds: Annotated[int | None, typer.Option(min=1, max=100, help="Number of rounds.")] = None,
+    write: Annotated[
+        bool | None,
+        typer.Option("--write/--no-write", help=f"Write the results to bench/RESULTS.md; {ALL} writes them anyway."),
+    ] = None,
 ) -> None:
     """Runs one benchmark, or all. Exits with 1 if the service answered wrongly under load."""
     if name not in (*BENCHMARKS, ALL):
@@ -75,11 +79,14 @@ def run(
     # Logs go to standard error, out of the JSON, and only from warnings up: a thousand reloads would fill the screen.
     warnings_only = structlog.make_filtering_bound_logger(logging.WARNING)
     structlog.configure(wrapper_class=warnings_only, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    reports = []
+    # Taken now, because the results that are written change the working tree.
+    reports, revision = [], result_files.current_revision()
     for benchmark_name in BENCHMARKS if name == ALL else [name]:
         if not json:
             say(f"Running {benchmark_name}: {BENCHMARKS[benchmark_name].help} …")
         reports.append(_run(BENCHMARKS[benchmark_name], seconds, rounds))
+        if write or (write is None and name == ALL):
+            _write(reports[-1], revision)
         if not json:
             reports[-1].show(stdout_console())
     if json:
@@ -109,6 +116,12 @@ def _check_durability(report: Report) -> None:
         if report.settings.get(setting, "on") != "on":
             say(f"{setting} is {report.settings[setting]}, so commits were not durable; set it to on and run again")
             raise typer.Exit(1)
+
+
+def _write(report: Report, revision: str) -> None:
+    """Replaces the part of this benchmark in RESULTS.md."""
+    result_files.save(result_files.new_result(report, revision))
+    results_page.write_page(result_files.load(BENCHMARKS))
 
 
 def _merge(reports: list[Report]) -> dict[str, object]:

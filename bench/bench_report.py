@@ -37,6 +37,13 @@ class Ratio:
             return f"≥ {self.at_least:g}"
         return "" if self.at_most is None else f"≤ {self.at_most:g}"
 
+    @property
+    def met(self) -> bool | None:
+        """Whether the median meets the target; None if there is none."""
+        if self.at_least is not None:
+            return self.value >= self.at_least
+        return None if self.at_most is None else self.value <= self.at_most
+
 
 def ratio(
     name: str,
@@ -82,16 +89,16 @@ class Report:
     def show(self, console: Console) -> None:
         """Prints the ratios, then the medians of every variant."""
         console.print(f"[bold]{self.name}[/]  {self.pace.rounds} rounds, {self.pace.seconds:g} s per variant and round")
-        ratios = new_table("ratio", "median", "min", "max", "target", numbers=("median", "min", "max"))
+        ratios = new_table("ratio", "median", "min", "max", "target", "met", numbers=("median", "min", "max"))
         for ratio in self.ratios:
             spread = (ratio.value, min(ratio.rounds), max(ratio.rounds))
-            add_row(ratios, ratio.name, *map(_short, spread), ratio.target)
+            add_row(ratios, ratio.name, *map(short, spread), ratio.target, met_word(ratio))
         console.print(ratios)
         figures = new_table("variant", "figure", "median", "min", "max", numbers=("median", "min", "max"))
         for variant, rounds in self.variants.items():
             for name in rounds[0]:
                 values = [figure[name] for figure in rounds]
-                add_row(figures, variant, name, *map(_short, (median(values), min(values), max(values))))
+                add_row(figures, variant, name, *map(short, (median(values), min(values), max(values))))
         console.print(figures)
         for name, value in {**self.settings, **machine(), "verified": self.verified}.items():
             console.print(f"  {name}: {value}", markup=False)
@@ -119,5 +126,11 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def _short(value: float) -> str:
+def met_word(ratio: Ratio) -> str:
+    """`yes` or `no`; empty if the ratio has no target."""
+    return {True: "yes", False: "no", None: ""}[ratio.met]
+
+
+def short(value: float) -> str:
+    """A figure with as many digits as a table needs."""
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
