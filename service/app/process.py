@@ -17,6 +17,7 @@ from service.app import early_stop
 from service.app.application import Running, StartError, running
 from service.app.drain import EXIT_SECONDS
 from service.app.early_stop import StoppedEarly
+from service.app.garbage_collector import spare_started_objects
 from service.background import first_of
 from service.database.database import RETRYABLE
 from service.settings import DEFAULT_SERVER, Settings
@@ -107,6 +108,7 @@ async def _serve(settings: Settings) -> None:
     try:
         async with running(settings, signals.hurried) as service:
             signals.started()
+            spare_started_objects()
             print(_banner(service), flush=True)
             await first_of(signals.stop, service.lost)
             print("Stopping: finishing the calls in flight …", flush=True)

@@ -1,0 +1,20 @@
+"""How often Python looks for unreachable cycles while the service runs."""
+
+from __future__ import annotations
+
+import gc
+
+YOUNG_OBJECTS = 20_000
+"""Objects created and not yet freed after which Python looks for cycles among them; its default is 700."""
+
+
+def spare_started_objects() -> None:
+    """Exempts everything that exists from garbage collection, and looks for new cycles less often.
+
+    To be called once the service has started: its modules, rules and statements live as long as the process. With the
+    default settings the collector goes through them again and again, for a tenth of the CPU time of an order. Almost
+    no order leaves a cycle behind, so those that wait longer for the collector take little memory.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
