@@ -5,7 +5,8 @@ from __future__ import annotations
 from uuid import UUID
 
 import grpc
-import uuid_utils.compat
+import uuid_utils
+from asyncpg.pgproto.pgproto import UUID as DatabaseUUID
 
 from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import AllocationQueue
@@ -56,7 +57,8 @@ SERVICE_NAMES = tuple(
 
 def new_id() -> UUID:
     """A UUIDv7: unique without coordination, and rising with time, which keeps index inserts cheap."""
-    id: UUID = uuid_utils.compat.uuid7()
+    # The kind of UUID that the driver reads, written in C: making, comparing, printing and storing one costs half.
+    id: UUID = DatabaseUUID(uuid_utils.uuid7().bytes)
     return id
 
 
