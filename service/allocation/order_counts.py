@@ -56,14 +56,18 @@ def count_changes(metrics: Metrics, before: OrderCounts, changes: Sequence[Alloc
     """Counts the changes that a transaction made to one order; to be called after the commit."""
     record = changes[-1].record
     after, channel = OrderCounts.of(record), record.channel_id
-    metrics.sold_orders.labels(channel).inc(after.sold and not before.sold)
     # Units that a policy cancelled at once count as sold first.
     cancelled = sum(change.cancelled for change in changes)
     added = after.sold_units - before.sold_units + cancelled
-    metrics.sold_units.labels(channel).inc(max(0, added))
-    metrics.cancelled_units.labels(channel).inc(cancelled + max(0, -added))
-    metrics.split_orders.labels(channel).inc(after.split and not before.split)
-    metrics.unfillable_units.labels(channel).inc(max(0, after.unfillable - before.unfillable))
+    for counter, count in (
+        (metrics.sold_orders, after.sold and not before.sold),
+        (metrics.sold_units, added),
+        (metrics.cancelled_units, cancelled + max(0, -added)),
+        (metrics.split_orders, after.split and not before.split),
+        (metrics.unfillable_units, after.unfillable - before.unfillable),
+    ):
+        if count > 0:
+            counter.labels(channel).inc(count)
     for location, units in _increases(before.allocated, after.allocated):
         metrics.allocated_units.labels(channel, location).inc(units)
     _count_shortages(metrics, channel, before, after, changes)
@@ -75,7 +79,7 @@ def count_changes(metrics: Metrics, before: OrderCounts, changes: Sequence[Alloc
         count_exceptions(metrics, channel, change.exceptions)
         if change.inputs is not None:
             metrics.decisions_stored_bytes.inc(change.inputs.byte_count)
-        if change.decision is not None:
+        if change.decision is not None and change.decision.buffer_saved:
             metrics.buffer_saved_units.labels(channel).inc(sum(change.decision.buffer_saved.values()))
         if change.rerouted and after.sold:
             metrics.rerouted_units.labels(channel, change.cause).inc(change.rerouted)
