@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -70,6 +70,7 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
     """An allocation as of `now`; a hold that has expired or was released has no shipments."""
     state = record.state_at(now)
     promising = state in PROMISING
+    lines = [_line(record, line, promising=promising) for line in record.lines]
     return allocation_pb.Allocation(
         allocation_id=str(record.id),
         channel_id=record.channel_id,
@@ -77,7 +78,7 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         state=_STATES[state],
         outcome=OUTCOMES[record.outcome_at(now)],
         commitment=COMMITMENTS[record.commitment],
-        lines=[_line(record, line, promising=promising) for line in record.lines],
+        lines=lines,
         shipments=_shipments(record) if promising or record.commitment is Commitment.SOLD else [],
         shortages=_shortages(record) if state != EXPIRED else [],
         create_time=timestamp(record.create_time),
@@ -90,7 +91,7 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         copies=[order_pb2.OrderReference(channel_id=c, order_id=o) for c, o in record.copies],
         channel_update_time=timestamp(record.channel_update_time),
         channel_status=record.channel_status or "",
-        status=_STATUSES[status_of(order_figures(record, now))],
+        status=_STATUSES[status_of(_order_figures(record, state, lines))],
         hold=_hold(record),
     )
 
@@ -102,15 +103,22 @@ def _hold(record: AllocationRecord) -> order_pb2.OrderHold | None:
     return order_pb2.OrderHold(reason=hold.reason, until=timestamp(hold.until), place_time=timestamp(hold.place_time))
 
 
-def order_figures(record: AllocationRecord, now: datetime) -> OrderFigures:
+def _order_figures(record: AllocationRecord, state: str, lines: Sequence[allocation_pb.AllocatedLine]) -> OrderFigures:
     """The figures from which the status of an order is derived."""
-    state = record.state_at(now)
-    promising = state in PROMISING
-    lines = [_line(record, line, promising=promising) for line in record.lines]
-    names = ("promised", "shipped", "returned", "short", "backordered", "cancelled")
     return OrderFigures(
         state=state,
-        lines=tuple(LineFigures(x.unit_count, **{name: getattr(x, f"{name}_count") for name in names}) for x in lines),
+        lines=tuple(
+            LineFigures(
+                unit_count=line.unit_count,
+                promised=line.promised_count,
+                shipped=line.shipped_count,
+                returned=line.returned_count,
+                short=line.short_count,
+                backordered=line.backordered_count,
+                cancelled=line.cancelled_count,
+            )
+            for line in lines
+        ),
         deliveries=tuple(x.state in _ARRIVED for x in record.shipments if x.shipped),
         is_started=any(x.units and x.state in _STARTED for x in record.shipments),
         in_review=record.outcome is Outcome.NEEDS_REVIEW,
