@@ -1,8 +1,9 @@
 """Queues orders and groups them into transactions; `allocation_batch` runs a transaction.
 
-Group commit without waiting: orders that queue while a transaction is in flight go together into the next one. Orders
-that share no SKU with a transaction in flight go into another one at the same time. An order passes only orders with
-which it shares no SKU, so that none waits forever.
+Group commit: orders that queue while a transaction is in flight go together into the next one. Orders that share no
+SKU with a transaction in flight go into another one at the same time. An order passes only orders with which it shares
+no SKU, so that none waits forever. After a transaction for many callers, the next one for its SKUs waits a moment for
+them, because most of them order again; see `_Pause`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
@@ -27,6 +28,9 @@ from truestock.v1 import allocation_service_pb2 as allocation_pb
 
 SMOOTHING = 0.2
 """Weight of the newest transaction in the moving average of transaction times."""
+PAUSE_CALLS = 8
+PAUSE_SECONDS = 0.008
+"""After a transaction for so many calls, orders of its SKUs wait so long at most for one another."""
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +42,8 @@ class Ticket:
     message: Message
     policy_set: PolicySet
     allocation_id: UUID
+    call: Hashable = field(default_factory=object)
+    """The call that the order came with. Those of a BatchAllocateOrders call have one in common."""
     answer: asyncio.Future[allocation_pb.Allocation] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -56,6 +62,20 @@ class Ticket:
     def conflict_keys(self) -> frozenset[Hashable]:
         """SKUs, orders and requests that no two transactions in flight may share."""
         return self.skus | self.identity_keys
+
+
+@dataclass(slots=True, eq=False)
+class _Pause:
+    """SKUs that stay in flight after their transaction, until as many calls came with new orders of them, or `timer`.
+
+    Without it, the next transaction would leave with the first order that comes back, and be small. Orders of other
+    SKUs go at once, and so does a lone caller, who has no one to wait for.
+    """
+
+    skus: frozenset[Hashable]
+    calls: int
+    timer: asyncio.TimerHandle | None = None
+    returned: set[Hashable] = field(default_factory=set)
 
 
 Outcomes = Sequence[allocation_pb.Allocation | TruestockError]
@@ -77,6 +97,7 @@ class AllocationQueue:
         self._parked: deque[Ticket] = deque()
         self._parked_keys: set[Hashable] = set()
         self._in_flight_keys: set[Hashable] = set()
+        self._pauses: dict[Hashable, _Pause] = {}
         self._in_flight: set[asyncio.Task[None]] = set()
         self._in_flight_orders = 0
         self._wake: asyncio.Handle | None = None
@@ -90,12 +111,16 @@ class AllocationQueue:
         """
         self._admit(deadline)
         self._arrivals.append(ticket)
+        if self._pauses:
+            self._note_return(ticket)
         self._schedule()
         return await ticket.answer
 
     async def close(self) -> None:
         """Accepts no more orders and answers those in the queue."""
         self._closed = True
+        for pause in set(self._pauses.values()):
+            self._end_pause(pause)
         while self._waiting_count() or self._in_flight:
             self._schedule()
             await asyncio.sleep(0)
@@ -176,12 +201,40 @@ class AllocationQueue:
 
     def _finish(self, task: asyncio.Task[None], batch: list[Ticket]) -> None:
         self._in_flight.discard(task)
-        keys = {key for ticket in batch for key in ticket.conflict_keys}
-        self._in_flight_keys -= keys
         self._in_flight_orders -= len(batch)
-        if any(key in self._parked_keys for key in keys):
+        keys = {key for ticket in batch for key in ticket.conflict_keys}
+        calls = len({ticket.call for ticket in batch})
+        if calls >= PAUSE_CALLS and self._waiting_count() < limits.BATCH_ORDERS and not self._closed:
+            keys -= self._pause(frozenset(sku for ticket in batch for sku in ticket.skus), calls)
+        self._release(keys)
+
+    def _release(self, keys: Set[Hashable]) -> None:
+        """Lets orders with these keys into the next transaction."""
+        self._in_flight_keys -= keys
+        if not self._parked_keys.isdisjoint(keys):
             self._unpark()
         self._schedule()
+
+    def _pause(self, skus: frozenset[Hashable], calls: int) -> frozenset[Hashable]:
+        """Keeps the SKUs in flight until their callers are back, and returns them."""
+        pause = _Pause(skus, calls)
+        pause.timer = asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._end_pause, pause)
+        self._pauses.update(dict.fromkeys(skus, pause))
+        return skus
+
+    def _note_return(self, ticket: Ticket) -> None:
+        """Ends the pauses that wait for no more orders than this one."""
+        for pause in {self._pauses[sku] for sku in ticket.skus if sku in self._pauses}:
+            pause.returned.add(ticket.call)
+            if len(pause.returned) >= pause.calls or self._waiting_count() >= limits.BATCH_ORDERS:
+                self._end_pause(pause)
+
+    def _end_pause(self, pause: _Pause) -> None:
+        if pause.timer is not None:
+            pause.timer.cancel()
+        for sku in pause.skus:
+            del self._pauses[sku]
+        self._release(pause.skus)
 
     async def _run(self, batch: list[Ticket]) -> None:
         """Decides a batch; a batch that fails is split until the bad order is alone."""

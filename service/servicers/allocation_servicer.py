@@ -77,7 +77,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     ) -> allocation_pb.AllocateOrderResponse:
         order_request = order_requests.order_request(request)
         key = IdempotentRequest.of("AllocateOrder", request, order_request.request_id, self._new_id).key
-        ticket = self._ticket(order_request, key, request)
+        ticket = self._ticket(order_request, key, request, context)
         if request.validate_only:
             return allocation_pb.AllocateOrderResponse(allocation=await self._orders.preview(ticket))
         allocation = await self._allocator.allocate(ticket, deadline=context.time_remaining())
@@ -174,8 +174,9 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         search = id_search.id_search(request)
         return await self._database.unlocked("find_ids", lambda connection: id_search.find(connection, search))
 
-    def _ticket(self, order_request: OrderRequest, key: IdempotencyKey, message: Message) -> Ticket:
-        return Ticket(order_request, key, message, self._active_policies.current.policy_set, self._new_id())
+    def _ticket(self, order_request: OrderRequest, key: IdempotencyKey, message: Message, context: Context) -> Ticket:
+        policy_set = self._active_policies.current.policy_set
+        return Ticket(order_request, key, message, policy_set, self._new_id(), call=context)
 
 
 def _allocation_identity(request: allocation_pb.GetAllocationRequest) -> UUID | tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from policies.domain.model import Order, OrderLine
 from policies.policy_set import PolicySet
 from policies.reading.rules_reader import read
 from service import limits
+from service.allocation import allocation_queue
 from service.allocation.allocation_queue import AllocationQueue, Outcomes, Ticket
 from service.app.wiring import new_id
 from service.errors import NotFound, NotReady, Overloaded
@@ -55,7 +56,7 @@ def recorder() -> BatchRecorder:
     return BatchRecorder()
 
 
-def ticket(policy_set: PolicySet, order_id: str, *skus: str) -> Ticket:
+def ticket(policy_set: PolicySet, order_id: str, *skus: str, call: str = "") -> Ticket:
     order = Order("web", order_id, tuple(OrderLine(str(n), sku, 1) for n, sku in enumerate(skus)))
     request = OrderRequest(order, timedelta(minutes=1), None)
     return Ticket(
@@ -64,6 +65,7 @@ def ticket(policy_set: PolicySet, order_id: str, *skus: str) -> Ticket:
         allocation_pb.AllocateOrderRequest(),
         policy_set,
         new_id(),
+        call=call or order_id,
     )
 
 
@@ -196,3 +198,69 @@ async def test_no_more_transactions_than_connections_are_in_flight(policy_set: P
 
     assert recorder.batches == [["A"], ["B"]]
     recorder.go.set()
+
+
+@pytest.fixture
+async def patient(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BatchRecorder]:
+    """Answers at once and pauses as long as it takes, so that an order that should not wait would hang."""
+    monkeypatch.setattr(allocation_queue, "PAUSE_SECONDS", 3_600)
+    recorder = BatchRecorder()
+    recorder.go.set()
+    async with asyncio.timeout(10):
+        yield recorder
+
+
+async def order(recorder: BatchRecorder, *tickets: Ticket) -> None:
+    await asyncio.gather(*(recorder.queue.allocate(ticket, deadline=None) for ticket in tickets))
+
+
+async def test_after_a_transaction_for_many_callers_the_next_waits_until_they_are_back(
+    patient: BatchRecorder, policy_set: PolicySet
+) -> None:
+    await order(patient, *(ticket(policy_set, f"A-{n}", "MUG") for n in range(8)))
+    tasks = await send(patient, *(ticket(policy_set, f"B-{n}", "MUG") for n in range(7)))
+    batches = list(patient.batches)
+    await order(patient, ticket(policy_set, "B-7", "MUG"))
+    await asyncio.gather(*tasks)
+
+    assert batches == [[f"A-{n}" for n in range(8)]]
+    assert patient.batches[1:] == [[f"B-{n}" for n in range(8)]]
+
+
+async def test_orders_of_other_skus_go_at_once_during_a_pause(patient: BatchRecorder, policy_set: PolicySet) -> None:
+    await order(patient, *(ticket(policy_set, f"A-{n}", "MUG") for n in range(8)))
+    tasks = await send(patient, ticket(policy_set, "hot", "MUG"))
+    await order(patient, ticket(policy_set, "cold", "CUP"))
+    await patient.queue.close()
+
+    assert patient.batches[1:] == [["cold"], ["hot"]]
+    assert all(task.done() for task in tasks)
+
+
+@pytest.mark.parametrize("orders", [1, 8, 50])
+async def test_a_lone_caller_never_waits_for_others(patient: BatchRecorder, policy_set: PolicySet, orders: int) -> None:
+    for call in ("first", "second"):
+        await order(patient, *(ticket(policy_set, f"{call}-{n}", "MUG", call=call) for n in range(orders)))
+    await order(patient, ticket(policy_set, "last", "MUG"))
+
+    assert [len(batch) for batch in patient.batches] == [orders, orders, 1]
+
+
+async def test_callers_who_stay_away_delay_an_order_only_for_a_moment(
+    patient: BatchRecorder, policy_set: PolicySet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allocation_queue, "PAUSE_SECONDS", 0.002)
+    await order(patient, *(ticket(policy_set, f"A-{n}", "MUG", "CUP") for n in range(8)))
+    await order(patient, ticket(policy_set, "mug", "MUG"), ticket(policy_set, "cup", "CUP"))
+
+    assert patient.batches[1:] == [["mug", "cup"]]
+
+
+async def test_a_full_transaction_waits_for_nobody(
+    patient: BatchRecorder, policy_set: PolicySet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await order(patient, *(ticket(policy_set, f"A-{n}", "MUG") for n in range(8)))
+    monkeypatch.setattr(limits, "BATCH_ORDERS", 3)
+    await order(patient, *(ticket(policy_set, f"B-{n}", "MUG") for n in range(3)))
+
+    assert [len(batch) for batch in patient.batches] == [8, 3]
