@@ -9,7 +9,7 @@ from policies.decisions.eligibility import WholeOrder
 from policies.decisions.routing import Decision, route
 from policies.domain.model import OrderFacts, Outcome, Product
 from policies.explanation import DropReason
-from tests.policies.decisions.test_routing import FLOOR, LOCATIONS, WHOLE, decide, reasons, shipped, short, stocked
+from tests.policies.decisions.test_routing import FLOOR, LOCATIONS, WHOLE, decide, shipped, short, stocked
 from tests.policies.small_retailer import (
     ANYWHERE,
     NOW,
@@ -207,10 +207,15 @@ def test_units_from_a_location_that_ships_the_order_anyway_are_not_looked_for_el
     assert shipped(decision) == [("a", {"1": 1}), ("b", {"1": 1})]
 
 
-def test_reasons_are_told_for_every_location_of_the_channel() -> None:
-    snapshot = world([store("closed", status="closed"), store("empty"), store("open")], [level("MUG", "open", 1)])
+def test_a_location_without_available_units_is_dropped_before_rules_look_at_it() -> None:
+    levels = [level("MUG", "empty", 0), level("MUG", "open", 1)]
+    snapshot = world([store("closed", status="closed"), store("empty"), store("open")], levels)
+    warehouses = policy(only="{location.type: warehouse}")
 
-    assert reasons(decide(rules(ANYWHERE), snapshot, order({"MUG": 1}))) == {
-        "closed": DropReason.CLOSED,
-        "empty": DropReason.NO_STOCK,
-    }
+    decision = decide(rules(warehouses), snapshot, order({"MUG": 1}))
+
+    assert [(item.location_id, item.sku, item.reason) for item in decision.dropped] == [
+        ("closed", None, DropReason.CLOSED),
+        ("empty", None, DropReason.NO_STOCK),
+        ("open", None, DropReason.NOT_ELIGIBLE),
+    ]
