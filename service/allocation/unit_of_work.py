@@ -17,7 +17,7 @@ from service.metrics import Metrics
 from service.orders import order_writer
 from service.orders.allocation_record import REFUSED, AllocationRecord
 from service.orders.order_writer import DecisionWrite, OrderWrites
-from service.stock import levels
+from service.stock import levels, unavailable_units
 from service.stock.publication_log import PublicationLog
 from service.stock.stock_book import Book
 
@@ -130,8 +130,9 @@ class UnitOfWork:
             for change in changes:
                 if change.event:
                     self._writes.raise_exceptions(allocation_id, change.exceptions, self.book.now, self.book.new_id)
-        await levels.write(connection, self.book)
-        await order_writer.write(connection, self._writes)
+        await levels.release_expired(connection, self.book)
+        await unavailable_units.apply(connection, unavailable_units.changes_of(self.book.movements))
+        await order_writer.write(connection, self._writes, levels.changed_rows(self.book))
 
     def count(self, metrics: Metrics) -> None:
         """Counts every order that changed and the exceptions raised and resolved; to be called after the commit."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, Table, Text, Uuid, text
 
-from service.database.columns import Moment, Money, TransactionId, key, metadata, required, transaction_id
+from service.database.columns import Moment, Money, Texts, TransactionId, key, metadata, required, transaction_id
 from service.database.order_tables import (
     IS_ON_HOLD,
     IS_OPEN,
@@ -45,6 +45,7 @@ __all__ = [
     "IS_OPEN",
     "Moment",
     "Money",
+    "Texts",
     "TransactionId",
     "allocation",
     "allocation_copy",

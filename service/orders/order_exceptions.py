@@ -22,9 +22,6 @@ from service.exceptions.incidents import Incident
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
 from service.orders.order_lines import SKU_FORM, is_possible_sku
 
-LINE_ID_SEPARATOR = "\x1f"
-"""Joins the line ids of one exception: `unnest` flattens an array of arrays, so each list is sent as a text."""
-
 CANCELLED_AFTER_SHIPPING = "cancelled_after_shipping"
 """The kind of an exception about shipped units that the channel does not order any more."""
 KINDS_OF_SHORTAGE = ("oversell", "blocked_by_rule", "held_by_buffer", "unfillable")
@@ -70,7 +67,7 @@ class OrderException:
             self.channel_id,
             self.sku,
             self.location_id,
-            LINE_ID_SEPARATOR.join(self.line_ids) or None,
+            list(self.line_ids) or None,
         )
         rule = (handling.owner, self.due_time, handling.escalate_to, handling.action, self.rule)
         state = OPEN if self.needs_person else RESOLVED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -13,22 +13,21 @@ from sqlalchemy import (
     Double,
     Integer,
     LargeBinary,
-    Table,
     Text,
     Uuid,
     delete,
-    func,
-    insert,
     literal_column,
     select,
     update,
 )
 
 from policies.domain.model import Outcome
-from service.database.database import Columns, Connection, Statement, any_of, transposed, unnested
+from service.database.database import Columns, Connection, Statement, any_of
+from service.database.row_writes import Row, RowWrite, write_rows
 from service.database.tables import (
     Moment,
     Money,
+    Texts,
     allocation,
     decision,
     exception,
@@ -47,13 +46,14 @@ from service.orders.order_exceptions import CANCELLED_AFTER_SHIPPING, OrderExcep
 from service.version import VERSION
 from truestock.v1 import decision_pb2
 
-_TAG_SEPARATOR = "\x1f"
-"""Joins the tags of one order: `unnest` flattens an array of arrays, so each list is sent as a text."""
-
-_DELETES = [
-    Statement(delete(table).where(table.c.allocation_id == any_of("ids", Uuid)))
-    for table in (promise, shipment, shortage, order_line)
-]
+_DELETE_CONTENTS = Statement(
+    select(literal_column("1")).add_cte(
+        *(
+            delete(table).where(table.c.allocation_id == any_of("ids", Uuid)).cte(f"{table.name}_delete")
+            for table in (promise, shipment, shortage, order_line)
+        )
+    )
+)
 
 _ALLOCATION: Columns = {
     "id": Uuid,
@@ -69,7 +69,7 @@ _ALLOCATION: Columns = {
     "pickup_location_id": Text,
     "stated_value": Money,
     "priority": Integer,
-    "tags": Text,
+    "tags": Texts,
     "expire_time": Moment,
     "needs_person": Boolean,
     "decision_id": Uuid,
@@ -85,16 +85,6 @@ _ALLOCATION: Columns = {
     "create_time": Moment,
     "update_time": Moment,
 }
-_changed = unnested("changed", **_ALLOCATION)
-_UPDATE = Statement(
-    update(allocation)
-    .values(
-        {name: _changed.c[name] for name in _ALLOCATION if name not in ("id", "tags")}
-        | {"tags": func.string_to_array(_changed.c.tags, literal_column("chr(31)"))}
-    )
-    .where(allocation.c.id == _changed.c.id)
-)
-
 _LINE: Columns = {
     "allocation_id": Uuid,
     "line_id": Text,
@@ -177,7 +167,7 @@ _EXCEPTION: Columns = {
     "channel_id": Text,
     "sku": Text,
     "location_id": Text,
-    "line_ids": Text,
+    "line_ids": Texts,
     "owner": Text,
     "due_time": Moment,
     "escalate_to": Text,
@@ -189,6 +179,7 @@ _EXCEPTION: Columns = {
     "resolved_by": Text,
     "resolve_time": Moment,
     "note": Text,
+    "update_time": Moment,
 }
 _EXCEPTION_EVENT: Columns = {
     "id": Uuid,
@@ -200,33 +191,23 @@ _EXCEPTION_EVENT: Columns = {
 }
 
 
-def _inserted(table: Table, columns: Columns) -> Statement:
-    rows = unnested("new", **columns)
-    return Statement(insert(table).from_select(list(columns), select(*(rows.c[name] for name in columns))))
-
-
-def _inserted_exceptions() -> Statement:
-    rows = unnested("new", **_EXCEPTION)
-    line_ids = func.string_to_array(rows.c.line_ids, literal_column("chr(31)"))
-    values = [line_ids if name == "line_ids" else rows.c[name] for name in _EXCEPTION]
-    columns = [*_EXCEPTION, "update_time"]
-    return Statement(insert(exception).from_select(columns, select(*values, rows.c.create_time)))
-
-
-_INSERTS = {
-    name: (columns, _inserted(table, columns))
-    for name, table, columns in (
-        ("lines", order_line, _LINE),
-        ("shipments", shipment, _SHIPMENT),
-        ("promises", promise, _PROMISE),
-        ("shortages", shortage, _SHORTAGE),
-        ("decisions", decision, _DECISION),
-        ("events", order_event, _EVENT),
-    )
-} | {
-    "exceptions": (_EXCEPTION, _inserted_exceptions()),
-    "exception_events": (_EXCEPTION_EVENT, _inserted(exception_event, _EXCEPTION_EVENT)),
-}
+_ALLOCATIONS = RowWrite(
+    allocation,
+    _ALLOCATION,
+    lambda values: (
+        update(allocation)
+        .values({name: value for name, value in values.items() if name != "id"})
+        .where(allocation.c.id == values["id"])
+    ),
+)
+_LINES = RowWrite(order_line, _LINE)
+_SHIPMENTS = RowWrite(shipment, _SHIPMENT)
+_PROMISES = RowWrite(promise, _PROMISE)
+_SHORTAGES = RowWrite(shortage, _SHORTAGE)
+_DECISIONS = RowWrite(decision, _DECISION)
+_EVENTS = RowWrite(order_event, _EVENT)
+_EXCEPTIONS = RowWrite(exception, _EXCEPTION)
+_EXCEPTION_EVENTS = RowWrite(exception_event, _EXCEPTION_EVENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +249,7 @@ class OrderWrites:
             id = new_id()
             if raised_exception.kind == CANCELLED_AFTER_SHIPPING:
                 self.recalled.add(allocation_id)
-            self.exceptions.append(raised_exception.row(id, allocation_id, now))
+            self.exceptions.append((*raised_exception.row(id, allocation_id, now), now))
             for event in raised_exception.first_events(id):
                 self.exception_events.append((new_id(), id, event.event, event.actor, event.description, now))
 
@@ -282,40 +263,36 @@ class OrderWrites:
             self.catalogs.append(catalog)
 
 
-async def write(connection: Connection, writes: OrderWrites) -> None:
-    """Writes allocations as a whole, with their decisions, events and exceptions."""
+async def write(
+    connection: Connection, writes: OrderWrites, stock_rows: Iterable[tuple[RowWrite, Sequence[Row]]] = ()
+) -> None:
+    """Writes allocations as a whole, with their decisions, events, exceptions and what they change in stock."""
     if writes.replaced:
-        for statement in _DELETES:
-            await statement.run(connection, ids=list(writes.replaced))
+        await _DELETE_CONTENTS.run(connection, ids=list(writes.replaced))
     if writes.replanned:
         await superseded_exceptions.supersede(connection, list(writes.replanned))
     if writes.recalled:
         await superseded_exceptions.supersede_recalls(connection, list(writes.recalled))
     await decision_log.store_catalogs(connection, writes.catalogs)
-    if writes.records:
-        allocations = [_allocation_row(record) for record in writes.records.values()]
-        await _UPDATE.run(connection, **transposed(list(_ALLOCATION), allocations))
-    for name, rows in _child_rows(writes).items():
-        if rows:
-            columns, statement = _INSERTS[name]
-            await statement.run(connection, **transposed(list(columns), rows))
+    await write_rows(connection, [*stock_rows, *_order_rows(writes)])
     needing_person = [id for id in writes.replaced if writes.records[id].needs_person]
     if needing_person:
         await superseded_exceptions.supersede_obsolete(connection, needing_person)
 
 
-def _child_rows(writes: OrderWrites) -> dict[str, list[tuple[object, ...]]]:
+def _order_rows(writes: OrderWrites) -> list[tuple[RowWrite, list[tuple[object, ...]]]]:
     records = writes.records.values()
-    return {
-        "lines": [row for record in records for row in _line_rows(record)],
-        "shipments": [row for record in records for row in _shipment_rows(record)],
-        "promises": [row for record in records for row in _promise_rows(record)],
-        "shortages": [row for record in records for row in _shortage_rows(record)],
-        "decisions": writes.decisions,
-        "events": writes.events,
-        "exceptions": writes.exceptions,
-        "exception_events": writes.exception_events,
-    }
+    return [
+        (_ALLOCATIONS, [_allocation_row(record) for record in records]),
+        (_LINES, [row for record in records for row in _line_rows(record)]),
+        (_SHIPMENTS, [row for record in records for row in _shipment_rows(record)]),
+        (_PROMISES, [row for record in records for row in _promise_rows(record)]),
+        (_SHORTAGES, [row for record in records for row in _shortage_rows(record)]),
+        (_DECISIONS, writes.decisions),
+        (_EVENTS, writes.events),
+        (_EXCEPTIONS, writes.exceptions),
+        (_EXCEPTION_EVENTS, writes.exception_events),
+    ]
 
 
 def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
@@ -336,7 +313,7 @@ def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
         record.pickup_location_id,
         record.stated_value,
         record.priority,
-        _TAG_SEPARATOR.join(sorted(record.tags)),
+        sorted(record.tags),
         record.expire_time,
         record.needs_person,
         record.decision_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,10 +13,10 @@ from sqlalchemy import (
     Integer,
     Select,
     Text,
+    Update,
     Uuid,
     exists,
     func,
-    insert,
     literal_column,
     select,
     true,
@@ -38,6 +38,7 @@ from service.database.database import (
     transposed,
     unnested,
 )
+from service.database.row_writes import Row, RowWrite
 from service.database.tables import (
     Moment,
     location_count_history,
@@ -47,7 +48,6 @@ from service.database.tables import (
     stock_level,
     stock_movement,
 )
-from service.stock import unavailable_units
 from service.stock.stock_book import Book, Key, PromisedUnits
 
 _level = stock_level.c
@@ -149,28 +149,33 @@ _ENSURE = Statement(
     .on_conflict_do_nothing()
 )
 
-_delta = unnested(
-    "delta",
-    sku=Text,
-    location_id=Text,
-    on_hand=Integer,
-    unavailable=Integer,
-    held=Integer,
-    allocated=Integer,
-    movements=Integer,
-)
-_CHANGE = Statement(
-    update(stock_level)
-    .values(
-        on_hand=_level.on_hand + _delta.c.on_hand,
-        unavailable=_level.unavailable + _delta.c.unavailable,
-        held=_level.held + _delta.c.held,
-        allocated=_level.allocated + _delta.c.allocated,
-        movements_since_count=_level.movements_since_count + _delta.c.movements,
-        version=_level.version + 1,
+_CHANGE: Columns = {
+    "sku": Text,
+    "location_id": Text,
+    "on_hand": Integer,
+    "unavailable": Integer,
+    "held": Integer,
+    "allocated": Integer,
+    "movements": Integer,
+}
+
+
+def _change(delta: Mapping[str, ColumnElement[Any]]) -> Update:
+    return (
+        update(stock_level)
+        .values(
+            on_hand=_level.on_hand + delta["on_hand"],
+            unavailable=_level.unavailable + delta["unavailable"],
+            held=_level.held + delta["held"],
+            allocated=_level.allocated + delta["allocated"],
+            movements_since_count=_level.movements_since_count + delta["movements"],
+            version=_level.version + 1,
+        )
+        .where(_level.sku == delta["sku"], _level.location_id == delta["location_id"])
     )
-    .where(_level.sku == _delta.c.sku, _level.location_id == _delta.c.location_id)
-)
+
+
+_CHANGES = RowWrite(stock_level, _CHANGE, _change)
 
 _MOVEMENT: Columns = {
     "id": Uuid,
@@ -189,13 +194,9 @@ _MOVEMENT: Columns = {
     "line_id": Text,
     "reason": Text,
     "effective_time": Moment,
+    "ingest_time": Moment,
 }
-_appended = unnested("movement", **_MOVEMENT)
-_APPEND = Statement(
-    insert(stock_movement).from_select(
-        [*_MOVEMENT, "ingest_time"], select(*(_appended.c[name] for name in _MOVEMENT), parameter("now", Moment))
-    )
-)
+_MOVEMENTS = RowWrite(stock_movement, _MOVEMENT)
 
 _emptied = unnested("emptied", shipment_id=Uuid, line_id=Text)
 _EMPTY_PROMISES = Statement(
@@ -263,20 +264,18 @@ async def ensure(connection: Connection, keys: Iterable[Key]) -> None:
     await _ENSURE.run(connection, **transposed(["sku", "location_id"], sorted(set(keys))))
 
 
-async def write(connection: Connection, book: Book) -> None:
-    """Writes the changes of a book: levels, unavailable units by reason, movements, and promises of expired holds."""
-    if not book.movements:
-        return
-    names = ["sku", "location_id", "on_hand", "unavailable", "held", "allocated", "movements"]
-    movements = book.movements_of_goods()
-    changes = [(*key, *sums, movements[key]) for key, sums in book.changes().items() if any(sums) or movements[key]]
-    if changes:
-        await _CHANGE.run(connection, **transposed(names, changes))
-    await unavailable_units.apply(connection, unavailable_units.changes_of(book.movements))
-    await _APPEND.run(connection, now=book.now, **transposed(list(_MOVEMENT), _movement_rows(book)))
+async def release_expired(connection: Connection, book: Book) -> None:
+    """Empties the promises of the book's expired holds; to be called before orders are written."""
     if book.expired_promises:
         rows = [(p.shipment_id, p.line_id) for p in book.expired_promises]
         await _EMPTY_PROMISES.run(connection, **transposed(["shipment_id", "line_id"], rows))
+
+
+def changed_rows(book: Book) -> list[tuple[RowWrite, Sequence[Row]]]:
+    """The rows that the changes of a book write: levels, and movements."""
+    movements = book.movements_of_goods()
+    changes = [(*key, *sums, movements[key]) for key, sums in book.changes().items() if any(sums) or movements[key]]
+    return [(_CHANGES, changes), (_MOVEMENTS, _movement_rows(book))]
 
 
 def level_of(row: asyncpg.Record, expired_units: int = 0) -> StockLevel:
@@ -333,6 +332,7 @@ def _movement_rows(book: Book) -> list[tuple[object, ...]]:
             m.line_id,
             m.reason,
             m.effective_time,
+            book.now,
         )
         for m in book.movements
     ]
