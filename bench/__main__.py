@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable
@@ -11,9 +12,13 @@ from typing import Annotated
 import structlog
 import typer
 import uvloop
+from rich.console import Console
 
 from bench import call_cost, cold_skus, hot_sku, result_files, results_page, rule_evaluation, rule_reloads
 from bench.bench_report import Report
+from bench.compare import comparison
+from bench.compare.revision import DEFAULT_REVISION, RevisionError, build, find_commit, working_tree
+from bench.compare.served_tree import StartFailed
 from bench.rounds import Pace, WrongAnswer
 from service.cli.console import add_row, new_table, print_json, say, stdout_console
 from service.database.embedded.postgres import temporary_postgres
@@ -49,6 +54,11 @@ BENCHMARKS = {
     ),
 }
 ALL = "all"
+COMPARE_HELP = "throughput, p99 and CPU a call of six loads, ÷ those of another revision"
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Seconds = Annotated[float | None, typer.Option(min=0.05, max=120, help="Seconds that each variant runs in each round.")]
+Rounds = Annotated[int | None, typer.Option(min=1, max=100, help="Number of rounds.")]
 
 
 @app.command("list")
@@ -57,17 +67,17 @@ def list_benchmarks() -> None:
     table = new_table("name", "what is measured", "rounds", "seconds", numbers=("rounds", "seconds"))
     for name, benchmark in BENCHMARKS.items():
         add_row(table, name, benchmark.help, benchmark.pace.rounds, f"{benchmark.pace.seconds:g}")
+    pace = comparison.PACE
+    add_row(table, comparison.NAME, COMPARE_HELP, pace.rounds, f"{pace.seconds:g}")
     stdout_console().print(table)
 
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(BENCHMARKS)}; or {ALL}.")],
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
-    seconds: Annotated[
-        float | None, typer.Option(min=0.05, max=120, help="Seconds that each variant runs in each round.")
-    ] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, max=100, help="Number of rounds.")] = None,
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(BENCHMARKS)}; or {ALL}, with `compare` at the end.")],
+    json: Json = False,
+    seconds: Seconds = None,
+    rounds: Rounds = None,
     write: Annotated[
         bool | None,
         typer.Option("--write/--no-write", help=f"Write the results to bench/RESULTS.md; {ALL} writes them anyway."),
@@ -76,25 +86,87 @@ def run(
     """Runs one benchmark, or all. Exits with 1 if the service answered wrongly under load."""
     if name not in (*BENCHMARKS, ALL):
         raise typer.BadParameter(f"{name!r} is unknown; use one of {', '.join(BENCHMARKS)}, {ALL}", param_hint="NAME")
-    # Logs go to standard error, out of the JSON, and only from warnings up: a thousand reloads would fill the screen.
+    _log_warnings_only()
+    output = _Output(json, (name == ALL) if write is None else write)
+    for benchmark_name in BENCHMARKS if name == ALL else [name]:
+        output.say(f"Running {benchmark_name}: {BENCHMARKS[benchmark_name].help} …")
+        output.add(_run(BENCHMARKS[benchmark_name], seconds, rounds))
+    if name == ALL:
+        output.say(f"Running {comparison.NAME}: {COMPARE_HELP} …")
+        output.add(_compare(DEFAULT_REVISION, seconds, rounds))
+    if json:
+        print_json(_merge(output.reports) if name == ALL else output.reports[0].as_dict())
+
+
+@app.command(help=f"Compares the service of this working tree with that of another revision: {COMPARE_HELP}.")
+def compare(
+    revision: Annotated[str, typer.Argument(help="A commit, branch or tag.")] = DEFAULT_REVISION,
+    json: Json = False,
+    seconds: Seconds = None,
+    rounds: Rounds = None,
+    write: Annotated[bool, typer.Option("--write", help="Write the results to bench/RESULTS.md.")] = False,
+) -> None:
+    """Builds the revision from Git, once, and drives the same load at both services in turns."""
+    _log_warnings_only()
+    output = _Output(json, write)
+    output.add(_compare(revision, seconds, rounds))
+    if json:
+        print_json(output.reports[0].as_dict())
+
+
+class _Output:
+    """Shows reports as they come, unless as JSON at the end, and writes them to RESULTS.md if that is asked for."""
+
+    def __init__(self, json: bool, write: bool) -> None:
+        self.reports: list[Report] = []
+        self._json, self._write = json, write
+        # Taken now, because the results that are written change the working tree.
+        self._revision = result_files.current_revision()
+
+    def say(self, sentence: str) -> None:
+        """Prints on stderr what runs now."""
+        if not self._json:
+            say(sentence)
+
+    def add(self, report: Report) -> None:
+        """Takes the report of a benchmark that has ended."""
+        self.reports.append(report)
+        if self._write:
+            result_files.save(result_files.new_result(report, self._revision))
+            results_page.write_page(result_files.load([*BENCHMARKS, comparison.NAME]))
+        if not self._json:
+            report.show(stdout_console())
+
+
+def _log_warnings_only() -> None:
+    """Logs go to standard error, out of the JSON, and only from warnings up: reloads by the thousand would fill it."""
     warnings_only = structlog.make_filtering_bound_logger(logging.WARNING)
     structlog.configure(wrapper_class=warnings_only, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    # Taken now, because the results that are written change the working tree.
-    reports, revision = [], result_files.current_revision()
-    for benchmark_name in BENCHMARKS if name == ALL else [name]:
-        if not json:
-            say(f"Running {benchmark_name}: {BENCHMARKS[benchmark_name].help} …")
-        reports.append(_run(BENCHMARKS[benchmark_name], seconds, rounds))
-        if write or (write is None and name == ALL):
-            _write(reports[-1], revision)
-        if not json:
-            reports[-1].show(stdout_console())
-    if json:
-        print_json(_merge(reports) if name == ALL else reports[0].as_dict())
+
+
+def _compare(revision: str, seconds: float | None, rounds: int | None) -> Report:
+    pace = _pace(comparison.PACE, seconds, rounds)
+    try:
+        with Console(stderr=True).status("") as status:
+            commit = find_commit(revision)
+            status.update(f"Building {commit[:7]}, which takes a minute the first time")
+            base = build(commit)
+            return uvloop.run(comparison.measure(working_tree(), base, pace, step=status.update))
+    except WrongAnswer as error:
+        say(f"Wrong answer under load: {error}")
+    except (RevisionError, StartFailed) as error:
+        say(str(error))
+    except asyncio.CancelledError:
+        say("Stopped.")
+    raise typer.Exit(1)
+
+
+def _pace(usual: Pace, seconds: float | None, rounds: int | None) -> Pace:
+    return replace(usual, seconds=seconds or usual.seconds, rounds=rounds or usual.rounds)
 
 
 def _run(benchmark: Benchmark, seconds: float | None, rounds: int | None) -> Report:
-    pace = replace(benchmark.pace, seconds=seconds or benchmark.pace.seconds, rounds=rounds or benchmark.pace.rounds)
+    pace = _pace(benchmark.pace, seconds, rounds)
     try:
         with temporary_postgres() as server:
             # The event loop of the service.
@@ -116,12 +188,6 @@ def _check_durability(report: Report) -> None:
         if report.settings.get(setting, "on") != "on":
             say(f"{setting} is {report.settings[setting]}, so commits were not durable; set it to on and run again")
             raise typer.Exit(1)
-
-
-def _write(report: Report, revision: str) -> None:
-    """Replaces the part of this benchmark in RESULTS.md."""
-    result_files.save(result_files.new_result(report, revision))
-    results_page.write_page(result_files.load(BENCHMARKS))
 
 
 def _merge(reports: list[Report]) -> dict[str, object]:

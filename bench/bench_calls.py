@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from google.protobuf.duration_pb2 import Duration
+
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
 EMPTY_SERVICE = "truestock.v1.Bench"
@@ -23,6 +25,7 @@ ECHO = f"/{ECHO_SERVICE}/Echo"
 
 CHANNEL_ID = "tiktok_shop"
 LOCATION_IDS = ("dc", *(f"store-{number}" for number in range(1, 10)))
+HOLD_DURATION = Duration(seconds=4 * 3_600)
 UNITS = 1_000_000
 """Units of every SKU at every location: nothing sells out, because shortages would be measured instead of sales."""
 
@@ -77,11 +80,12 @@ def sold_order(sku: str, order_id: str) -> allocation_pb.AllocateOrderRequest:
 
 
 def new_order(skus: Sequence[str], order_id: str, *, hold: bool = False) -> allocation_pb.AllocateOrderRequest:
-    """An order of one unit of each SKU to an address in Texas: paid, or a hold of 15 minutes."""
+    """An order of one unit of each SKU to an address in Texas: paid, or a hold that outlasts every benchmark."""
     return allocation_pb.AllocateOrderRequest(
         channel_id=CHANNEL_ID,
         order_id=order_id,
         lines=[order_pb2.OrderLine(sku=sku, unit_count=1) for sku in skus],
         commitment=order_pb2.COMMITMENT_HOLD if hold else order_pb2.COMMITMENT_SOLD,
         destination=order_pb2.Destination(country="US", region="TX", postal_code="78704"),
+        hold_duration=HOLD_DURATION if hold else None,
     )

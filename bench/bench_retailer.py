@@ -11,9 +11,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
-from google.type.latlng_pb2 import LatLng
 from prometheus_client import CollectorRegistry
 
+from bench import bench_catalog
 from bench.bench_calls import CHANNEL_ID, LOCATION_IDS, RECORD, UNITS, CallStream, sold_order
 from bench.rounds import WrongAnswer
 from policies.policy_set import PolicySet
@@ -28,13 +28,8 @@ from service.feeds.stock_requests import record_request
 from service.metrics import Metrics
 from service.orders import order_requests
 from service.policy.active_policies import ActivePolicies
-from service.rpc import proto_values
 from service.rpc.idempotency import IdempotencyKey
 from service.stock import ledger_check, levels
-from truestock.v1 import (
-    catalog_service_pb2 as catalog_pb,
-    stock_service_pb2 as stock_pb,
-)
 
 RULES = Path(__file__).parent.parent / "rules"
 DURABILITY_SETTINGS = (
@@ -139,49 +134,14 @@ async def open_retailer(url: str) -> AsyncIterator[BenchRetailer]:
 
 
 async def _add_locations_and_channel(connection: Connection) -> None:
-    locations = [_location(number) for number in range(len(LOCATION_IDS))]
-    channel = catalog_pb.Channel(channel_id=CHANNEL_ID, kind=catalog_pb.Channel.KIND_SOCIAL)
-    await LOCATIONS.upsert(connection, catalog_requests.location_rows(locations))
-    await CHANNELS.upsert(connection, catalog_requests.channel_rows([channel]))
-
-
-def _location(number: int) -> catalog_pb.Location:
-    is_store = number > 0
-    return catalog_pb.Location(
-        location_id=LOCATION_IDS[number],
-        type=catalog_pb.Location.TYPE_STORE if is_store else catalog_pb.Location.TYPE_WAREHOUSE,
-        country="US",
-        coordinates=LatLng(latitude=30 + number, longitude=-80 - 4 * number),
-        offers_pickup=is_store,
-        priority=10 + number,
-    )
+    await LOCATIONS.upsert(connection, catalog_requests.location_rows(bench_catalog.locations()))
+    await CHANNELS.upsert(connection, catalog_requests.channel_rows([bench_catalog.channel()]))
 
 
 async def _add_products(connection: Connection, skus: list[str], policy_set: PolicySet) -> None:
     for start in range(0, len(skus), 100):
         batch = skus[start : start + 100]
-        await PRODUCTS.upsert(connection, catalog_requests.product_rows([_product(sku) for sku in batch]))
+        await PRODUCTS.upsert(connection, catalog_requests.product_rows(bench_catalog.products(batch)))
         counted_time = await levels.clock(connection) - timedelta(minutes=1)
-        changes = [
-            stock_pb.StockChange(
-                change_id=f"{sku}@{location_id}",
-                sku=sku,
-                location_id=location_id,
-                effective_time=proto_values.timestamp(counted_time),
-                count=stock_pb.StockCount(on_hand_count=UNITS),
-            )
-            for sku in batch
-            for location_id in LOCATION_IDS
-        ]
-        request = stock_pb.RecordStockChangesRequest(source="bench", changes=changes)
-        counts = record_request(request).changes
+        counts = record_request(bench_catalog.counts(batch, counted_time)).changes
         await stock_intake.record(connection, counts, new_id, cache=CatalogCache(), policy_set=policy_set)
-
-
-def _product(sku: str) -> catalog_pb.Product:
-    return catalog_pb.Product(
-        sku=sku,
-        velocity_per_day=3.0,
-        dimensions=catalog_pb.PackageDimensions(weight_grams=400, length_mm=200, width_mm=100, height_mm=100),
-        image_uri="https://img.example/mug.jpg",
-    )
