@@ -88,6 +88,8 @@ REQUEST_ID_RETENTION = timedelta(days=7)
 
 DECISION_BYTES = 1 << 20
 """Size of the inputs stored for one decision; if they are larger, only a summary is stored."""
+SHARED_EXPLANATION_BYTES = 4 << 10
+"""Size of the explanations that decisions of one transaction share; any others are stored with their decisions."""
 DECISION_CATALOG_BYTES = 16 << 20
 """Size of the channel and its locations stored for decisions; if larger, only summaries of its decisions are stored."""
 DECISION_RENEWAL_INTERVAL = timedelta(hours=1)

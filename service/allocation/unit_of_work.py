@@ -11,12 +11,14 @@ from service.allocation.order_counts import OrderCounts, count_changes
 from service.allocation.oversell_evidence import UnexplainedOversell
 from service.allocation.planner import AllocationChange
 from service.database.database import Connection
+from service.decisions import decision_batch
+from service.decisions.decision_batch import DecisionWrite
 from service.exceptions import incidents
 from service.exceptions.incidents import RaisedException
 from service.metrics import Metrics
 from service.orders import order_writer
 from service.orders.allocation_record import REFUSED, AllocationRecord
-from service.orders.order_writer import DecisionWrite, OrderWrites
+from service.orders.order_writer import OrderWrites
 from service.stock import levels, unavailable_units
 from service.stock.publication_log import PublicationLog
 from service.stock.stock_book import Book
@@ -124,8 +126,7 @@ class UnitOfWork:
     async def write(self, connection: Connection) -> None:
         """Writes the book and the orders."""
         await self.explain_oversells(connection)
-        for stored in self._decisions:
-            self._writes.add_decision(stored, self.book.now)
+        self._writes.decisions = decision_batch.stored_rows(self._decisions, self.book.now, self.book.new_id)
         for allocation_id, changes in self.changes.items():
             for change in changes:
                 if change.event:

@@ -292,13 +292,37 @@ decision = Table(
     "decision",
     metadata,
     key("id", Uuid),
-    Column("allocation_id", Uuid, ForeignKey("allocation.id"), nullable=False, index=True),
+    required("allocation_id", Uuid),
+    required("create_time", Moment, index=True),
+    Column("batch_id", Uuid, comment="what it shares with other decisions; null if it is stored by value"),
+    Column("policy_revision", Text, comment="null if it is in the batch, like software_version and catalog_hash"),
+    Column("software_version", Text),
+    Column("catalog_hash", Text),
+    Column("explanation", LargeBinary, comment="truestock.v1.Decision; null if it is in the batch"),
+    Column(
+        "inputs",
+        LargeBinary,
+        comment="truestock.v1.DecisionInputs without catalog, destination and batch; null in a summary record",
+    ),
+    Column("destination", LargeBinary, comment="truestock.v1.Destination, apart from inputs so that it can be erased"),
+    Column("reference", LargeBinary, comment="which explanation and stock of the batch, and the figures that differ"),
+    # Ids begin with their time, so the range of a month is a range of ids. Nothing refers to a decision by a foreign
+    # key, and a decision to nothing: months are dropped without a look at orders, which are never deleted.
+    postgresql_partition_by="RANGE (id)",
+    comment="Decisions with their inputs, by month.",
+)
+
+decision_batch = Table(
+    "decision_batch",
+    metadata,
+    key("id", Uuid),
     required("policy_revision", Text),
     required("software_version", Text),
-    required("explanation", LargeBinary, comment="truestock.v1.Decision"),
-    Column("inputs", LargeBinary, comment="truestock.v1.DecisionInputs without the catalog; null in a summary record"),
     Column("catalog_hash", Text),
-    required("create_time", Moment, index=True),
+    required("explanations", LargeBinary, comment="of its decisions, each once, without ids"),
+    required("parts", LargeBinary, comment="truestock.v1.DecisionInputs: its time, then products with levels"),
+    postgresql_partition_by="RANGE (id)",
+    comment="What decisions of one transaction share, by month.",
 )
 
 decision_catalog = Table(

@@ -38,8 +38,8 @@ class RowWrite:
         self.table_name = table.name
         self.element = (statement_of or _insert_into(table))(_values(table.name, columns))
         self._columns = tuple(columns)
-        self._parameters = [f"{table.name}_{name}" for name in columns]
-        self._lists_of_texts = [f"{table.name}_{name}" for name, type_ in columns.items() if type_ is Texts]
+        self._parameters = [_parameter(table.name, name) for name in columns]
+        self._lists_of_texts = [_parameter(table.name, name) for name, type_ in columns.items() if type_ is Texts]
         self._is_insert = statement_of is None
         self._statement = Statement(self.element)
 
@@ -76,10 +76,15 @@ def _joint_statement(writes: tuple[RowWrite, ...]) -> Statement:
     return Statement(select(literal_column("1")).add_cte(*parts))
 
 
+def _parameter(table_name: str, column_name: str) -> str:
+    # With one underscore, `batch_id` of `decision` would have the name of `id` of `decision_batch`.
+    return f"{table_name}__{column_name}"
+
+
 def _values(table_name: str, columns: Columns) -> dict[str, ColumnElement[Any]]:
     """The values of rows that are sent as one list per column; parameters are named after table and column."""
     types = {name: Text if type_ is Texts else type_ for name, type_ in columns.items()}
-    lists = [parameters(f"{table_name}_{name}", type_) for name, type_ in types.items()]
+    lists = [parameters(_parameter(table_name, name), type_) for name, type_ in types.items()]
     shape = [column(name, type_() if isinstance(type_, type) else type_) for name, type_ in types.items()]
     rows = func.unnest(*lists).table_valued(*shape, name=f"{table_name}_row").render_derived()
     return {

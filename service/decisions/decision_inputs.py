@@ -127,10 +127,8 @@ def _units_of(messages: Iterable[decision_pb2.PromisedUnits]) -> dict[tuple[str,
     return {(x.sku, x.location_id): x.unit_count for x in messages}
 
 
-def whole_order_message(whole: WholeOrder | None) -> decision_pb2.WholeOrder | None:
+def whole_order_message(whole: WholeOrder) -> decision_pb2.WholeOrder:
     """The order of which only some units are planned as a decision input."""
-    if whole is None:
-        return None
     return decision_pb2.WholeOrder(
         value=_decimal_text(whole.facts.value),
         unit_count=whole.facts.unit_count or 0,
@@ -150,21 +148,24 @@ def _whole_of(message: decision_pb2.WholeOrder, order: Order) -> WholeOrder:
     return WholeOrder(facts, _units_of(message.kept_units), message.has_other_shortages)
 
 
-def order_message(order: Order) -> decision_pb2.OrderInput:
-    """An order as a decision input."""
-    return decision_pb2.OrderInput(
-        channel_id=order.channel_id,
-        order_id=order.order_id,
-        commitment=COMMITMENTS[order.commitment],
-        lines=[order_pb2.OrderLine(line_id=x.line_id, sku=x.sku, unit_count=x.unit_count) for x in order.lines],
-        method=_METHODS[order.method],
-        destination=_destination_message(order.destination),
-        pickup_location_id=order.pickup_location_id or "",
-        stated_value=_decimal_text(order.stated_value),
-        priority=order.priority,
-        tags=sorted(order.tags),
-        unit_prices=[_decimal_text(line.unit_price) for line in order.lines],
-    )
+def set_order(message: decision_pb2.OrderInput, order: Order) -> None:
+    """Sets the fields of an order as a decision input, without its destination, which is stored apart.
+
+    The fields that few orders have are set only for those: each costs every order time.
+    """
+    message.channel_id, message.order_id = order.channel_id, order.order_id
+    message.commitment, message.method = COMMITMENTS[order.commitment], _METHODS[order.method]
+    for line in order.lines:
+        message.lines.add(line_id=line.line_id, sku=line.sku, unit_count=line.unit_count)
+        message.unit_prices.append(_decimal_text(line.unit_price))
+    if order.pickup_location_id:
+        message.pickup_location_id = order.pickup_location_id
+    if order.stated_value is not None:
+        message.stated_value = _decimal_text(order.stated_value)
+    if order.priority is not None:
+        message.priority = order.priority
+    if order.tags:
+        message.tags.extend(sorted(order.tags))
 
 
 def _order_of(message: decision_pb2.OrderInput) -> Order:
@@ -183,7 +184,8 @@ def _order_of(message: decision_pb2.OrderInput) -> Order:
     )
 
 
-def _destination_message(destination: Destination | None) -> order_pb2.Destination | None:
+def destination_message(destination: Destination | None) -> order_pb2.Destination | None:
+    """A destination as a decision input."""
     if destination is None:
         return None
     return order_pb2.Destination(

@@ -1,7 +1,6 @@
-"""Decisions and their inputs: captured when a decision is made, written with the order, read later.
+"""The inputs of decisions: captured when a decision is made, and serialized to be stored with it.
 
-A decision's inputs are stored with it. Its channel and locations, which rarely change, are stored once under the hash
-of their content.
+A decision's channel and locations, which rarely change, are stored once under the hash of their content.
 """
 
 from __future__ import annotations
@@ -12,10 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
-from uuid import UUID
 
-import asyncpg
-from sqlalchemy import Interval, LargeBinary, Text, Uuid, func, select
+from sqlalchemy import Interval, LargeBinary, Text, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS, WholeOrder
@@ -23,14 +20,14 @@ from policies.domain.model import Channel, Location, Order, Product, StockLevel,
 from policies.stock.oversell import OversellEvidence
 from service import limits
 from service.database.database import Connection, Statement, parameter, transposed, unnested
-from service.database.tables import decision, decision_catalog
+from service.database.tables import decision_catalog
 from service.decisions.decision_inputs import (
     channel_message,
     level_message,
     location_message,
-    order_message,
     product_message,
     promised_units_messages,
+    set_order,
     whole_order_message,
 )
 from service.decisions.decision_messages import oversell
@@ -54,11 +51,6 @@ _STORE_CATALOGS = Statement(
         where=decision_catalog.c.use_time < func.clock_timestamp() - parameter("renewed", Interval),
     ).returning(decision_catalog.c.hash)
 )
-_FIND = Statement(
-    select(decision, decision_catalog.c.content.label("catalog_content"))
-    .outerjoin(decision_catalog, decision_catalog.c.hash == decision.c.catalog_hash)
-    .where(decision.c.id == parameter("id", Uuid))
-)
 
 
 @dataclass(slots=True)
@@ -70,14 +62,26 @@ class StoredCatalog:
     stored_until: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class ProductStock:
+    """A product of a decision with its stock levels at the channel's locations, by location id.
+
+    `product` is None if the catalog does not have it.
+    """
+
+    sku: str
+    product: Product | None
+    levels: tuple[StockLevel, ...]
+
+
 @dataclass(slots=True)
 class DecisionInputs:
     """The inputs of one decision at its moment; later changes of the order do not change them."""
 
-    snapshot: _ChannelSnapshot
+    snapshot: ChannelSnapshot
     order: Order
-    products: tuple[Product, ...]
-    levels: tuple[StockLevel, ...]
+    stock: tuple[ProductStock, ...]
+    """By SKU."""
     own_units: Mapping[tuple[str, str], int]
     rejected_by: frozenset[tuple[str, str]]
     now: datetime
@@ -85,43 +89,57 @@ class DecisionInputs:
     oversells: tuple[OversellEvidence, ...] = ()
     """What was known about units that no permitted location had; read after the plan."""
     byte_count: int = 0
-    """Size of the stored decision and its inputs; 0 before they are stored."""
+    """Bytes that were stored for the decision and its inputs; 0 before they are stored."""
 
-    def serialize(self, explanation: bytes, *, is_summary: bool) -> tuple[bytes | None, StoredCatalog | None]:
-        """The inputs and the catalog to store beside the explanation; None for both in a summary."""
-        inputs = None if is_summary else self._inputs()
-        catalog = None if inputs is None else self.snapshot.stored_catalog()
-        if catalog is not None and len(catalog.content) > limits.DECISION_CATALOG_BYTES:
-            inputs, catalog = None, None
-        self.byte_count = len(explanation) + len(inputs or b"")
-        return inputs, catalog
+    def by_value(self) -> bytes | None:
+        """DecisionInputs without the catalog and the destination, the same bytes for the same inputs.
 
-    def _inputs(self) -> bytes | None:
-        """DecisionInputs without the catalog, the same bytes for the same inputs; None if they are too long."""
-        parts = [self._order_bytes(), *map(_product_bytes, self.products)]
+        None if they are too long.
+        """
+        parts = [order_bytes(self), moment_bytes(self.now)]
         remaining_bytes = limits.DECISION_BYTES - sum(map(len, parts))
-        for level in self.levels:
-            level_bytes = _level_bytes(level)
-            remaining_bytes -= len(level_bytes)
-            if remaining_bytes < 0:
+        for stock in self.stock:
+            content = product_stock_bytes(stock, remaining_bytes)
+            if content is None:
                 return None
-            parts.append(level_bytes)
+            remaining_bytes -= len(content)
+            parts.append(content)
         # Concatenated protobuf messages are one message with the fields of all of them.
         return b"".join(parts) if remaining_bytes >= 0 else None
 
-    def _order_bytes(self) -> bytes:
-        return decision_pb2.DecisionInputs(
-            order=order_message(self.order),
-            promised_units=promised_units_messages(self.own_units),
-            excluded_stock=[
-                decision_pb2.ExcludedStock(sku=sku, location_id=location_id)
-                for sku, location_id in sorted(self.rejected_by)
-            ],
-            now=timestamp(self.now),
-            whole_order=whole_order_message(self.whole),
-            oversells=[oversell(evidence) for evidence in self.oversells],
-            inputs_version=INPUTS_VERSION,
-        ).SerializeToString(deterministic=True)
+
+def order_bytes(inputs: DecisionInputs) -> bytes:
+    """What a decision shares with no other: DecisionInputs with its order, without the destination."""
+    message = decision_pb2.DecisionInputs()
+    set_order(message.order, inputs.order)
+    if inputs.whole is not None:
+        message.whole_order.CopyFrom(whole_order_message(inputs.whole))
+    if inputs.own_units:
+        message.promised_units.extend(promised_units_messages(inputs.own_units))
+    for sku, location_id in sorted(inputs.rejected_by):
+        message.excluded_stock.add(sku=sku, location_id=location_id)
+    if inputs.oversells:
+        message.oversells.extend(oversell(evidence) for evidence in inputs.oversells)
+    return message.SerializeToString(deterministic=True)
+
+
+def moment_bytes(now: datetime) -> bytes:
+    """DecisionInputs with the time of a decision and the version of its inputs."""
+    message = decision_pb2.DecisionInputs(now=timestamp(now), inputs_version=INPUTS_VERSION)
+    return message.SerializeToString(deterministic=True)
+
+
+def product_stock_bytes(stock: ProductStock, byte_limit: int) -> bytes | None:
+    """DecisionInputs with a product and its levels; None if it is longer than the limit."""
+    parts = [] if stock.product is None else [_product_bytes(stock.product)]
+    byte_count = sum(map(len, parts))
+    for level in stock.levels:
+        level_bytes = _level_bytes(level)
+        byte_count += len(level_bytes)
+        if byte_count > byte_limit:
+            return None
+        parts.append(level_bytes)
+    return b"".join(parts)
 
 
 def capture(
@@ -135,15 +153,19 @@ def capture(
 ) -> DecisionInputs:
     """The inputs of a call of `route`, with current stock levels. To be called before any unit is promised."""
     snapshot = _snapshot_of(world.locations, channel)
-    skus = sorted(order.units_by_sku())
-    levels, all_products = world.levels, world.products
+    levels, location_ids = world.levels, snapshot.location_ids
+    stock = [
+        ProductStock(
+            sku,
+            world.products.get(sku),
+            tuple([level for key in location_ids if (level := levels.get((sku, key))) is not None]),
+        )
+        for sku in sorted(order.units_by_sku())
+    ]
     return DecisionInputs(
         snapshot,
         order,
-        tuple([all_products[sku] for sku in skus if sku in all_products]),
-        tuple(
-            [level for sku in skus for key in snapshot.location_ids if (level := levels.get((sku, key))) is not None]
-        ),
+        tuple(stock),
         own_units,
         rejected_by,
         world.now,
@@ -152,7 +174,7 @@ def capture(
 
 
 @dataclass(slots=True)
-class _ChannelSnapshot:
+class ChannelSnapshot:
     """A channel in one version of the catalog. `locations` are all locations; the mapping is never changed."""
 
     channel: Channel
@@ -171,16 +193,16 @@ class _ChannelSnapshot:
         return self._stored_catalog
 
 
-_snapshots: dict[str, _ChannelSnapshot] = {}
+_snapshots: dict[str, ChannelSnapshot] = {}
 """The newest snapshot of each channel by id; at most one for each channel."""
 
 
-def _snapshot_of(locations: Mapping[str, Location], channel: Channel) -> _ChannelSnapshot:
+def _snapshot_of(locations: Mapping[str, Location], channel: Channel) -> ChannelSnapshot:
     """The snapshot of a channel, the same object until the channel or a location is edited."""
     snapshot = _snapshots.get(channel.id)
     if snapshot is None or snapshot.locations is not locations or snapshot.channel is not channel:
         may_use = channel.location_ids or locations
-        snapshot = _ChannelSnapshot(channel, locations, tuple(sorted(key for key in may_use if key in locations)))
+        snapshot = ChannelSnapshot(channel, locations, tuple(sorted(key for key in may_use if key in locations)))
         _snapshots[channel.id] = snapshot
     return snapshot
 
@@ -206,38 +228,3 @@ async def store_catalogs(connection: Connection, catalogs: Iterable[StoredCatalo
     written = await _STORE_CATALOGS.rows(connection, renewed=renewed, **transposed(["hash", "content"], rows))
     for key in unconfirmed.keys() - {r["hash"] for r in written}:
         unconfirmed[key].stored_until = now + renewed.total_seconds()
-
-
-@dataclass(frozen=True, slots=True)
-class StoredDecision:
-    """A stored decision. `inputs` is None in a summary."""
-
-    id: UUID
-    allocation_id: UUID
-    policy_revision: str
-    software_version: str
-    explanation: bytes
-    inputs: decision_pb2.DecisionInputs | None
-    decide_time: datetime
-
-
-async def find(connection: Connection, decision_id: UUID) -> StoredDecision | None:
-    """The decision of this id; None if there is none, or if it was purged."""
-    row = await _FIND.row(connection, id=decision_id)
-    if row is None:
-        return None
-    return StoredDecision(
-        row["id"],
-        row["allocation_id"],
-        row["policy_revision"],
-        row["software_version"],
-        row["explanation"],
-        _inputs(row),
-        row["create_time"],
-    )
-
-
-def _inputs(row: asyncpg.Record) -> decision_pb2.DecisionInputs | None:
-    if row["inputs"] is None or row["catalog_content"] is None:
-        return None
-    return decision_pb2.DecisionInputs.FromString(row["catalog_content"] + row["inputs"])

@@ -12,8 +12,10 @@ from sqlalchemy import Integer, Text, Uuid, func, or_, select, tuple_
 
 from service import limits
 from service.database.database import Connection, Database, Statement, any_of, parameter, parameters
-from service.database.tables import Moment, allocation, decision, decision_catalog
+from service.database.tables import Moment, allocation, decision, decision_batch, decision_catalog
+from service.decisions import stored_decision
 from service.decisions.replay_task import ReplayedDecision, ReplayTask
+from service.decisions.stored_decision import CATALOG_HASH, DECISIONS, POLICY_REVISION
 from service.policy import policy_store
 from service.policy.rule_sandbox import RuleSandbox
 from truestock.v1 import policy_service_pb2 as policy_pb
@@ -37,15 +39,20 @@ _PAGE = Statement(
         _decision.id,
         _decision.create_time,
         _decision.allocation_id,
-        _decision.policy_revision,
-        _decision.catalog_hash,
+        _decision.batch_id,
+        POLICY_REVISION.label("policy_revision"),
+        CATALOG_HASH.label("catalog_hash"),
         allocation.c.channel_id,
         allocation.c.order_id,
         func.coalesce(func.octet_length(_decision.inputs), 0).label("byte_count"),
+        func.coalesce(func.octet_length(decision_batch.c.parts), 0).label("batch_byte_count"),
         func.coalesce(func.octet_length(decision_catalog.c.content), 0).label("catalog_byte_count"),
     )
-    .join(allocation, allocation.c.id == _decision.allocation_id)
-    .outerjoin(decision_catalog, decision_catalog.c.hash == _decision.catalog_hash)
+    .select_from(
+        DECISIONS.join(allocation, allocation.c.id == _decision.allocation_id).outerjoin(
+            decision_catalog, decision_catalog.c.hash == CATALOG_HASH
+        )
+    )
     .where(*_is_selected, _is_after)
     .order_by(_decision.create_time, _decision.id)
     .limit(parameter("count", Integer))
@@ -58,11 +65,8 @@ _counted = (
     .subquery()
 )
 _COUNT = Statement(select(func.count().label("count")).select_from(_counted))
-_CONTENTS = Statement(
-    select(_decision.id, _decision.software_version, _decision.explanation, _decision.inputs).where(
-        _decision.id == any_of("ids", Uuid)
-    )
-)
+_CONTENTS = Statement(select(decision).where(_decision.id == any_of("ids", Uuid)))
+_BATCHES = Statement(select(decision_batch).where(decision_batch.c.id == any_of("ids", Uuid)))
 _CATALOGS = Statement(select(decision_catalog).where(decision_catalog.c.hash == any_of("hashes", Text)))
 
 
@@ -124,7 +128,9 @@ def _within_bounds(rows: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
     catalogs: set[str] = set()
     byte_count = 0
     for row in rows:
-        byte_count += row["byte_count"] + (0 if row["catalog_hash"] in catalogs else row["catalog_byte_count"])
+        # The process gets what is in a batch once for each of its decisions, and a catalog once.
+        byte_count += row["byte_count"] + row["batch_byte_count"]
+        byte_count += 0 if row["catalog_hash"] in catalogs else row["catalog_byte_count"]
         revisions.add(row["policy_revision"])
         catalogs.add(row["catalog_hash"])
         if chosen and (byte_count > limits.REPLAY_PAGE_BYTES or len(revisions) > limits.REPLAY_REVISIONS):
@@ -135,26 +141,30 @@ def _within_bounds(rows: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
 
 async def _task(connection: Connection, files: dict[str, bytes], rows: Sequence[asyncpg.Record]) -> ReplayTask:
     contents = {row["id"]: row for row in await _CONTENTS.rows(connection, ids=[row["id"] for row in rows])}
+    batch_ids = list({row["batch_id"] for row in rows} - {None})
+    batches = {row["id"]: row for row in await _BATCHES.rows(connection, ids=batch_ids)} if batch_ids else {}
     catalogs = await _CATALOGS.rows(connection, hashes=_distinct(row["catalog_hash"] for row in rows))
     revisions = _distinct(row["policy_revision"] for row in rows)
     return ReplayTask(
         files,
-        tuple(_replayed(row, contents.get(row["id"])) for row in rows),
+        tuple(_replayed(row, contents.get(row["id"]), batches.get(row["batch_id"])) for row in rows),
         {revision: await policy_store.files(connection, revision) for revision in revisions},
         {row["hash"]: row["content"] for row in catalogs},
     )
 
 
-def _replayed(row: asyncpg.Record, content: asyncpg.Record | None) -> ReplayedDecision:
-    if content is None:
+def _replayed(row: asyncpg.Record, content: asyncpg.Record | None, batch: asyncpg.Record | None) -> ReplayedDecision:
+    if content is None or (batch is None and row["batch_id"] is not None):
         # It was purged since the page was read.
         return ReplayedDecision(row["id"], row["policy_revision"], "", b"", None, None)
+    stored = stored_decision.with_batch(content, batch)
+    inputs = stored_decision.inputs(stored)
     return ReplayedDecision(
         row["id"],
         row["policy_revision"],
-        content["software_version"],
-        content["explanation"],
-        content["inputs"],
+        stored["software_version"],
+        stored_decision.explanation(row["id"], stored),
+        None if inputs is None else inputs.SerializeToString(),
         row["catalog_hash"],
     )
 

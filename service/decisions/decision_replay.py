@@ -14,8 +14,8 @@ from policies.reading.rules_reader import read
 from service import limits
 from service.database.database import Connection, Database
 from service.decisions.decision_inputs import inputs_of
-from service.decisions.decision_log import StoredDecision
 from service.decisions.decision_messages import difference
+from service.decisions.stored_decision import StoredDecision
 from service.errors import NotReplayable, Overloaded
 from service.policy import policy_store
 from service.policy.thread_switching import FAST_SWITCHING

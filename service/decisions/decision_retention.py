@@ -51,7 +51,7 @@ _OLD = Statement(
 )
 _DELETE = Statement(delete(decision).where(_decision.id == any_of("ids", Uuid)))
 _DROP_INPUTS = Statement(
-    update(decision).values(inputs=None, catalog_hash=None).where(_decision.id == any_of("ids", Uuid))
+    update(decision).values(inputs=None, catalog_hash=None, destination=None).where(_decision.id == any_of("ids", Uuid))
 )
 
 _unused_catalogs = (

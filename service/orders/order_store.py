@@ -16,6 +16,7 @@ from service.database.tables import (
     allocation,
     allocation_copy,
     decision,
+    decision_batch,
     exception,
     exception_record,
     location,
@@ -25,6 +26,7 @@ from service.database.tables import (
     shipment,
     shortage,
 )
+from service.decisions import stored_decision
 from service.orders.allocation_record import (
     RULE_SEPARATOR,
     AllocationRecord,
@@ -105,8 +107,12 @@ _PROMISED_SKUS = Statement(
 )
 
 _READ = Statement(
-    select(allocation, decision.c.explanation)
-    .outerjoin(decision, decision.c.id == _allocation.decision_id)
+    select(allocation, *stored_decision.EXPLANATION)
+    .select_from(
+        allocation.outerjoin(decision, decision.c.id == _allocation.decision_id).outerjoin(
+            decision_batch, decision_batch.c.id == decision.c.batch_id
+        )
+    )
     .where(_allocation.id == any_of("ids", Uuid))
 )
 _READ_LINES = Statement(
@@ -283,8 +289,8 @@ def add_promise_row(record: ShipmentRecord, row: asyncpg.Record) -> None:
 
 def _record_of(row: asyncpg.Record) -> AllocationRecord:
     explanation = decision_pb2.Decision()
-    if row["explanation"] is not None:
-        explanation.ParseFromString(row["explanation"])
+    if row["explanation"] is not None or row["reference"] is not None:
+        explanation.ParseFromString(stored_decision.explanation(row["decision_id"], row))
     return AllocationRecord(
         id=row["id"],
         channel_id=row["channel_id"],

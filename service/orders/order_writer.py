@@ -12,7 +12,6 @@ from sqlalchemy import (
     Boolean,
     Double,
     Integer,
-    LargeBinary,
     Text,
     Uuid,
     delete,
@@ -30,6 +29,7 @@ from service.database.tables import (
     Texts,
     allocation,
     decision,
+    decision_batch,
     exception,
     exception_event,
     order_event,
@@ -39,12 +39,10 @@ from service.database.tables import (
     shortage,
 )
 from service.decisions import decision_log
-from service.decisions.decision_log import DecisionInputs, StoredCatalog
+from service.decisions.decision_batch import BATCH_COLUMNS, DECISION_COLUMNS, DecisionRows
 from service.exceptions import superseded_exceptions
 from service.orders.allocation_record import ENDED, HELD, RULE_SEPARATOR, AllocationRecord
 from service.orders.order_exceptions import CANCELLED_AFTER_SHIPPING, OrderException
-from service.version import VERSION
-from truestock.v1 import decision_pb2
 
 _DELETE_CONTENTS = Statement(
     select(literal_column("1")).add_cte(
@@ -137,16 +135,6 @@ _SHORTAGE: Columns = {
     "backordered": Boolean,
     "rules": Text,
 }
-_DECISION: Columns = {
-    "id": Uuid,
-    "allocation_id": Uuid,
-    "policy_revision": Text,
-    "software_version": Text,
-    "explanation": LargeBinary,
-    "inputs": LargeBinary,
-    "catalog_hash": Text,
-    "create_time": Moment,
-}
 _EVENT: Columns = {
     "id": Uuid,
     "allocation_id": Uuid,
@@ -204,21 +192,11 @@ _LINES = RowWrite(order_line, _LINE)
 _SHIPMENTS = RowWrite(shipment, _SHIPMENT)
 _PROMISES = RowWrite(promise, _PROMISE)
 _SHORTAGES = RowWrite(shortage, _SHORTAGE)
-_DECISIONS = RowWrite(decision, _DECISION)
+_DECISION_BATCHES = RowWrite(decision_batch, BATCH_COLUMNS)
+_DECISIONS = RowWrite(decision, DECISION_COLUMNS)
 _EVENTS = RowWrite(order_event, _EVENT)
 _EXCEPTIONS = RowWrite(exception, _EXCEPTION)
 _EXCEPTION_EVENTS = RowWrite(exception_event, _EXCEPTION_EVENT)
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionWrite:
-    """A decision about an order with its inputs, to be written; one that refused a hold `is_summary`."""
-
-    id: UUID | None
-    allocation_id: UUID
-    decision: decision_pb2.Decision
-    inputs: DecisionInputs
-    is_summary: bool
 
 
 @dataclass(slots=True)
@@ -234,9 +212,7 @@ class OrderWrites:
     replaced: set[UUID] = field(default_factory=set)
     replanned: set[UUID] = field(default_factory=set)
     recalled: set[UUID] = field(default_factory=set)
-    decisions: list[tuple[object, ...]] = field(default_factory=list)
-    catalogs: list[StoredCatalog] = field(default_factory=list)
-    """The catalogs with which the decisions were made."""
+    decisions: DecisionRows = field(default_factory=DecisionRows)
     events: list[tuple[object, ...]] = field(default_factory=list)
     exceptions: list[tuple[object, ...]] = field(default_factory=list)
     exception_events: list[tuple[object, ...]] = field(default_factory=list)
@@ -253,15 +229,6 @@ class OrderWrites:
             for event in raised_exception.first_events(id):
                 self.exception_events.append((new_id(), id, event.event, event.actor, event.description, now))
 
-    def add_decision(self, decided: DecisionWrite, now: datetime) -> None:
-        """Adds a decision about an order, without its inputs if it is a summary."""
-        explanation = decided.decision.SerializeToString(deterministic=True)
-        stored_inputs, catalog = decided.inputs.serialize(explanation, is_summary=decided.is_summary)
-        row = (decided.id, decided.allocation_id, decided.decision.policy_revision, VERSION, explanation)
-        self.decisions.append((*row, stored_inputs, catalog.hash if catalog else None, now))
-        if catalog is not None:
-            self.catalogs.append(catalog)
-
 
 async def write(
     connection: Connection, writes: OrderWrites, stock_rows: Iterable[tuple[RowWrite, Sequence[Row]]] = ()
@@ -273,7 +240,7 @@ async def write(
         await superseded_exceptions.supersede(connection, list(writes.replanned))
     if writes.recalled:
         await superseded_exceptions.supersede_recalls(connection, list(writes.recalled))
-    await decision_log.store_catalogs(connection, writes.catalogs)
+    await decision_log.store_catalogs(connection, writes.decisions.catalogs)
     await write_rows(connection, [*stock_rows, *_order_rows(writes)])
     needing_person = [id for id in writes.replaced if writes.records[id].needs_person]
     if needing_person:
@@ -288,7 +255,8 @@ def _order_rows(writes: OrderWrites) -> list[tuple[RowWrite, list[tuple[object, 
         (_SHIPMENTS, [row for record in records for row in _shipment_rows(record)]),
         (_PROMISES, [row for record in records for row in _promise_rows(record)]),
         (_SHORTAGES, [row for record in records for row in _shortage_rows(record)]),
-        (_DECISIONS, writes.decisions),
+        (_DECISION_BATCHES, writes.decisions.batches),
+        (_DECISIONS, writes.decisions.decisions),
         (_EVENTS, writes.events),
         (_EXCEPTIONS, writes.exceptions),
         (_EXCEPTION_EVENTS, writes.exception_events),

@@ -9,11 +9,11 @@ from policies.source.problems import terminal_safe
 from service import limits
 from service.catalog.fact_values import FactValueReader
 from service.database.database import Database
-from service.decisions import decision_log
-from service.decisions.decision_log import StoredDecision
+from service.decisions import stored_decision
 from service.decisions.decision_pages import replayed_page
 from service.decisions.decision_replay import DecisionReplayer
 from service.decisions.replay_requests import decisions_page
+from service.decisions.stored_decision import StoredDecision
 from service.errors import NotFound
 from service.policy import policy_requests
 from service.policy.active_policies import ActivePolicies
@@ -119,7 +119,7 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
     async def _stored(self, text: str) -> StoredDecision:
         """The decision of this id. Raises InvalidFields and NotFound."""
         decision_id = policy_requests.decision_id(text)
-        stored = await self._database.unlocked("get", lambda connection: decision_log.find(connection, decision_id))
+        stored = await self._database.unlocked("get", lambda connection: stored_decision.find(connection, decision_id))
         if stored is None:
             advice = "it was never made, or it is past retention; check the id"
             raise NotFound("decision", {"decision_id": str(decision_id)}, advice)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
+from uuid import uuid4
 
 from hypothesis import given, strategies as st
 
@@ -28,8 +29,10 @@ from policies.domain.model import (
     World,
 )
 from service import limits
+from service.decisions import decision_batch, stored_decision
+from service.decisions.decision_batch import BATCH_COLUMNS, DECISION_COLUMNS, DecisionRows, DecisionWrite
 from service.decisions.decision_inputs import RoutingInputs, inputs_of
-from service.decisions.decision_log import capture
+from service.decisions.decision_log import DecisionInputs, capture
 from truestock.v1 import (
     decision_pb2,
 )
@@ -181,9 +184,7 @@ def test_equal_inputs_are_stored_as_equal_bytes(order: Order, product: Product) 
     world = World(datetime.now(UTC), {}, {product.sku: product})
     equal_order = dataclasses.replace(order, tags=frozenset(sorted(order.tags, reverse=True)))
 
-    first, second = (
-        capture(world, Channel("web", "web"), x).serialize(b"", is_summary=False)[0] for x in (order, equal_order)
-    )
+    first, second = (capture(world, Channel("web", "web"), x).by_value() for x in (order, equal_order))
 
     assert first == second
 
@@ -195,7 +196,29 @@ def read_back(
     own: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
     excluded: frozenset[tuple[str, str]] = frozenset(),
 ) -> RoutingInputs:
-    stored, catalog = capture(world, channel, order, own, rejected_by=excluded).serialize(b"", is_summary=False)
-    assert stored is not None
-    assert catalog is not None
-    return inputs_of(decision_pb2.DecisionInputs.FromString(catalog.content + stored))
+    """The inputs of a decision that is stored alone, and as the second of two with other stock before."""
+    inputs = capture(world, channel, order, own, rejected_by=excluded)
+    catalog = inputs.snapshot.stored_catalog().content
+    alone = read_rows(decision_batch.stored_rows([write_of(inputs)], world.now, uuid4))[0]
+    assert alone is not None
+    alone.MergeFromString(catalog)
+    others = {key: dataclasses.replace(level, allocated=7, held=0) for key, level in world.levels.items()}
+    before = capture(dataclasses.replace(world, levels=others), channel, order)
+    rows = decision_batch.stored_rows([write_of(before), write_of(inputs)], world.now, uuid4)
+    batched = read_rows(rows)[1]
+    assert batched is not None
+    batched.MergeFromString(catalog)
+    assert len(rows.batches) == 1
+    assert batched == alone
+    return inputs_of(batched)
+
+
+def write_of(inputs: DecisionInputs) -> DecisionWrite:
+    return DecisionWrite(uuid4(), uuid4(), decision_pb2.Decision(), inputs, is_summary=False)
+
+
+def read_rows(rows: DecisionRows) -> list[decision_pb2.DecisionInputs | None]:
+    """The inputs in rows as they are read from the database."""
+    decisions = [dict(zip(DECISION_COLUMNS, row, strict=True)) for row in rows.decisions]
+    batches = {row[0]: dict(zip(BATCH_COLUMNS, row, strict=True)) for row in rows.batches}
+    return [stored_decision.inputs(stored_decision.with_batch(x, batches.get(x["batch_id"]))) for x in decisions]
