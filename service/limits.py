@@ -37,6 +37,8 @@ EXCEPTION_FILTER = 100
 
 PAGE_SIZE = 100
 PAGE_SIZE_LIMIT = 1_000
+EXAMINED = 1_000
+"""Entries that a page of a list examines to find those that pass all its filters; it may end before it is full."""
 
 ID_LENGTH = 64
 SKU_LENGTH = 64

@@ -57,7 +57,7 @@ allocation = Table(
     Column("hold_release_time", Moment, comment="when it was released; null while it is on hold"),
     required("version", BigInteger, server_default="0", comment="rises with every change, set under the row's lock"),
     *timestamps(),
-    UniqueConstraint("channel_id", "order_id"),
+    UniqueConstraint("order_id", "channel_id"),
     CheckConstraint("state <> 'held' OR expire_time IS NOT NULL", name="a_hold_expires"),
     CheckConstraint(
         "(outcome = 'ended') = (state IN ('released', 'expired', 'cancelled'))", name="ended_promises_nothing"
@@ -72,9 +72,11 @@ allocation = Table(
         "update_time",
         postgresql_where=text("state = 'confirmed' AND outcome <> 'allocated'"),
     ),
+    Index("allocation_state_idx", "channel_id", "state", "id"),
+    Index("allocation_needs_person_idx", "id", postgresql_where=text("needs_person")),
     Index(
         "allocation_on_hold_idx",
-        "hold_time",
+        "id",
         postgresql_where=text("state = 'confirmed' AND hold_time IS NOT NULL AND hold_release_time IS NULL"),
     ),
     postgresql_with={"fillfactor": "80"},
@@ -147,12 +149,9 @@ shipment = Table(
         server_default="0",
         comment="of the newest catalog in which its order was found to be allowed to use its location",
     ),
-    Index("shipment_work_idx", "location_id", "state", "assign_time"),
-    Index(
-        "shipment_open_idx",
-        "assign_time",
-        postgresql_where=text("state IN ('assigned', 'accepted', 'ready_for_pickup')"),
-    ),
+    Index("shipment_location_idx", "location_id", "allocation_id"),
+    Index("shipment_work_idx", "location_id", "state", "assign_time", "id"),
+    Index("shipment_state_idx", "state", "assign_time", "id"),
     Index(
         "shipment_recheck_idx",
         "location_id",

@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import datetime
+from functools import cache
+from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import Integer, Text, Uuid, func, literal_column, or_, select, tuple_
+from sqlalchemy import ColumnElement, Text, Uuid, func, literal_column, or_, select, tuple_
 
-from policies.domain.shipments import OPEN
+from policies.domain.shipments import OPEN, ShipmentState
+from service import limits
 from service.database.database import Connection, Statement, any_of, parameter, parameters
+from service.database.keyset import COUNT, EXAMINED, Listing, end_of, first_of_each
 from service.database.tables import IS_ON_HOLD, Moment, allocation, promise, shipment
 from service.fulfillment.shipment_requests import ShipmentsPage
 from service.orders import order_messages, order_store
 from truestock.v1 import shipment_pb2
 
 _shipment = shipment.c
-_PAGE = Statement(
-    select(shipment, allocation.c.channel_id, allocation.c.order_id)
-    .join(allocation, allocation.c.id == _shipment.allocation_id)
-    .where(
-        # A location starts work on an order only after it is sold, so held orders are left out.
-        allocation.c.commitment == literal_column("'sold'"),
-        # What has shipped of an order on hold stays in the list; the rest waits until the hold is released.
-        or_(~IS_ON_HOLD, _shipment.state.not_in([literal_column(f"'{state.value}'") for state in sorted(OPEN)])),
-        or_(
-            func.cardinality(parameters("location_ids", Text)) == 0,
-            _shipment.location_id == any_of("location_ids", Text),
-        ),
-        or_(func.cardinality(parameters("states", Text)) == 0, _shipment.state == any_of("states", Text)),
-        or_(parameter("before", Moment).is_(None), _shipment.assign_time < parameter("before", Moment)),
-        or_(
-            parameter("after_time", Moment).is_(None),
-            tuple_(_shipment.assign_time, _shipment.id)
-            > tuple_(parameter("after_time", Moment), parameter("after_id", Uuid)),
-        ),
-    )
-    .order_by(_shipment.assign_time, _shipment.id)
-    .limit(parameter("count", Integer))
+_KEY = ("assign_time", "id")
+_START = (limits.EARLIEST, UUID(int=0))
+_is_listed = (
+    # A location starts work on an order only after it is sold, so held orders are left out.
+    allocation.c.commitment == literal_column("'sold'"),
+    # What has shipped of an order on hold stays in the list; the rest waits until the hold is released.
+    or_(~IS_ON_HOLD, _shipment.state.not_in([literal_column(f"'{state.value}'") for state in sorted(OPEN)])),
 )
 _LINES = Statement(
     select(promise)
@@ -46,23 +36,60 @@ _LINES = Statement(
 )
 
 
-async def page(connection: Connection, request: ShipmentsPage) -> tuple[list[shipment_pb2.Shipment], bool]:
-    """The shipments of one page, oldest first, and whether there are more."""
-    after_time, after_id = request.after or (None, None)
-    rows = await _PAGE.rows(
+@cache
+def _listing(*, by_location: bool, assigned_before: bool) -> Listing:
+    """Lists shipments of `states`, of which at least one is given, and with these filters, `location_ids` and `before`.
+
+    An optional condition would keep PostgreSQL from using an index.
+    """
+    states = func.unnest(parameters("states", Text)).table_valued("state", name="states").render_derived()
+    order = [_shipment[name] for name in _KEY]
+    after = tuple_(*order) > tuple_(parameter("after_assign_time", Moment), parameter("after_id", Uuid))
+    conditions: list[ColumnElement[bool]] = [_shipment.state == states.c.state, after]
+    groups: Any = states
+    if by_location:
+        ids = func.unnest(parameters("location_ids", Text)).table_valued("id", name="locations").render_derived()
+        groups = states.join(ids, literal_column("true"))
+        conditions.append(_shipment.location_id == ids.c.id)
+    if assigned_before:
+        conditions.append(_shipment.assign_time < parameter("before", Moment))
+    of_group = select(*order).where(*conditions).order_by(*order)
+    leading = first_of_each(groups, of_group, EXAMINED, *_KEY).subquery("leading")
+    page = (
+        select(shipment, allocation.c.channel_id, allocation.c.order_id)
+        .select_from(leading)
+        .join(shipment, _shipment.id == leading.c.id)
+        .join(allocation, allocation.c.id == _shipment.allocation_id)
+        .where(*_is_listed)
+        .order_by(*(leading.c[name] for name in _KEY))
+        .limit(COUNT)
+    )
+    return Listing(Statement(page), end_of(leading, *_KEY))
+
+
+async def page(
+    connection: Connection, request: ShipmentsPage
+) -> tuple[list[shipment_pb2.Shipment], tuple[datetime, UUID] | None]:
+    """The shipments of one page, oldest first, and the position of the next page; None after the last one."""
+    assign_time, id = request.after or _START
+    rows, end = await _listing(
+        by_location=bool(request.location_ids), assigned_before=request.assigned_before is not None
+    ).rows(
         connection,
-        location_ids=list(request.location_ids),
-        states=[state.value for state in request.states],
+        request.count + 1,
+        {"after_assign_time": assign_time, "after_id": id},
+        location_ids=sorted(set(request.location_ids)),
+        states=sorted({state.value for state in request.states or ShipmentState}),
         before=request.assigned_before,
-        after_time=after_time,
-        after_id=after_id,
-        count=request.count + 1,
     )
     shown = rows[: request.count]
     lines: dict[UUID, list[asyncpg.Record]] = defaultdict(list)
     for row in await _LINES.rows(connection, ids=[row["id"] for row in shown]):
         lines[row["shipment_id"]].append(row)
-    return [_message(row, lines[row["id"]]) for row in shown], len(rows) > request.count
+    shipments = [_message(row, lines[row["id"]]) for row in shown]
+    if len(rows) > request.count:
+        return shipments, (shown[-1]["assign_time"], shown[-1]["id"])
+    return shipments, (end["after_assign_time"], end["after_id"]) if end else None
 
 
 def _message(row: asyncpg.Record, lines: list[asyncpg.Record]) -> shipment_pb2.Shipment:

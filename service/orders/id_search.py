@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Integer, Table, Text, Uuid, cast, func, li
 
 from service import limits
 from service.database.database import Connection, Statement, parameter
-from service.database.tables import allocation, channel, decision, exception, shipment, transfer
+from service.database.tables import allocation, decision, exception, shipment, transfer
 from service.rpc.validation import Fields
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
@@ -82,8 +82,6 @@ def _by_part_of_id(table: Table, description: ColumnElement[str]) -> Statement:
 _order = func.concat_ws("/", allocation.c.channel_id, allocation.c.order_id)
 _ORDERS = Statement(
     select(allocation.c.id, _order.label("description"))
-    # By channel, so that the index of orders by channel and number is used.
-    .select_from(channel.join(allocation, allocation.c.channel_id == channel.c.id))
     .where(allocation.c.order_id == parameter("text", Text))
     .order_by(allocation.c.id.desc())
     .limit(parameter("count", Integer))

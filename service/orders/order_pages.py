@@ -5,52 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Boolean, ColumnElement, Integer, Text, Uuid, exists, func, literal_column, select
-
 from service import limits
-from service.database.database import Connection, Database, Statement, any_of, parameter, parameters
-from service.database.tables import IS_ON_HOLD, Moment, allocation, promise
+from service.database.database import Connection, Database
 from service.orders import order_messages, order_store
-from service.orders.allocation_record import EXPIRED, HELD
+from service.orders.order_listing import CHANNELS, LOCATION, NEEDS_PERSON, ON_HOLD, STATES, order_listing
 from service.rpc.page_tokens import PageTokens
 from service.rpc.validation import Fields
 from service.stock import levels
 from truestock.v1 import allocation_service_pb2 as allocation_pb
-
-_allocation = allocation.c
-_now: ColumnElement[Any] = parameter("now", Moment)
-_held: ColumnElement[Any] = literal_column(f"'{HELD}'")
-_has_expired = (_allocation.state == _held) & (_allocation.expire_time <= _now)
-_HAS_STATE = (
-    (func.cardinality(parameters("states", Text)) == 0)
-    | ((_allocation.state == any_of("states", Text)) & ~_has_expired)
-    | (_has_expired & parameter("expired_too", Boolean))
-)
-# An expired hold promises nothing, whether or not the sweeper has run.
-_is_live = promise.c.expire_time.is_(None) | (promise.c.expire_time > _now)
-_IS_AT_LOCATION = exists().where(
-    promise.c.allocation_id == _allocation.id,
-    promise.c.location_id == parameter("location_id", Text),
-    (promise.c.shipped > 0) | ((promise.c.unit_count > 0) & _is_live),
-)
-_PAGE = Statement(
-    select(_allocation.id)
-    .where(
-        _allocation.id > parameter("after", Uuid),
-        (func.cardinality(parameters("channel_ids", Text)) == 0)
-        | (_allocation.channel_id == any_of("channel_ids", Text)),
-        _allocation.needs_person | ~parameter("needs_person_only", Boolean),
-        _HAS_STATE,
-        IS_ON_HOLD | ~parameter("on_hold_only", Boolean),
-        (parameter("location_id", Text) == literal_column("''")) | _IS_AT_LOCATION,
-    )
-    # Newer ids sort after older ones.
-    .order_by(_allocation.id)
-    .limit(parameter("count", Integer))
-)
 
 _STATES = {
     number: name.removeprefix("STATE_").lower() for name, number in allocation_pb.Allocation.State.items() if number
@@ -103,32 +67,38 @@ async def page(database: Database, request: AllocationsPageRequest) -> allocatio
 
     async def work(connection: Connection) -> allocation_pb.ListAllocationsResponse:
         now = await levels.clock(connection)
-        ids = await _ids(connection, request, now)
+        ids, end = await _ids(connection, request, now)
         records = await order_store.read(connection, ids[: request.count])
         shown = _within_size_limit([order_messages.allocation(records[id], now) for id in ids[: request.count]])
-        has_more = len(shown) < len(ids)
+        last = shown[-1].allocation_id if len(shown) < len(ids) else end
         return allocation_pb.ListAllocationsResponse(
-            allocations=shown, next_page_token=request.tokens.after(shown[-1].allocation_id) if has_more else ""
+            allocations=shown, next_page_token=request.tokens.after(str(last)) if last else ""
         )
 
     return await database.snapshot("list", work)
 
 
-async def _ids(connection: Connection, request: AllocationsPageRequest, now: datetime) -> list[UUID]:
-    """The ids of the page, and one more id if another page follows."""
-    rows = await _PAGE.rows(
+async def _ids(
+    connection: Connection, request: AllocationsPageRequest, now: datetime
+) -> tuple[list[UUID], UUID | None]:
+    """The ids of the page and of the order after it; if that is not known, the last id that was examined."""
+    filters = {
+        CHANNELS: request.channel_ids,
+        STATES: request.states,
+        NEEDS_PERSON: request.needs_person_only,
+        ON_HOLD: request.on_hold_only,
+        LOCATION: request.location_id,
+    }
+    rows, end = await order_listing(frozenset(name for name, value in filters.items() if value)).rows(
         connection,
+        request.count + 1,
+        {"after_id": request.after},
         now=now,
-        after=request.after,
         channel_ids=list(request.channel_ids),
-        states=list(request.states),
-        expired_too=EXPIRED in request.states,
-        needs_person_only=request.needs_person_only,
-        on_hold_only=request.on_hold_only,
+        states=list(request.states or _STATES.values()),
         location_id=request.location_id,
-        count=request.count + 1,
     )
-    return [r["id"] for r in rows]
+    return [row["id"] for row in rows], end["after_id"] if end else None
 
 
 def _within_size_limit(allocations: Sequence[allocation_pb.Allocation]) -> list[allocation_pb.Allocation]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC
 from typing import Any
 from uuid import UUID
 
@@ -90,11 +89,11 @@ class FulfillmentServicer(fulfillment_grpc.FulfillmentServiceServicer):
         self, request: fulfillment_pb.ListShipmentsRequest, context: Context
     ) -> fulfillment_pb.ListShipmentsResponse:
         page = shipment_requests.shipments_page(request)
-        shipments, more = await self._database.snapshot("list", lambda connection: work_list.page(connection, page))
-        last = shipments[-1] if more else None
+        shipments, next_position = await self._database.snapshot(
+            "list", lambda connection: work_list.page(connection, page)
+        )
         return fulfillment_pb.ListShipmentsResponse(
-            shipments=shipments,
-            next_page_token=page.tokens.after_time(last.assign_time.ToDatetime(UTC), last.shipment_id) if last else "",
+            shipments=shipments, next_page_token=page.tokens.after_time(*next_position) if next_position else ""
         )
 
     async def _perform(self, action: ShipmentAction, method: str, request: Message) -> allocation_pb.Allocation:

@@ -35,6 +35,7 @@ from policies.reading.rules_reader import MAX_FILES, MAX_FOLDER_BYTES
 from policies.source.yaml_nodes import MAX_FILE_BYTES
 from service import limits
 from service.cli.main import app, main
+from service.database import keyset
 from service.metrics import Metrics
 from service.settings import Settings
 from tests.conftest import REPOSITORY
@@ -462,6 +463,7 @@ BOUNDS = {
     "list": (
         f"{limits.PAGE_SIZE_LIMIT:,} entries in a page",
         f"{limits.ALLOCATIONS_PAGE_LIMIT} orders",
+        f"examines {limits.EXAMINED:,} entries, or {keyset.EXAMINED_FOR_EACH} for each",
         f"{limits.CATALOG_FILTER} entries in a filter",
         f"{limits.SKUS} SKUs or locations",
         f"{limits.NEAR_SKUS} SKUs to look near ones up for",

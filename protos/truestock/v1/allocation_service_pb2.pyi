@@ -848,7 +848,9 @@ class ListAllocationsResponse(_message.Message):
     ALLOCATIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Empty on the last page. A page with a token may have fewer entries than `page_size`, or none, where few allocations
+    pass several filters.
+    """
     @_builtins.property
     def allocations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Allocation]: ...
     def __init__(

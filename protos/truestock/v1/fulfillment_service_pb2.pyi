@@ -637,7 +637,9 @@ class ListShipmentsResponse(_message.Message):
     SHIPMENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Empty on the last page. A page with a token may have fewer entries than `page_size`, or none, where most shipments of
+    these states are of orders that were not sold or are on hold.
+    """
     @_builtins.property
     def shipments(self) -> _containers.RepeatedCompositeFieldContainer[_shipment_pb2.Shipment]: ...
     def __init__(

@@ -1,0 +1,217 @@
+"""What a page of a list reads does not grow with the number of orders: property of every paged method and filter."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import grpc
+import pytest
+from prometheus_client import CollectorRegistry
+
+from bench.order_history import copy_orders
+from service import limits
+from service.app.wiring import add_services, new_id
+from service.database.database import Database, plain_url
+from service.dependencies import Dependencies
+from service.metrics import Metrics
+from service.orders import order_messages
+from service.policy.active_policies import ActivePolicies
+from service.rpc import proto_values
+from service.rpc.page_tokens import PageTokens
+from service.settings import Settings
+from tests.conftest import PLAIN_RULES
+from tests.retailer import HOLD, Retailer, State
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    fulfillment_service_pb2 as fulfillment_pb,
+    shipment_pb2,
+)
+
+COPIES = 200
+"""Of some ten orders: a page that reads all of a table of orders is above the bound of rows."""
+PAGE_SIZE = 10
+ROWS, BLOCKS = 800, 1_500
+"""The most rows, and blocks of tables and indexes, that a page of PAGE_SIZE may read."""
+
+Shipment = shipment_pb2.Shipment
+
+
+@dataclass(frozen=True, slots=True)
+class PagedList:
+    """A paged method: its request, the client that has it, and filters, alone and as people combine them.
+
+    `keys` selects the keys of all entries, in order.
+    """
+
+    request: Any
+    client: str
+    keys: str
+    cases: list[dict[str, Any]]
+
+
+LISTS = {
+    "ListAllocations": PagedList(
+        allocation_pb.ListAllocationsRequest,
+        "allocations",
+        "SELECT id FROM allocation ORDER BY id",
+        [
+            {},
+            {"needs_person_only": True},
+            {"on_hold_only": True},
+            {"location_id": "dc"},
+            {"location_id": "store"},
+            {"channel_ids": ["web"]},
+            {"channel_ids": ["tiktok"]},
+            *({"states": [state]} for state in State.values() if state),
+            {"states": [State.STATE_RELEASED, State.STATE_CANCELLED], "channel_ids": ["web", "tiktok"]},
+            {"needs_person_only": True, "location_id": "dc"},
+            {"needs_person_only": True, "channel_ids": ["tiktok"], "states": [State.STATE_CANCELLED]},
+            {"location_id": "dc", "states": [State.STATE_CANCELLED]},
+            {"location_id": "dc", "channel_ids": ["tiktok"]},
+        ],
+    ),
+    "ListShipments": PagedList(
+        fulfillment_pb.ListShipmentsRequest,
+        "fulfillment",
+        "SELECT assign_time, id FROM shipment ORDER BY assign_time, id",
+        [
+            {},
+            {"location_ids": ["dc"]},
+            {"location_ids": ["dc", "store"]},
+            *({"states": [state]} for state in order_messages.SHIPMENT_STATES.values()),
+            {"location_ids": ["dc"], "states": [Shipment.STATE_ASSIGNED, Shipment.STATE_ACCEPTED]},
+            {"location_ids": ["store"], "states": [Shipment.STATE_CANCELLED]},
+            {"location_ids": ["dc"], "assigned_before": proto_values.timestamp(datetime(2030, 1, 1, tzinfo=UTC))},
+        ],
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Rows, and blocks of 8 KiB, that PostgreSQL read from the tables and indexes of the database."""
+
+    rows: int
+    blocks: int
+
+
+class MeasuredService:
+    """A service without background work on one connection, whose statistics show what a call reads."""
+
+    def __init__(self, database: Database, retailer: Retailer) -> None:
+        self._database = database
+        self.retailer = retailer
+
+    async def read(self) -> Read:
+        """Everything read so far."""
+        async with self._database.session("statistics") as connection:
+            await connection.execute("SELECT pg_stat_force_next_flush()")
+            row = await connection.fetchrow(
+                """
+                SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)
+                         + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes) AS rows,
+                    (SELECT sum(heap_blks_hit + heap_blks_read + coalesce(idx_blks_hit, 0) + coalesce(idx_blks_read, 0))
+                       FROM pg_statio_user_tables) AS blocks
+                """
+            )
+        return Read(int(row["rows"]), int(row["blocks"]))
+
+    async def read_of(self, method: str, **fields: Any) -> Read:
+        """What a page reads."""
+        paged = LISTS[method]
+        before = await self.read()
+        await getattr(getattr(self.retailer, paged.client), method)(paged.request(**fields))
+        after = await self.read()
+        return Read(after.rows - before.rows, after.blocks - before.blocks)
+
+
+@asynccontextmanager
+async def measured_service(url: str) -> AsyncIterator[MeasuredService]:
+    metrics = Metrics(CollectorRegistry())
+    database = await Database.open(url, metrics, connections=1)
+    deps = Dependencies(Settings(), database, ActivePolicies(Path(PLAIN_RULES), metrics), metrics, new_id)
+    server = grpc.aio.server()
+    queue, _ = add_services(deps, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield MeasuredService(database, Retailer(None, channel, url))  # type: ignore[arg-type]  # It has no metrics.
+    await queue.close()
+    await server.stop(None)
+    await database.close()
+
+
+async def place_orders(retailer: Retailer) -> None:
+    """Orders in every state, with shipments in most."""
+    await retailer.set_up()
+    await retailer.channels(tiktok="tiktok_shop")
+    await retailer.stock({("MUG", "dc"): 10_000, ("MUG", "store"): 10_000})
+    for number in range(6):
+        channel_id = ("web", "tiktok")[number % 2]
+        order = await retailer.allocate(f"D-{number}", {"MUG": 1}, channel_id=channel_id)
+        if number < 3:
+            await retailer.ship(order.shipments[0])
+            await retailer.deliver(order.shipments[0])
+        else:
+            await retailer.cancel_order(f"{channel_id}/D-{number}")
+    for number in range(4):
+        cart = await retailer.allocate(f"R-{number}", {"MUG": 1}, HOLD)
+        await retailer.release(cart.allocation_id)
+
+
+@pytest.fixture
+async def grown(database_url: str) -> AsyncIterator[MeasuredService]:
+    """Some 2,000 orders that have ended, and a few that somebody still has to work on."""
+    connection = await asyncpg.connect(plain_url(database_url))
+    database = await connection.fetchval("SELECT current_database()")
+    # Tables of this size are read as a whole because that is quick. They are to be read as large ones are.
+    for plan in ("seqscan", "hashjoin", "mergejoin"):
+        await connection.execute(f'ALTER DATABASE "{database}" SET enable_{plan} TO off')
+    async with measured_service(database_url) as service:
+        await place_orders(service.retailer)
+        await copy_orders(connection, COPIES, timedelta(hours=1))
+        await connection.close()
+        for number in range(3):
+            await service.retailer.allocate(f"S-{number}", {"MUG": 50_000})
+            await service.retailer.allocate(f"H-{number}", {"MUG": 1}, HOLD)
+            await service.retailer.allocate(f"A-{number}", {"MUG": 1})
+        yield service
+
+
+async def positions(url: str) -> dict[str, dict[str, tuple[Any, ...]]]:
+    """The keys of an entry in the middle of each list, and of one near its end."""
+    connection = await asyncpg.connect(plain_url(url))
+    try:
+        keys = {method: await connection.fetch(paged.keys) for method, paged in LISTS.items()}
+    finally:
+        await connection.close()
+    return {method: {"middle": tuple(rows[len(rows) // 2]), "last": tuple(rows[-3])} for method, rows in keys.items()}
+
+
+async def test_a_page_reads_as_much_of_a_large_database_as_of_a_small_one(
+    grown: MeasuredService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "EXAMINED", 100)
+    too_many: dict[str, Read] = {}
+    after = await positions(grown.retailer.database_url)
+    for method, paged in LISTS.items():
+        for filters in paged.cases:
+            tokens = PageTokens(paged.request(page_size=PAGE_SIZE, **filters))
+            pages = {"first": "", **{name: token(tokens, *key) for name, key in after[method].items()}}
+            for position, page_token in pages.items():
+                read = await grown.read_of(method, page_size=PAGE_SIZE, page_token=page_token, **filters)
+                if read.rows > ROWS or read.blocks > BLOCKS:
+                    too_many[f"{position} page of {method} with {filters}"] = read
+
+    assert not too_many
+
+
+def token(tokens: PageTokens, *key: Any) -> str:
+    """The token of the page after an entry with this key."""
+    return tokens.after_time(*key) if isinstance(key[0], datetime) else tokens.after(*map(str, key))
