@@ -54,6 +54,7 @@ BENCHMARKS = {
     ),
 }
 ALL = "all"
+NAMES = (*BENCHMARKS, comparison.NAME)
 COMPARE_HELP = "throughput, p99 and CPU a call of six loads, ÷ those of another revision"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
@@ -74,7 +75,7 @@ def list_benchmarks() -> None:
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(BENCHMARKS)}; or {ALL}, with `compare` at the end.")],
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)}; or {ALL}.")],
     json: Json = False,
     seconds: Seconds = None,
     rounds: Rounds = None,
@@ -84,16 +85,22 @@ def run(
     ] = None,
 ) -> None:
     """Runs one benchmark, or all. Exits with 1 if the service answered wrongly under load."""
-    if name not in (*BENCHMARKS, ALL):
-        raise typer.BadParameter(f"{name!r} is unknown; use one of {', '.join(BENCHMARKS)}, {ALL}", param_hint="NAME")
+    if name not in (*NAMES, ALL):
+        raise typer.BadParameter(f"{name!r} is unknown; use one of {', '.join(NAMES)}, {ALL}", param_hint="NAME")
     _log_warnings_only()
     output = _Output(json, (name == ALL) if write is None else write)
-    for benchmark_name in BENCHMARKS if name == ALL else [name]:
-        output.say(f"Running {benchmark_name}: {BENCHMARKS[benchmark_name].help} …")
-        output.add(_run(BENCHMARKS[benchmark_name], seconds, rounds))
-    if name == ALL:
+    for benchmark_name, benchmark in BENCHMARKS.items():
+        if name in (ALL, benchmark_name):
+            output.say(f"Running {benchmark_name}: {benchmark.help} …")
+            output.add(_run(benchmark, seconds, rounds))
+    if name in (ALL, comparison.NAME):
         output.say(f"Running {comparison.NAME}: {COMPARE_HELP} …")
-        output.add(_compare(DEFAULT_REVISION, seconds, rounds))
+        try:
+            output.add(_compare(DEFAULT_REVISION, seconds, rounds))
+        except RevisionError as error:
+            say(str(error))
+            if name != ALL:
+                raise typer.Exit(1) from error
     if json:
         print_json(_merge(output.reports) if name == ALL else output.reports[0].as_dict())
 
@@ -109,7 +116,11 @@ def compare(
     """Builds the revision from Git, once, and drives the same load at both services in turns."""
     _log_warnings_only()
     output = _Output(json, write)
-    output.add(_compare(revision, seconds, rounds))
+    try:
+        output.add(_compare(revision, seconds, rounds))
+    except RevisionError as error:
+        say(str(error))
+        raise typer.Exit(1) from error
     if json:
         print_json(output.reports[0].as_dict())
 
@@ -133,7 +144,7 @@ class _Output:
         self.reports.append(report)
         if self._write:
             result_files.save(result_files.new_result(report, self._revision))
-            results_page.write_page(result_files.load([*BENCHMARKS, comparison.NAME]))
+            results_page.write_page(result_files.load(NAMES))
         if not self._json:
             report.show(stdout_console())
 
@@ -145,6 +156,7 @@ def _log_warnings_only() -> None:
 
 
 def _compare(revision: str, seconds: float | None, rounds: int | None) -> Report:
+    """Raises RevisionError if the revision cannot be built."""
     pace = _pace(comparison.PACE, seconds, rounds)
     try:
         with Console(stderr=True).status("") as status:
@@ -154,7 +166,7 @@ def _compare(revision: str, seconds: float | None, rounds: int | None) -> Report
             return uvloop.run(comparison.measure(working_tree(), base, pace, step=status.update))
     except WrongAnswer as error:
         say(f"Wrong answer under load: {error}")
-    except (RevisionError, StartFailed) as error:
+    except StartFailed as error:
         say(str(error))
     except asyncio.CancelledError:
         say("Stopped.")
