@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -58,13 +58,16 @@ async def serving(tree: Tree, rules: Path) -> AsyncIterator[ServedTree]:
 
 
 async def wait_until_idle(served: ServedTree) -> None:
-    """Returns when the service has done what follows its start: migrations, tests of its rules, vacuum."""
+    """Returns when the service has done what follows its start, such as the tests of its rules in another process."""
     await asyncio.sleep(START_WORK_SECONDS)
+    process, guard = psutil.Process(served.pid), psutil.Process(served.postgres_pid).parent()
     deadline = time.monotonic() + IDLE_WITHIN_SECONDS
     while time.monotonic() < deadline:
-        before = _tree_cpu_seconds(served.pid)
+        before = process.cpu_times()
         await asyncio.sleep(1)
-        if _tree_cpu_seconds(served.pid) - before < IDLE_SHARE:
+        after = process.cpu_times()
+        used_seconds = after.user + after.system - before.user - before.system
+        if used_seconds < IDLE_SHARE and process.children() == [guard]:
             return
 
 
@@ -128,15 +131,6 @@ async def _address(process: subprocess.Popen[bytes], log: IO[str]) -> str:
 def _postgres_pid(pid: int) -> int:
     """The first process of the embedded PostgreSQL, which a guard starts for the service."""
     return next(child.pid for child in psutil.Process(pid).children(recursive=True) if child.name() == "postgres")
-
-
-def _tree_cpu_seconds(pid: int) -> float:
-    process = psutil.Process(pid)
-    seconds = 0.0
-    for member in (process, *process.children(recursive=True)):
-        with suppress(psutil.NoSuchProcess):
-            seconds += sum(member.cpu_times()[:2])
-    return seconds
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
