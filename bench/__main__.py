@@ -14,7 +14,7 @@ import typer
 import uvloop
 from rich.console import Console
 
-from bench import call_cost, cold_skus, hot_sku, result_files, results_page, rule_evaluation, rule_reloads
+from bench import call_cost, cold_skus, event_loop, hot_sku, result_files, results_page, rule_evaluation, rule_reloads
 from bench.bench_report import Report
 from bench.compare import comparison
 from bench.compare.revision import DEFAULT_REVISION, RevisionError, build, find_commit, working_tree
@@ -45,6 +45,9 @@ BENCHMARKS = {
     call_cost.NAME: Benchmark(call_cost.measure, call_cost.PACE, "CheckAvailability and AllocateOrder ÷ a bare echo"),
     cold_skus.NAME: Benchmark(
         cold_skus.measure, cold_skus.PACE, "p99 of orders of cold SKUs: with a hot SKU ÷ without"
+    ),
+    event_loop.NAME: Benchmark(
+        event_loop.measure, event_loop.PACE, "longest callback of the event loop: bursts of orders; one large order"
     ),
     rule_evaluation.NAME: Benchmark(
         rule_evaluation.measure, rule_evaluation.PACE, "cached rules ÷ durable-rules; 1,000 rules ÷ 10 rules"

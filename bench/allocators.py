@@ -50,8 +50,14 @@ class TransactionPerOrder:
 async def allocation_queue(retailer: BenchRetailer) -> AsyncIterator[Allocator]:
     """The allocation queue as the service runs it."""
     database = await Database.open(retailer.url, retailer.metrics, connections=CONNECTIONS)
-    batches = _batches(retailer, database)
-    queue = AllocationQueue(batches.decide, retailer.metrics, max_in_flight=CONNECTIONS - 2)
+    deps = _dependencies(retailer, database)
+    batches = AllocationBatch(deps)
+    queue = AllocationQueue(
+        batches.decide,
+        retailer.metrics,
+        max_in_flight=CONNECTIONS - 2,
+        location_count=lambda: deps.catalog_cache.location_count,
+    )
     yield queue
     await queue.close()
     await database.close()
@@ -61,9 +67,9 @@ async def allocation_queue(retailer: BenchRetailer) -> AsyncIterator[Allocator]:
 async def transaction_per_order(retailer: BenchRetailer, connections: int) -> AsyncIterator[Allocator]:
     """The baseline with a pool of its own."""
     database = await Database.open(retailer.url, retailer.metrics, connections=connections)
-    yield TransactionPerOrder(_batches(retailer, database))
+    yield TransactionPerOrder(AllocationBatch(_dependencies(retailer, database)))
     await database.close()
 
 
-def _batches(retailer: BenchRetailer, database: Database) -> AllocationBatch:
-    return AllocationBatch(Dependencies(Settings(), database, retailer.policies, retailer.metrics, new_id))
+def _dependencies(retailer: BenchRetailer, database: Database) -> Dependencies:
+    return Dependencies(Settings(), database, retailer.policies, retailer.metrics, new_id)

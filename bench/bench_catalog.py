@@ -17,7 +17,12 @@ from truestock.v1 import (
 
 def locations() -> list[catalog_pb.Location]:
     """The warehouse and the stores."""
-    return [_location(number) for number in range(len(LOCATION_IDS))]
+    return [_location(number, location_id) for number, location_id in enumerate(LOCATION_IDS)]
+
+
+def stores(count: int) -> list[catalog_pb.Location]:
+    """Further stores."""
+    return [_location(number, f"chain-{number}") for number in range(1, count + 1)]
 
 
 def channel() -> catalog_pb.Channel:
@@ -46,13 +51,13 @@ def counts(skus: Iterable[str], counted_time: datetime) -> stock_pb.RecordStockC
     return stock_pb.RecordStockChangesRequest(source="bench", changes=changes)
 
 
-def _location(number: int) -> catalog_pb.Location:
+def _location(number: int, location_id: str) -> catalog_pb.Location:
     is_store = number > 0
     return catalog_pb.Location(
-        location_id=LOCATION_IDS[number],
+        location_id=location_id,
         type=catalog_pb.Location.TYPE_STORE if is_store else catalog_pb.Location.TYPE_WAREHOUSE,
         country="US",
-        coordinates=LatLng(latitude=30 + number, longitude=-80 - 4 * number),
+        coordinates=LatLng(latitude=30 + number % 20, longitude=-80 - 4 * (number % 20)),
         offers_pickup=is_store,
         priority=10 + number,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,12 +14,12 @@ import asyncpg
 from prometheus_client import CollectorRegistry
 
 from bench import bench_catalog
-from bench.bench_calls import CHANNEL_ID, LOCATION_IDS, RECORD, UNITS, CallStream, sold_order
+from bench.bench_calls import CHANNEL_ID, LOCATION_IDS, RECORD, UNITS, CallStream, new_order
 from bench.rounds import WrongAnswer
 from policies.policy_set import PolicySet
 from service.allocation.allocation_queue import Ticket
 from service.app.wiring import new_id
-from service.catalog import catalog_requests
+from service.catalog import catalog_requests, catalog_store
 from service.catalog.catalog_store import CHANNELS, LOCATIONS, PRODUCTS, CatalogCache
 from service.database import migrate
 from service.database.database import Connection, Database, plain_url
@@ -55,9 +55,9 @@ class BenchRetailer:
     held: Counter[str] = field(default_factory=Counter)
     received: Counter[str] = field(default_factory=Counter)
 
-    def new_ticket(self, sku: str) -> Ticket:
-        """A new SOLD order of one unit, as the servicer passes it to the allocation queue."""
-        message = sold_order(sku, f"order-{next(_order_numbers)}")
+    def new_ticket(self, *skus: str) -> Ticket:
+        """A new SOLD order of one unit of each SKU, as the servicer passes it to the allocation queue."""
+        message = new_order(skus, f"order-{next(_order_numbers)}")
         order = order_requests.order_request(message)
         key = IdempotencyKey(new_id(), "AllocateOrder", b"")
         return Ticket(order, key, message, self.policies.current.policy_set, new_id())
@@ -73,6 +73,12 @@ class BenchRetailer:
         policy_set = self.policies.in_force()
         database = await Database.open(self.url, self.metrics, connections=1)
         await database.transaction("stock", lambda connection: _add_products(connection, skus, policy_set))
+        await database.close()
+
+    async def add_chain(self, location_count: int, skus: Sequence[str]) -> None:
+        """Adds this many stores, and UNITS of each new product at each of them. Through the API that takes minutes."""
+        database = await Database.open(self.url, self.metrics, connections=1)
+        await database.transaction("chain", lambda connection: _add_chain(connection, location_count, skus))
         await database.close()
 
     async def verify(self) -> str:
@@ -136,6 +142,30 @@ async def open_retailer(url: str) -> AsyncIterator[BenchRetailer]:
 async def _add_locations_and_channel(connection: Connection) -> None:
     await LOCATIONS.upsert(connection, catalog_requests.location_rows(bench_catalog.locations()))
     await CHANNELS.upsert(connection, catalog_requests.channel_rows([bench_catalog.channel()]))
+
+
+async def _add_chain(connection: Connection, location_count: int, skus: Sequence[str]) -> None:
+    await catalog_store.claim(connection)
+    stores = bench_catalog.stores(location_count)
+    await LOCATIONS.upsert(connection, catalog_requests.location_rows(stores))
+    await PRODUCTS.upsert(connection, catalog_requests.product_rows(bench_catalog.products(skus)))
+    for statement in (_CHAIN_LEVELS, _CHAIN_MOVEMENTS):
+        await connection.execute(statement, skus, [store.location_id for store in stores], UNITS)
+
+
+_CHAIN_LEVELS = """
+    INSERT INTO stock_level (sku, location_id, on_hand, source, counted_source, counted_units, counted_time, as_of_time,
+        physical_count_time)
+    SELECT sku, location_id, $3, 'bench', 'bench', $3, now(), now(), now()
+    FROM unnest($1::text[]) sku, unnest($2::text[]) location_id
+"""
+_CHAIN_MOVEMENTS = """
+    INSERT INTO stock_movement (id, sku, location_id, kind, result, on_hand_delta, unavailable_delta, held_delta,
+        allocated_delta, reported_count, source, change_id, effective_time, ingest_time)
+    SELECT gen_random_uuid(), sku, location_id, 'count', 'accepted', on_hand, 0, 0, 0, on_hand, 'bench',
+        sku || '@' || location_id, now(), now()
+    FROM stock_level WHERE sku = ANY($1) AND location_id = ANY($2) AND on_hand = $3
+"""
 
 
 async def _add_products(connection: Connection, skus: list[str], policy_set: PolicySet) -> None:

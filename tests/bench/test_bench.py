@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import call_cost, cold_skus, hot_sku, rule_evaluation, rule_reloads
+from bench import call_cost, cold_skus, event_loop, hot_sku, rule_evaluation, rule_reloads
 from bench.__main__ import BENCHMARKS, Benchmark
 from bench.bench_retailer import open_retailer
 from bench.rounds import Pace, WrongAnswer
@@ -27,6 +27,7 @@ RATIOS = {
         "allocate_vs_own_empty_call",
     },
     cold_skus.NAME: {"cold_p99_ratio"},
+    event_loop.NAME: {"longest_callback_cpu_ms", "loop_delay_p999_ms"},
     rule_evaluation.NAME: {"memoised_vs_durable_rules", "rules_1000_vs_10"},
     rule_reloads.NAME: {"failed_calls", "mixed_decisions", "rss_growth_ratio", "threads_growth_ratio"},
 }
@@ -44,6 +45,9 @@ def few_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(call_cost, "MANY_CALLERS", 8)
     monkeypatch.setattr(call_cost, "SKUS", call_cost.SKUS[:5])
     monkeypatch.setattr(call_cost, "BATCHED_ORDERS", 20)
+    monkeypatch.setattr(event_loop, "BURST_ORDERS", 4)
+    monkeypatch.setattr(event_loop, "LINES", 3)
+    monkeypatch.setattr(event_loop, "LOCATIONS", 4)
     monkeypatch.setattr(rule_evaluation, "CONTEXTS", 500)
     monkeypatch.setattr(rule_evaluation, "CROSS_CHECKED", 50)
     monkeypatch.setattr(rule_reloads, "RELOADS", 6)
