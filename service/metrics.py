@@ -134,6 +134,9 @@ class Metrics:
         self.database_seconds = histogram(
             "database_seconds", "Time that an operation used a database connection.", "operation"
         )
+        self.event_loop_delay = histogram(
+            "event_loop_delay_seconds", "How much later than due a timer of the service ran, ten times a second."
+        )
         self.batch_orders = histogram(
             "allocator_batch_orders", "Orders allocated in one transaction.", buckets=BATCH_SIZES
         )

@@ -24,6 +24,7 @@ from service import limits
 from service.allocation.allocation_queue import AllocationQueue
 from service.allocation.backorders import Backorders
 from service.app.drain import CLOSING_SECONDS, Drain
+from service.app.event_loop_monitor import measure_delays
 from service.app.health_probe import HealthProbe
 from service.app.housekeeping import Housekeeping
 from service.app.metrics_endpoint import MetricsServer
@@ -148,6 +149,7 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
 
         _background(drain, "health probe", HealthProbe(database, on_change).run)
         _background(drain, "reporting", reporting_lease.run)
+        _background(drain, "event loop monitor", partial(measure_delays, metrics))
         yield Running(
             address=str(Address(address.host, port)),
             metrics_address=str(Address(metrics_address.host, metrics_server.port)),

@@ -69,7 +69,12 @@ def add_services(
     database, active_policies, metrics = deps.database, deps.active_policies, deps.metrics
     batch = AllocationBatch(deps)
     # Two connections stay free of allocation: one for reads, one to confirm, release and ship.
-    queue = queue or AllocationQueue(batch.decide, metrics, max_in_flight=max(1, deps.settings.database_pool_size - 2))
+    queue = queue or AllocationQueue(
+        batch.decide,
+        metrics,
+        max_in_flight=max(1, deps.settings.database_pool_size - 2),
+        location_count=lambda: deps.catalog_cache.location_count,
+    )
     lifecycle = Lifecycle(deps)
     fulfillment = FulfillmentOperations(deps)
     watch, order_watch = AvailabilityWatch(deps), OrderWatch(deps)
