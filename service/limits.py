@@ -133,7 +133,11 @@ QUEUED_ORDERS = 10_000
 """Orders that may wait for allocation; further orders are rejected at once."""
 BATCH_ORDERS = 256
 BATCH_LINES = 4_000
-"""Orders and lines in one transaction."""
+BATCH_LEVELS = 100_000
+"""Orders, lines, and lines times locations in one transaction. An order alone may have more levels."""
+LEVELS_AT_ONCE = 250
+"""Lines, or SKUs, times locations up to which an order or an answer is worked out at once; larger ones in turns with
+everything else."""
 
 CHANNEL_STATUS_LENGTH = 64
 EVENT_ID_LENGTH = 128

@@ -86,13 +86,16 @@ class AllocationQueue:
     """A bounded queue of orders, and the transactions that allocate them, at most `max_in_flight` at a time.
 
     `decide` runs a batch in one transaction. It returns an answer or an error for each ticket; if it raises, nothing
-    of the batch has been written.
+    of the batch has been written. `location_count` returns the locations of the retailer.
     """
 
-    def __init__(self, decide: Decide, metrics: Metrics, *, max_in_flight: int) -> None:
+    def __init__(
+        self, decide: Decide, metrics: Metrics, *, max_in_flight: int, location_count: Callable[[], int]
+    ) -> None:
         self._decide = decide
         self._metrics = metrics
         self._max_in_flight = max_in_flight
+        self._location_count = location_count
         self._arrivals: deque[Ticket] = deque()
         self._parked: deque[Ticket] = deque()
         self._parked_keys: set[Hashable] = set()
@@ -163,11 +166,11 @@ class AllocationQueue:
         """The arrivals that may go now, in order; an order that must wait for another one is parked."""
         batch: list[Ticket] = []
         batch_keys: set[Hashable] = set()
-        lines = 0
+        lines, most_lines = 0, self._most_lines()
         while self._arrivals:
             ticket = self._arrivals[0]
             line_count = lines + len(ticket.request.order.lines)
-            if batch and (len(batch) >= limits.BATCH_ORDERS or line_count > limits.BATCH_LINES):
+            if batch and (len(batch) >= limits.BATCH_ORDERS or line_count > most_lines):
                 break
             self._arrivals.popleft()
             if ticket.answer.done():
@@ -182,6 +185,10 @@ class AllocationQueue:
             batch_keys |= ticket.identity_keys
             lines = line_count
         return batch
+
+    def _most_lines(self) -> int:
+        """Lines of one transaction; a chain reads and compares a level at each of its locations for each line."""
+        return min(limits.BATCH_LINES, limits.BATCH_LEVELS // max(1, self._location_count()))
 
     def _must_wait(self, ticket: Ticket) -> bool:
         return any(key in self._in_flight_keys or key in self._parked_keys for key in ticket.conflict_keys)

@@ -73,6 +73,11 @@ class CatalogCache:
     def __init__(self) -> None:
         self._newest = Catalog(-1, {}, {})
 
+    @property
+    def location_count(self) -> int:
+        """Locations of that catalog; 0 if none has been read."""
+        return len(self._newest.locations)
+
     async def at(self, connection: Connection, version: int) -> Catalog:
         """The catalog at this version or a later one."""
         if self._newest.version < version:

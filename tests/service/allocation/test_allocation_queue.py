@@ -36,11 +36,16 @@ def policy_set() -> PolicySet:
 class BatchRecorder:
     """Stands in for the transactions: records the batches, and answers them once `go` is set."""
 
-    def __init__(self, *, max_in_flight: int = 8) -> None:
+    def __init__(self, *, max_in_flight: int = 8, locations: int = 10) -> None:
         self.batches: list[list[str]] = []
         self.go = asyncio.Event()
         self.bad: set[str] = set()
-        self.queue = AllocationQueue(self._decide, Metrics(CollectorRegistry()), max_in_flight=max_in_flight)
+        self.queue = AllocationQueue(
+            self._decide,
+            Metrics(CollectorRegistry()),
+            max_in_flight=max_in_flight,
+            location_count=lambda: locations,
+        )
 
     async def _decide(self, tickets: Sequence[Ticket]) -> Outcomes:
         order_ids = [ticket.request.order.order_id for ticket in tickets]
@@ -122,6 +127,17 @@ async def test_the_same_order_is_never_twice_in_one_transaction(recorder: BatchR
     recorder.go.set()
     await asyncio.gather(*tasks)
     assert recorder.batches == [["A"], ["A"]]
+
+
+async def test_a_transaction_of_a_large_chain_has_fewer_lines(policy_set: PolicySet) -> None:
+    recorder = BatchRecorder(locations=limits.BATCH_LEVELS // 4)
+    recorder.go.set()
+
+    large = ticket(policy_set, "large", *(f"SKU-{n}" for n in range(5)))
+    tasks = await send(recorder, large, *(ticket(policy_set, f"B-{n}", "MUG", "CUP") for n in range(3)))
+    await asyncio.gather(*tasks)
+
+    assert recorder.batches == [["large"], ["B-0", "B-1"], ["B-2"]]
 
 
 async def test_a_bad_order_is_found_and_the_others_are_answered(recorder: BatchRecorder, policy_set: PolicySet) -> None:
