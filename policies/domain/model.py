@@ -5,7 +5,7 @@ Each value validates itself when it is created. Nothing here reads or changes a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -314,17 +314,23 @@ class Context:
             raise ValueError("now has no time zone")
 
 
+def _go_on() -> None:
+    """Pauses nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """A snapshot of the catalog and stock from which one question is answered.
 
-    `levels` is keyed by (sku, location id); a product was never stocked at a location without a level.
+    `levels` is keyed by (sku, location id); a product was never stocked at a location without a level. `pause` is
+    called again and again while a decision about many levels is worked out, so that others may run in between.
     """
 
     now: datetime
     locations: Mapping[str, Location]
     products: Mapping[str, Product]
     levels: Mapping[tuple[str, str], StockLevel] = field(default_factory=dict)
+    pause: Callable[[], None] = field(default=_go_on, compare=False, repr=False)
 
 
 def _require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from policies.domain.model import Commitment, Product
 from policies.policy_set import PolicySet
+from service import limits
 from service.allocation import channel_words, rebalancing
 from service.allocation.allocation_queue import Outcomes, Ticket
 from service.allocation.channel_words import read_status
@@ -16,6 +17,7 @@ from service.allocation.order_intake import Intake, write_intake
 from service.allocation.planner import AllocationChange
 from service.allocation.planning_context import PlanningContext
 from service.allocation.unit_of_work import UnitOfWork
+from service.background import Turn, in_turns
 from service.catalog import catalog_store, unknown_records
 from service.catalog.catalog_store import Catalog
 from service.database.database import Connection
@@ -98,7 +100,7 @@ class AllocationBatch:
             return batch, Intake.of(unit_of_work, orders, cancellations)
 
         batch, intake = await self._deps.database.snapshot("preview", work)
-        change = intake.receive(ticket.request, batch.context(ticket.policy_set))
+        change = await _receive(intake, ticket, batch.context(ticket.policy_set))
         if intake.unit_of_work.has_unexplained_oversells:
             await self._deps.database.unlocked("preview", intake.unit_of_work.explain_oversells)
         answer = order_messages.allocation(
@@ -166,10 +168,12 @@ class AllocationBatch:
         context = rebalancing.LazyPlanningContext(self._deps.catalog_cache, policy_set, batch.context(policy_set))
         if unit_of_work.book.expired_promises:
             await rebalancing.fill(connection, unit_of_work, context)
+        turn = Turn()
         for ticket in tickets:
-            batch.changes[ticket.claim.id] = intake.receive(ticket.request, batch.context(ticket.policy_set))
+            batch.changes[ticket.claim.id] = await _receive(intake, ticket, batch.context(ticket.policy_set))
             # Units that one order releases go to backorders before the next order is planned.
             await rebalancing.fill(connection, unit_of_work, context)
+            await turn.end_if_long()
         await unit_of_work.explain_oversells(connection)
         for ticket in tickets:
             change = batch.changes[ticket.claim.id]
@@ -177,9 +181,18 @@ class AllocationBatch:
                 change.record, unit_of_work.book.now, change_refused=change.change_refused
             )
             batch.outcomes[ticket.claim.id] = answer
+            await turn.end_if_long()
         await unit_of_work.write(connection)
         await write_intake(connection, intake, policy_set)
         await idempotency.store_answers(connection, _answers_of(batch, tickets))
+
+
+async def _receive(intake: Intake, ticket: Ticket, context: PlanningContext) -> AllocationChange:
+    """What the request changes; a large order is planned in turns with everything else."""
+    level_count = len(ticket.request.order.lines) * len(context.catalog.locations)
+    if level_count > limits.LEVELS_AT_ONCE:
+        return await in_turns(intake.receive, ticket.request, context)
+    return intake.receive(ticket.request, context)
 
 
 def _order_keys(tickets: Sequence[Ticket]) -> list[OrderKey]:

@@ -25,6 +25,7 @@ from service.allocation.planner import (
 from service.allocation.planning_context import context
 from service.allocation.promise_check import unusable_shipments
 from service.allocation.unit_of_work import UnitOfWork
+from service.background import in_turns
 from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import InvalidFields, NotFound, TooManyUnits, Violation, WrongState, no_allocation
@@ -77,7 +78,8 @@ class Lifecycle:
             if not needs_replanning and is_usable:
                 return with_review(channel_context, book, _confirm(book, record))
             lines = record.lines
-            change = decide(channel_context, book, record, record.order(Commitment.SOLD), timedelta())
+            order = record.order(Commitment.SOLD)
+            change = await in_turns(decide, channel_context, book, record, order, timedelta())
             # Only the uncancelled units of each line are planned; cancelled units stay on the stored lines.
             for line, planned in zip((x for x in lines if x.uncancelled), record.lines, strict=True):
                 line.cancelled += planned.cancelled

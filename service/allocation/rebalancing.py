@@ -20,6 +20,7 @@ from policies.stock.claims import Claim, Loss, WaitingOrder, in_fill_order, loss
 from service.allocation.planning_context import ChannelContext, PlanningContext, context
 from service.allocation.rerouting import fill_backorders, replan_units
 from service.allocation.unit_of_work import UnitOfWork
+from service.background import Turn, in_turns
 from service.catalog.catalog_store import CatalogCache
 from service.database.database import Connection, RowsBusy, Statement, any_of, parameter
 from service.database.tables import Moment, allocation, promise, shipment as shipment_table, shortage
@@ -110,10 +111,13 @@ async def _reroute(connection: Connection, unit_of_work: UnitOfWork, context: La
             for loss in losses(await _claims(connection, unit_of_work, key), excess):
                 lost.setdefault(UUID(loss.claim.allocation_id), []).append((key, loss))
     await _lock_and_load(connection, unit_of_work, lost)
+    turn = Turn()
     for record in sorted((unit_of_work.records[id] for id in lost), key=lambda record: (record.create_time, record.id)):
         units = _release_lost(unit_of_work, record, lost[record.id])
         channel_context = await context.channel_context(connection, unit_of_work, record.channel_id)
-        unit_of_work.record(replan_units(channel_context, unit_of_work.book, record, units, cause=COUNT_CORRECTION))
+        change = await in_turns(replan_units, channel_context, unit_of_work.book, record, units, cause=COUNT_CORRECTION)
+        unit_of_work.record(change)
+        await turn.end_if_long()
 
 
 async def _claims(connection: Connection, unit_of_work: UnitOfWork, key: tuple[str, str]) -> list[Claim]:
@@ -195,6 +199,7 @@ async def _fill(
         WaitingOrder(str(r.id), r.priority, r.create_time) for r in unit_of_work.records.values() if _waits(r, skus)
     ]
     await _lock_and_load(connection, unit_of_work, [UUID(order.allocation_id) for order in stored])
+    turn = Turn()
     for order in in_fill_order([*stored, *loaded]):
         skus = _fillable_skus(unit_of_work, keys)
         if not skus:
@@ -202,9 +207,10 @@ async def _fill(
         record = unit_of_work.records[UUID(order.allocation_id)]
         if _waits(record, skus):
             channel_context = await context.channel_context(connection, unit_of_work, record.channel_id)
-            change = fill_backorders(channel_context, unit_of_work.book, record)
+            change = await in_turns(fill_backorders, channel_context, unit_of_work.book, record)
             if change is not None:
                 unit_of_work.record(change)
+        await turn.end_if_long()
 
 
 def _fillable_skus(unit_of_work: UnitOfWork, keys: set[tuple[str, str]]) -> set[str]:

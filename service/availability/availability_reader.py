@@ -12,7 +12,9 @@ from policies.decisions.sellable import Availability, LocationAvailability
 from policies.domain.model import Destination, Product, StockLevel, World
 from policies.explanation import FiredRule
 from policies.policy_set import PolicySet
+from service import limits
 from service.availability.product_assessment import ProductProblem, assess_product
+from service.background import in_turns, let_others_run
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection, Database
@@ -55,6 +57,10 @@ class Snapshot:
     answers: dict[tuple[str, AvailabilityRequest], availability_pb.CheckAvailabilityResponse] = field(
         default_factory=dict
     )
+    large_answers: dict[tuple[str, AvailabilityRequest], asyncio.Task[availability_pb.CheckAvailabilityResponse]] = (
+        field(default_factory=dict)
+    )
+    """Answers that take turns with other work."""
     recorded: set[int] = field(default_factory=set)
     """The `id` of each answer that is in the publication log."""
 
@@ -147,15 +153,26 @@ class AvailabilityReader:
         return Snapshot(now, catalog, products, stock_levels)
 
 
-def answer(
+async def answer(
     policy_set: PolicySet, snapshot: Snapshot, request: AvailabilityRequest
 ) -> availability_pb.CheckAvailabilityResponse:
-    """The answer by these rules. SKUs that are not in the catalog are listed; raises NotFound for such a channel."""
+    """The answer by these rules. SKUs that are not in the catalog are listed; raises NotFound for such a channel.
+
+    A large one is worked out in turns with everything else.
+    """
     key = (policy_set.revision, request)
     response = snapshot.answers.get(key)
-    if response is None:
+    if response is not None:
+        return response
+    if len(request.skus) * len(snapshot.catalog.locations) <= limits.LEVELS_AT_ONCE:
         response = snapshot.answers[key] = _assess(policy_set, snapshot, request)
-    return response
+        return response
+    work = snapshot.large_answers.get(key)
+    if work is None:
+        work = asyncio.create_task(in_turns(_assess, policy_set, snapshot, request))
+        snapshot.large_answers[key] = work
+    # A caller that hangs up does not keep the others from their answer.
+    return await asyncio.shield(work)
 
 
 def record(
@@ -175,13 +192,16 @@ def _assess(
     if channel is None:
         raise no_channel({"channel_id": request.channel_id}, snapshot.catalog.channels)
     world = World(snapshot.now, snapshot.catalog.locations, snapshot.products, snapshot.levels)
-    availabilities = [
-        assess_product(policy_set, world, channel, sku, method=request.method, destination=request.destination)
-        for sku in request.skus
-        if sku in snapshot.products
-    ]
+    availabilities = []
+    for sku in request.skus:
+        if sku in snapshot.products:
+            availability = assess_product(
+                policy_set, world, channel, sku, method=request.method, destination=request.destination
+            )
+            availabilities.append(_message(availability, world, include_locations=request.include_locations))
+            let_others_run()
     return availability_pb.CheckAvailabilityResponse(
-        availabilities=[_message(x, world, include_locations=request.include_locations) for x in availabilities],
+        availabilities=availabilities,
         policy_revision=policy_set.revision,
         stock_read_time=proto_values.timestamp(snapshot.now),
         unknown_skus=[sku for sku in request.skus if sku not in snapshot.products],

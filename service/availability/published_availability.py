@@ -9,8 +9,6 @@ service that loads new rules publishes everything again, so the newest rules pre
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from policies.domain.model import World
 from policies.policy_set import PolicySet
 from service.availability.product_assessment import ProductProblem, assess_product
+from service.background import Turn
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.change_horizon import as_bigint
@@ -34,8 +33,6 @@ Pair = tuple[str, str]
 
 BATCH_PAIRS = 200
 """Pairs that are read, and locked, in one transaction."""
-TURN_SECONDS = 0.004
-"""How long computing availability may block the event loop at a time."""
 
 _published = availability_published.c
 COLUMNS = (
@@ -175,7 +172,7 @@ async def _assess(
     policy_set: PolicySet, world: World, catalog: Catalog, pairs: Sequence[Pair]
 ) -> dict[Pair, tuple[int, int]]:
     units_by_pair: dict[Pair, tuple[int, int]] = {}
-    turn_began = time.perf_counter()
+    turn = Turn()
     for channel_id, sku in pairs:
         if channel_id in catalog.channels and sku in world.products:
             availability = assess_product(policy_set, world, catalog.channels[channel_id], sku)
@@ -185,7 +182,5 @@ async def _assess(
                 if isinstance(availability, ProductProblem)
                 else (availability.sellable, availability.largest_single_order)
             )
-        if time.perf_counter() - turn_began > TURN_SECONDS:
-            await asyncio.sleep(0)
-            turn_began = time.perf_counter()
+        await turn.end_if_long()
     return units_by_pair

@@ -41,7 +41,7 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         question = availability_request(request)
         policy_set = self._active_policies.current.policy_set
         snapshot = await self._reader.read(question.skus)
-        answer = availability_reader.answer(policy_set, snapshot, question)
+        answer = await availability_reader.answer(policy_set, snapshot, question)
         if not request.internal:
             availability_reader.record(self._publication_log, snapshot, question.channel_id, answer)
         return answer

@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from policies.domain.model import StockLevel
 from policies.stock.confidence import ErrorHistory, LastCount, count_confidence
+from service.background import Turn
 from service.database.database import (
     NEEDED,
     Columns,
@@ -49,6 +50,9 @@ from service.database.tables import (
     stock_movement,
 )
 from service.stock.stock_book import Book, Key, PromisedUnits
+
+ROWS_AT_ONCE = 200
+"""Rows that become levels before others get their turn."""
 
 _level = stock_level.c
 
@@ -228,8 +232,8 @@ async def open_book(connection: Connection, locked: set[Key], new_id: Callable[[
     # when a sweeper committed during the wait.
     rows = await _READ.rows(connection, skus=skus)
     now: datetime = rows[0]["now"]
-    levels = {(r["sku"], r["location_id"]): level_of(r) for r in rows if (r["sku"], r["location_id"]) in locked}
-    book = Book(now, levels, new_id)
+    levels = await _in_turns(rows, level_of)
+    book = Book(now, {key: level for key, level in levels.items() if key in locked}, new_id)
     book.backordered_skus = {r["sku"] for r in rows if r["has_backorder"]}
     expired = await _EXPIRED.rows(connection, skus=skus, now=now)
     book.expire(promised_units(r) for r in expired if (r["sku"], r["location_id"]) in locked)
@@ -240,7 +244,19 @@ async def read(connection: Connection, skus: Iterable[str]) -> tuple[datetime, d
     """The clock and the levels without expired holds, read in one statement without locks; for read-only answers."""
     rows = await _READ_UNLOCKED.rows(connection, skus=sorted(set(skus)))
     now = rows[0]["now"] if rows else await clock(connection)
-    return now, {(r["sku"], r["location_id"]): level_of(r, r["expired_units"]) for r in rows}
+    return now, await _in_turns(rows, lambda row: level_of(row, row["expired_units"]))
+
+
+async def _in_turns(
+    rows: Sequence[asyncpg.Record], level: Callable[[asyncpg.Record], StockLevel]
+) -> dict[Key, StockLevel]:
+    """The level of each row by its key; many of them in turns with everything else."""
+    levels: dict[Key, StockLevel] = {}
+    turn = Turn()
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        levels |= {(r["sku"], r["location_id"]): level(r) for r in rows[start : start + ROWS_AT_ONCE]}
+        await turn.end_if_long()
+    return levels
 
 
 async def page(
