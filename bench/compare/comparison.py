@@ -61,7 +61,11 @@ async def measure(new: Tree, base: Tree, pace: Pace = PACE, *, step: Step = lamb
             pace=pace,
             variants=figures,
             ratios=_ratios(figures, new.name, base.name),
-            settings={"base": base.name, "rules": rules},
+            settings={
+                "base": base.name,
+                "rules": rules,
+                "callers": ", ".join(f"{load} {stream.callers}" for load, stream in LOADS.items()),
+            },
             verified=await _verify(retailers),
         )
 
