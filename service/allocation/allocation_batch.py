@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -20,17 +20,23 @@ from service.allocation.unit_of_work import UnitOfWork
 from service.background import Turn, in_turns
 from service.catalog import catalog_store, unknown_records
 from service.catalog.catalog_store import Catalog
-from service.database.database import Connection
+from service.database.database import Connection, Statement, transposed
 from service.dependencies import Dependencies
 from service.errors import InvalidFields, NotFound, TruestockError, no_channel, no_location, no_product
 from service.orders import order_identity, order_messages, order_store, pending_cancellations
-from service.orders.order_identity import CopyLink, OrderKey
+from service.orders.order_identity import CopyLink, LockedOrders, OrderKey
 from service.orders.order_requests import OrderRequest
+from service.orders.pending_cancellations import CancellationRow
 from service.rpc import idempotency
 from service.rpc.idempotency import StoredAnswer
 from service.stock import levels
 from service.stock.stock_book import Book
 from truestock.v1 import allocation_service_pb2 as allocation_pb
+
+_METHOD = "AllocateOrder"
+_START = Statement(catalog_store.PRODUCT_ROWS.add_columns(order_identity.KNOWN_POSITIONS.label("known_positions")))
+_FINISH = Statement(order_identity.MENTIONS.add_cte(idempotency.RECEIPT.cte("receipt")))
+"""Stores the receipt of a batch, and reads what is stored about its orders now that their keys are locked."""
 
 
 @dataclass(slots=True)
@@ -39,12 +45,14 @@ class _BatchState:
 
     catalog: Catalog
     products: dict[str, Product]
+    known_keys: Set[OrderKey] = frozenset()
+    """Keys of which an order, a copy or a cancellation was stored before anything was locked."""
     outcomes: dict[UUID, allocation_pb.Allocation | TruestockError] = field(default_factory=dict)
     changes: dict[UUID, AllocationChange] = field(default_factory=dict)
     """What changed about the orders, by request id."""
     unit_of_work: UnitOfWork | None = None
-    unacknowledged: _BatchState | None = None
-    """An earlier attempt that committed although its confirmation was lost; the metrics do not count it yet."""
+    receipt_id: UUID | None = None
+    """Of the row that shows, after a commit whose confirmation was lost, whether it succeeded."""
 
     async def load_products(self, connection: Connection, skus: set[str]) -> None:
         """Reads the products of stored orders that no request names."""
@@ -74,11 +82,10 @@ class AllocationBatch:
         return [batch.outcomes[ticket.claim.id] for ticket in tickets]
 
     def _count(self, batch: _BatchState) -> None:
-        for committed in (batch, batch.unacknowledged):
-            if committed is not None and committed.unit_of_work is not None:
-                committed.unit_of_work.count(self._deps.metrics)
-                for change in committed.changes.values():
-                    count_answer(self._deps.metrics, change.record, committed.unit_of_work.book.now)
+        if batch.unit_of_work is not None:
+            batch.unit_of_work.count(self._deps.metrics)
+            for change in batch.changes.values():
+                count_answer(self._deps.metrics, change.record, batch.unit_of_work.book.now)
 
     async def preview(self, ticket: Ticket) -> allocation_pb.Allocation:
         """Returns the answer that the order would get now. Locks nothing, writes nothing and uses up no request id."""
@@ -115,30 +122,35 @@ class AllocationBatch:
         attempts: list[_BatchState],
         links: Mapping[OrderKey, CopyLink],
     ) -> _BatchState:
+        # A commit can succeed although its confirmation is lost. Nothing is left to do then but to answer and to count.
+        receipts = {attempt.receipt_id: attempt for attempt in attempts if attempt.receipt_id is not None}
+        if receipts:
+            for receipt_id in await idempotency.committed(connection, list(receipts), _METHOD):
+                return receipts[receipt_id]
         batch = await self._start(connection, tickets)
         # An order that names an unknown record claims no request id, so the same request succeeds once the record
         # exists.
         claimed = [t for t in tickets if t.claim.id not in batch.outcomes]
-        stored = await idempotency.claim(connection, [t.claim for t in claimed])
+        named = [t.claim for t in claimed if t.claim.is_named]
+        stored = await idempotency.claim(connection, named) if named else {}
         for ticket in claimed:
             if ticket.claim.id in stored:
                 batch.outcomes[ticket.claim.id] = _stored_answer(ticket, stored[ticket.claim.id])
-                # A commit can succeed although its confirmation is lost. The retry then finds the answer that its own
-                # first attempt stored. The metrics do not count that attempt yet, so it is kept for decide() to count.
-                batch.unacknowledged = batch.unacknowledged or _unacknowledged_attempt(
-                    attempts, ticket.claim.id, batch.outcomes[ticket.claim.id]
-                )
-        attempts.append(batch)
         new_tickets = [t for t in claimed if t.claim.id not in stored]
         if new_tickets:
             await self._plan(connection, batch, new_tickets, links)
+            attempts.append(batch)
         return batch
 
     async def _start(self, connection: Connection, tickets: Sequence[Ticket]) -> _BatchState:
         """Reads the catalog and the products; an order that names an unknown record is answered with an error."""
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
-        version, products = await catalog_store.products(connection, skus)
+        keys = _order_keys(tickets)
+        rows = await _START.rows(connection, skus=sorted(skus), **transposed(["channel_id", "order_id"], keys))
+        version, products = catalog_store.products_of(rows)
+        known_positions = (rows[0]["known_positions"] if rows else None) or ()
         batch = _BatchState(await self._deps.catalog_cache.at(connection, version), products)
+        batch.known_keys = {keys[position - 1] for position in known_positions}
         unknown = sorted({sku for ticket in tickets for sku in _unknown_skus(batch, ticket.request).values()})
         near = await unknown_records.near_products(connection, unknown)
         for ticket in tickets:
@@ -150,9 +162,11 @@ class AllocationBatch:
     async def _plan(
         self, connection: Connection, batch: _BatchState, tickets: Sequence[Ticket], links: Mapping[OrderKey, CopyLink]
     ) -> None:
-        # Every writer locks in one order: request ids, then orders, then stock levels, each of them sorted. Two
-        # transactions that need the same rows then queue and do not deadlock.
-        orders = await order_identity.lock(connection, _order_keys(tickets), links, self._deps.new_id)
+        # Every writer locks in one order: request ids, then stored orders, then stock levels, then new orders as their
+        # rows are inserted, each of them sorted. Two transactions that need the same rows then queue and do not
+        # deadlock.
+        order_keys, known_keys = _order_keys(tickets), batch.known_keys
+        orders = await order_identity.lock_stored(connection, order_keys, links, known_keys, self._deps.new_id)
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
         skus |= await order_store.line_skus(connection, orders.existing_ids) if orders.existing_ids else set()
         await batch.load_products(connection, skus)
@@ -160,7 +174,7 @@ class AllocationBatch:
         book = await levels.open_book(connection, locked, self._deps.new_id)
         unit_of_work = batch.unit_of_work = UnitOfWork(book, self._deps.publication_log)
         unit_of_work.load((await order_store.read(connection, orders.existing_ids)).values())
-        cancellations = await pending_cancellations.read(connection, {*_order_keys(tickets), *orders.ids})
+        cancellations = await pending_cancellations.read(connection, {*order_keys, *orders.ids}) if known_keys else []
         intake = Intake.of(unit_of_work, orders, cancellations)
         # Tickets are in order of arrival, so the last one has the newest rules. Backorders that are filled here belong
         # to no ticket and follow those.
@@ -182,9 +196,24 @@ class AllocationBatch:
             )
             batch.outcomes[ticket.claim.id] = answer
             await turn.end_if_long()
-        await unit_of_work.write(connection)
+        for key, id in intake.unused_keys().items():
+            unit_of_work.add_placeholder(id, key)
+        await unit_of_work.write(connection, (idempotency.ANSWERS, _answers_of(batch, tickets)))
+        await self._finish(connection, batch, orders, cancellations)
         await write_intake(connection, intake, policy_set)
-        await idempotency.store_answers(connection, _answers_of(batch, tickets))
+
+    async def _finish(
+        self,
+        connection: Connection,
+        batch: _BatchState,
+        orders: LockedOrders,
+        cancellations: Sequence[CancellationRow],
+    ) -> None:
+        """Stores the receipt, and checks what is stored about new orders now that their keys are locked."""
+        batch.receipt_id, keys = self._deps.new_id(), list(orders.ids)
+        values = {"receipt_id": batch.receipt_id, "method": _METHOD, **transposed(["channel_id", "order_id"], keys)}
+        stored_rows = {keys[r["position"] - 1]: r["row_count"] for r in await _FINISH.rows(connection, **values)}
+        order_identity.check_created(orders, [*orders.links, *(row.key for row in cancellations)], stored_rows)
 
 
 async def _receive(intake: Intake, ticket: Ticket, context: PlanningContext) -> AllocationChange:
@@ -199,13 +228,6 @@ def _order_keys(tickets: Sequence[Ticket]) -> list[OrderKey]:
     """The keys of the orders that these requests name, originals of copies included."""
     keys = [ticket.request.key for ticket in tickets]
     return keys + [ticket.request.copy_of for ticket in tickets if ticket.request.copy_of is not None]
-
-
-def _unacknowledged_attempt(
-    attempts: Sequence[_BatchState], claim_id: UUID, stored: allocation_pb.Allocation | TruestockError
-) -> _BatchState | None:
-    """The earlier attempt of this call that stored the answer, if any did."""
-    return next((x for x in attempts if claim_id in x.changes and x.outcomes.get(claim_id) == stored), None)
 
 
 def _without_ids(answer: allocation_pb.Allocation, *, is_new: bool) -> allocation_pb.Allocation:
@@ -256,7 +278,7 @@ def _stored_answer(ticket: Ticket, stored: StoredAnswer) -> allocation_pb.Alloca
     return allocation_pb.Allocation.FromString(stored.answer)
 
 
-def _answers_of(batch: _BatchState, tickets: Sequence[Ticket]) -> dict[UUID, bytes]:
-    """The answers to store, by request id."""
-    outcomes = {ticket.claim.id: batch.outcomes[ticket.claim.id] for ticket in tickets}
-    return {id: x.SerializeToString() for id, x in outcomes.items() if isinstance(x, allocation_pb.Allocation)}
+def _answers_of(batch: _BatchState, tickets: Sequence[Ticket]) -> list[tuple[UUID, bytes]]:
+    """The request ids that callers gave, with the answers to store."""
+    outcomes = {ticket.claim.id: batch.outcomes[ticket.claim.id] for ticket in tickets if ticket.claim.is_named}
+    return [(id, x.SerializeToString()) for id, x in outcomes.items() if isinstance(x, allocation_pb.Allocation)]

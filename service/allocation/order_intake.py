@@ -103,6 +103,11 @@ class Intake:
             self._raise_failure(sync_failures.of_contradiction(request, original, record, channel), record)
         return change
 
+    def unused_keys(self) -> dict[OrderKey, UUID]:
+        """The keys, with the ids meant for them, of copies whose orders have no promise of their own."""
+        used = {record.id for record in self.records.values()}
+        return {key: id for key, id in self.locked.ids.items() if id in self.locked.created and id not in used}
+
     def _note(self, description: str, *, event: str = IGNORED) -> None:
         """Adds an event to the order's timeline that changes nothing else; none if the description is empty."""
         if description:
@@ -376,8 +381,7 @@ class Intake:
 async def write_intake(connection: Connection, intake: Intake, policy_set: PolicySet) -> None:
     """Writes copies, cancellations and incidents; to be called after the orders were written, with all locks held."""
     await order_identity.write(connection, intake.changed_links.values())
-    used = {record.id for record in intake.records.values()}
-    await order_identity.delete_empty(connection, intake.locked.created - used)
+    await order_identity.delete_empty(connection, intake.unused_keys().values())
     await pending_cancellations.delete_moved(connection, intake.moved_cancellations)
     book = intake.unit_of_work.book
     await pending_cancellations.write(connection, book.now, intake.changed_cancellations.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from service.allocation.order_counts import OrderCounts, count_changes
 from service.allocation.oversell_evidence import UnexplainedOversell
 from service.allocation.planner import AllocationChange
 from service.database.database import Connection
+from service.database.row_writes import Row, RowWrite
 from service.decisions import decision_batch
 from service.decisions.decision_batch import DecisionWrite
 from service.exceptions import incidents
@@ -18,6 +19,7 @@ from service.exceptions.incidents import RaisedException
 from service.metrics import Metrics
 from service.orders import order_writer
 from service.orders.allocation_record import REFUSED, AllocationRecord
+from service.orders.order_identity import OrderKey
 from service.orders.order_writer import OrderWrites
 from service.stock import levels, unavailable_units
 from service.stock.publication_log import PublicationLog
@@ -59,6 +61,11 @@ class UnitOfWork:
         self.records[record.id] = record
         self._before[record.id] = OrderCounts()
         self._new.add(record.id)
+
+    def add_placeholder(self, id: UUID, key: OrderKey) -> None:
+        """Adds a row that locks the key of a copy; the caller deletes it after it has written the link."""
+        record = AllocationRecord(id, *key, create_time=self.book.now, update_time=self.book.now)
+        self._writes.placeholders.append(record)
 
     def before(self, record: AllocationRecord) -> OrderCounts:
         """The counts of an order before this transaction."""
@@ -123,9 +130,11 @@ class UnitOfWork:
             changes = self.changes[after.record.id]
             changes[:] = [after if change is before.change else change for change in changes]
 
-    async def write(self, connection: Connection) -> None:
-        """Writes the book and the orders."""
+    async def write(self, connection: Connection, *more: tuple[RowWrite, Sequence[Row]]) -> None:
+        """Writes the book and the orders, and more rows with them."""
         await self.explain_oversells(connection)
+        for id in self._new:
+            self._writes.records.setdefault(id, self.records[id])
         self._writes.decisions = decision_batch.stored_rows(self._decisions, self.book.now, self.book.new_id)
         for allocation_id, changes in self.changes.items():
             for change in changes:
@@ -133,7 +142,7 @@ class UnitOfWork:
                     self._writes.raise_exceptions(allocation_id, change.exceptions, self.book.now, self.book.new_id)
         await levels.release_expired(connection, self.book)
         await unavailable_units.apply(connection, unavailable_units.changes_of(self.book.movements))
-        await order_writer.write(connection, self._writes, levels.changed_rows(self.book))
+        await order_writer.write(connection, self._writes, [*levels.changed_rows(self.book), *more])
 
     def count(self, metrics: Metrics) -> None:
         """Counts every order that changed and the exceptions raised and resolved; to be called after the commit."""

@@ -24,7 +24,7 @@ from service.database.database import Connection, Statement, any_of, parameter, 
 from service.database.tables import catalog_version, channel, feed, location, product
 
 _requested = func.unnest(parameters("skus", Text)).table_valued("sku", name="requested").render_derived()
-_PRODUCTS = Statement(
+PRODUCT_ROWS = (
     select(
         _requested.c.sku.label("requested_sku"),
         catalog_version.c.version,
@@ -35,6 +35,8 @@ _PRODUCTS = Statement(
     .outerjoin(_requested, _requested.c.sku.is_not(None))
     .outerjoin(product, product.c.sku == _requested.c.sku)
 )
+"""The catalog version with the products of the parameter `skus`: at least one row, even without any product."""
+_PRODUCTS = Statement(PRODUCT_ROWS)
 _LOCATIONS = Statement(select(location).order_by(location.c.id))
 _CHANNELS = Statement(select(channel).order_by(channel.c.id))
 _FEEDS = Statement(select(feed).order_by(feed.c.source))
@@ -107,7 +109,11 @@ async def version(connection: Connection) -> int:
 
 async def products(connection: Connection, skus: Iterable[str]) -> tuple[int, dict[str, Product]]:
     """The catalog version, and the products of those SKUs that exist."""
-    rows = await _PRODUCTS.rows(connection, skus=sorted(set(skus)))
+    return products_of(await _PRODUCTS.rows(connection, skus=sorted(set(skus))))
+
+
+def products_of(rows: Sequence[asyncpg.Record]) -> tuple[int, dict[str, Product]]:
+    """The catalog version and the products in rows of PRODUCT_ROWS."""
     current = rows[0]["version"] if rows else 0
     return current, {row["sku"]: product_of(row) for row in rows if row["sku"] is not None}
 

@@ -35,11 +35,12 @@ class RowWrite:
         columns: Columns,
         statement_of: Callable[[Mapping[str, ColumnElement[Any]]], UpdateBase] | None = None,
     ) -> None:
-        self.table_name = table.name
-        self.element = (statement_of or _insert_into(table))(_values(table.name, columns))
+        self.name = f"changed_{table.name}" if statement_of else f"new_{table.name}"
+        self.element = (statement_of or _insert_into(table))(_values(self.name, columns))
+        self._table_name = table.name
         self._columns = tuple(columns)
-        self._parameters = [_parameter(table.name, name) for name in columns]
-        self._lists_of_texts = [_parameter(table.name, name) for name, type_ in columns.items() if type_ is Texts]
+        self._parameters = [_parameter(self.name, name) for name in columns]
+        self._lists_of_texts = [_parameter(self.name, name) for name, type_ in columns.items() if type_ is Texts]
         self._is_insert = statement_of is None
         self._statement = Statement(self.element)
 
@@ -53,7 +54,7 @@ class RowWrite:
     async def run(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Writes rows by COPY if many are inserted, else by a statement of their own."""
         if self._is_insert and len(rows) > STATEMENT_ROWS:
-            await connection.copy_records_to_table(self.table_name, records=rows, columns=self._columns)
+            await connection.copy_records_to_table(self._table_name, records=rows, columns=self._columns)
         else:
             await self._statement.run(connection, **self.arguments(rows))
 
@@ -71,25 +72,25 @@ async def write_rows(connection: Connection, writes: Iterable[tuple[RowWrite, Se
 
 @lru_cache
 def _joint_statement(writes: tuple[RowWrite, ...]) -> Statement:
-    """One statement that does all of these writes, each to another table."""
-    parts = [write.element.cte(f"{write.table_name}_write") for write in writes]
+    """One statement that does all of these writes, each of other rows."""
+    parts = [write.element.cte(write.name) for write in writes]
     return Statement(select(literal_column("1")).add_cte(*parts))
 
 
-def _parameter(table_name: str, column_name: str) -> str:
+def _parameter(write_name: str, column_name: str) -> str:
     # With one underscore, `batch_id` of `decision` would have the name of `id` of `decision_batch`.
-    return f"{table_name}__{column_name}"
+    return f"{write_name}__{column_name}"
 
 
-def _values(table_name: str, columns: Columns) -> dict[str, ColumnElement[Any]]:
-    """The values of rows that are sent as one list per column; parameters are named after table and column."""
-    types = {name: Text if type_ is Texts else type_ for name, type_ in columns.items()}
-    lists = [parameters(_parameter(table_name, name), type_) for name, type_ in types.items()]
-    shape = [column(name, type_() if isinstance(type_, type) else type_) for name, type_ in types.items()]
-    rows = func.unnest(*lists).table_valued(*shape, name=f"{table_name}_row").render_derived()
+def _values(name: str, columns: Columns) -> dict[str, ColumnElement[Any]]:
+    """The values of rows that are sent as one list per column, each a parameter whose name starts with `name`."""
+    types = {key: Text if type_ is Texts else type_ for key, type_ in columns.items()}
+    lists = [parameters(_parameter(name, key), type_) for key, type_ in types.items()]
+    shape = [column(key, type_() if isinstance(type_, type) else type_) for key, type_ in types.items()]
+    rows = func.unnest(*lists).table_valued(*shape, name=f"{name}_row").render_derived()
     return {
-        name: func.string_to_array(rows.c[name], literal_column("chr(31)")) if type_ is Texts else rows.c[name]
-        for name, type_ in columns.items()
+        key: func.string_to_array(rows.c[key], literal_column("chr(31)")) if type_ is Texts else rows.c[key]
+        for key, type_ in columns.items()
     }
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Boolean, Text, Uuid, delete, or_, select
+from sqlalchemy import Boolean, Subquery, Table, Text, Uuid, delete, func, or_, select, union_all
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from service.database.database import Columns, Connection, Statement, any_of, transposed, unnested
-from service.database.tables import Moment, allocation, allocation_copy
+from service.database.database import NEEDED, Columns, Connection, Statement, any_of, parameters, transposed, unnested
+from service.database.tables import Moment, allocation, allocation_copy, order_cancellation
 from service.orders import order_store
 
 T = TypeVar("T")
@@ -21,6 +22,11 @@ OrderKey = tuple[str, str]
 
 _allocation, _copy = allocation.c, allocation_copy.c
 _requested = unnested("requested", channel_id=Text, order_id=Text)
+_numbered = (
+    func.unnest(parameters("channel_id", Text), parameters("order_id", Text))
+    .table_valued("channel_id", "order_id", with_ordinality="position", name="requested")
+    .render_derived()
+)
 _READ_LINKS = Statement(
     select(allocation_copy, _allocation.channel_id.label("to_channel_id"), _allocation.order_id.label("to_order_id"))
     .join(allocation, _allocation.id == _copy.allocation_id)
@@ -33,6 +39,32 @@ _READ_LINKS = Statement(
         )
     )
 )
+
+
+def _rows_of_keys(*tables: Table) -> Subquery:
+    """The position, from 1, of a requested key for each row of it that is stored in one of these tables."""
+    parts = [
+        select(_numbered.c.position).join_from(
+            _numbered,
+            table,
+            (table.c.channel_id == _numbered.c.channel_id) & (table.c.order_id == _numbered.c.order_id),
+        )
+        for table in tables
+    ]
+    return union_all(*parts).subquery("stored")
+
+
+KNOWN_POSITIONS = select(
+    func.array_agg(_rows_of_keys(allocation, allocation_copy, order_cancellation).c.position)
+).scalar_subquery()
+"""The positions, from 1, of keys of which an order, a copy or a cancellation is stored; null if there are none.
+
+The keys are the parameters `channel_id` and `order_id`.
+"""
+
+_mentioned = _rows_of_keys(allocation_copy, order_cancellation)
+MENTIONS = select(_mentioned.c.position, func.count().label("row_count")).group_by(_mentioned.c.position)
+"""How many copies and cancellations of a key are stored, by the position of the key; the parameters are the same."""
 
 _LINK: Columns = {
     "channel_id": Text,
@@ -107,10 +139,50 @@ async def lock(
     `delete_empty` deletes the row if no order is stored in it. Raises OrderIdentityChanged if a key turns out to be
     a copy's: the transaction must start again.
     """
+    return await _lock(order_store.lock_or_create, connection, keys, known_links, new_id)
+
+
+async def lock_stored(
+    connection: Connection,
+    keys: Iterable[OrderKey],
+    known_links: Mapping[OrderKey, CopyLink],
+    known_keys: Collection[OrderKey],
+    new_id: Callable[[], UUID],
+) -> LockedOrders:
+    """As `lock`, but the key of a new order is locked only when its row is inserted, after all other locks.
+
+    `known_keys` are those of KNOWN_POSITIONS. What is stored about a new order may change until its row is
+    inserted; the transaction then checks it with `check_created`.
+    """
+    keys = list(dict.fromkeys(keys))
+    if known_keys or known_links or NEEDED.get():
+        return await _lock(order_store.lock_stored, connection, keys, known_links, new_id)
+    ids = {key: new_id() for key in keys}
+    return LockedOrders(ids, frozenset(ids.values()), {})
+
+
+def check_created(orders: LockedOrders, known_rows: Iterable[OrderKey], stored_rows: Mapping[OrderKey, int]) -> None:
+    """Checks, once the rows of new orders are inserted, that nothing was stored about them since it was read.
+
+    `known_rows` has the key of each copy and cancellation that was read, and `stored_rows` counts those that are
+    stored now (MENTIONS). Raises OrderIdentityChanged: the transaction must start again.
+    """
+    known = Counter(known_rows)
+    if any(stored_rows.get(key, 0) != known[key] for key, id in orders.ids.items() if id in orders.created):
+        raise OrderIdentityChanged({})
+
+
+async def _lock(
+    lock_rows: Callable[[Connection, Sequence[tuple[UUID, str, str]]], Awaitable[dict[OrderKey, UUID]]],
+    connection: Connection,
+    keys: Iterable[OrderKey],
+    known_links: Mapping[OrderKey, CopyLink],
+    new_id: Callable[[], UUID],
+) -> LockedOrders:
     keys = list(dict.fromkeys(keys))
     originals = [known_links[key].original if key in known_links else key for key in keys]
     new_ids = {original: new_id() for original in originals}
-    ids = await order_store.lock_or_create(connection, [(id, *original) for original, id in new_ids.items()])
+    ids = await lock_rows(connection, [(id, *original) for original, id in new_ids.items()])
     links = await _read_links(connection, keys, ids.values())
     # Links are read after the locks, because a copy may have been linked to its original while we waited. The
     # original cannot be locked now without breaking the lock order, so the whole transaction starts again.

@@ -63,6 +63,12 @@ _LOCK_OR_CREATE = Statement(
     .on_conflict_do_update(index_elements=["channel_id", "order_id"], set_={"update_time": _allocation.update_time})
     .returning(_allocation.id, _allocation.channel_id, _allocation.order_id)
 )
+_LOCK_STORED = Statement(
+    select(_allocation.id, _allocation.channel_id, _allocation.order_id)
+    .join(_new, (_new.c.channel_id == _allocation.channel_id) & (_new.c.order_id == _allocation.order_id))
+    .order_by(_allocation.channel_id, _allocation.order_id)
+    .with_for_update(key_share=True, of=allocation)
+)
 _LOCK = Statement(
     select(_allocation.id)
     .where(_allocation.id == any_of("ids", Uuid))
@@ -169,9 +175,21 @@ async def lock_or_create(connection: Connection, new: Sequence[tuple[UUID, str, 
 
     Rows that earlier attempts of the transaction found busy (NEEDED) are locked too, as in the other functions.
     """
+    return await _lock_by_key(_LOCK_OR_CREATE, connection, new)
+
+
+async def lock_stored(connection: Connection, new: Sequence[tuple[UUID, str, str]]) -> dict[tuple[str, str], UUID]:
+    """As `lock_or_create`, but creates nothing: returns the given ids for orders that are not stored."""
+    stored = await _lock_by_key(_LOCK_STORED, connection, new)
+    return {row[1:]: stored.get(row[1:], row[0]) for row in new}
+
+
+async def _lock_by_key(
+    statement: Statement, connection: Connection, new: Sequence[tuple[UUID, str, str]]
+) -> dict[tuple[str, str], UUID]:
     needed = await _ORDER_KEYS.rows(connection, ids=list(NEEDED.get())) if NEEDED.get() else []
     rows = {(r["channel_id"], r["order_id"]): tuple(r) for r in needed} | {row[1:]: row for row in new}
-    locked = await _LOCK_OR_CREATE.rows(connection, **transposed(list(_NEW), list(rows.values())))
+    locked = await statement.rows(connection, **transposed(list(_NEW), list(rows.values())))
     keys = {row[1:] for row in new}
     return {key: r["id"] for r in locked if (key := (r["channel_id"], r["order_id"])) in keys}
 

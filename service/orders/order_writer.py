@@ -179,7 +179,8 @@ _EXCEPTION_EVENT: Columns = {
 }
 
 
-_ALLOCATIONS = RowWrite(
+_NEW_ALLOCATIONS = RowWrite(allocation, {"channel_id": Text, "order_id": Text, **_ALLOCATION})
+_CHANGED_ALLOCATIONS = RowWrite(
     allocation,
     _ALLOCATION,
     lambda values: (
@@ -209,6 +210,8 @@ class OrderWrites:
     """
 
     records: dict[UUID, AllocationRecord] = field(default_factory=dict)
+    placeholders: list[AllocationRecord] = field(default_factory=list)
+    """Orders without contents that lock the keys of copies until the transaction deletes them."""
     replaced: set[UUID] = field(default_factory=set)
     replanned: set[UUID] = field(default_factory=set)
     recalled: set[UUID] = field(default_factory=set)
@@ -249,8 +252,12 @@ async def write(
 
 def _order_rows(writes: OrderWrites) -> list[tuple[RowWrite, list[tuple[object, ...]]]]:
     records = writes.records.values()
+    new = [*(record for record in records if record.id not in writes.replaced), *writes.placeholders]
+    # Every transaction inserts the keys of new orders in one order, so that two of them queue and do not deadlock.
+    new.sort(key=lambda record: (record.channel_id, record.order_id))
     return [
-        (_ALLOCATIONS, [_allocation_row(record) for record in records]),
+        (_NEW_ALLOCATIONS, [(record.channel_id, record.order_id, *_allocation_row(record)) for record in new]),
+        (_CHANGED_ALLOCATIONS, [_allocation_row(writes.records[id]) for id in writes.replaced]),
         (_LINES, [row for record in records for row in _line_rows(record)]),
         (_SHIPMENTS, [row for record in records for row in _shipment_rows(record)]),
         (_PROMISES, [row for record in records for row in _promise_rows(record)]),

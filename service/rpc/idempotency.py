@@ -8,10 +8,11 @@ from typing import TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
-from sqlalchemy import LargeBinary, Text, Uuid, select, update
+from sqlalchemy import LargeBinary, Text, Uuid, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from service.database.database import Connection, Database, Statement, any_of, transposed, unnested
+from service.database.database import Connection, Database, Statement, any_of, parameter, transposed, unnested
+from service.database.row_writes import RowWrite
 from service.database.tables import request
 from service.errors import RequestIdReused
 from service.rpc.message_differences import differing_field, serialized
@@ -33,8 +34,17 @@ _CLAIM = Statement(
 )
 _STORED = Statement(select(request).where(request.c.id == any_of("ids", Uuid)))
 
-_answered = unnested("answered", id=Uuid, answer=LargeBinary)
-_ANSWER = Statement(update(request).values(answer=_answered.c.answer).where(request.c.id == _answered.c.id))
+ANSWERS = RowWrite(
+    request,
+    {"id": Uuid, "answer": LargeBinary},
+    lambda values: update(request).values(answer=values["answer"]).where(request.c.id == values["id"]),
+)
+"""The responses of claimed requests by id, to be stored in the transaction that runs them."""
+
+RECEIPT = insert(request).values(
+    id=parameter("receipt_id", Uuid), method=parameter("method", Text), content=literal_column("''::bytea")
+)
+"""Writes a row that shows whether a transaction has committed: its parameter `receipt_id` is a new id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,11 @@ class IdempotencyKey:
     id: UUID
     method: str
     content: bytes
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the caller gave the id: only then can the request have run before."""
+        return bool(self.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +136,18 @@ async def claim(connection: Connection, keys: Sequence[IdempotencyKey]) -> dict[
     return {row["id"]: StoredAnswer(row["method"], row["content"], row["answer"]) for row in stored}
 
 
+async def committed(connection: Connection, receipt_ids: Sequence[UUID], method: str) -> set[UUID]:
+    """Those of earlier attempts of a transaction that committed, by their receipts.
+
+    Waits for an attempt that the database has not ended yet; one that did not commit now never will.
+    """
+    return set(await claim(connection, [IdempotencyKey(id, method, b"") for id in receipt_ids]))
+
+
 async def store_answers(connection: Connection, answers: Mapping[UUID, bytes]) -> None:
     """Stores the responses of claimed requests, in the transaction that runs them."""
     if answers:
-        await _ANSWER.run(connection, **transposed(["id", "answer"], list(answers.items())))
+        await ANSWERS.run(connection, list(answers.items()))
 
 
 def check_same_request(key: IdempotencyKey, stored: StoredAnswer, message: Message) -> None:

@@ -77,11 +77,19 @@ _location_history = (
 """How far counts at the location are trusted; part of every row that `level_of` takes, as are the level and `now`."""
 _has_history = _history.location_id == _level.location_id
 
-# The clock is read by the same statement as the levels, and one row is returned even if there is no level.
-_clock = select(func.clock_timestamp().label("now")).subquery("clock")
+# The clock is read by the same statement as the levels, and one row is returned even if there is no level. OFFSET keeps
+# PostgreSQL from looking for expired holds once for each level.
+_moment = select(func.clock_timestamp().label("now")).subquery("moment")
+_has_expired = exists().where(
+    promise.c.sku == any_of("skus", Text),
+    promise.c.state == _HELD,
+    promise.c.unit_count > _ZERO,
+    promise.c.expire_time <= _moment.c.now,
+)
+_clock = select(_moment.c.now, _has_expired.label("has_expired")).offset(_ZERO).subquery("clock")
 _has_backorder = exists().where(shortage.c.sku == _level.sku, shortage.c.backordered)
 _READ = Statement(
-    select(_clock.c.now, stock_level, *_location_history, _has_backorder.label("has_backorder")).select_from(
+    select(_clock, stock_level, *_location_history, _has_backorder.label("has_backorder")).select_from(
         _clock.outerjoin(stock_level, _level.sku == any_of("skus", Text), full=False).outerjoin(
             location_count_history, _has_history
         )
@@ -235,8 +243,9 @@ async def open_book(connection: Connection, locked: set[Key], new_id: Callable[[
     levels = await _in_turns(rows, level_of)
     book = Book(now, {key: level for key, level in levels.items() if key in locked}, new_id)
     book.backordered_skus = {r["sku"] for r in rows if r["has_backorder"]}
-    expired = await _EXPIRED.rows(connection, skus=skus, now=now)
-    book.expire(promised_units(r) for r in expired if (r["sku"], r["location_id"]) in locked)
+    if rows[0]["has_expired"]:
+        expired = await _EXPIRED.rows(connection, skus=skus, now=now)
+        book.expire(promised_units(r) for r in expired if (r["sku"], r["location_id"]) in locked)
     return book
 
 
