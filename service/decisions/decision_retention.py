@@ -1,7 +1,9 @@
-"""Purges decisions past their retention, and catalogs and rules that no decision refers to; in bounded batches.
+"""Purges decisions past their retention, and catalogs and rules that no decision refers to.
 
-Of the current decision of an order only the inputs are purged. Catalogs and rules in use are marked every hour, so no
-decision needs those that were not marked within the retention.
+Decisions are purged by the month, by dropping its partition once all of it is past retention. Of the current decision
+of an order only the inputs are purged: it is copied before, in bounded batches, to a table that takes the place of the
+partition. Decisions outside the partitions of months, and copies that are no longer current, are purged by the row.
+Catalogs and rules in use are marked every hour, so no decision needs those that were not marked within the retention.
 """
 
 from __future__ import annotations
@@ -9,25 +11,45 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
-from sqlalchemy import Integer, Interval, Text, Uuid, delete, exists, func, select, tuple_, update
+from sqlalchemy import (
+    Boolean,
+    Integer,
+    Interval,
+    Text,
+    Uuid,
+    delete,
+    exists,
+    func,
+    literal_column,
+    select,
+    tuple_,
+    update,
+)
 
 from service import limits
 from service.background import every
+from service.database import monthly_partitions
 from service.database.database import Connection, Database, Statement, any_of, parameter
-from service.database.tables import Moment, allocation, decision, decision_catalog, policy_set
+from service.database.monthly_partitions import Partition
+from service.database.tables import Moment, allocation, decision, decision_batch, decision_catalog, policy_set
+from service.decisions import stored_decision
 from service.metrics import Metrics
 from service.policy import policy_store
 from service.policy.active_policies import ActivePolicies
+from service.stock import levels
 
 PURGE_SECONDS = 600.0
+PARTITION_SECONDS = 3_600.0
+"""How often missing partitions of the next months are made."""
 PURGE_DECISIONS = 1_000
 """Decisions per transaction."""
 PURGE_CATALOGS = 100
 PURGE_FILES = 1_000
 SCAN_INTERVAL = timedelta(days=1)
-"""How often all old decisions are scanned again: a decision that was current then may have been replaced."""
+"""How often copied decisions are scanned again: one that was current then may have been replaced."""
 
 _decision = decision.c
 _is_current = exists().where(allocation.c.id == _decision.allocation_id, allocation.c.decision_id == _decision.id)
@@ -39,6 +61,7 @@ _OLD = Statement(
         _decision.inputs.is_not(None).label("is_whole"),
     )
     .where(
+        literal_column("(decision.tableoid::regclass::text ~ '_(kept|default)$')", Boolean),
         _decision.create_time < func.clock_timestamp() - parameter("retention", Interval),
         _decision.create_time >= parameter("after_time", Moment),
         tuple_(_decision.create_time, _decision.id)
@@ -53,6 +76,22 @@ _DELETE = Statement(delete(decision).where(_decision.id == any_of("ids", Uuid)))
 _DROP_INPUTS = Statement(
     update(decision).values(inputs=None, catalog_hash=None, destination=None).where(_decision.id == any_of("ids", Uuid))
 )
+
+# {0} is the name of a partition.
+_CURRENT = """
+SELECT d.id, d.allocation_id, d.create_time, coalesce(d.policy_revision, b.policy_revision) AS policy_revision,
+       coalesce(d.software_version, b.software_version) AS software_version,
+       d.explanation, d.reference, b.explanations
+FROM {0} d
+JOIN allocation a ON a.id = d.allocation_id AND a.decision_id = d.id
+LEFT JOIN decision_batch b ON b.id = d.batch_id
+WHERE d.id > $1 ORDER BY d.id LIMIT $2
+"""
+_KEEP = """
+INSERT INTO {0} (id, allocation_id, create_time, policy_revision, software_version, explanation)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::bytea[])
+ON CONFLICT DO NOTHING
+"""
 
 _unused_catalogs = (
     select(decision_catalog.c.hash)
@@ -96,6 +135,9 @@ class _ScanProgress:
             self.position, self.started = _START, now
 
 
+PARTITIONED = (decision.name, decision_batch.name)
+
+
 class DecisionRetention:
     """Purges old decisions periodically. Several processes on one database may run it."""
 
@@ -109,12 +151,26 @@ class DecisionRetention:
         self._progress = _ScanProgress()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Purges until `stop` is set."""
-        await every(PURGE_SECONDS, stop, self.purge)
+        """Makes partitions and purges until `stop` is set."""
+        await asyncio.gather(
+            every(PARTITION_SECONDS, stop, self.make_partitions),
+            every(PURGE_SECONDS, stop, self.purge),
+        )
+
+    async def make_partitions(self) -> None:
+        """Makes the partitions of this month and the next ones, if they are missing."""
+
+        async def work(connection: Connection) -> None:
+            now = await levels.clock(connection)
+            for table in PARTITIONED:
+                await monthly_partitions.make_ahead(connection, table, now)
+
+        await self._database.transaction("make_partitions", work)
 
     async def purge(self) -> None:
         """Purges everything that is past its retention, batch by batch."""
         await self._database.transaction("renew_policies", self._mark_rules_used)
+        await self._purge_months()
         self._progress.start(datetime.now(UTC))
         while await self._purge_decision_batch() == PURGE_DECISIONS:
             pass
@@ -125,6 +181,28 @@ class DecisionRetention:
 
     async def _mark_rules_used(self, connection: Connection) -> None:
         await policy_store.mark_used(connection, self._active_policies.current.policy_set.revision)
+
+    async def _purge_months(self) -> None:
+        decisions, batches = await self._database.transaction("list_partitions", self._old_months)
+        for month in decisions:
+            await self._database.transaction("keep_decisions", partial(monthly_partitions.make_kept, partition=month))
+            position: UUID | None = UUID(int=0)
+            while position is not None:
+                keep = partial(_keep_current, partition=month, after=position)
+                position = await self._database.transaction("keep_decisions", keep)
+            replace = partial(monthly_partitions.replace, partition=month)
+            await self._database.transaction("drop_decisions", replace, self._metrics.decisions_purged.inc)
+        # A batch is newer than its decisions, so the decisions of a month need batches of that month or the next.
+        for month in batches:
+            await self._database.transaction("drop_decisions", partial(monthly_partitions.drop, partition=month))
+
+    async def _old_months(self, connection: Connection) -> list[list[Partition]]:
+        """For each table, the partitions of which every row is past retention."""
+        end = monthly_partitions.first_id(await levels.clock(connection) - self._retention)
+        return [
+            [x for x in await monthly_partitions.partitions(connection, table) if x.high <= end and not x.is_kept]
+            for table in PARTITIONED
+        ]
 
     async def _purge_decision_batch(self) -> int:
         """Returns how many were scanned."""
@@ -155,3 +233,18 @@ class DecisionRetention:
     async def _purge_rules(self, connection: Connection) -> int:
         retention, in_force = self._retention + limits.DECISION_GRACE, self._active_policies.current.policy_set.revision
         return len(await _DELETE_FILES.rows(connection, retention=retention, in_force=in_force, count=PURGE_FILES))
+
+
+async def _keep_current(connection: Connection, partition: Partition, after: UUID) -> UUID | None:
+    """Copies current decisions with ids after the given one, without inputs; the last id, None if there are no more."""
+    rows = await connection.fetch(_CURRENT.format(partition.name), after, PURGE_DECISIONS)
+    kept = [
+        (
+            *(row["id"], row["allocation_id"], row["create_time"], row["policy_revision"], row["software_version"]),
+            stored_decision.explanation(row["id"], row),
+        )
+        for row in rows
+    ]
+    if kept:
+        await connection.execute(_KEEP.format(partition.kept_name), *map(list, zip(*kept, strict=True)))
+    return kept[-1][0] if len(kept) == PURGE_DECISIONS else None

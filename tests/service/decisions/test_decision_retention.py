@@ -3,40 +3,86 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.database.database import Database
-from service.decisions.decision_retention import DecisionRetention
+from service.database import monthly_partitions
+from service.database.database import Database, single_connection
+from service.decisions.decision_retention import PARTITIONED, DecisionRetention
 from service.metrics import Metrics
 from service.policy.active_policies import ActivePolicies
 from tests.conftest import PLAIN_RULES, RetailerMaker
 from tests.retailer import Retailer
-from truestock.v1 import (
-    policy_service_pb2 as policy_pb,
-)
+from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2, policy_service_pb2 as policy_pb
 
 
-async def test_old_decisions_are_purged_except_the_current_one_of_an_order(retailer: Retailer) -> None:
-    await retailer.stock({("MUG", "dc"): 9})
+@pytest.mark.parametrize("place", ["month", "default"])
+async def test_old_decisions_are_purged_except_the_current_one_of_an_order(retailer: Retailer, place: str) -> None:
+    await retailer.stock({("MUG", "dc"): 99})
     first = await retailer.allocate("A-1", {"MUG": 1})
     last = await retailer.allocate("A-1", {"MUG": 2})
-    await retailer.sql("UPDATE decision SET create_time = create_time - interval '91 days'")
+    await move_back(retailer, makes_partitions=place == "month")
+    before = await partition_names(retailer)
     young = await retailer.allocate("A-2", {"MUG": 1})
 
     purged = await purge(retailer)
 
+    after = await partition_names(retailer)
     assert purged == 2
     with pytest.raises(grpc.aio.AioRpcError, match="past retention"):
-        await retailer.decision(first.decision.decision_id)
-    stored = await retailer.decision(last.decision.decision_id)
+        await retailer.decision(moved(first))
+    stored = await retailer.decision(moved(last))
     assert stored.decision == last.decision
     assert not stored.HasField("inputs")
     assert (await retailer.get(last.allocation_id)).allocation.decision == last.decision
     assert (await retailer.replay(young.decision.decision_id)).identical
+    month = f"decision_{datetime.now(UTC) - OLD:%Y_%m}"
+    assert before - after == ({month, month.replace("decision", "decision_batch")} if place == "month" else set())
+    assert after - before == ({f"{month}_kept"} if place == "month" else set())
+
+
+async def test_orders_keep_what_explains_decisions_that_shared_it(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 99})
+    requests = [
+        allocation_pb.AllocateOrderRequest(
+            channel_id="web",
+            order_id=f"A-{number}",
+            lines=[order_pb2.OrderLine(sku="MUG", unit_count=1)],
+            commitment=order_pb2.COMMITMENT_SOLD,
+        )
+        for number in range(5)
+    ]
+    batch = allocation_pb.BatchAllocateOrdersRequest(requests=requests)
+    orders = [x.allocation for x in (await retailer.allocations.BatchAllocateOrders(batch)).results]
+    await move_back(retailer)
+    shared = await retailer.sql("SELECT count(batch_id) FROM decision")
+
+    purged = await purge(retailer)
+
+    batches = await retailer.sql("SELECT FROM decision_batch")
+    explained = [(await retailer.get(order.allocation_id)).allocation.decision for order in orders]
+    assert (shared[0]["count"], purged, len(batches)) == (5, 5, 0)
+    assert [decision.decision_id for decision in explained] == [moved(order) for order in orders]
+    for decision, order in zip(explained, orders, strict=True):
+        decision.decision_id = order.decision.decision_id
+        assert decision == order.decision
+
+
+async def test_a_decision_that_is_no_longer_current_is_not_kept(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 9})
+    await retailer.allocate("A-1", {"MUG": 1})
+    await move_back(retailer)
+    await purge(retailer)
+    last = await retailer.allocate("A-1", {"MUG": 2})
+
+    purged = await purge(retailer)
+
+    assert purged == 1
+    assert [str(row["id"]) for row in await retailer.sql("SELECT id FROM decision")] == [last.decision.decision_id]
 
 
 async def test_catalogs_and_rules_without_decisions_are_purged_a_day_later(retailer: Retailer) -> None:
@@ -73,7 +119,7 @@ async def test_two_services_purge_concurrently_each_decision_once(retailer: Reta
     await retailer.stock({("MUG", "dc"): 99})
     for units in range(1, 40):
         await retailer.allocate("A-1", {"MUG": units})
-    await grow_old(retailer, days=91)
+    await move_back(retailer)
 
     purged = await asyncio.gather(purge(retailer), purge(retailer))
 
@@ -83,11 +129,45 @@ async def test_two_services_purge_concurrently_each_decision_once(retailer: Reta
 
 
 async def grow_old(retailer: Retailer, *, days: float) -> None:
-    """Makes all stored decisions, catalogs and rules this many days old."""
+    """Makes all stored catalogs and rules this many days old."""
     age = timedelta(days=days)
-    await retailer.sql("UPDATE decision SET create_time = clock_timestamp() - $1::interval", age)
     await retailer.sql("UPDATE decision_catalog SET use_time = clock_timestamp() - $1::interval", age)
     await retailer.sql("UPDATE policy_set SET use_time = clock_timestamp() - $1::interval", age)
+
+
+OLD = timedelta(days=130)
+"""Age of decisions of which the whole month is past the retention of 90 days."""
+
+
+async def move_back(retailer: Retailer, *, makes_partitions: bool = True) -> None:
+    """Makes all stored decisions and their batches OLD, with their ids, in partitions of their months or without."""
+    if makes_partitions:
+        async with single_connection(retailer.database_url) as connection, connection.transaction():
+            for table in PARTITIONED:
+                await monthly_partitions.make(connection, table, monthly_partitions.month_of(datetime.now(UTC) - OLD))
+    await retailer.sql(
+        """CREATE OR REPLACE FUNCTION moved(id uuid) RETURNS uuid LANGUAGE sql AS $$
+        SELECT (lpad(to_hex(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint - 130 * 86400000::bigint),
+                12, '0') || right(replace(id::text, '-', ''), 20))::uuid $$"""
+    )
+    await retailer.sql(
+        "UPDATE decision SET id = moved(id), batch_id = moved(batch_id), create_time = create_time - $1::interval", OLD
+    )
+    await retailer.sql("UPDATE decision_batch SET id = moved(id)")
+    await retailer.sql("UPDATE allocation SET decision_id = moved(decision_id)")
+
+
+def moved(order: allocation_pb.Allocation) -> str:
+    """The id of its decision after `move_back`."""
+    return str(UUID(int=UUID(order.decision.decision_id).int - (int(OLD.total_seconds() * 1_000) << 80)))
+
+
+async def partition_names(retailer: Retailer) -> set[str]:
+    rows = await retailer.sql(
+        "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent::regclass::text"
+        " IN ('decision', 'decision_batch')"
+    )
+    return {row["name"] for row in rows}
 
 
 async def purge(retailer: Retailer) -> float:
