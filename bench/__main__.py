@@ -14,7 +14,17 @@ import typer
 import uvloop
 from rich.console import Console
 
-from bench import call_cost, cold_skus, event_loop, hot_sku, result_files, results_page, rule_evaluation, rule_reloads
+from bench import (
+    call_cost,
+    cold_skus,
+    event_loop,
+    growth,
+    hot_sku,
+    result_files,
+    results_page,
+    rule_evaluation,
+    rule_reloads,
+)
 from bench.bench_report import Report
 from bench.compare import comparison
 from bench.compare.revision import DEFAULT_REVISION, RevisionError, build, find_commit, working_tree
@@ -55,6 +65,7 @@ BENCHMARKS = {
     rule_reloads.NAME: Benchmark(
         rule_reloads.measure, rule_reloads.PACE, "failed calls, mixed decisions and memory while rules change"
     ),
+    growth.NAME: Benchmark(growth.measure, growth.PACE, "calls and lists with 300,000 orders ÷ with 1,500"),
 }
 ALL = "all"
 NAMES = (*BENCHMARKS, comparison.NAME)

@@ -6,7 +6,8 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -19,6 +20,10 @@ ALLOCATE = "/truestock.v1.AllocationService/AllocateOrder"
 BATCH = "/truestock.v1.AllocationService/BatchAllocateOrders"
 CHECK = "/truestock.v1.AvailabilityService/CheckAvailability"
 RECORD = "/truestock.v1.StockService/RecordStockChanges"
+LIST_ORDERS = "/truestock.v1.AllocationService/ListAllocations"
+LIST_SHIPMENTS = "/truestock.v1.FulfillmentService/ListShipments"
+LIST_EXCEPTIONS = "/truestock.v1.ExceptionService/ListExceptions"
+LIST_MOVEMENTS = "/truestock.v1.StockService/ListStockMovements"
 EMPTY = f"/{EMPTY_SERVICE}/DoNothing"
 ECHO_SERVICE = "bench.BareEcho"
 ECHO = f"/{ECHO_SERVICE}/Echo"
@@ -36,7 +41,7 @@ class CallStream:
 
     A CheckAvailability call asks for all `skus`. Orders take them in turn, `lines` each, and start each run with the
     first; a BatchAllocateOrders call has `orders` orders. A RecordStockChanges call reports one unit of the next SKU
-    as received at each location.
+    as received at each location. The call of a list asks for the first page of `filters`, fields of its request.
     """
 
     name: str
@@ -47,6 +52,7 @@ class CallStream:
     lines: int = 1
     orders: int = 1
     hold: bool = False
+    filters: dict[str, Any] = field(default_factory=dict)
 
     def units(self, calls: int) -> Counter[str]:
         """The units by SKU that this many answered calls sold, held or received."""

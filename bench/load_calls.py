@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 from grpc import aio
@@ -16,6 +17,10 @@ from bench.bench_calls import (
     CHECK,
     ECHO,
     EMPTY,
+    LIST_EXCEPTIONS,
+    LIST_MOVEMENTS,
+    LIST_ORDERS,
+    LIST_SHIPMENTS,
     LOCATION_IDS,
     RECORD,
     UNITS,
@@ -27,11 +32,14 @@ from bench.rounds import WrongAnswer
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     availability_service_pb2 as availability_pb,
+    exception_service_pb2 as exception_pb,
+    fulfillment_service_pb2 as fulfillment_pb,
     order_pb2,
     stock_service_pb2 as stock_pb,
 )
 
 CALL_SECONDS = 60.0
+PAGE_SIZE = 50
 
 
 def new_call(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
@@ -125,11 +133,31 @@ def _call_empty(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
     return call
 
 
+def _list(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
+    calls = _raw_calls(channels, stream.method)
+    request_type, response_type = _LISTS[stream.method]
+    request = request_type(page_size=PAGE_SIZE, **stream.filters).SerializeToString()
+
+    async def list_page() -> None:
+        response = response_type.FromString(await next(calls)(request, timeout=CALL_SECONDS))
+        if not response.ListFields():
+            raise WrongAnswer(f"{stream.name} has no entries")
+
+    return list_page
+
+
+_LISTS: dict[str, tuple[Any, Any]] = {
+    LIST_ORDERS: (allocation_pb.ListAllocationsRequest, allocation_pb.ListAllocationsResponse),
+    LIST_SHIPMENTS: (fulfillment_pb.ListShipmentsRequest, fulfillment_pb.ListShipmentsResponse),
+    LIST_EXCEPTIONS: (exception_pb.ListExceptionsRequest, exception_pb.ListExceptionsResponse),
+    LIST_MOVEMENTS: (stock_pb.ListStockMovementsRequest, stock_pb.ListStockMovementsResponse),
+}
 _CALLS: dict[str, Callable[[CallStream, Sequence[aio.Channel]], Call]] = {
     ALLOCATE: _allocate_order,
     BATCH: _batch_allocate_orders,
     CHECK: _check_availability,
     RECORD: _record_stock_changes,
+    **dict.fromkeys(_LISTS, _list),
     EMPTY: _call_empty,
     ECHO: _call_empty,
 }

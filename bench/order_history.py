@@ -13,20 +13,22 @@ from typing import Any
 Connection = Any
 """A connection of asyncpg."""
 
+_OF_ORDER = "allocation_id IN (TABLE copied)"
 _TABLES = {
-    "allocation": "id",
-    "order_line": "allocation_id",
-    "shipment": "allocation_id",
-    "promise": "allocation_id",
-    "shortage": "allocation_id",
-    "order_event": "allocation_id",
-    "decision": "allocation_id",
-    "stock_movement": "allocation_id",
-    "exception": "allocation_id",
-    "stock_effect": "(SELECT allocation_id FROM shipment WHERE shipment.id = source.shipment_id)",
-    "exception_event": "(SELECT allocation_id FROM exception WHERE exception.id = source.exception_id)",
+    "allocation": "id IN (TABLE copied)",
+    "order_line": _OF_ORDER,
+    "shipment": _OF_ORDER,
+    "promise": _OF_ORDER,
+    "shortage": _OF_ORDER,
+    "order_event": _OF_ORDER,
+    "decision": _OF_ORDER,
+    "decision_batch": "id IN (SELECT batch_id FROM copied_decision)",
+    "stock_movement": _OF_ORDER,
+    "exception": _OF_ORDER,
+    "stock_effect": "shipment_id IN (SELECT id FROM copied_shipment)",
+    "exception_event": "exception_id IN (SELECT id FROM copied_exception)",
 }
-"""Tables with rows of orders, and the expression for the order of a row."""
+"""Tables with rows of orders, and which rows are of the orders that are copied."""
 
 _NAMES = ("order_id", "event_id", "change_id", "subject")
 """Text columns whose values must differ between two orders."""
@@ -74,7 +76,7 @@ async def copy_orders(
     await connection.execute(_EARLIER)
     await connection.execute(_COPIED)
     count = await connection.fetchval("SELECT count(*) FROM copied")
-    statements = [await _copying(connection, table, order, step) for table, order in _TABLES.items()]
+    statements = [await _copying(connection, table, condition, step) for table, condition in _TABLES.items()]
     oldest = copies
     while oldest > 0:
         newest = max(1, oldest - _AT_ONCE // max(1, count))
@@ -87,14 +89,12 @@ async def copy_orders(
     await connection.execute("VACUUM ANALYZE")
 
 
-async def _copying(connection: Connection, table: str, order: str, step: timedelta) -> str:
+async def _copying(connection: Connection, table: str, condition: str, step: timedelta) -> str:
     """The statement that adds copies of the rows of a table, from the oldest to the newest of these numbers."""
     columns = await connection.fetch(_COLUMNS, table)
     values = ", ".join(_value(column["name"], column["type"], step) for column in columns)
     names = ", ".join(f'"{column["name"]}"' for column in columns)
-    await connection.execute(
-        f"CREATE TEMPORARY TABLE copied_{table} AS SELECT * FROM {table} AS source WHERE {order} IN (TABLE copied)"
-    )
+    await connection.execute(f"CREATE TEMPORARY TABLE copied_{table} AS SELECT * FROM {table} WHERE {condition}")
     return (
         f"INSERT INTO {table} ({names}) "
         f"SELECT {values} FROM generate_series($1::int, $2::int, -1) AS number, copied_{table} ORDER BY number DESC"

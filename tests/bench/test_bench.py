@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import call_cost, cold_skus, event_loop, hot_sku, rule_evaluation, rule_reloads
+from bench import call_cost, cold_skus, event_loop, growth, hot_sku, rule_evaluation, rule_reloads
 from bench.__main__ import BENCHMARKS, Benchmark
 from bench.bench_retailer import open_retailer
 from bench.rounds import Pace, WrongAnswer
@@ -30,6 +30,7 @@ RATIOS = {
     event_loop.NAME: {"longest_callback_cpu_ms", "loop_delay_p999_ms"},
     rule_evaluation.NAME: {"memoised_vs_durable_rules", "rules_1000_vs_10"},
     rule_reloads.NAME: {"failed_calls", "mixed_decisions", "rss_growth_ratio", "threads_growth_ratio"},
+    growth.NAME: {"allocate_p50", "check_p50", "lists_p50"},
 }
 
 
@@ -51,6 +52,9 @@ def few_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rule_evaluation, "CONTEXTS", 500)
     monkeypatch.setattr(rule_evaluation, "CROSS_CHECKED", 50)
     monkeypatch.setattr(rule_reloads, "RELOADS", 6)
+    monkeypatch.setattr(growth, "LISTS", growth.LISTS[:2])
+    for name, count in (("FEW", 20), ("MANY", 40), ("FINISHED", 10), ("UNFINISHED", 1)):
+        monkeypatch.setattr(growth, name, count)
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
