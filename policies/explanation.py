@@ -1,9 +1,10 @@
-"""The reasons for an answer: rules that fired and locations that were dropped."""
+"""The reasons for an answer: rules that fired and locations that were dropped. Immutable, as `domain.model` says."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from policies.domain.model import Context
 from policies.engine.conditions import Condition, comparisons
@@ -11,12 +12,12 @@ from policies.facts.fact_table import FACTS, Value
 from policies.source.problems import Source
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class RuleEvidence:
     """The condition of a rule and the context in which it fired. Facts are read only on request."""
 
-    when: Condition
-    context: Context
+    when: Final[Condition]
+    context: Final[Context]
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         """The facts that the condition names, in the order written, each with its value as text."""
@@ -24,16 +25,16 @@ class RuleEvidence:
         return tuple((name, _value_text(FACTS[name].read(self.context))) for name in names)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class FiredRule:
     """A rule that affected an answer. `effect` says what it did; None means all locations or all products."""
 
-    name: str
-    source: Source
-    location_id: str | None
-    sku: str | None
-    effect: str
-    evidence: RuleEvidence | None = field(default=None, compare=False, repr=False)
+    name: Final[str]
+    source: Final[Source]
+    location_id: Final[str | None]
+    sku: Final[str | None]
+    effect: Final[str]
+    evidence: Final[RuleEvidence | None] = field(default=None, compare=False, repr=False)
 
 
 class DropReason(StrEnum):
@@ -50,16 +51,16 @@ class DropReason(StrEnum):
     UNTRACKED = "untracked"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class DroppedLocation:
     """A location that an answer does not use for a SKU (None: for any SKU), and the rule that excludes it."""
 
-    location_id: str
-    sku: str | None
-    reason: DropReason
-    rule: str | None = None
-    source: Source | None = None
-    evidence: RuleEvidence | None = field(default=None, compare=False, repr=False)
+    location_id: Final[str]
+    sku: Final[str | None]
+    reason: Final[DropReason]
+    rule: Final[str | None] = None
+    source: Final[Source | None] = None
+    evidence: Final[RuleEvidence | None] = field(default=None, compare=False, repr=False)
 
 
 def unit_count_text(count: int) -> str:

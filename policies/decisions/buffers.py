@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context as Arithmetic, Decimal
 from math import ceil, exp, isfinite, lgamma, log, sqrt
 from statistics import NormalDist
+from typing import Final
 
 from policies.domain.model import MAX_UNITS, Context, StockLevel
 from policies.explanation import FiredRule, RuleEvidence, unit_count_text
@@ -20,14 +21,14 @@ _NEGLIGIBLE = 1e-18
 _EXACT = Arithmetic(prec=60)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class BufferEffect:
     """The combined effect of the buffer rules of one scope, in units; None means no cut-off or no cap."""
 
-    held_back: int = 0
-    cut_off: int | None = None
-    cap: int | None = None
-    fired: tuple[FiredRule, ...] = ()
+    held_back: Final[int] = 0
+    cut_off: Final[int | None] = None
+    cap: Final[int | None] = None
+    fired: Final[tuple[FiredRule, ...]] = ()
 
 
 NOTHING_HELD_BACK = BufferEffect()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Final
 
 from policies.domain.model import (
     Channel,
@@ -36,7 +37,7 @@ class WholeOrder:
     has_other_shortages: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class RoutingQuestion:
     """What is the same for every location of one question.
 
@@ -46,13 +47,13 @@ class RoutingQuestion:
     its own units there.
     """
 
-    world: World
-    channel: Channel
-    order: OrderFacts
-    destination: Destination | None = None
-    own_units: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    rejected_by: frozenset[tuple[str, str]] = frozenset()
-    kept_units: Mapping[tuple[str, str], int] = field(default_factory=lambda: NO_PROMISED_UNITS)
+    world: Final[World]
+    channel: Final[Channel]
+    order: Final[OrderFacts]
+    destination: Final[Destination | None] = None
+    own_units: Final[Mapping[tuple[str, str], int]] = field(default_factory=dict)
+    rejected_by: Final[frozenset[tuple[str, str]]] = frozenset()
+    kept_units: Final[Mapping[tuple[str, str], int]] = field(default_factory=lambda: NO_PROMISED_UNITS)
 
     @classmethod
     def of(

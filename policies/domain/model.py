@@ -1,6 +1,9 @@
 """The values that decisions work with: locations, products, channels, stock levels, orders.
 
 Each value validates itself when it is created. Nothing here reads or changes a database or a clock.
+
+Values are immutable. Those that planning creates for every product and location of an order have `Final` fields, which
+the type checker enforces: a frozen dataclass takes five times as long to create.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from math import isfinite
+from typing import Final
 
 LOCATION_TYPES = ("store", "warehouse", "supplier", "pop-up")
 LOCATION_STATUSES = ("open", "paused", "stocktake", "closed")
@@ -171,7 +175,7 @@ class Channel:
         return not self.location_ids or location_id in self.location_ids
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class StockLevel:
     """Stock of one product at one location, in units.
 
@@ -180,18 +184,18 @@ class StockLevel:
     no longer reported by its feed, and nothing more may be sold from it.
     """
 
-    sku: str
-    location_id: str
-    on_hand: int
-    unavailable: int = 0
-    held: int = 0
-    allocated: int = 0
-    as_of_time: datetime | None = None
-    counted_time: datetime | None = None
-    count_confidence: float | None = None
-    source: str | None = None
-    tracked: bool = True
-    physical_count_time: datetime | None = None
+    sku: Final[str]
+    location_id: Final[str]
+    on_hand: Final[int]
+    unavailable: Final[int] = 0
+    held: Final[int] = 0
+    allocated: Final[int] = 0
+    as_of_time: Final[datetime | None] = None
+    counted_time: Final[datetime | None] = None
+    count_confidence: Final[float | None] = None
+    source: Final[str | None] = None
+    tracked: Final[bool] = True
+    physical_count_time: Final[datetime | None] = None
 
     @property
     def available(self) -> int:
@@ -259,16 +263,16 @@ class Order:
         return units
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class OrderFacts:
     """Order facts that rules may test; None if unknown."""
 
-    method: str | None = None
-    value: Decimal | None = None
-    unit_count: int | None = None
-    line_count: int | None = None
-    priority: int | None = None
-    tags: frozenset[str] | None = None
+    method: Final[str | None] = None
+    value: Final[Decimal | None] = None
+    unit_count: Final[int | None] = None
+    line_count: Final[int | None] = None
+    priority: Final[int | None] = None
+    tags: Final[frozenset[str] | None] = None
 
     @classmethod
     def of(cls, order: Order) -> OrderFacts:
@@ -292,22 +296,22 @@ class PlanFacts:
     cost: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Context:
     """Everything from which the facts of one question are read. Facts of a field that is None are unknown.
 
     `stock` is one level, or, for `scope: channel` rules, the sum over the channel's locations, without `location`.
     """
 
-    now: datetime
-    channel: Channel | None = None
-    order: OrderFacts | None = None
-    destination: Destination | None = None
-    location: Location | None = None
-    product: Product | None = None
-    stock: StockLevel | None = None
-    plan: PlanFacts | None = None
-    exception_kind: str | None = None
+    now: Final[datetime]
+    channel: Final[Channel | None] = None
+    order: Final[OrderFacts | None] = None
+    destination: Final[Destination | None] = None
+    location: Final[Location | None] = None
+    product: Final[Product | None] = None
+    stock: Final[StockLevel | None] = None
+    plan: Final[PlanFacts | None] = None
+    exception_kind: Final[str | None] = None
 
     def __post_init__(self) -> None:
         if self.now.tzinfo is None:
