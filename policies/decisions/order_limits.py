@@ -6,17 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from policies.decisions.buffers import BufferEffect
-from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy, exclude_rule_behind
-from policies.decisions.sellable import (
-    NOTHING_WAIVED,
-    LocationAvailability,
-    assess_location,
-    channel_buffer_effect,
-    publishable_units,
-)
-from policies.domain.model import Commitment, Location, Order, StockLevel
+from policies.decisions.location_availability import NOTHING_WAIVED, LocationAvailability
+from policies.decisions.planning_memory import PolicyView
+from policies.decisions.product_stock import Assessments
+from policies.decisions.sellable import channel_buffer_effect, publishable_units
+from policies.domain.model import Commitment, Order
 from policies.explanation import DroppedLocation, DropReason, FiredRule
-from policies.policy_set import PolicySet, RoutingPolicy
+from policies.policy_set import RoutingPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +38,8 @@ class UsableUnits:
         return min(total, self.limits.get(sku, total))
 
 
-def usable_units(policy_set: PolicySet, question: RoutingQuestion, order: Order, policy: RoutingPolicy) -> UsableUnits:
-    """Units that the order may use under the policy.
+def usable_units(view: PolicyView, order: Order) -> UsableUnits:
+    """Units that the order may use under the policy of the view.
 
     Buffers and blocks limit a HOLD, and a SOLD order without `sold_may_use`; cut-off and cap limit only a HOLD.
     `own_units` of the question, already promised to the order, stay usable despite buffers and blocks as far as they
@@ -51,22 +47,18 @@ def usable_units(policy_set: PolicySet, question: RoutingQuestion, order: Order,
     its units are those that the whole order may use less those that it keeps: no buffer is used up part by part.
     """
     skus = tuple(order.units_by_sku())
-    waived = waived_limits(order, policy)
-    channel_effects = (
-        {}
-        if "buffer" in waived
-        else {sku: channel_buffer_effect(policy_set, question, sku, policy, waived) for sku in skus}
-    )
-    offered = _UnitSurvey(policy_set, question, policy, skus, waived)
-    others = _UnitSurvey(policy_set, question, policy, skus, waived)
-    for location in question.locations():
+    waived = waived_limits(order, view.policy)
+    channel_effects = {} if "buffer" in waived else {sku: channel_buffer_effect(view, sku, waived) for sku in skus}
+    offered, others = _UnitSurvey(view, skus, waived), _UnitSurvey(view, skus, waived)
+    # A buffer on the channel's total does not limit a chosen store as long as the other stores cover it.
+    visits_others = any(effect.fired for effect in channel_effects.values())
+    for number, location in enumerate(view.memory.locations):
         if choice_allows(order, location.id):
-            offered.visit(location)
+            offered.visit(number)
             continue
-        offered.dropped.append(DroppedLocation(location.id, None, DropReason.NOT_CHOSEN))
-        # A buffer on the channel's total does not limit a chosen store as long as the other stores cover it.
-        if any(effect.fired for effect in channel_effects.values()):
-            others.visit(location)
+        offered.dropped.append(view.memory.not_chosen[number])
+        if visits_others:
+            others.visit(number)
     surveys = [offered, others]
     limits = {sku: _limit(order, sku, effect, surveys) for sku, effect in channel_effects.items() if effect.fired}
     fired = [*offered.fired, *(rule for effect in channel_effects.values() for rule in effect.fired)]
@@ -91,49 +83,46 @@ def choice_allows(order: Order, location_id: str) -> bool:
     return order.method != "pickup" or order.pickup_location_id in (None, location_id)
 
 
-def units_saved_by_buffers(
-    policy_set: PolicySet,
-    question: RoutingQuestion,
-    order: Order,
-    policy: RoutingPolicy,
-    placed: Mapping[tuple[str, str], int],
-) -> dict[str, int]:
+def units_saved_by_buffers(view: PolicyView, order: Order, placed: Mapping[tuple[str, str], int]) -> dict[str, int]:
     """Units of each SKU that were placed only because the order may use the buffer; SKUs without any are omitted.
 
     `placed` is by (sku, location id). Cut-off and cap do not matter here: neither limits a SOLD order.
     """
-    waived = waived_limits(order, policy)
-    if "buffer" not in waived:
+    if "buffer" not in waived_limits(order, view.policy):
         return {}
     saved = {}
     for sku in dict.fromkeys(sku for sku, _ in placed):
         placed_units = {location_id: count for (key, location_id), count in placed.items() if key == sku}
-        survey = _UnitSurvey(policy_set, question, policy, (sku,), waived - {"buffer"})
-        count = sum(placed_units.values()) - _units_without_buffer(survey, order, sku, placed_units)
+        count = sum(placed_units.values()) - _units_without_buffer(view, order, sku, placed_units)
         if count > 0:
             saved[sku] = count
     return saved
 
 
-def _units_without_buffer(survey: _UnitSurvey, order: Order, sku: str, placed: Mapping[str, int]) -> int:
+def _units_without_buffer(view: PolicyView, order: Order, sku: str, placed: Mapping[str, int]) -> int:
     """Units that the order could have had without the buffer; stops once they are as many as those placed."""
+    waived = waived_limits(order, view.policy)
+    survey = _UnitSurvey(view, (sku,), waived - {"buffer"})
     placed_count = sum(placed.values())
-    held_back = channel_buffer_effect(survey.policy_set, survey.question, sku, survey.policy, survey.waived).held_back
+    # Exposure rules were evaluated with the order's own limits, and buffers do not change what they say.
+    held_back = channel_buffer_effect(view, sku, waived).held_back
     offered = everywhere = 0
-    for location in _source_locations_first(survey.question, placed):
+    for number in _source_locations_first(view, placed):
         if offered >= placed_count and everywhere >= placed_count + held_back:
             break
-        is_allowed = choice_allows(order, location.id)
+        location_id = view.memory.locations[number].id
+        is_allowed = choice_allows(order, location_id)
         if is_allowed or held_back:
-            survey.visit(location)
-            count = survey.units[sku].get(location.id, 0)
+            survey.visit(number)
+            count = survey.units[sku].get(location_id, 0)
             offered, everywhere = offered + count * is_allowed, everywhere + count
     return min(offered, max(0, everywhere - held_back))
 
 
-def _source_locations_first(question: RoutingQuestion, placed: Mapping[str, int]) -> Iterator[Location]:
-    yield from (question.world.locations[location_id] for location_id in placed)
-    yield from (location for location in question.locations() if location.id not in placed)
+def _source_locations_first(view: PolicyView, placed: Mapping[str, int]) -> Iterator[int]:
+    numbers = view.memory.numbers
+    yield from (numbers[location_id] for location_id in placed)
+    yield from (number for location_id, number in numbers.items() if location_id not in placed)
 
 
 def _limit(order: Order, sku: str, channel_effect: BufferEffect, surveys: list[_UnitSurvey]) -> int:
@@ -153,9 +142,7 @@ def _limit(order: Order, sku: str, channel_effect: BufferEffect, surveys: list[_
 class _UnitSurvey:
     """Units, dropped locations and fired rules collected from the locations visited so far."""
 
-    policy_set: PolicySet
-    question: RoutingQuestion
-    policy: RoutingPolicy
+    view: PolicyView
     skus: tuple[str, ...]
     waived: frozenset[str]
     units: dict[str, dict[str, int]] = field(init=False)
@@ -166,55 +153,56 @@ class _UnitSurvey:
     figures: list[LocationAvailability] = field(default_factory=list)
     dropped: list[DroppedLocation] = field(default_factory=list)
     fired: list[FiredRule] = field(default_factory=list)
+    _stocks: list[tuple[str, list[int], Assessments]] = field(init=False)
+    _claimed: frozenset[tuple[str, str]] = field(init=False)
+    """The (sku, location id) where the order has units already, or was rejected."""
 
     def __post_init__(self) -> None:
         self.units = {sku: {} for sku in self.skus}
+        stocks = [(sku, self.view.stock(sku)) for sku in self.skus]
+        self._stocks = [(sku, stock.available, stock.assessments(self.waived)) for sku, stock in stocks]
+        question = self.view.question
+        self._claimed = frozenset([*question.own_units, *question.kept_units, *question.rejected_by])
 
-    def visit(self, location: Location) -> None:
-        levels = [level for sku in self.skus if (level := self.question.level(sku, location.id)) is not None]
-        levels = [level for level in levels if level.available > 0]
+    def visit(self, number: int) -> None:
+        stocked = [stock for stock in self._stocks if stock[1][number] > 0]
         # Most locations of a large chain stock none of an order's products, so no rules are evaluated for them.
-        dropped = dropped_by_policy(self.policy, location, self.question) if levels else _without_stock(location)
+        if not stocked:
+            self.dropped.append(self.view.memory.without_stock[number])
+            return
+        eligibility = self.view.eligibility
+        dropped = eligibility.drops[number]
         if dropped is not None:
             self.dropped.append(dropped)
-            self.fired += exclude_rule_behind(dropped)
+            self.fired += eligibility.exclude_rules[number]
             return
-        for level in levels:
-            self._add(location, level)
+        for sku, _, assessments in stocked:
+            figure = assessments.figures[number]
+            self.figures.append(figure)
+            self.fired += figure.fired
+            if self._claimed and (sku, figure.location_id) in self._claimed:
+                self._add_claimed(figure, number, assessments)
+            elif figure.sellable:
+                self.units[sku][figure.location_id] = figure.sellable
+            else:
+                self.dropped.append(assessments.drops[number])
 
-    def _add(self, location: Location, level: StockLevel) -> None:
-        context = self.question.context(location, level.sku, level)
-        figure = assess_location(self.policy_set, context, waived=self.waived)
-        self.figures.append(figure)
-        self.fired += figure.fired
-        key = (level.sku, location.id)
-        kept_units = min(self.question.kept_units.get(key, 0), figure.available)
-        own_units = min(self.question.own_units.get(key, 0), figure.available - kept_units)
-        is_rejected = key in self.question.rejected_by
+    def _add_claimed(self, figure: LocationAvailability, number: int, assessments: Assessments) -> None:
+        """Adds the units of a level of which the order has some already, or that rejected it."""
+        question, sku = self.view.question, figure.sku
+        key = (sku, figure.location_id)
+        kept_units = min(question.kept_units.get(key, 0), figure.available)
+        own_units = min(question.own_units.get(key, 0), figure.available - kept_units)
+        is_rejected = key in question.rejected_by
         count = own_units if is_rejected else max(figure.sellable - kept_units, own_units)
-        self.promised_units[level.sku] = self.promised_units.get(level.sku, 0) + own_units
-        self.kept_units[level.sku] = self.kept_units.get(level.sku, 0) + kept_units
+        self.promised_units[sku] = self.promised_units.get(sku, 0) + own_units
+        self.kept_units[sku] = self.kept_units.get(sku, 0) + kept_units
         if is_rejected:
             unused = max(0, figure.sellable - kept_units - own_units)
-            self.rejected_units[level.sku] = self.rejected_units.get(level.sku, 0) + unused
+            self.rejected_units[sku] = self.rejected_units.get(sku, 0) + unused
         if count:
-            self.units[level.sku][location.id] = count
+            self.units[sku][figure.location_id] = count
         elif is_rejected:
-            self.dropped.append(DroppedLocation(location.id, level.sku, DropReason.REJECTED))
+            self.dropped.append(DroppedLocation(figure.location_id, sku, DropReason.REJECTED))
         else:
-            self.dropped.append(_drop_reason(figure))
-
-
-def _without_stock(location: Location) -> DroppedLocation:
-    return DroppedLocation(location.id, None, DropReason.CLOSED if location.status == "closed" else DropReason.NO_STOCK)
-
-
-def _drop_reason(figure: LocationAvailability) -> DroppedLocation:
-    if figure.not_used_by is not None:
-        return figure.not_used_by
-    if not figure.blocked_by and not figure.held_back:
-        # The order itself keeps all units that are there.
-        return DroppedLocation(figure.location_id, figure.sku, DropReason.NO_STOCK)
-    rule = figure.fired[0]
-    reason = DropReason.BLOCKED if figure.blocked_by else DropReason.HELD_BACK
-    return DroppedLocation(figure.location_id, figure.sku, reason, rule.name, rule.source, rule.evidence)
+            self.dropped.append(assessments.drops[number])

@@ -10,8 +10,9 @@ from functools import partial
 from policies.decisions.delivery import DELIVERY_FACTS, fired_delivery_rules, plan_cost, shipping_estimates
 from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, WholeOrder, may_split, policies_for
 from policies.decisions.order_limits import UsableUnits, units_saved_by_buffers, usable_units
+from policies.decisions.planning_memory import PolicyView
 from policies.decisions.plans import NO_ESTIMATES, Load, Plan, best_plan
-from policies.decisions.ranking import RankingContext, Ranks, distance_km, rank_locations
+from policies.decisions.ranking import RankingContext, Ranks, rank_locations
 from policies.decisions.withheld import withheld_units
 from policies.domain.model import Channel, Commitment, Order, Outcome, PlanFacts, World
 from policies.engine.conditions import comparisons
@@ -116,8 +117,8 @@ def route(
     question = RoutingQuestion.of(world, channel, order, own_units, rejected_by=rejected_by, whole=whole)
     tried: list[str] = []
     for policy in policies_for(policy_set, question):
-        run = _RoutingRun(policy_set, question, order, policy, whole)
-        usable = usable_units(policy_set, question, order, policy)
+        run = _RoutingRun(policy_set, question, order, policy, PolicyView(policy_set, question, policy), whole)
+        usable = usable_units(run.view, order)
         plan = _planned(run, usable)
         if policy.otherwise != "next" or _fills_whole_order(run, usable, plan):
             break
@@ -133,6 +134,7 @@ class _RoutingRun:
     question: RoutingQuestion
     order: Order
     policy: RoutingPolicy
+    view: PolicyView
     whole: WholeOrder | None = None
 
 
@@ -187,12 +189,9 @@ def _leaves_units_short(run: _RoutingRun, plan: Plan, demand: Mapping[str, int])
 
 
 def _ranked_locations(run: _RoutingRun, stock: Mapping[str, Mapping[str, int]]) -> dict[str, Ranks]:
-    locations = run.question.world.locations
-    location_ids = dict.fromkeys(location_id for units in stock.values() for location_id in units)
-    candidates = [locations[location_id] for location_id in location_ids]
     order = run.order
-    context = RankingContext(run.question, tuple(stock), order.pickup_location_id, order.units_by_sku(), stock)
-    return rank_locations(run.policy, candidates, context)
+    context = RankingContext(run.view, tuple(stock), order.pickup_location_id, order.units_by_sku(), stock)
+    return rank_locations(context, dict.fromkeys(location_id for units in stock.values() for location_id in units))
 
 
 def _shortages(run: _RoutingRun, usable: UsableUnits, plan: Plan) -> tuple[Shortage, ...]:
@@ -258,7 +257,7 @@ def _decision(
         reviews=reviews,
         tried=tried,
         searched_exhaustively=plan.searched_exhaustively,
-        buffer_saved=units_saved_by_buffers(run.policy_set, run.question, run.order, run.policy, placed),
+        buffer_saved=units_saved_by_buffers(run.view, run.order, placed),
     )
 
 
@@ -274,8 +273,8 @@ def _shipments(run: _RoutingRun, loads: Sequence[Load]) -> tuple[PlannedShipment
                 open_units[line.line_id] -= count
                 remaining[line.sku] -= count
                 lines.append(ShipmentLine(line.line_id, line.sku, count))
-        location = run.question.world.locations[load.location_id]
-        shipments.append(PlannedShipment(location.id, tuple(lines), distance_km(location, run.question)))
+        distance = run.view.distances[run.view.memory.numbers[load.location_id]]
+        shipments.append(PlannedShipment(load.location_id, tuple(lines), distance))
     return tuple(shipments)
 
 

@@ -11,33 +11,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffer_effect
-from policies.decisions.eligibility import (
-    RoutingQuestion,
-    dropped_by_policy,
-    exclude_rule_behind,
-    may_split,
-    policies_for,
-)
+from policies.decisions.eligibility import RoutingQuestion, may_split, policies_for
+from policies.decisions.location_availability import NOTHING_WAIVED, LocationAvailability, assess_location
+from policies.decisions.planning_memory import PolicyView
 from policies.decisions.ranking import RankingContext, rank_locations
-from policies.domain.model import Channel, Context, Destination, OrderFacts, StockLevel, World
-from policies.explanation import DroppedLocation, DropReason, FiredRule, RuleEvidence
+from policies.domain.model import Channel, Destination, OrderFacts, StockLevel, World
+from policies.explanation import FiredRule
 from policies.policy_set import PLAN_STEPS, PolicySet, RoutingPolicy, Scope
-
-NOTHING_WAIVED: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class LocationAvailability:
-    """Sellable units of one product at one location for a channel. `held_back` is at most `available`."""
-
-    location_id: str
-    sku: str
-    available: int
-    held_back: int
-    sellable: int
-    blocked_by: tuple[FiredRule, ...] = ()
-    not_used_by: DroppedLocation | None = None
-    fired: tuple[FiredRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,95 +61,40 @@ def assess_availability(
     """
     question = RoutingQuestion(world, channel, OrderFacts(method=method), destination)
     policy = policies_for(policy_set, question)[0]
-    figures = _location_availability(policy_set, question, sku, policy)
-    channel_effect = channel_buffer_effect(policy_set, question, sku, policy)
+    view = PolicyView(policy_set, question, policy)
+    figures = _location_availability(view, sku)
+    channel_effect = channel_buffer_effect(view, sku)
     subtotal = sum(figure.sellable for figure in figures)
     sellable = publishable_units(subtotal, channel_effect)
     remaining = max(0, subtotal - channel_effect.held_back)
     return Availability(
         sku=sku,
         sellable=sellable,
-        total_available=sum(level.available for level in _open_levels(question, sku) if level.available > 0),
+        total_available=sum(level.available for _, level in _tracked_levels(view, sku) if level.available > 0),
         held_back_by_channel=subtotal - remaining,
         cut_off_applied=channel_effect.cut_off is not None and 0 < remaining <= channel_effect.cut_off,
         capped=channel_effect.cap is not None and channel_effect.cap == sellable < remaining,
-        largest_single_order=min(sellable, _largest_within_shipments(figures, question, sku, policy)),
+        largest_single_order=min(sellable, _largest_within_shipments(figures, view, sku)),
         locations=figures,
         fired=tuple(rule for figure in figures for rule in figure.fired) + channel_effect.fired,
         policy=policy,
     )
 
 
-def assess_location(
-    policy_set: PolicySet,
-    context: Context,
-    *,
-    not_used_by: DroppedLocation | None = None,
-    waived: frozenset[str] = NOTHING_WAIVED,
-) -> LocationAvailability:
-    """Sellable units of one product at one location. Raises ValueError if the context lacks channel, location or stock.
-
-    `not_used_by` is why the routing policy drops the location. `waived` are limits that do not apply: 'buffer',
-    'blocked'.
-    """
-    level = context.stock
-    if level is None or context.location is None or context.channel is None:
-        raise ValueError("the context needs a channel, a location and a stock level")
-    if not level.tracked:
-        # An untracked figure may be wrong by any amount, so not even an order without limits may use it.
-        not_used_by = not_used_by or DroppedLocation(level.location_id, level.sku, DropReason.UNTRACKED)
-    blocked_by = () if "blocked" in waived else _blocks(policy_set, context, level)
-    location_effect = (
-        NOTHING_HELD_BACK if "buffer" in waived else buffer_effect(policy_set.buffers_of(Scope.LOCATION), context)
-    )
-    available = max(0, level.available)
-    held_back = min(location_effect.held_back, available)
-    used = not blocked_by and not_used_by is None
-    return LocationAvailability(
-        location_id=level.location_id,
-        sku=level.sku,
-        available=available,
-        held_back=held_back,
-        sellable=available - held_back if used else 0,
-        blocked_by=blocked_by,
-        not_used_by=not_used_by,
-        fired=(exclude_rule_behind(not_used_by) if not_used_by else ()) + blocked_by + location_effect.fired,
-    )
-
-
-def channel_buffer_effect(
-    policy_set: PolicySet,
-    question: RoutingQuestion,
-    sku: str,
-    policy: RoutingPolicy,
-    waived: frozenset[str] = NOTHING_WAIVED,
-) -> BufferEffect:
+def channel_buffer_effect(view: PolicyView, sku: str, waived: frozenset[str] = NOTHING_WAIVED) -> BufferEffect:
     """The effect of the `scope: channel` rules on the product; the stock that they see is what the channel may use."""
-    files = policy_set.buffers_of(Scope.CHANNEL)
+    files = view.policy_set.buffers_of(Scope.CHANNEL)
     if not files:
         return NOTHING_HELD_BACK
     # Only stock that the channel may use counts here. When all stock counted, a store under stocktake raised TikTok's
     # buffer until it took the warehouse's last units.
+    drops, figures = view.eligibility.drops, view.stock(sku).assessments(waived).figures
     usable = [
         level
-        for level in _open_levels(question, sku)
-        if _may_use(policy_set, question, policy, level, includes_blocked="blocked" in waived)
+        for number, level in _tracked_levels(view, sku)
+        if drops[number] is None and not figures[number].blocked_by
     ]
-    return buffer_effect(files, question.context(sku=sku, stock=channel_level(sku, usable)))
-
-
-def _may_use(
-    policy_set: PolicySet,
-    question: RoutingQuestion,
-    policy: RoutingPolicy,
-    level: StockLevel,
-    *,
-    includes_blocked: bool,
-) -> bool:
-    location = question.world.locations[level.location_id]
-    if dropped_by_policy(policy, location, question) is not None:
-        return False
-    return includes_blocked or not policy_set.exposure_matcher.fired(question.context(location, level.sku, level))
+    return buffer_effect(files, view.question.context(sku=sku, stock=channel_level(sku, usable)))
 
 
 def channel_level(sku: str, levels: Sequence[StockLevel]) -> StockLevel:
@@ -189,80 +114,63 @@ def publishable_units(subtotal: int, channel_effect: BufferEffect) -> int:
     return remaining if channel_effect.cap is None else min(remaining, channel_effect.cap)
 
 
-def _location_availability(
-    policy_set: PolicySet, question: RoutingQuestion, sku: str, policy: RoutingPolicy
-) -> tuple[LocationAvailability, ...]:
-    figures = []
-    for location in question.locations():
-        level = question.level(sku, location.id)
-        if level is not None:
-            context = question.context(location, sku, level)
-            dropped = dropped_by_policy(policy, location, question)
-            figures.append(assess_location(policy_set, context, not_used_by=dropped))
-    return tuple(figures)
-
-
-def _blocks(policy_set: PolicySet, context: Context, level: StockLevel) -> tuple[FiredRule, ...]:
-    rules = policy_set.exposure_matcher.fired(context)
+def _location_availability(view: PolicyView, sku: str) -> tuple[LocationAvailability, ...]:
+    stock, drops = view.stock(sku), view.eligibility.drops
+    figures = stock.assessments(NOTHING_WAIVED).figures
     return tuple(
         [
-            FiredRule(
-                rule.name,
-                rule.source,
-                level.location_id,
-                level.sku,
-                f"blocked: {rule.reason}",
-                RuleEvidence(rule.when, context),
-            )
-            for rule in rules
+            figures[number] if drops[number] is None else _unused(view, number, level)
+            for number, level in enumerate(stock.levels)
+            if level is not None
         ]
     )
 
 
-def _open_levels(question: RoutingQuestion, sku: str) -> list[StockLevel]:
-    """The product's tracked levels at locations that are not closed."""
-    levels = [question.level(sku, location.id) for location in question.locations() if location.status != "closed"]
-    return [level for level in levels if level is not None and level.tracked]
+def _unused(view: PolicyView, number: int, level: StockLevel) -> LocationAvailability:
+    """The figure of a location that the routing policy drops."""
+    context = view.question.context(view.memory.locations[number], level.sku, level)
+    return assess_location(view.policy_set, context, not_used_by=view.eligibility.drops[number])
 
 
-def _largest_within_shipments(
-    figures: Sequence[LocationAvailability], question: RoutingQuestion, sku: str, policy: RoutingPolicy
-) -> int:
+def _tracked_levels(view: PolicyView, sku: str) -> list[tuple[int, StockLevel]]:
+    """The product's tracked levels at locations that are not closed, with the location's numbers."""
+    locations = view.memory.locations
+    return [
+        (number, level)
+        for number, level in enumerate(view.stock(sku).levels)
+        if level is not None and level.tracked and locations[number].status != "closed"
+    ]
+
+
+def _largest_within_shipments(figures: Sequence[LocationAvailability], view: PolicyView, sku: str) -> int:
     suppliers = [figure for figure in figures if figure.sellable > 0]
-    if any(step.kind in PLAN_STEPS for step in policy.rank):
-        return _largest_from(sorted(suppliers, key=lambda figure: -figure.sellable), question, sku, policy)
+    if any(step.kind in PLAN_STEPS for step in view.policy.rank):
+        return _largest_from(sorted(suppliers, key=lambda figure: -figure.sellable), view, sku)
     sizes = {None} | {
-        figure.sellable for figure in suppliers if any(step.kind == "covers_most" for step in policy.rank)
+        figure.sellable for figure in suppliers if any(step.kind == "covers_most" for step in view.policy.rank)
     }
     # Which locations cover an order in full depends on its size, and changes only at the units that one of them has.
-    return max(_largest_up_to(size, suppliers, question, sku, policy) for size in sizes)
+    return max(_largest_up_to(size, suppliers, view, sku) for size in sizes)
 
 
-def _largest_up_to(
-    size: int | None,
-    suppliers: Sequence[LocationAvailability],
-    question: RoutingQuestion,
-    sku: str,
-    policy: RoutingPolicy,
-) -> int:
+def _largest_up_to(size: int | None, suppliers: Sequence[LocationAvailability], view: PolicyView, sku: str) -> int:
     """The most that an order of this size gets in rank order; None is an order larger than any location's stock."""
     units = {figure.location_id: figure.sellable for figure in suppliers}
     context = (
-        RankingContext(question, (sku,))
+        RankingContext(view, (sku,))
         if size is None
-        else RankingContext(question, (sku,), demand={sku: size}, units={sku: units})
+        else RankingContext(view, (sku,), demand={sku: size}, units={sku: units})
     )
-    ranked = rank_locations(policy, [question.world.locations[key] for key in units], context)
+    ranked = rank_locations(context, units)
     in_order = sorted(suppliers, key=lambda figure: (ranked[figure.location_id], figure.location_id))
-    largest = _largest_from(in_order, question, sku, policy)
+    largest = _largest_from(in_order, view, sku)
     return largest if size is None else min(size, largest)
 
 
-def _largest_from(
-    suppliers: Sequence[LocationAvailability], question: RoutingQuestion, sku: str, policy: RoutingPolicy
-) -> int:
+def _largest_from(suppliers: Sequence[LocationAvailability], view: PolicyView, sku: str) -> int:
+    policy = view.policy
     combined = sum(figure.sellable for figure in suppliers[: policy.max_shipments])
-    if may_split(policy, _value(question, sku, combined)):
+    if may_split(policy, _value(view.question, sku, combined)):
         return combined
     return max((figure.sellable for figure in suppliers[: policy.max_shipments]), default=0)
 

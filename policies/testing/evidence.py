@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.exception_policy import ExceptionHandling
-from policies.decisions.ranking import distance_km
+from policies.decisions.location_availability import LocationAvailability
 from policies.decisions.routing import Decision
-from policies.decisions.sellable import Availability, LocationAvailability
+from policies.decisions.sellable import Availability
 from policies.domain.calendars import local_time
 from policies.domain.model import Location, Order, StockLevel
 from policies.explanation import DroppedLocation, DropReason, FiredRule
+from policies.facts.measures import distance_km
 from policies.source.rule_file import duration_text
 from policies.testing.cases import RuleTest
 
@@ -62,7 +63,7 @@ def delivery_evidence(
     test: RuleTest, question: RoutingQuestion, location: Location, fired: Sequence[FiredRule]
 ) -> Iterator[str]:
     """The location's distance and local time, and the delivery rule that decided."""
-    distance = distance_km(location, question)
+    distance = distance_km(question.context(location))
     distance_text = "unknown distance" if distance is None else f"{distance:,.0f} km"
     ordered = local_time(test.world.now, location.time_zone)
     yield f"{location.id}: {distance_text}, ordered on {ordered:%A %Y-%m-%d at %H:%M} there"

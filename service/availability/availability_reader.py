@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from policies.decisions.sellable import Availability, LocationAvailability
+from policies.decisions.location_availability import LocationAvailability
+from policies.decisions.sellable import Availability
 from policies.domain.model import Destination, Product, StockLevel, World
 from policies.explanation import FiredRule
 from policies.policy_set import PolicySet

@@ -6,6 +6,7 @@ from hypothesis import given, settings, strategies as st
 
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.order_limits import usable_units
+from policies.decisions.planning_memory import PolicyView
 from policies.decisions.routing import Decision, route
 from policies.decisions.sellable import assess_availability
 from policies.domain.model import Commitment, Coordinates, Location, Order, OrderLine, World
@@ -142,7 +143,7 @@ def test_no_location_ships_more_than_the_order_may_use_there(
     decision = decide(policy_set, snapshot, order)
 
     question = RoutingQuestion.of(snapshot, TIKTOK, order, {})
-    allowed = usable_units(policy_set, question, order, decision.policy)
+    allowed = usable_units(PolicyView(policy_set, question, decision.policy), order)
     for (sku, location_id), count in decision.units.items():
         assert count <= allowed.units[sku][location_id] <= snapshot.levels[sku, location_id].available
         assert snapshot.locations[location_id].status != "closed"
