@@ -52,7 +52,9 @@ def usable_units(view: PolicyView, order: Order) -> UsableUnits:
     offered, others = _UnitSurvey(view, skus, waived), _UnitSurvey(view, skus, waived)
     # A buffer on the channel's total does not limit a chosen store as long as the other stores cover it.
     visits_others = any(effect.fired for effect in channel_effects.values())
+    pause = view.question.world.pause
     for number, location in enumerate(view.memory.locations):
+        pause()
         if choice_allows(order, location.id):
             offered.visit(number)
             continue
