@@ -20,6 +20,7 @@ from bench import (
     event_loop,
     growth,
     hot_sku,
+    overload,
     result_files,
     results_page,
     rule_evaluation,
@@ -59,6 +60,7 @@ BENCHMARKS = {
     event_loop.NAME: Benchmark(
         event_loop.measure, event_loop.PACE, "longest callback of the event loop: bursts of orders; one large order"
     ),
+    overload.NAME: Benchmark(overload.measure, overload.PACE, "orders answered in time at 4 times capacity ÷ capacity"),
     rule_evaluation.NAME: Benchmark(
         rule_evaluation.measure, rule_evaluation.PACE, "cached rules ÷ durable-rules; 1,000 rules ÷ 10 rules"
     ),

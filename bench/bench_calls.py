@@ -53,6 +53,8 @@ class CallStream:
     orders: int = 1
     hold: bool = False
     filters: dict[str, Any] = field(default_factory=dict)
+    deadline_seconds: float = 0.0
+    """If above 0, the deadline of calls of an open loop, which may be refused or stay unanswered."""
 
     def units(self, calls: int) -> Counter[str]:
         """The units by SKU that this many answered calls sold, held or received."""

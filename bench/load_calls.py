@@ -48,7 +48,7 @@ def new_call(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
 
 
 def _allocate_order(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
-    calls, orders = _raw_calls(channels, ALLOCATE), _orders(stream)
+    calls, orders = raw_calls(channels, ALLOCATE), _orders(stream)
 
     async def allocate() -> None:
         response_bytes = await next(calls)(next(orders).SerializeToString(), timeout=CALL_SECONDS)
@@ -57,8 +57,31 @@ def _allocate_order(stream: CallStream, channels: Sequence[aio.Channel]) -> Call
     return allocate
 
 
+def new_bytes(stream: CallStream) -> Iterator[bytes]:
+    """The requests of a stream of orders."""
+    orders = _orders(stream)
+    while True:
+        if stream.method == ALLOCATE:
+            yield next(orders).SerializeToString()
+        else:
+            requests = itertools.islice(orders, stream.orders)
+            yield allocation_pb.BatchAllocateOrdersRequest(requests=requests).SerializeToString()
+
+
+def allocated_count(stream: CallStream, response_bytes: bytes) -> int:
+    """How many orders the response to a call of `new_bytes` allocates; the service refused the others."""
+    if stream.method == ALLOCATE:
+        _check_allocated(stream, allocation_pb.AllocateOrderResponse.FromString(response_bytes).allocation)
+        return 1
+    response = allocation_pb.BatchAllocateOrdersResponse.FromString(response_bytes)
+    allocations = [result.allocation for result in response.results if result.HasField("allocation")]
+    for allocation in allocations:
+        _check_allocated(stream, allocation)
+    return len(allocations)
+
+
 def _batch_allocate_orders(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
-    calls, orders = _raw_calls(channels, BATCH), _orders(stream)
+    calls, orders = raw_calls(channels, BATCH), _orders(stream)
 
     async def allocate() -> None:
         requests = itertools.islice(orders, stream.orders)
@@ -87,7 +110,7 @@ def _check_allocated(stream: CallStream, allocation: allocation_pb.Allocation) -
 
 
 def _check_availability(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
-    calls = _raw_calls(channels, CHECK)
+    calls = raw_calls(channels, CHECK)
     request = availability_pb.CheckAvailabilityRequest(channel_id=CHANNEL_ID, skus=stream.skus).SerializeToString()
 
     async def check() -> None:
@@ -103,7 +126,7 @@ def _check_availability(stream: CallStream, channels: Sequence[aio.Channel]) -> 
 
 
 def _record_stock_changes(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
-    calls = _raw_calls(channels, RECORD)
+    calls = raw_calls(channels, RECORD)
     skus, run_id = itertools.cycle(stream.skus), uuid.uuid4().hex
     numbers = itertools.count()
     received = stock_pb.StockMovement(kind=stock_pb.MOVEMENT_KIND_RECEIVED, unit_count=1)
@@ -125,7 +148,7 @@ def _record_stock_changes(stream: CallStream, channels: Sequence[aio.Channel]) -
 
 
 def _call_empty(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
-    calls = _raw_calls(channels, stream.method)
+    calls = raw_calls(channels, stream.method)
 
     async def call() -> None:
         Empty.FromString(await next(calls)(b"", timeout=CALL_SECONDS))
@@ -163,6 +186,6 @@ _CALLS: dict[str, Callable[[CallStream, Sequence[aio.Channel]], Call]] = {
 }
 
 
-def _raw_calls(channels: Sequence[aio.Channel], path: str) -> Iterator[Callable[..., Awaitable[bytes]]]:
+def raw_calls(channels: Sequence[aio.Channel], path: str) -> Iterator[Callable[..., Awaitable[bytes]]]:
     """Calls of bytes for bytes, so that the generator itself uses little CPU, on the channels in turn."""
     return itertools.cycle([channel.unary_unary(path, None, None) for channel in channels])

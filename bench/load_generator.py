@@ -22,6 +22,7 @@ from bench.bench_calls import CallStream
 from bench.call_loops import closed_loop, open_loop
 from bench.load_calls import new_call
 from bench.module_process import end_process, start_module
+from bench.overload_loop import overload_loop
 from bench.rounds import Figures, WrongAnswer
 
 CONNECTIONS = 4
@@ -91,6 +92,8 @@ async def _run(task: LoadTask) -> dict[str, Figures]:
 
 
 async def _run_stream(task: LoadTask, stream: CallStream, channels: Sequence[aio.Channel]) -> Figures:
+    if stream.deadline_seconds:
+        return await overload_loop(stream, channels, task.seconds)
     call = new_call(stream, channels)
     if stream.callers:
         return await closed_loop(call, stream.callers, task.seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import call_cost, cold_skus, event_loop, growth, hot_sku, rule_evaluation, rule_reloads
+from bench import call_cost, cold_skus, event_loop, growth, hot_sku, overload, rule_evaluation, rule_reloads
 from bench.__main__ import BENCHMARKS, Benchmark
 from bench.bench_retailer import open_retailer
 from bench.rounds import Pace, WrongAnswer
@@ -28,6 +28,7 @@ RATIOS = {
     },
     cold_skus.NAME: {"cold_p99_ratio"},
     event_loop.NAME: {"longest_callback_cpu_ms", "loop_delay_p999_ms"},
+    overload.NAME: {"goodput_4x_vs_1x", "goodput_4x_vs_1x_single_orders"},
     rule_evaluation.NAME: {"memoised_vs_durable_rules", "rules_1000_vs_10"},
     rule_reloads.NAME: {"failed_calls", "mixed_decisions", "rss_growth_ratio", "threads_growth_ratio"},
     growth.NAME: {"allocate_p50", "check_p50", "lists_p50"},
