@@ -27,8 +27,12 @@ POOL_SIZES = (4, 8, 16, 32)
 class Allocator(Protocol):
     """Allocates orders: the allocation queue or the baseline."""
 
-    async def allocate(self, ticket: Ticket, *, deadline: float | None) -> allocation_pb.Allocation:
-        """The allocation of one order. `deadline` is in seconds from now."""
+    def admit(self, *, orders: int, lines: int, deadline: float | None) -> None:
+        """Raises Overloaded if orders cannot be allocated before their deadline, in seconds from now."""
+        ...
+
+    async def allocate(self, ticket: Ticket) -> allocation_pb.Allocation:
+        """The allocation of one order."""
         ...
 
 
@@ -38,8 +42,11 @@ class TransactionPerOrder:
     def __init__(self, batches: AllocationBatch) -> None:
         self._batches = batches
 
-    async def allocate(self, ticket: Ticket, *, deadline: float | None) -> allocation_pb.Allocation:
-        """The allocation of one order; `deadline` is ignored."""
+    def admit(self, *, orders: int, lines: int, deadline: float | None) -> None:
+        """Admits all orders."""
+
+    async def allocate(self, ticket: Ticket) -> allocation_pb.Allocation:
+        """The allocation of one order."""
         (outcome,) = await self._batches.decide([ticket])
         if isinstance(outcome, TruestockError):
             raise outcome

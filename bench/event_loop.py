@@ -147,6 +147,6 @@ async def _large_order(retailer: BenchRetailer, queue: Allocator, skus: list[str
 
 
 async def _allocate(retailer: BenchRetailer, queue: Allocator, *skus: str) -> None:
-    allocation = await queue.allocate(retailer.new_ticket(*skus), deadline=None)
+    allocation = await queue.allocate(retailer.new_ticket(*skus))
     if allocation.outcome != order_pb2.OUTCOME_ALLOCATED:
         raise WrongAnswer(f"an order for which stock exists was not allocated: {allocation}")

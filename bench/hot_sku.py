@@ -84,7 +84,7 @@ async def _best_pool_size(retailer: BenchRetailer, baselines: dict[int, Allocato
 
 async def _in_process(retailer: BenchRetailer, allocator: Allocator, sku: str, callers: int, seconds: float) -> Figures:
     async def order() -> None:
-        await allocator.allocate(retailer.new_ticket(sku), deadline=None)
+        await allocator.allocate(retailer.new_ticket(sku))
         retailer.sold[sku] += 1
 
     return await closed_loop(order, callers, seconds)

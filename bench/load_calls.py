@@ -157,7 +157,7 @@ def _call_empty(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
 
 
 def _list(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
-    calls = _raw_calls(channels, stream.method)
+    calls = raw_calls(channels, stream.method)
     request_type, response_type = _LISTS[stream.method]
     request = request_type(page_size=PAGE_SIZE, **stream.filters).SerializeToString()
 

@@ -15,6 +15,9 @@ from bench.call_loops import TICK_SECONDS, figures_of
 from bench.load_calls import allocated_count, new_bytes, raw_calls
 from bench.rounds import Figures
 
+_UNANSWERED = (StatusCode.RESOURCE_EXHAUSTED, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED)
+"""gRPC cancels a call of which the connection has ended, or whose status it could not send."""
+
 
 async def overload_loop(stream: CallStream, channels: Sequence[aio.Channel], seconds: float) -> Figures:
     """An open loop in which calls may be refused or stay unanswered. Only answers within the `seconds` count as good.
@@ -32,7 +35,7 @@ async def overload_loop(stream: CallStream, channels: Sequence[aio.Channel], sec
         try:
             response_bytes = await next(calls)(request, timeout=stream.deadline_seconds)
         except aio.AioRpcError as error:
-            if error.code() not in (StatusCode.RESOURCE_EXHAUSTED, StatusCode.DEADLINE_EXCEEDED):
+            if error.code() not in _UNANSWERED:
                 raise
             outcomes[error.code().name.lower()] += 1
             return
@@ -55,6 +58,7 @@ async def overload_loop(stream: CallStream, channels: Sequence[aio.Channel], sec
         "sent_calls_per_second": len(requests) / sent_seconds,
         "refused_calls": outcomes["resource_exhausted"],
         "late_calls": outcomes["deadline_exceeded"],
+        "cancelled_calls": outcomes["cancelled"],
         "orders": outcomes["orders"],
         "orders_per_second": outcomes["good_orders"] / seconds,
     }

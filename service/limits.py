@@ -131,6 +131,8 @@ TRANSFERS_SEARCHED = 10_000
 
 QUEUED_ORDERS = 10_000
 """Orders that may wait for allocation; further orders are rejected at once."""
+CALLS_AT_ONCE = 2_000
+"""Calls in progress that only read or bring new orders; further ones are rejected at once, unread."""
 BATCH_ORDERS = 256
 BATCH_LINES = 4_000
 BATCH_LEVELS = 100_000

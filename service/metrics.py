@@ -154,6 +154,12 @@ class Metrics:
             "Orders rejected because the queue was full or their deadline too near.",
             registry=registry,
         )
+        self.shed_calls = Counter(
+            "truestock_shed_calls",
+            "Calls that only read or bring new orders, refused because the service had more than it could answer.",
+            ["method"],
+            registry=registry,
+        )
         self.policy_reloads = Counter(
             "truestock_policy_reloads", "Loads of the rules folder, by result.", ["result"], registry=registry
         )

@@ -20,14 +20,15 @@ from google.protobuf.message import Message
 
 from policies.policy_set import PolicySet
 from service import limits
+from service.allocation.line_pace import LinePace
 from service.errors import NotReady, Overloaded, TruestockError
 from service.metrics import Metrics
 from service.orders.order_requests import OrderRequest
 from service.rpc.idempotency import IdempotencyKey
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
-SMOOTHING = 0.2
-"""Weight of the newest transaction in the moving average of transaction times."""
+DEADLINE_SHARE = 0.5
+"""The part of its time until its deadline that an order may be expected to wait: some transactions take longer."""
 PAUSE_CALLS = 8
 PAUSE_SECONDS = 0.008
 """After a transaction for so many calls, orders of its SKUs wait so long at most for one another."""
@@ -57,6 +58,11 @@ class Ticket:
         # A copy and its original are the same order.
         order_keys = [key for key in (self.request.key, self.request.copy_of) if key is not None]
         self.identity_keys = frozenset({("request", self.claim.id), *(("order", *key) for key in order_keys)})
+
+    @property
+    def line_count(self) -> int:
+        """Lines of the order."""
+        return len(self.request.order.lines)
 
     @property
     def conflict_keys(self) -> frozenset[Hashable]:
@@ -103,16 +109,29 @@ class AllocationQueue:
         self._pauses: dict[Hashable, _Pause] = {}
         self._in_flight: set[asyncio.Task[None]] = set()
         self._in_flight_orders = 0
+        self._lines = 0
+        """Lines of the orders that wait or are in flight."""
+        self._pace = LinePace()
         self._wake: asyncio.Handle | None = None
         self._closed = False
-        self._batch_seconds = 0.005
 
-    async def allocate(self, ticket: Ticket, *, deadline: float | None) -> allocation_pb.Allocation:
-        """Returns the allocation of an order. `deadline` is in seconds from now.
+    def admit(self, *, orders: int, lines: int, deadline: float | None) -> None:
+        """Raises Overloaded if the queue is full or these orders would miss their deadline, in seconds from now.
 
-        Raises Overloaded at once if the queue is full or the deadline cannot be met, and whatever `decide` raises.
+        To be called before any work on the orders: a service with more orders than it can allocate refuses most of
+        them, and each refusal takes time from those that it allocates.
         """
-        self._admit(deadline)
+        wait = self._expected_seconds(lines)
+        is_late = deadline is not None and wait >= DEADLINE_SHARE * deadline
+        if self._waiting_count() >= limits.QUEUED_ORDERS or is_late:
+            self._metrics.shed_orders.inc(orders)
+            raise Overloaded(self._queued(), timedelta(seconds=max(0.05, wait)))
+
+    async def allocate(self, ticket: Ticket) -> allocation_pb.Allocation:
+        """Returns the allocation of an admitted order. Raises NotReady once closed, and whatever `decide` raises."""
+        if self._closed:
+            raise NotReady("the service is stopping")
+        self._lines += ticket.line_count
         self._arrivals.append(ticket)
         if self._pauses:
             self._note_return(ticket)
@@ -130,18 +149,9 @@ class AllocationQueue:
             if self._in_flight:
                 await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
 
-    def _admit(self, deadline: float | None) -> None:
-        if self._closed:
-            raise NotReady("the service is stopping")
-        wait = self._expected_seconds()
-        if self._waiting_count() >= limits.QUEUED_ORDERS or (deadline is not None and deadline < wait):
-            self._metrics.shed_orders.inc()
-            raise Overloaded(self._queued(), timedelta(seconds=max(0.05, wait)))
-
-    def _expected_seconds(self) -> float:
-        """How long a new order would wait: the transactions before its own, times their recent average duration."""
-        waiting = self._waiting_count()
-        return self._batch_seconds * (1 + waiting / limits.BATCH_ORDERS) if waiting else 0.0
+    def _expected_seconds(self, lines: int) -> float:
+        """How long new orders of this many lines would wait for their allocation; 0 where none waits before them."""
+        return (self._lines + lines) * self._pace.line_seconds if self._waiting_count() else 0.0
 
     def _waiting_count(self) -> int:
         return len(self._arrivals) + len(self._parked)
@@ -169,11 +179,12 @@ class AllocationQueue:
         lines, most_lines = 0, self._most_lines()
         while self._arrivals:
             ticket = self._arrivals[0]
-            line_count = lines + len(ticket.request.order.lines)
+            line_count = lines + ticket.line_count
             if batch and (len(batch) >= limits.BATCH_ORDERS or line_count > most_lines):
                 break
             self._arrivals.popleft()
             if ticket.answer.done():
+                self._lines -= ticket.line_count
                 continue
             if self._must_wait(ticket) or not batch_keys.isdisjoint(ticket.identity_keys):
                 self._parked.append(ticket)
@@ -202,6 +213,8 @@ class AllocationQueue:
     def _send(self, batch: list[Ticket]) -> None:
         self._in_flight_keys.update(key for ticket in batch for key in ticket.conflict_keys)
         self._in_flight_orders += len(batch)
+        if not self._in_flight:
+            self._pace.start(time.perf_counter())
         task = asyncio.create_task(self._run(batch))
         self._in_flight.add(task)
         task.add_done_callback(lambda done: self._finish(done, batch))
@@ -209,6 +222,9 @@ class AllocationQueue:
     def _finish(self, task: asyncio.Task[None], batch: list[Ticket]) -> None:
         self._in_flight.discard(task)
         self._in_flight_orders -= len(batch)
+        lines = sum(ticket.line_count for ticket in batch)
+        self._lines -= lines
+        self._pace.end(lines, time.perf_counter())
         keys = {key for ticket in batch for key in ticket.conflict_keys}
         calls = len({ticket.call for ticket in batch})
         if calls >= PAUSE_CALLS and self._waiting_count() < limits.BATCH_ORDERS and not self._closed:
@@ -246,7 +262,6 @@ class AllocationQueue:
     async def _run(self, batch: list[Ticket]) -> None:
         """Decides a batch; a batch that fails is split until the bad order is alone."""
         self._metrics.batch_orders.observe(len(batch))
-        started = time.perf_counter()
         try:
             outcomes = await self._decide(batch)
         except Exception as error:
@@ -259,9 +274,6 @@ class AllocationQueue:
                 await self._run(batch[middle:])
                 return
             outcomes = [error for _ in batch]  # type: ignore[misc]
-        # A transaction that was stuck says little about the next one, so it counts as at most twice the average.
-        seconds = min(time.perf_counter() - started, 2 * self._batch_seconds)
-        self._batch_seconds += SMOOTHING * (seconds - self._batch_seconds)
         for ticket, outcome in zip(batch, outcomes, strict=True):
             _deliver(ticket, outcome)
 

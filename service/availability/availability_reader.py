@@ -126,6 +126,8 @@ class AvailabilityReader:
     async def _read_next(self) -> int:
         """The number of calls that the read served."""
         batch, skus = self._next_batch()
+        if not batch:
+            return 0
         self._metrics.read_calls.observe(len(batch))
         try:
             snapshot = await self._database.unlocked("availability", lambda connection: self._read(connection, skus))
@@ -143,8 +145,11 @@ class AvailabilityReader:
         batch: list[_WaitingCall] = []
         skus: set[str] = set()
         while self._waiting and (not batch or len(skus) < READ_SKUS):
-            batch.append(self._waiting.pop(0))
-            skus.update(batch[-1].skus)
+            call = self._waiting.pop(0)
+            if not call.snapshot.done():
+                # Else its caller has given up.
+                batch.append(call)
+                skus.update(call.skus)
         return batch, skus
 
     async def _read(self, connection: Connection, skus: set[str]) -> Snapshot:

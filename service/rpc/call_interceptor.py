@@ -17,8 +17,9 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from service.background import FailureLog
-from service.errors import DOMAIN, TruestockError, UnreadableRequest
+from service.errors import DOMAIN, Overloaded, TruestockError, UnreadableRequest
 from service.metrics import Metrics
+from service.rpc.call_limit import CallLimit, may_be_shed
 from service.rpc.request_bytes import RefusedBytes, reader, unless_refused
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._wrapped_handlers: dict[str, Any] = {}
+        self._limit = CallLimit()
+        self._refusing_handlers: dict[str, Any] = {}
+        """Handlers that refuse a call without decoding its request."""
         self._failures = FailureLog()
 
     async def intercept_service(
@@ -45,16 +49,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
     ) -> grpc.RpcMethodHandler[Any, Any]:
         """The wrapped handler of the call."""
         method: str = handler_call_details.method
-        cached = self._wrapped_handlers.get(method)
-        if cached is not None:
-            return cached  # type: ignore[no-any-return]
-        handler: Any = await continuation(handler_call_details)
-        if handler is None:
-            # The method is unknown. The type stubs do not say that None is an answer.
-            return handler  # type: ignore[return-value]
-        wrapped: grpc.RpcMethodHandler[Any, Any] = self._wrap(method, handler)
-        self._wrapped_handlers[method] = wrapped
-        return wrapped
+        if method not in self._wrapped_handlers:
+            handler: Any = await continuation(handler_call_details)
+            if handler is None:
+                # The method is unknown. The type stubs do not say that None is an answer.
+                return handler  # type: ignore[return-value]
+            self._wrapped_handlers[method] = self._wrap(method, handler)
+        if self._limit.is_reached and method in self._refusing_handlers:
+            return self._refusing_handlers[method]  # type: ignore[no-any-return]
+        return self._wrapped_handlers[method]  # type: ignore[no-any-return]
 
     def _wrap(self, path: str, handler: Any) -> Any:
         """`path` is that of the method, such as "/truestock.v1.StockService/ListStockLevels"."""
@@ -74,11 +77,33 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         # The health service writes its stream of responses in a coroutine; all others are generators.
         is_coroutine = bool(handler.unary_unary) or inspect.iscoroutinefunction(handle)
         wrap = self._coroutine if is_coroutine else self._generator
+        if is_measured and handler.unary_unary and may_be_shed(method):
+            self._metrics.shed_calls.labels(method)
+            handle = self._limited(handle)
+            self._refusing_handlers[path] = make_handler(
+                wrap(method, handle, is_measured=True),
+                request_deserializer=self._limit.refuse,
+                response_serializer=handler.response_serializer,
+            )
         return make_handler(
             wrap(method, handle, is_measured=is_measured),
             request_deserializer=reader(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
+
+    def _limited(self, handle: Handler) -> Handler:
+        """Counts the calls in progress, and refuses those whose callers have given up."""
+
+        async def call(request: Any, context: Any) -> Any:
+            if context.time_remaining() == 0:
+                raise self._limit.overloaded()
+            self._limit.count += 1
+            try:
+                return await handle(request, context)
+            finally:
+                self._limit.count -= 1
+
+        return call
 
     def _coroutine(self, method: str, handle: Handler, *, is_measured: bool) -> Handler:
         async def call(request: Any, context: Any) -> Any:
@@ -120,6 +145,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
             # The caller has cancelled the call, so nobody receives a status.
             return None, grpc.StatusCode.CANCELLED.name
+        if isinstance(error, Overloaded):
+            self._metrics.shed_calls.labels(method).inc()
         if isinstance(error, UnreadableRequest):
             # No traceback, and one line for all methods: whoever sends one may send a million.
             self._failures.failed("a request could not be read", error, traceback=False, method=method)

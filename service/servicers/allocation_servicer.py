@@ -75,21 +75,30 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     async def AllocateOrder(
         self, request: allocation_pb.AllocateOrderRequest, context: Context
     ) -> allocation_pb.AllocateOrderResponse:
+        if not request.validate_only:
+            self._allocator.admit(orders=1, lines=len(request.lines), deadline=context.time_remaining())
+        return await self._allocate(request, context)
+
+    async def _allocate(
+        self, request: allocation_pb.AllocateOrderRequest, context: Context
+    ) -> allocation_pb.AllocateOrderResponse:
         order_request = order_requests.order_request(request)
         key = IdempotentRequest.of("AllocateOrder", request, order_request.request_id, self._new_id).key
         ticket = self._ticket(order_request, key, request, context)
         if request.validate_only:
             return allocation_pb.AllocateOrderResponse(allocation=await self._orders.preview(ticket))
-        allocation = await self._allocator.allocate(ticket, deadline=context.time_remaining())
-        return allocation_pb.AllocateOrderResponse(allocation=allocation)
+        return allocation_pb.AllocateOrderResponse(allocation=await self._allocator.allocate(ticket))
 
     async def BatchAllocateOrders(
         self, request: allocation_pb.BatchAllocateOrdersRequest, context: Context
     ) -> allocation_pb.BatchAllocateOrdersResponse:
         async def allocate_one(order_request: allocation_pb.AllocateOrderRequest) -> allocation_pb.Allocation:
-            return (await self.AllocateOrder(order_request, context)).allocation
+            return (await self._allocate(order_request, context)).allocation
 
-        return await _allocate_each(order_requests.batch_requests(request), allocate_one)
+        orders = order_requests.batch_requests(request)
+        lines = sum(len(order.lines) for order in orders)
+        self._allocator.admit(orders=len(orders), lines=lines, deadline=context.time_remaining())
+        return await _allocate_each(orders, allocate_one)
 
     async def ConfirmAllocation(
         self, request: allocation_pb.ConfirmAllocationRequest, context: Context

@@ -510,7 +510,7 @@ BOUNDS = {
         f"end of one among the newest {limits.IDS_SEARCHED:,}",
         f"transfer's among the newest {limits.TRANSFERS_SEARCHED:,}",
     ),
-    "queue": (f"{limits.QUEUED_ORDERS:,} orders",),
+    "queue": (f"{limits.QUEUED_ORDERS:,} orders", f"{limits.CALLS_AT_ONCE:,} calls"),
     "rules": (
         f"{size(MAX_FILE_BYTES)} a file",
         f"{size(MAX_FOLDER_BYTES)} and {MAX_FILES:,} files a folder",

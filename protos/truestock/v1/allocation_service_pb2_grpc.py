@@ -133,7 +133,7 @@ class AllocationServiceServicer:
         """Allocates many orders, each as AllocateOrder would and independently: an order that fails does not affect the
         others. Orders that share a SKU are decided in list order.
 
-        Errors: INVALID_FIELD for the list; the error of a single order is in its result.
+        Errors: INVALID_FIELD for the list, OVERLOADED for all of it; the error of a single order is in its result.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -59,7 +59,7 @@ class AllocationServiceStub:
     """Allocates many orders, each as AllocateOrder would and independently: an order that fails does not affect the
     others. Orders that share a SKU are decided in list order.
 
-    Errors: INVALID_FIELD for the list; the error of a single order is in its result.
+    Errors: INVALID_FIELD for the list, OVERLOADED for all of it; the error of a single order is in its result.
     """
     ConfirmAllocation: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.ConfirmAllocationRequest, _allocation_service_pb2.ConfirmAllocationResponse]
     """Confirms a HELD allocation, once the order is paid.
@@ -161,7 +161,7 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     """Allocates many orders, each as AllocateOrder would and independently: an order that fails does not affect the
     others. Orders that share a SKU are decided in list order.
 
-    Errors: INVALID_FIELD for the list; the error of a single order is in its result.
+    Errors: INVALID_FIELD for the list, OVERLOADED for all of it; the error of a single order is in its result.
     """
     ConfirmAllocation: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.ConfirmAllocationRequest, _allocation_service_pb2.ConfirmAllocationResponse]  # type: ignore[assignment]
     """Confirms a HELD allocation, once the order is paid.
@@ -272,7 +272,7 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Allocates many orders, each as AllocateOrder would and independently: an order that fails does not affect the
         others. Orders that share a SKU are decided in list order.
 
-        Errors: INVALID_FIELD for the list; the error of a single order is in its result.
+        Errors: INVALID_FIELD for the list, OVERLOADED for all of it; the error of a single order is in its result.
         """
 
     @_abc_1.abstractmethod

@@ -34,8 +34,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TOO_MANY_UNITS: _ErrorReason.ValueType  # 5
     """FAILED_PRECONDITION. More units than remain. Metadata: `line_id`, `unit_count`, `remaining_count`."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 6
-    """RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`. The queue is full, the deadline cannot be met, or the watch limit is
-    reached. Metadata: `queued_count`, or `watcher_count`.
+    """RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`. The queue is full, the deadline cannot be met, too many calls are in
+    progress, or the watch limit is reached. A service refuses only new orders and calls that read, never what was
+    promised or a move of it. Metadata: `queued_count`, or `watcher_count`.
     """
     ERROR_REASON_REQUEST_TOO_LARGE: _ErrorReason.ValueType  # 7
     """RESOURCE_EXHAUSTED. Metadata: `byte_count`, `byte_limit`."""
@@ -73,8 +74,9 @@ ERROR_REASON_WRONG_STATE: ErrorReason.ValueType  # 4
 ERROR_REASON_TOO_MANY_UNITS: ErrorReason.ValueType  # 5
 """FAILED_PRECONDITION. More units than remain. Metadata: `line_id`, `unit_count`, `remaining_count`."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 6
-"""RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`. The queue is full, the deadline cannot be met, or the watch limit is
-reached. Metadata: `queued_count`, or `watcher_count`.
+"""RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`. The queue is full, the deadline cannot be met, too many calls are in
+progress, or the watch limit is reached. A service refuses only new orders and calls that read, never what was
+promised or a move of it. Metadata: `queued_count`, or `watcher_count`.
 """
 ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason.ValueType  # 7
 """RESOURCE_EXHAUSTED. Metadata: `byte_count`, `byte_limit`."""

@@ -75,7 +75,7 @@ def ticket(policy_set: PolicySet, order_id: str, *skus: str, call: str = "") -> 
 
 
 async def send(recorder: BatchRecorder, *tickets: Ticket) -> list[asyncio.Task[allocation_pb.Allocation]]:
-    tasks = [asyncio.create_task(recorder.queue.allocate(ticket, deadline=None)) for ticket in tickets]
+    tasks = [asyncio.create_task(recorder.queue.allocate(ticket)) for ticket in tickets]
     for _ in range(3):
         await asyncio.sleep(0)
     return tasks
@@ -161,7 +161,7 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_retry(
     await send(recorder, *(ticket(policy_set, str(n), "MUG") for n in (3, 4)))
 
     with pytest.raises(Overloaded) as refused:
-        await recorder.queue.allocate(ticket(policy_set, "late", "MUG"), deadline=None)
+        recorder.queue.admit(orders=1, lines=1, deadline=None)
 
     assert refused.value.retry_after is not None
     recorder.go.set()
@@ -172,9 +172,25 @@ async def test_a_deadline_that_cannot_be_met_is_refused_at_once(recorder: BatchR
     await send(recorder, ticket(policy_set, "B", "MUG"))
 
     with pytest.raises(Overloaded):
-        await recorder.queue.allocate(ticket(policy_set, "C", "MUG"), deadline=0.000_001)
+        recorder.queue.admit(orders=1, lines=1, deadline=0.001)
 
     recorder.go.set()
+
+
+async def test_the_lines_of_an_order_decide_whether_its_deadline_can_be_met(
+    recorder: BatchRecorder, policy_set: PolicySet
+) -> None:
+    await send(recorder, ticket(policy_set, "A", "MUG"))
+    await send(recorder, ticket(policy_set, "B", "MUG"))
+
+    recorder.queue.admit(orders=50, lines=50, deadline=1)
+    with pytest.raises(Overloaded):
+        recorder.queue.admit(orders=50, lines=50 * limits.ORDER_LINES, deadline=1)
+    recorder.queue.admit(orders=50, lines=50 * limits.ORDER_LINES, deadline=60)
+
+    recorder.go.set()
+    await recorder.queue.close()
+    recorder.queue.admit(orders=50, lines=50 * limits.ORDER_LINES, deadline=1)
 
 
 async def test_an_order_whose_caller_has_cancelled_the_call_is_not_allocated(
@@ -200,7 +216,7 @@ async def test_a_queue_that_closes_answers_its_orders_and_accepts_no_more(
     closing = asyncio.create_task(recorder.queue.close())
     await asyncio.sleep(0)
     with pytest.raises(NotReady):
-        await recorder.queue.allocate(ticket(policy_set, "D", "MUG"), deadline=None)
+        await recorder.queue.allocate(ticket(policy_set, "D", "MUG"))
     recorder.go.set()
     await closing
 
@@ -227,7 +243,7 @@ async def patient(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BatchRecorde
 
 
 async def order(recorder: BatchRecorder, *tickets: Ticket) -> None:
-    await asyncio.gather(*(recorder.queue.allocate(ticket, deadline=None) for ticket in tickets))
+    await asyncio.gather(*(recorder.queue.allocate(ticket) for ticket in tickets))
 
 
 async def test_after_a_transaction_for_many_callers_the_next_waits_until_they_are_back(

@@ -65,3 +65,19 @@ async def test_a_caller_who_comes_later_does_not_wait_for_earlier_ones(
     monkeypatch.setattr(availability_reader, "BUSY_SECONDS", 0)
 
     await read(reader, 1)
+
+
+async def test_a_call_whose_caller_has_given_up_is_not_read(
+    reader: AvailabilityReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading = asyncio.create_task(reader.read(["MUG"]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    given_up = [asyncio.create_task(reader.read([f"CUP-{number}"])) for number in range(2)]
+    await asyncio.sleep(0)
+    for task in given_up:
+        task.cancel()
+    await reading
+    await read(reader, 1)
+
+    assert reader._metrics.registry.get_sample_value("truestock_availability_batch_calls_sum") == 2

@@ -1,0 +1,38 @@
+"""Which calls a service may refuse while it has more than it can answer, and how many of them it answers at a time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from service import limits
+from service.errors import Overloaded
+from service.rpc.request_bytes import RefusedBytes
+
+_SHED = ("AllocateOrder", "BatchAllocateOrders", "Check", "Find", "Get", "List", "Replay", "Test")
+"""How the methods begin that take new orders or only read. What was promised is never refused, and neither are its
+moves: confirmations, cancellations, shipments and stock changes."""
+
+
+def may_be_shed(method: str) -> bool:
+    """Whether the method, such as "StockService/ListStockLevels", may be refused."""
+    return method.rpartition("/")[2].startswith(_SHED)
+
+
+class CallLimit:
+    """Counts the calls in progress that may be refused."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether further calls are to be refused, unread."""
+        return self.count >= limits.CALLS_AT_ONCE
+
+    def overloaded(self) -> Overloaded:
+        """The error of a refused call."""
+        return Overloaded(self.count, timedelta(seconds=1), "calls")
+
+    def refuse(self, content: bytes) -> RefusedBytes:
+        """Takes the place of the reader of requests: one that is refused is not worth the time to decode it."""
+        return RefusedBytes(self.overloaded())
