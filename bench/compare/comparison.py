@@ -18,7 +18,7 @@ from bench.load_generator import LoadGenerator, running_generator
 from bench.rounds import Figures, Pace, Variant, run_in_turns
 
 NAME = "compare"
-PACE = Pace(rounds=5, seconds=4.0)
+PACE = Pace(rounds=9, seconds=2.0)
 HOT = "HOT"
 SKUS = tuple(f"SKU-{number}" for number in range(1, 501))
 FEED_CALLERS = 8
