@@ -20,6 +20,7 @@ from bench import (
     event_loop,
     growth,
     hot_sku,
+    order_planning,
     overload,
     result_files,
     results_page,
@@ -61,6 +62,9 @@ BENCHMARKS = {
         event_loop.measure, event_loop.PACE, "longest callback of the event loop: bursts of orders; one large order"
     ),
     overload.NAME: Benchmark(overload.measure, overload.PACE, "orders answered in time at 4 times capacity ÷ capacity"),
+    order_planning.NAME: Benchmark(
+        order_planning.measure, order_planning.PACE, "CPU of planning an order alone, ÷ a bare echo and in ms"
+    ),
     rule_evaluation.NAME: Benchmark(
         rule_evaluation.measure, rule_evaluation.PACE, "cached rules ÷ durable-rules; 1,000 rules ÷ 10 rules"
     ),

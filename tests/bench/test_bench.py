@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from bench import call_cost, cold_skus, event_loop, growth, hot_sku, overload, rule_evaluation, rule_reloads
+from bench import (
+    call_cost,
+    cold_skus,
+    event_loop,
+    growth,
+    hot_sku,
+    order_planning,
+    overload,
+    rule_evaluation,
+    rule_reloads,
+)
 from bench.__main__ import BENCHMARKS, Benchmark
 from bench.bench_retailer import open_retailer
 from bench.rounds import Pace, WrongAnswer
@@ -29,6 +39,7 @@ RATIOS = {
     cold_skus.NAME: {"cold_p99_ratio"},
     event_loop.NAME: {"longest_callback_cpu_ms", "loop_delay_p999_ms"},
     overload.NAME: {"goodput_4x_vs_1x", "goodput_4x_vs_1x_single_orders"},
+    order_planning.NAME: {"plan_3x10_vs_empty_call", "route_3x200_cold_ms", "route_3x200_warm_ms"},
     rule_evaluation.NAME: {"memoised_vs_durable_rules", "rules_1000_vs_10"},
     rule_reloads.NAME: {"failed_calls", "mixed_decisions", "rss_growth_ratio", "threads_growth_ratio"},
     growth.NAME: {"allocate_p50", "check_p50", "lists_p50"},
@@ -50,6 +61,8 @@ def few_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_loop, "BURST_ORDERS", 4)
     monkeypatch.setattr(event_loop, "LINES", 3)
     monkeypatch.setattr(event_loop, "LOCATIONS", 4)
+    monkeypatch.setattr(order_planning, "CALLERS", 8)
+    monkeypatch.setattr(order_planning, "MANY_LOCATIONS", 20)
     monkeypatch.setattr(rule_evaluation, "CONTEXTS", 500)
     monkeypatch.setattr(rule_evaluation, "CROSS_CHECKED", 50)
     monkeypatch.setattr(rule_reloads, "RELOADS", 6)
