@@ -32,7 +32,9 @@ class MeteredServer:
         after = await asyncio.to_thread(self._cpu_seconds)
         used = {name: after[name] - before[name] for name in after} | {"generator": results["generator"]["cpu_seconds"]}
         figures = results[stream.name]
-        return figures | {f"{name}_cpu_us_per_call": used[name] / figures["calls"] * 1e6 for name in used}
+        # A server that is overloaded may answer no call at all.
+        calls = max(1, figures["calls"])
+        return figures | {f"{name}_cpu_us_per_call": used[name] / calls * 1e6 for name in used}
 
     def _cpu_seconds(self) -> dict[str, float]:
         used = {"server": _cpu_seconds(self.pid)}
