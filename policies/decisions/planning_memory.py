@@ -73,7 +73,7 @@ class PlanningMemory:
         self._eligibilities: dict[Hashable, Eligibility] = {}
         self._distances: dict[Coordinates | None, ByLocation[float | None]] = {}
         self._preferences: dict[Hashable, ByLocation[bool]] = {}
-        self._moment: datetime | None = None
+        self._moment: tuple[datetime, int] | None = None
         self._stocks: dict[Hashable, ProductStock] = {}
 
     def holds_for(self, policy_set: PolicySet, catalog: Mapping[str, Location], channel: Channel) -> bool:
@@ -118,8 +118,10 @@ class PlanningMemory:
     def stock(self, sku: str, question: RoutingQuestion, context: Context) -> ProductStock:
         """The product's levels in the question's world; `context` is the question's."""
         world = question.world
-        if self._moment != world.now:
-            self._stocks, self._moment = {}, world.now
+        # Planning that pauses takes turns with other questions, so the stock of one must not become that of another.
+        moment = (world.now, id(world.levels))
+        if self._moment != moment:
+            self._stocks, self._moment = {}, moment
         product = world.products.get(sku)
         key = (sku, self._stock_question(context))
         stock = self._stocks.get(key)

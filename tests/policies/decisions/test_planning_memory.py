@@ -27,7 +27,7 @@ from policies.domain.model import (
 from policies.policy_set import PolicySet
 from service.decisions.decision_messages import decision_message
 from tests.policies.decisions import plain_planning
-from tests.policies.small_retailer import NOW, TIKTOK, rules
+from tests.policies.small_retailer import ANYWHERE, NOW, TIKTOK, level, rules, sold, store
 from tests.random_rules import random_rules
 
 Key = tuple[str, str]
@@ -261,3 +261,19 @@ def check_availability(shop: ChangingShop, policy_set: PolicySet) -> None:
             (rule, rule.evidence and rule.evidence.facts()) for rule in fired
         ]
         shop.promise(route(policy_set, shop.world, shop.channel, order), order)
+
+
+def test_an_order_that_pauses_is_not_planned_from_the_stock_of_a_question_that_is_answered_meanwhile() -> None:
+    policy_set = rules(ANYWHERE)
+    locations = {location.id: location for location in (store("a"), store("b"))}
+    products = {"MUG": Product("MUG")}
+    in_stock = {("MUG", "a"): level("MUG", "a", 5), ("MUG", "b"): level("MUG", "b", 5)}
+    sold_out = {key: replace(stock, allocated=5) for key, stock in in_stock.items()}
+    of_the_same_moment = World(NOW, locations, products, in_stock)
+
+    def answer_another() -> None:
+        assert assess_availability(policy_set, of_the_same_moment, TIKTOK, "MUG").sellable == 10
+
+    decision = route(policy_set, World(NOW, locations, products, sold_out, answer_another), TIKTOK, sold({"MUG": 1}))
+
+    assert decision.plan == ()
