@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench import (
@@ -58,6 +60,8 @@ def few_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(call_cost, "MANY_CALLERS", 8)
     monkeypatch.setattr(call_cost, "SKUS", call_cost.SKUS[:5])
     monkeypatch.setattr(call_cost, "BATCHED_ORDERS", 20)
+    monkeypatch.setattr(overload, "ORDERS", replace(overload.ORDERS, callers=8))
+    monkeypatch.setattr(overload, "BATCHES", replace(overload.BATCHES, callers=2, orders=5))
     monkeypatch.setattr(event_loop, "BURST_ORDERS", 4)
     monkeypatch.setattr(event_loop, "LINES", 3)
     monkeypatch.setattr(event_loop, "LOCATIONS", 4)
