@@ -244,8 +244,12 @@ class Retailer:
         return level
 
     async def ledger(self) -> LedgerReport:
+        """What `truestock verify-ledger` finds. Also checks what no foreign key does: each row belongs to an order."""
         connection = await asyncpg.connect(plain_url(self.database_url))
         try:
+            for table in ("order_line", "shipment", "promise", "shortage", "order_event", "decision"):
+                without_order = f"SELECT FROM {table} WHERE allocation_id NOT IN (SELECT id FROM allocation)"
+                assert not await connection.fetch(without_order), table
             return await ledger_check.verify(connection)
         finally:
             await connection.close()

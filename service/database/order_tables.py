@@ -1,4 +1,8 @@
-"""The tables of orders: allocations, shipments, shortages, events, exceptions and stored decisions."""
+"""The tables of orders: allocations, shipments, shortages, events, exceptions and stored decisions.
+
+Lines, shipments, promises, shortages and events have no foreign key to their order, which each new row would check:
+they are written together with it or under its lock, and an order that has any of them is never deleted.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +116,7 @@ order_cancellation = Table(
 order_line = Table(
     "order_line",
     metadata,
-    Column("allocation_id", Uuid, ForeignKey("allocation.id"), primary_key=True),
+    Column("allocation_id", Uuid, primary_key=True),
     key("line_id"),
     required("position", Integer),
     required("sku", Text),
@@ -131,7 +135,7 @@ shipment = Table(
     "shipment",
     metadata,
     key("id", Uuid),
-    Column("allocation_id", Uuid, ForeignKey("allocation.id"), nullable=False, index=True),
+    Column("allocation_id", Uuid, nullable=False, index=True),
     required("position", Integer),
     required("location_id", Text),
     required("state", Text),
@@ -165,7 +169,7 @@ promise = Table(
     metadata,
     key("shipment_id", Uuid),
     key("line_id"),
-    Column("allocation_id", Uuid, ForeignKey("allocation.id"), nullable=False, index=True),
+    Column("allocation_id", Uuid, nullable=False, index=True),
     required("sku", Text),
     required("location_id", Text),
     required("state", Text, comment="held or allocated"),
@@ -187,7 +191,7 @@ promise = Table(
 shortage = Table(
     "shortage",
     metadata,
-    Column("allocation_id", Uuid, ForeignKey("allocation.id"), primary_key=True),
+    Column("allocation_id", Uuid, primary_key=True),
     key("line_id"),
     key("kind"),
     key("cause"),
@@ -223,7 +227,7 @@ order_event = Table(
     "order_event",
     metadata,
     key("id", Uuid),
-    Column("allocation_id", Uuid, ForeignKey("allocation.id"), nullable=False, index=True),
+    Column("allocation_id", Uuid, nullable=False, index=True),
     required("event", Text),
     required("description", Text),
     required("policy_revision", Text),
