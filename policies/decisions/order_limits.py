@@ -94,6 +94,7 @@ def units_saved_by_buffers(view: PolicyView, order: Order, placed: Mapping[tuple
         return {}
     saved = {}
     for sku in dict.fromkeys(sku for sku, _ in placed):
+        view.question.world.pause()
         placed_units = {location_id: count for (key, location_id), count in placed.items() if key == sku}
         count = sum(placed_units.values()) - _units_without_buffer(view, order, sku, placed_units)
         if count > 0:

@@ -134,7 +134,7 @@ class PlanningMemory:
     def _without_levels(self, question: RoutingQuestion, product: Product | None = None) -> RoutingQuestion:
         """The question without any order's own units, so that nothing keeps the stock of a transaction in memory."""
         products = {} if product is None else {product.sku: product}
-        world = World(question.world.now, self.catalog, products)
+        world = World(question.world.now, self.catalog, products, pause=question.world.pause)
         return RoutingQuestion(world, question.channel, question.order, question.destination)
 
     def _without_stock(self, number: int) -> DroppedLocation:
@@ -199,6 +199,7 @@ class PolicyView:
         """The product's stock, in which the order's own units count as available."""
         stock = self._stocks.get(sku)
         if stock is None:
+            self.question.world.pause()
             stock = self.memory.stock(sku, self.question, self._context)
             own_levels = self._own_levels(sku)
             stock = self._stocks[sku] = stock.with_levels(own_levels) if own_levels else stock

@@ -6,13 +6,14 @@ Sets are compared by units covered, then by the steps of `rank` in order (`plan_
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from operator import sub
 
 from policies.decisions.plan_steps import UNKNOWN_ESTIMATE, Branch, ShippingEstimate, cost_of, plan_steps
 from policies.decisions.ranking import Ranks
+from policies.domain.model import go_on
 from policies.policy_set import FEWEST_SHIPMENTS, LOWEST_COST, PLAN_STEPS
 
 MAX_LOOKUPS = 60_000
@@ -56,14 +57,15 @@ def best_plan(
     steps: Sequence[str] = (),
     max_shipments: int | None = None,
     estimates: Mapping[str, ShippingEstimate] = NO_ESTIMATES,
+    pause: Callable[[], None] = go_on,
 ) -> Plan:
     """The plan that covers most of the demand within `max_shipments`; of equal plans the first by `steps`.
 
     `stock` is by SKU and location id, in units. `ranks` has the locations that may be used, with a rank for each
     location step of `steps`. Without a plan step the locations are filled in the order of (ranks, id). `estimates` are
-    by location id, for plan steps that compare cost or delivery days.
+    by location id, for plan steps that compare cost or delivery days. `pause` is that of the world (`World`).
     """
-    candidates = _candidates(demand, stock, ranks)
+    candidates = _candidates(demand, stock, ranks, pause)
     limit = len(candidates.ids) if max_shipments is None else max_shipments
     compared = [step for step in steps if step in PLAN_STEPS]
     if not compared:
@@ -72,7 +74,8 @@ def best_plan(
     # A location that covers everything is the best set if shipments are compared first or none ranks above it.
     if compared == [FEWEST_SHIPMENTS] and sole_suppliers and (sole_suppliers[0] == 0 or steps[0] == FEWEST_SHIPMENTS):
         return candidates.plan(sole_suppliers[:1])
-    search = _Search(candidates, steps, limit, [estimates.get(key, UNKNOWN_ESTIMATE) for key in candidates.ids])
+    known_estimates = [estimates.get(key, UNKNOWN_ESTIMATE) for key in candidates.ids]
+    search = _Search(candidates, steps, limit, known_estimates, pause)
     searched = search.run(sole_suppliers if steps[0] == FEWEST_SHIPMENTS else ())
     return candidates.plan(search.best, searched)
 
@@ -115,13 +118,20 @@ def units_given(remaining: Sequence[int], holding: Sequence[int]) -> tuple[int, 
 
 
 def _candidates(
-    demand: Mapping[str, int], stock: Mapping[str, Mapping[str, int]], ranks: Mapping[str, Ranks]
+    demand: Mapping[str, int],
+    stock: Mapping[str, Mapping[str, int]],
+    ranks: Mapping[str, Ranks],
+    pause: Callable[[], None],
 ) -> _CandidateStock:
     skus = tuple(sku for sku in demand if stock.get(sku))
     requests = [(demand[sku], stock[sku]) for sku in skus]
     ids = sorted(ranks, key=lambda key: (ranks[key], key))
-    holdings = [(key, tuple([min(requested, units.get(key, 0)) for requested, units in requests])) for key in ids]
-    holdings = [(key, holding) for key, holding in holdings if any(holding)]
+    holdings = []
+    for key in ids:
+        holding = tuple([min(requested, units.get(key, 0)) for requested, units in requests])
+        if any(holding):
+            holdings.append((key, holding))
+        pause()
     supply = [sum(column) for column in zip(*(holding for _, holding in holdings), strict=True)] or [0] * len(skus)
     return _CandidateStock(
         skus=skus,
@@ -140,9 +150,15 @@ class _Search:
     """
 
     def __init__(
-        self, candidates: _CandidateStock, steps: Sequence[str], limit: int, estimates: Sequence[ShippingEstimate]
+        self,
+        candidates: _CandidateStock,
+        steps: Sequence[str],
+        limit: int,
+        estimates: Sequence[ShippingEstimate],
+        pause: Callable[[], None],
     ) -> None:
         self.candidates = candidates
+        self.pause = pause
         self.limit = min(limit, len(candidates.ids))
         numbers = {key: number for number, key in enumerate(sorted(candidates.ids))}
         self.steps = plan_steps(steps, candidates.ranks, estimates, [numbers[key] for key in candidates.ids])
@@ -179,6 +195,7 @@ class _Search:
         """Tries every candidate from `start` on as the next member of the set."""
         given = self.total - sum(remaining)
         for index in range(start, len(self.candidates.ids)):
+            self.pause()
             self.lookups_left -= _LOOKUPS_PER_SET + len(remaining) + 2 * len(chosen)
             if self.lookups_left <= 0 or self._is_hopeless(index, chosen, given, cost):
                 return
@@ -220,6 +237,7 @@ class _Search:
         """Always adds the candidate that covers most of the remaining demand, the best-ranked of equals."""
         remaining, chosen, holdings = self.candidates.demand, list[int](), self.candidates.holdings
         while any(remaining) and len(chosen) < self.limit:
+            self.pause()
             free = [index not in chosen for index in range(len(holdings))]
             gains = [
                 sum(units_given(remaining, holding)) * is_free for holding, is_free in zip(holdings, free, strict=True)

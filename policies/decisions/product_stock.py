@@ -109,6 +109,7 @@ class Assessments:
 
     def _assess(self, number: int) -> LocationAvailability:
         stock = self._stock
+        stock.question.world.pause()
         level = stock.levels[number]
         context = stock.question.context(self._locations[number], stock.sku, level)
         return assess_location(self._policy_set, context, waived=self._waived)

@@ -31,6 +31,13 @@ class RankingContext:
     demand: Mapping[str, int] = field(default_factory=dict)
     units: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
+    def each(self, numbers: Sequence[int]) -> Iterator[int]:
+        """The numbers of locations, with a pause before each: every one of them takes a look at every SKU."""
+        pause = self.view.question.world.pause
+        for number in numbers:
+            pause()
+            yield number
+
     def stocked(self, number: int) -> Iterator[StockLevel]:
         """The location's levels of the order's SKUs that have available units."""
         for sku in self.skus:
@@ -77,7 +84,7 @@ def prefer(step: RankStep, numbers: Sequence[int], context: RankingContext) -> l
 def deepest_stock(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
     """Most available units of the order's SKUs first, before buffers and without this order's own units."""
     columns = [context.view.stock(sku).available for sku in context.skus]
-    return [-sum([max(0, available[number]) for available in columns]) for number in numbers]
+    return [-sum([max(0, available[number]) for available in columns]) for number in context.each(numbers)]
 
 
 def most_days_of_cover(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
@@ -85,12 +92,12 @@ def most_days_of_cover(step: RankStep, numbers: Sequence[int], context: RankingC
 
     SKUs of unknown velocity are ignored; a location that has only such SKUs comes last.
     """
-    return [_days_of_cover_rank(number, context) for number in numbers]
+    return [_days_of_cover_rank(number, context) for number in context.each(numbers)]
 
 
 def most_reliable(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
     """Highest count confidence first; the SKU with the lowest confidence decides. Unknown confidence comes last."""
-    return [_reliability_rank(number, context) for number in numbers]
+    return [_reliability_rank(number, context) for number in context.each(numbers)]
 
 
 def covers_most(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
@@ -98,7 +105,7 @@ def covers_most(step: RankStep, numbers: Sequence[int], context: RankingContext)
     if not context.demand:
         return None
     requests = [(context.units.get(sku, {}), count) for sku, count in context.demand.items()]
-    ids = [context.view.memory.locations[number].id for number in numbers]
+    ids = (context.view.memory.locations[number].id for number in context.each(numbers))
     return [-sum(units.get(location_id, 0) >= count for units, count in requests) for location_id in ids]
 
 

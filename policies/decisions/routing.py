@@ -167,6 +167,7 @@ def _best_plan(run: _RoutingRun, demand: Mapping[str, int], stock: Mapping[str, 
         stock=stock,
         steps=[step.kind for step in policy.rank],
         estimates=shipping_estimates(run.policy_set, run.question, ranked) if compares_delivery else NO_ESTIMATES,
+        pause=run.question.world.pause,
     )
     max_shipments = policy.max_shipments if may_split(policy, run.question.order.value) else 1
     kept = {location_id for (_, location_id), count in run.question.kept_units.items() if count}
@@ -191,7 +192,11 @@ def _leaves_units_short(run: _RoutingRun, plan: Plan, demand: Mapping[str, int])
 def _ranked_locations(run: _RoutingRun, stock: Mapping[str, Mapping[str, int]]) -> dict[str, Ranks]:
     order = run.order
     context = RankingContext(run.view, tuple(stock), order.pickup_location_id, order.units_by_sku(), stock)
-    return rank_locations(context, dict.fromkeys(location_id for units in stock.values() for location_id in units))
+    location_ids: dict[str, None] = {}
+    for units in stock.values():
+        run.question.world.pause()
+        location_ids.update(dict.fromkeys(units))
+    return rank_locations(context, location_ids)
 
 
 def _shortages(run: _RoutingRun, usable: UsableUnits, plan: Plan) -> tuple[Shortage, ...]:

@@ -318,7 +318,7 @@ class Context:
             raise ValueError("now has no time zone")
 
 
-def _go_on() -> None:
+def go_on() -> None:
     """Pauses nothing."""
 
 
@@ -334,7 +334,7 @@ class World:
     locations: Mapping[str, Location]
     products: Mapping[str, Product]
     levels: Mapping[tuple[str, str], StockLevel] = field(default_factory=dict)
-    pause: Callable[[], None] = field(default=_go_on, compare=False, repr=False)
+    pause: Callable[[], None] = field(default=go_on, compare=False, repr=False)
 
 
 def _require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

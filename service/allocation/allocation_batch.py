@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from policies.domain.model import Commitment, Product
@@ -110,9 +111,7 @@ class AllocationBatch:
         change = await _receive(intake, ticket, batch.context(ticket.policy_set))
         if intake.unit_of_work.has_unexplained_oversells:
             await self._deps.database.unlocked("preview", intake.unit_of_work.explain_oversells)
-        answer = order_messages.allocation(
-            change.record, intake.unit_of_work.book.now, change_refused=change.change_refused
-        )
+        answer = await _answer(ticket, change, batch, intake.unit_of_work.book.now)
         return _without_ids(answer, is_new=change.record.id in intake.locked.created)
 
     async def _run(
@@ -191,10 +190,7 @@ class AllocationBatch:
         await unit_of_work.explain_oversells(connection)
         for ticket in tickets:
             change = batch.changes[ticket.claim.id]
-            answer = order_messages.allocation(
-                change.record, unit_of_work.book.now, change_refused=change.change_refused
-            )
-            batch.outcomes[ticket.claim.id] = answer
+            batch.outcomes[ticket.claim.id] = await _answer(ticket, change, batch, unit_of_work.book.now)
             await turn.end_if_long()
         for key, id in intake.unused_keys().items():
             unit_of_work.add_placeholder(id, key)
@@ -218,10 +214,22 @@ class AllocationBatch:
 
 async def _receive(intake: Intake, ticket: Ticket, context: PlanningContext) -> AllocationChange:
     """What the request changes; a large order is planned in turns with everything else."""
-    level_count = len(ticket.request.order.lines) * len(context.catalog.locations)
-    if level_count > limits.LEVELS_AT_ONCE:
+    if _is_large(ticket, context.catalog):
         return await in_turns(intake.receive, ticket.request, context)
     return intake.receive(ticket.request, context)
+
+
+async def _answer(
+    ticket: Ticket, change: AllocationChange, batch: _BatchState, now: datetime
+) -> allocation_pb.Allocation:
+    """The answer to an order; that to a large one is built in turns with everything else."""
+    if _is_large(ticket, batch.catalog):
+        return await in_turns(order_messages.allocation, change.record, now, change_refused=change.change_refused)
+    return order_messages.allocation(change.record, now, change_refused=change.change_refused)
+
+
+def _is_large(ticket: Ticket, catalog: Catalog) -> bool:
+    return len(ticket.request.order.lines) * len(catalog.locations) > limits.LEVELS_AT_ONCE
 
 
 def _order_keys(tickets: Sequence[Ticket]) -> list[OrderKey]:

@@ -258,6 +258,7 @@ def promise_units(
         shipment = _shipment(channel_context, book, record, planned, old_shipments or [])
         record.shipments.append(shipment)
         for line in planned.lines:
+            let_others_run()
             promise(LineUnits(record.id, line.line_id, (line.sku, planned.location_id), line.unit_count))
 
 

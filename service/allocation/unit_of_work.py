@@ -10,6 +10,7 @@ from service.allocation import oversell_evidence
 from service.allocation.order_counts import OrderCounts, count_changes
 from service.allocation.oversell_evidence import UnexplainedOversell
 from service.allocation.planner import AllocationChange
+from service.background import in_turns
 from service.database.database import Connection
 from service.database.row_writes import Row, RowWrite
 from service.decisions import decision_batch
@@ -135,7 +136,9 @@ class UnitOfWork:
         await self.explain_oversells(connection)
         for id in self._new:
             self._writes.records.setdefault(id, self.records[id])
-        self._writes.decisions = decision_batch.stored_rows(self._decisions, self.book.now, self.book.new_id)
+        self._writes.decisions = await in_turns(
+            decision_batch.stored_rows, self._decisions, self.book.now, self.book.new_id
+        )
         for allocation_id, changes in self.changes.items():
             for change in changes:
                 if change.event:

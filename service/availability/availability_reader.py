@@ -197,7 +197,8 @@ def _assess(
     channel = snapshot.catalog.channels.get(request.channel_id)
     if channel is None:
         raise no_channel({"channel_id": request.channel_id}, snapshot.catalog.channels)
-    world = World(snapshot.now, snapshot.catalog.locations, snapshot.products, snapshot.levels)
+    catalog = snapshot.catalog
+    world = World(snapshot.now, catalog.locations, snapshot.products, snapshot.levels, let_others_run)
     availabilities = []
     for sku in request.skus:
         if sku in snapshot.products:

@@ -19,6 +19,7 @@ from sqlalchemy import LargeBinary, Text, Uuid
 
 from policies.domain.model import StockLevel
 from service import limits
+from service.background import let_others_run
 from service.database.columns import Moment
 from service.database.database import Columns
 from service.decisions.decision_inputs import destination_message
@@ -91,6 +92,7 @@ def stored_rows(decided: Iterable[DecisionWrite], now: datetime, new_id: Callabl
     """The rows of the decisions of one transaction. Sets the `byte_count` of their inputs."""
     groups: dict[tuple[str, str], list[DecisionWrite]] = {}
     for write in decided:
+        let_others_run()
         catalog = write.inputs.snapshot.stored_catalog()
         groups.setdefault((write.decision.policy_revision, catalog.hash), []).append(write)
     rows = DecisionRows()

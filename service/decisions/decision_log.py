@@ -19,6 +19,7 @@ from policies.decisions.eligibility import NO_PROMISED_UNITS, WholeOrder
 from policies.domain.model import Channel, Location, Order, Product, StockLevel, World
 from policies.stock.oversell import OversellEvidence
 from service import limits
+from service.background import let_others_run
 from service.database.database import Connection, Statement, parameter, transposed, unnested
 from service.database.tables import decision_catalog
 from service.decisions.decision_inputs import (
@@ -99,6 +100,7 @@ class DecisionInputs:
         parts = [order_bytes(self), moment_bytes(self.now)]
         remaining_bytes = limits.DECISION_BYTES - sum(map(len, parts))
         for stock in self.stock:
+            let_others_run()
             content = product_stock_bytes(stock, remaining_bytes)
             if content is None:
                 return None
@@ -154,14 +156,11 @@ def capture(
     """The inputs of a call of `route`, with current stock levels. To be called before any unit is promised."""
     snapshot = _snapshot_of(world.locations, channel)
     levels, location_ids = world.levels, snapshot.location_ids
-    stock = [
-        ProductStock(
-            sku,
-            world.products.get(sku),
-            tuple([level for key in location_ids if (level := levels.get((sku, key))) is not None]),
-        )
-        for sku in sorted(order.units_by_sku())
-    ]
+    stock = []
+    for sku in sorted(order.units_by_sku()):
+        world.pause()
+        at_locations = tuple([level for key in location_ids if (level := levels.get((sku, key))) is not None])
+        stock.append(ProductStock(sku, world.products.get(sku), at_locations))
     return DecisionInputs(
         snapshot,
         order,

@@ -11,6 +11,7 @@ import asyncpg
 from policies.domain.model import Commitment, Outcome
 from policies.domain.order_status import LineFigures, OrderFigures, OrderStatus, status_of
 from policies.domain.shipments import OPEN, ShipmentState
+from service.background import let_others_run
 from service.decisions.decision_messages import COMMITMENTS
 from service.orders.allocation_record import (
     EXPIRED,
@@ -127,6 +128,7 @@ def _order_figures(record: AllocationRecord, state: str, lines: Sequence[allocat
 
 
 def _line(record: AllocationRecord, line: LineRecord, *, promising: bool) -> allocation_pb.AllocatedLine:
+    let_others_run()
     promised = record.promised_of_line(line.line_id) if promising else 0
     short = record.short_of_line(line.line_id, backordered=False) if promising else 0
     return allocation_pb.AllocatedLine(
@@ -179,7 +181,7 @@ def shipment(
 
     `on_hold` is of the order; it concerns shipments with units that have not shipped.
     """
-    waits = on_hold and record.state in OPEN
+    waits, line_ids = on_hold and record.state in OPEN, {*record.line_ids}
     return shipment_pb2.Shipment(
         shipment_id=str(record.id),
         location_id=record.location_id,
@@ -195,7 +197,7 @@ def shipment(
                 refunded_count=record.refunded.get(line_id, 0),
             )
             for line_id, sku in skus.items()
-            if line_id in record.line_ids
+            if line_id in line_ids
         ],
         allocation_id=str(allocation_id),
         channel_id=order[0],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -50,6 +50,8 @@ from service.database.tables import (
     stock_movement,
 )
 from service.stock.stock_book import Book, Key, PromisedUnits
+
+T = TypeVar("T")
 
 ROWS_AT_ONCE = 200
 """Rows that become levels before others get their turn."""
@@ -226,7 +228,8 @@ async def lock(connection: Connection, skus: Iterable[str]) -> set[Key]:
     all_skus = set(skus)
     if NEEDED.get():
         all_skus |= {row["sku"] for row in await _SKUS_NEEDED.rows(connection, ids=list(NEEDED.get()))}
-    return {(r["sku"], r["location_id"]) for r in await _LOCK.rows(connection, skus=sorted(all_skus))}
+    rows = await _LOCK.rows(connection, skus=sorted(all_skus))
+    return {(r["sku"], r["location_id"]) async for some in _slices(rows) for r in some}
 
 
 async def open_book(connection: Connection, locked: set[Key], new_id: Callable[[], UUID]) -> Book:
@@ -234,15 +237,20 @@ async def open_book(connection: Connection, locked: set[Key], new_id: Callable[[
 
     A level that was created after the locks is left out: two transactions that both read it would sell it twice.
     """
-    skus = sorted({sku for sku, _ in locked})
+    skus = sorted({sku async for some in _slices([*locked]) for sku, _ in some})
     # Under READ COMMITTED a statement that waits for locks keeps the snapshot from before the wait. Only a later
     # statement sees what others committed meanwhile; one that locked and read at once returned 13 of 10 units
     # when a sweeper committed during the wait.
     rows = await _READ.rows(connection, skus=skus)
     now: datetime = rows[0]["now"]
-    levels = await _in_turns(rows, level_of)
-    book = Book(now, {key: level for key, level in levels.items() if key in locked}, new_id)
-    book.backordered_skus = {r["sku"] for r in rows if r["has_backorder"]}
+    levels = {
+        (r["sku"], r["location_id"]): level_of(r)
+        async for some in _slices(rows)
+        for r in some
+        if (r["sku"], r["location_id"]) in locked
+    }
+    book = Book(now, levels, new_id)
+    book.backordered_skus = {r["sku"] async for some in _slices(rows) for r in some if r["has_backorder"]}
     if rows[0]["has_expired"]:
         expired = await _EXPIRED.rows(connection, skus=skus, now=now)
         book.expire(promised_units(r) for r in expired if (r["sku"], r["location_id"]) in locked)
@@ -253,19 +261,18 @@ async def read(connection: Connection, skus: Iterable[str]) -> tuple[datetime, d
     """The clock and the levels without expired holds, read in one statement without locks; for read-only answers."""
     rows = await _READ_UNLOCKED.rows(connection, skus=sorted(set(skus)))
     now = rows[0]["now"] if rows else await clock(connection)
-    return now, await _in_turns(rows, lambda row: level_of(row, row["expired_units"]))
+    levels = {
+        (r["sku"], r["location_id"]): level_of(r, r["expired_units"]) async for some in _slices(rows) for r in some
+    }
+    return now, levels
 
 
-async def _in_turns(
-    rows: Sequence[asyncpg.Record], level: Callable[[asyncpg.Record], StockLevel]
-) -> dict[Key, StockLevel]:
-    """The level of each row by its key; many of them in turns with everything else."""
-    levels: dict[Key, StockLevel] = {}
+async def _slices(rows: Sequence[T]) -> AsyncIterator[Sequence[T]]:
+    """The rows in slices, between which others run: a large order has a hundred thousand levels."""
     turn = Turn()
     for start in range(0, len(rows), ROWS_AT_ONCE):
-        levels |= {(r["sku"], r["location_id"]): level(r) for r in rows[start : start + ROWS_AT_ONCE]}
+        yield rows[start : start + ROWS_AT_ONCE]
         await turn.end_if_long()
-    return levels
 
 
 async def page(
