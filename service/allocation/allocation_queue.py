@@ -197,6 +197,10 @@ class AllocationQueue:
             lines = line_count
         return batch
 
+    def _fills_transaction(self) -> bool:
+        """Whether so many orders wait that a transaction could take no more."""
+        return self._waiting_count() >= min(limits.BATCH_ORDERS, self._most_lines())
+
     def _most_lines(self) -> int:
         """Lines of one transaction; a chain reads and compares a level at each of its locations for each line."""
         return min(limits.BATCH_LINES, limits.BATCH_LEVELS // max(1, self._location_count()))
@@ -227,7 +231,7 @@ class AllocationQueue:
         self._pace.end(lines, time.perf_counter())
         keys = {key for ticket in batch for key in ticket.conflict_keys}
         calls = len({ticket.call for ticket in batch})
-        if calls >= PAUSE_CALLS and self._waiting_count() < limits.BATCH_ORDERS and not self._closed:
+        if calls >= PAUSE_CALLS and not self._fills_transaction() and not self._closed:
             keys -= self._pause(frozenset(sku for ticket in batch for sku in ticket.skus), calls)
         self._release(keys)
 
@@ -249,7 +253,7 @@ class AllocationQueue:
         """Ends the pauses that wait for no more orders than this one."""
         for pause in {self._pauses[sku] for sku in ticket.skus if sku in self._pauses}:
             pause.returned.add(ticket.call)
-            if len(pause.returned) >= pause.calls or self._waiting_count() >= limits.BATCH_ORDERS:
+            if len(pause.returned) >= pause.calls or self._fills_transaction():
                 self._end_pause(pause)
 
     def _end_pause(self, pause: _Pause) -> None:
