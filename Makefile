@@ -9,7 +9,8 @@ STAMP := $(VENV)/.setup-$(subst /,-,$(PYTHON))
 SOURCES := policies service client/truestock_client examples/python tests tools $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run check-rules demo test test-fast test-long check fmt bench mutate protos schema client clean
+.PHONY: help setup run check-rules demo test test-fast test-long check check-speed fmt bench mutate protos schema \
+  client clean
 
 help: ## List what can be made
 	@echo "make setup PYTHON=python3.12 chooses a Python; VENV=folder another environment."
@@ -54,6 +55,9 @@ check: setup ## Lint, format, types, imports between packages, protos and their 
 	$(BIN)/python tools/protos.py lint
 	$(BIN)/python tools/protos.py check
 	$(BIN)/python -m tools.schema check
+
+check-speed: setup ## Measure the CPU time of six calls; fails when one is above its bound in bench/speed_bounds.toml
+	$(BIN)/python -m bench check-speed
 
 fmt: setup ## Apply ruff's fixes and format
 	$(BIN)/ruff check --fix .

@@ -26,6 +26,7 @@ from bench import (
     results_page,
     rule_evaluation,
     rule_reloads,
+    speed_gate,
 )
 from bench.bench_report import Report
 from bench.compare import comparison
@@ -228,6 +229,8 @@ def _merge(reports: list[Report]) -> dict[str, object]:
         "benchmarks": {report.name: report.as_dict() for report in reports},
     }
 
+
+app.command("check-speed")(speed_gate.check_speed)
 
 if __name__ == "__main__":
     app(prog_name="python -m bench")

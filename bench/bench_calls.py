@@ -37,7 +37,7 @@ UNITS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class CallStream:
-    """Calls of one method: a closed loop of `callers`, or an open loop with `per_second` calls.
+    """Calls of one method: a closed loop of `callers`, which may end after `calls`, or an open loop of `per_second`.
 
     A CheckAvailability call asks for all `skus`. Orders take them in turn, `lines` each, and start each run with the
     first; a BatchAllocateOrders call has `orders` orders. A RecordStockChanges call reports one unit of the next SKU
@@ -48,6 +48,7 @@ class CallStream:
     method: str
     skus: Sequence[str] = ()
     callers: int = 0
+    calls: int | None = None
     per_second: float = 0.0
     lines: int = 1
     orders: int = 1

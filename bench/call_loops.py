@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -15,19 +16,23 @@ TICK_SECONDS = 0.002
 """The shortest sleep of an open loop; calls that are due by its end start together."""
 
 
-async def closed_loop(call: Call, callers: int, seconds: float) -> Figures:
-    """Each caller calls again when it has its answer, and at least once. Open calls are completed."""
+async def closed_loop(call: Call, callers: int, seconds: float, *, calls: int | None = None) -> Figures:
+    """Each caller calls again when it has its answer, and at least once. Open calls are completed.
+
+    With `calls` the loop ends after this many, however long they take.
+    """
     latencies: list[float] = []
+    turns = itertools.repeat(None) if calls is None else itertools.repeat(None, calls)
     loop_start = time.perf_counter()
     loop_end = loop_start + seconds
 
     async def caller() -> None:
         call_start = time.perf_counter()
-        while True:
+        for _ in turns:
             await call()
             call_end = time.perf_counter()
             latencies.append(call_end - call_start)
-            if call_end >= loop_end:
+            if calls is None and call_end >= loop_end:
                 break
             call_start = call_end
 

@@ -96,7 +96,7 @@ async def _run_stream(task: LoadTask, stream: CallStream, channels: Sequence[aio
         return await overload_loop(stream, channels, task.seconds)
     call = new_call(stream, channels)
     if stream.callers:
-        return await closed_loop(call, stream.callers, task.seconds)
+        return await closed_loop(call, stream.callers, task.seconds, calls=stream.calls)
     return await open_loop(call, stream.per_second, task.seconds)
 
 
