@@ -12,7 +12,7 @@ from bench.bench_calls import ALLOCATE, BATCH, CHECK, ECHO, EMPTY, CallStream
 from bench.bench_report import Ratio, Report, ratio
 from bench.bench_retailer import BenchRetailer, open_retailer
 from bench.bench_server import running_server
-from bench.cpu_meter import MeteredServer, postgres_pid
+from bench.cpu_meter import CpuMeter, MeteredServer, cpu_us_per_call, postgres_meter
 from bench.load_generator import running_generator
 from bench.product_server import running_product
 from bench.rounds import Figures, Pace, Variant, run_in_turns
@@ -42,11 +42,10 @@ async def measure(url: str, pace: Pace = PACE) -> Report:
     ):
         await retailer.add_products(SKUS)
         async with running_product(url) as product_process:
-            product = MeteredServer(
-                generator, product_process.address, product_process.pid, await postgres_pid(retailer.url)
-            )
-            echo = MeteredServer(generator, echo_process.address, echo_process.pid)
-            own = MeteredServer(generator, own_address, os.getpid())
+            meter = await postgres_meter(product_process.pid, url)
+            product = MeteredServer(generator, product_process.address, meter)
+            echo = MeteredServer(generator, echo_process.address, CpuMeter(echo_process.pid))
+            own = MeteredServer(generator, own_address, CpuMeter(os.getpid()))
             figures = await run_in_turns(_variants(retailer, product, echo, own), pace, verify=retailer.verify)
         return Report(
             name=NAME,
@@ -88,13 +87,14 @@ def _ratios(figures: Mapping[str, Sequence[Figures]]) -> list[Ratio]:
     def speed(name: str, variant: str, denominator: str, at_least: float | None = None, units: int = 1) -> Ratio:
         return ratio(name, _times(figures[variant], units), figures[denominator], "calls_per_second", at_least=at_least)
 
-    cpu = [_cpu_us(order) / _cpu_us(echo) for order, echo in zip(figures[ALLOCATE_256], figures[ECHO_256], strict=True)]
+    turns = zip(figures[ALLOCATE_256], figures[ECHO_256], strict=True)
+    cpu = tuple(cpu_us_per_call(order) / cpu_us_per_call(echo) for order, echo in turns)
     return [
         speed("check_availability_vs_empty", CHECK_1, ECHO_64, 0.75),
         speed("check_100_skus_vs_100_calls", CHECK_100, CHECK_1, 20, len(SKUS)),
         speed("allocate_vs_empty", ALLOCATE_64, ECHO_64, 0.25),
         speed("allocate_vs_empty_256", ALLOCATE_256, ECHO_256, 0.38),
-        Ratio("allocate_cpu_vs_empty", tuple(cpu), at_most=2.8),
+        Ratio("allocate_cpu_vs_empty", cpu, at_most=2.8),
         speed("batch_500_orders_vs_500_calls", BATCH_500, ALLOCATE_64, 3, BATCHED_ORDERS),
         speed("check_availability_vs_own_empty_call", CHECK_1, OWN_EMPTY),
         speed("allocate_vs_own_empty_call", ALLOCATE_64, OWN_EMPTY),
@@ -104,8 +104,3 @@ def _ratios(figures: Mapping[str, Sequence[Figures]]) -> list[Ratio]:
 def _times(rounds: Sequence[Figures], units: int) -> list[Figures]:
     """The rounds with so many units a call: SKUs that are checked, orders that are allocated."""
     return [{"calls_per_second": figures["calls_per_second"] * units} for figures in rounds]
-
-
-def _cpu_us(figures: Figures) -> float:
-    """The CPU time of the server and, if it has one, its PostgreSQL."""
-    return figures["server_cpu_us_per_call"] + figures.get("postgres_cpu_us_per_call", 0.0)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import asyncpg
 import psutil
@@ -17,39 +18,63 @@ from service.database.database import plain_url
 
 
 @dataclass(frozen=True, slots=True)
+class CpuMeter:
+    """The CPU time of a server's process and of its `stores`, by the first process of each, such as PostgreSQL's."""
+
+    server_pid: int
+    stores: Mapping[str, int] = field(default_factory=dict)
+
+    async def measure(self, load: Awaitable[Figures]) -> Figures:
+        """The figures of the load, and the CPU time of each side in microseconds a call."""
+        before = await asyncio.to_thread(self._cpu_seconds)
+        figures = await load
+        after = await asyncio.to_thread(self._cpu_seconds)
+        return figures | {
+            f"{name}_cpu_us_per_call": _us_per_call(after[name] - before[name], figures) for name in after
+        }
+
+    def _cpu_seconds(self) -> dict[str, float]:
+        stores = {name: _tree_cpu_seconds(pid) for name, pid in self.stores.items()}
+        return {"server": _cpu_seconds(self.server_pid), **stores}
+
+
+@dataclass(frozen=True, slots=True)
 class MeteredServer:
-    """A server of this machine under load. `postgres_pid` is the first process of its PostgreSQL, if it has one."""
+    """A server of this machine under load from the generator."""
 
     generator: LoadGenerator
     address: str
-    pid: int
-    postgres_pid: int | None = None
+    meter: CpuMeter
 
     async def run(self, stream: CallStream, seconds: float) -> Figures:
-        """The figures of the stream, and the CPU time of server, PostgreSQL and generator in microseconds a call."""
-        before = await asyncio.to_thread(self._cpu_seconds)
+        """The figures of the stream, and the CPU time of each side in microseconds a call."""
+        return await self.meter.measure(self._load(stream, seconds))
+
+    async def _load(self, stream: CallStream, seconds: float) -> Figures:
         results = await self.generator.run(LoadTask(self.address, seconds, [stream]))
-        after = await asyncio.to_thread(self._cpu_seconds)
-        used = {name: after[name] - before[name] for name in after} | {"generator": results["generator"]["cpu_seconds"]}
         figures = results[stream.name]
-        # A server that is overloaded may answer no call at all.
-        calls = max(1, figures["calls"])
-        return figures | {f"{name}_cpu_us_per_call": used[name] / calls * 1e6 for name in used}
-
-    def _cpu_seconds(self) -> dict[str, float]:
-        used = {"server": _cpu_seconds(self.pid)}
-        if self.postgres_pid is not None:
-            used["postgres"] = _tree_cpu_seconds(self.postgres_pid)
-        return used
+        generator_seconds = results["generator"]["cpu_seconds"]
+        return figures | {"generator_cpu_us_per_call": _us_per_call(generator_seconds, figures)}
 
 
-async def postgres_pid(url: str) -> int:
-    """The first process of the PostgreSQL of this database, which runs on this machine."""
+async def postgres_meter(server_pid: int, url: str) -> CpuMeter:
+    """A meter of the server and the PostgreSQL of this database, which runs on this machine."""
     connection = await asyncpg.connect(plain_url(url))
     try:
-        return psutil.Process(await connection.fetchval("SELECT pg_backend_pid()")).ppid()
+        postgres_pid = psutil.Process(await connection.fetchval("SELECT pg_backend_pid()")).ppid()
     finally:
         await connection.close()
+    return CpuMeter(server_pid, {"postgres": postgres_pid})
+
+
+def cpu_us_per_call(figures: Figures) -> float:
+    """CPU time of the server and, if it has one, its PostgreSQL."""
+    return figures["server_cpu_us_per_call"] + figures.get("postgres_cpu_us_per_call", 0.0)
+
+
+def _us_per_call(cpu_seconds: float, figures: Figures) -> float:
+    # A server that is overloaded may answer no call at all.
+    return cpu_seconds / max(1, figures["calls"]) * 1e6
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -34,7 +34,7 @@ from bench.bench_calls import (
 from bench.bench_report import Ratio, Report, ratio
 from bench.bench_retailer import BenchRetailer, open_retailer
 from bench.bench_server import running_server
-from bench.cpu_meter import MeteredServer, postgres_pid
+from bench.cpu_meter import MeteredServer, postgres_meter
 from bench.load_generator import running_generator
 from bench.order_history import copy_orders
 from bench.rounds import Figures, Pace, WrongAnswer, run_in_turns
@@ -103,8 +103,7 @@ async def measure(url: str, pace: Pace = PACE) -> Report:
                 await stack.enter_async_context(
                     running_server(each, await stack.enter_async_context(allocation_queue(each)))
                 ),
-                os.getpid(),
-                await postgres_pid(url),
+                await postgres_meter(os.getpid(), url),
             )
             for size, each in (("few", retailer), ("many", large))
         }

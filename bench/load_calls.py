@@ -38,7 +38,7 @@ from truestock.v1 import (
     stock_service_pb2 as stock_pb,
 )
 
-CALL_SECONDS = 60.0
+CALL_SECONDS = 300.0
 PAGE_SIZE = 50
 
 

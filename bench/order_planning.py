@@ -16,7 +16,7 @@ from bench.baselines.bare_echo import running_bare_echo
 from bench.bench_calls import ECHO, CallStream
 from bench.bench_report import Ratio, Report
 from bench.bench_retailer import RULES
-from bench.cpu_meter import MeteredServer
+from bench.cpu_meter import CpuMeter, MeteredServer
 from bench.load_generator import running_generator
 from bench.rounds import Figures, Pace, WrongAnswer, run_in_turns
 from policies.decisions.routing import route
@@ -63,7 +63,7 @@ async def measure(url: str, pace: Pace = PACE) -> Report:
     policy_set = _repository_rules()
     few, many = _locations(FEW_LOCATIONS), _locations(MANY_LOCATIONS)
     async with running_generator() as generator, running_bare_echo() as echo:
-        server = MeteredServer(generator, echo.address, echo.pid)
+        server = MeteredServer(generator, echo.address, CpuMeter(echo.pid))
         figures = await run_in_turns(
             {
                 ECHO_CALL: partial(server.run, CallStream("calls", ECHO, (), callers=CALLERS)),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from bench.bench_calls import ALLOCATE, BATCH, CallStream
 from bench.bench_report import Report, ratio
 from bench.bench_retailer import BenchRetailer, open_retailer
-from bench.cpu_meter import MeteredServer, postgres_pid
+from bench.cpu_meter import MeteredServer, postgres_meter
 from bench.load_generator import running_generator
 from bench.product_server import running_product
 from bench.rounds import Figures, Pace, Variant, run_in_turns
@@ -26,7 +26,7 @@ async def measure(url: str, pace: Pace = PACE) -> Report:
     async with running_generator() as generator, open_retailer(url) as retailer:
         await retailer.add_products([SKU])
         async with running_product(url) as product:
-            server = MeteredServer(generator, product.address, product.pid, await postgres_pid(url))
+            server = MeteredServer(generator, product.address, await postgres_meter(product.pid, url))
             orders, batches = _Load(retailer, server, ORDERS), _Load(retailer, server, BATCHES)
             variants = {**batches.variants(), **orders.variants()}
             figures = await run_in_turns(variants, pace, verify=retailer.verify)

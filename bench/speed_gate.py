@@ -20,10 +20,10 @@ import uvloop
 from bench.baselines.bare_echo import running_bare_echo
 from bench.bench_calls import ALLOCATE, CHECK, ECHO, RECORD, CallStream, zipf_skus
 from bench.bench_retailer import BenchRetailer, open_retailer
-from bench.cpu_meter import MeteredServer, postgres_pid
+from bench.cpu_meter import CpuMeter, MeteredServer, cpu_us_per_call, postgres_meter
 from bench.load_generator import running_generator
 from bench.product_server import running_product
-from bench.rounds import Figures, WrongAnswer
+from bench.rounds import WrongAnswer
 from service.cli.console import add_row, new_table, say, stdout_console
 from service.database.embedded.postgres import temporary_postgres
 
@@ -102,8 +102,8 @@ async def _ratios(url: str, batch_orders: int | None) -> Ratios:
     async with running_generator() as generator, open_retailer(url) as retailer, running_bare_echo() as echo_process:
         await retailer.add_products(SKUS)
         async with running_product(url, batch_orders=batch_orders) as process:
-            product = MeteredServer(generator, process.address, process.pid, await postgres_pid(url))
-            echo = MeteredServer(generator, echo_process.address, echo_process.pid)
+            product = MeteredServer(generator, process.address, await postgres_meter(process.pid, url))
+            echo = MeteredServer(generator, echo_process.address, CpuMeter(echo_process.pid))
             await _round(retailer, product, echo)
             rounds = [await _round(retailer, product, echo) for _ in range(ROUNDS)]
     return {stream.name: min(ratios[stream.name] for ratios in rounds) for stream in CALLS}
@@ -111,18 +111,13 @@ async def _ratios(url: str, batch_orders: int | None) -> Ratios:
 
 async def _round(retailer: BenchRetailer, product: MeteredServer, echo: MeteredServer) -> Ratios:
     ratios = {}
-    echo_before = _cpu_us(await echo.run(BARE_ECHO, 0))
+    echo_before = cpu_us_per_call(await echo.run(BARE_ECHO, 0))
     for stream in CALLS:
         figures = await product.run(stream, 0)
         if stream.method in {ALLOCATE, RECORD}:
             retailer.count_answers(stream, int(figures["calls"]))
-        echo_after = _cpu_us(await echo.run(BARE_ECHO, 0))
-        ratios[stream.name] = _cpu_us(figures) / mean((echo_before, echo_after))
+        echo_after = cpu_us_per_call(await echo.run(BARE_ECHO, 0))
+        ratios[stream.name] = cpu_us_per_call(figures) / mean((echo_before, echo_after))
         echo_before = echo_after
     await retailer.verify()
     return ratios
-
-
-def _cpu_us(figures: Figures) -> float:
-    """CPU time of the server and, if it has one, its PostgreSQL."""
-    return figures["server_cpu_us_per_call"] + figures.get("postgres_cpu_us_per_call", 0.0)

@@ -13,7 +13,7 @@ from bench.bench_report import Ratio, Report, ratio
 from bench.compare.remote_retailer import RemoteRetailer, remote_retailer
 from bench.compare.revision import DEFAULT_REVISION, Tree
 from bench.compare.served_tree import ServedTree, StartFailed, serving, wait_until_idle
-from bench.cpu_meter import MeteredServer
+from bench.cpu_meter import CpuMeter, MeteredServer
 from bench.load_generator import LoadGenerator, running_generator
 from bench.rounds import Figures, Pace, Variant, run_in_turns
 
@@ -101,7 +101,7 @@ async def _both_served(new: Tree, base: Tree) -> AsyncIterator[tuple[tuple[Serve
 
 
 def _metered(generator: LoadGenerator, served: ServedTree) -> MeteredServer:
-    return MeteredServer(generator, served.address, served.pid, served.postgres_pid)
+    return MeteredServer(generator, served.address, CpuMeter(served.pid, {"postgres": served.postgres_pid}))
 
 
 def _variants(retailers: Sequence[RemoteRetailer], step: Step) -> dict[str, Variant]:

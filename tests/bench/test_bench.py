@@ -18,6 +18,7 @@ from bench import (
     rule_reloads,
 )
 from bench.__main__ import BENCHMARKS, Benchmark
+from bench.baselines import redis_lua
 from bench.bench_retailer import open_retailer
 from bench.rounds import Pace, WrongAnswer
 
@@ -27,6 +28,10 @@ RATIOS = {
         "allocator_vs_transaction_1",
         "allocator_vs_transaction_8",
         "allocator_vs_transaction_grpc_8",
+        "allocator_vs_plain_8",
+        "allocator_vs_conditional_update_8",
+        "allocator_vs_skip_locked_8",
+        *(["allocator_vs_redis_lua_8"] if redis_lua.is_installed() else []),
     },
     call_cost.NAME: {
         "check_availability_vs_empty",
