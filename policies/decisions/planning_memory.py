@@ -16,7 +16,7 @@ from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy, e
 from policies.decisions.product_stock import ProductStock
 from policies.decisions.question_facts import QuestionReader, question_reader
 from policies.domain.geography import great_circle_km
-from policies.domain.model import Channel, Context, Coordinates, Location, Product, StockLevel, World
+from policies.domain.model import Channel, Context, Coordinates, ErasedPoint, Location, Product, StockLevel, World
 from policies.explanation import DroppedLocation, DropReason, FiredRule
 from policies.policy_set import PolicySet, RankStep, RoutingPolicy, Scope
 
@@ -71,7 +71,7 @@ class PlanningMemory:
         self._stock_question = question_reader(tuple(facts), of_one_moment=True)
         self._readers: dict[int, QuestionReader] = {}
         self._eligibilities: dict[Hashable, Eligibility] = {}
-        self._distances: dict[Coordinates | None, ByLocation[float | None]] = {}
+        self._distances: dict[Coordinates | ErasedPoint | None, ByLocation[float | None]] = {}
         self._preferences: dict[Hashable, ByLocation[bool]] = {}
         self._moment: tuple[datetime, int] | None = None
         self._stocks: dict[Hashable, ProductStock] = {}
@@ -94,7 +94,7 @@ class PlanningMemory:
             _keep(self._eligibilities, key, found, MAX_QUESTIONS)
         return found
 
-    def distances(self, destination: Coordinates | None) -> ByLocation[float | None]:
+    def distances(self, destination: Coordinates | ErasedPoint | None) -> ByLocation[float | None]:
         """Kilometers from each location to the destination; None if either has no coordinates."""
         found = self._distances.get(destination)
         if found is None:
@@ -217,7 +217,7 @@ class PolicyView:
         return {number: level for number, level in levels.items() if level is not None}
 
 
-def _distance_km(start: Coordinates | None, end: Coordinates | None) -> float | None:
+def _distance_km(start: Coordinates | None, end: Coordinates | ErasedPoint | None) -> float | None:
     return None if start is None or end is None else great_circle_km(start, end)
 
 

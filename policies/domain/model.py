@@ -76,6 +76,17 @@ class Coordinates:
 
 
 @dataclass(frozen=True, slots=True)
+class ErasedPoint:
+    """A point that was erased: only its distances from some points, in kilometers, are still known."""
+
+    distances_km: tuple[tuple[Coordinates, float], ...]
+
+    def km_from(self, start: Coordinates) -> float:
+        """The distance from one of those points. Raises KeyError for any other."""
+        return dict(self.distances_km)[start]
+
+
+@dataclass(frozen=True, slots=True)
 class Location:
     """A store, warehouse, supplier or pop-up that holds stock.
 
@@ -205,12 +216,15 @@ class StockLevel:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where an order is delivered to. A country alone has no coordinates."""
+    """Where an order is delivered to. A country alone has no coordinates.
+
+    `coordinates` are erased only in the inputs of a stored decision.
+    """
 
     country: str | None = None
     region: str | None = None
     postal_code: str | None = None
-    coordinates: Coordinates | None = None
+    coordinates: Coordinates | ErasedPoint | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -308,6 +308,7 @@ decision = Table(
         comment="truestock.v1.DecisionInputs without catalog, destination and batch; null in a summary record",
     ),
     Column("destination", LargeBinary, comment="truestock.v1.Destination, apart from inputs so that it can be erased"),
+    Column("erased_destination", LargeBinary, comment="truestock.v1.ErasedDestination; null unless it was erased"),
     Column("reference", LargeBinary, comment="which explanation and stock of the batch, and the figures that differ"),
     # Ids begin with their time, so the range of a month is a range of ids. Nothing refers to a decision by a foreign
     # key, and a decision to nothing: months are dropped without a look at orders, which are never deleted.

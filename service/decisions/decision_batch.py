@@ -21,6 +21,7 @@ from policies.domain.model import StockLevel
 from service import limits
 from service.background import let_others_run
 from service.database.columns import Moment
+from service.database.compression import compressed
 from service.database.database import Columns
 from service.decisions.decision_inputs import destination_message
 from service.decisions.decision_log import (
@@ -138,6 +139,8 @@ def unpacked(content: bytes) -> list[bytes]:
 def _by_value(write: DecisionWrite, catalog: StoredCatalog | None, now: datetime) -> Row:
     explanation = write.decision.SerializeToString(deterministic=True)
     inputs = None if write.is_summary or catalog is None else write.inputs.by_value()
+    # Levels of one product differ little, so this is a quarter of the bytes. In a batch they are stored once anyway.
+    inputs = None if inputs is None else compressed(inputs)
     destination = None if inputs is None else _destination_bytes(write)
     write.inputs.byte_count = len(explanation) + len(inputs or b"") + len(destination or b"")
     return (

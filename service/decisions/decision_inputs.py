@@ -24,6 +24,7 @@ from policies.domain.model import (
     Commitment,
     Coordinates,
     Destination,
+    ErasedPoint,
     Location,
     Order,
     OrderFacts,
@@ -35,6 +36,7 @@ from policies.domain.model import (
 from policies.policy_set import PolicySet
 from policies.stock.oversell import OversellEvidence, PublishedFigure
 from service.catalog.catalog_words import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
+from service.decisions import erased_destination
 from service.decisions.decision_messages import COMMITMENTS, decision_message
 from service.rpc.proto_values import timestamp
 from truestock.v1 import catalog_service_pb2 as catalog_pb, decision_pb2, order_pb2
@@ -80,14 +82,14 @@ class RoutingInputs:
 
 def inputs_of(message: decision_pb2.DecisionInputs) -> RoutingInputs:
     """The inputs that a message holds."""
-    locations = [_location_of(x) for x in message.locations]
+    locations = {x.location_id: _location_of(x) for x in message.locations}
     products = [_product_of(x) for x in message.products]
     levels = [_level_of(x) for x in message.levels]
-    order = _order_of(message.order)
+    order = _order_of(message.order, locations)
     return RoutingInputs(
         world=World(
             _moment(message.now),
-            {location.id: location for location in locations},
+            locations,
             {product.sku: product for product in products},
             {(level.sku, level.location_id): level for level in levels},
         ),
@@ -168,7 +170,10 @@ def set_order(message: decision_pb2.OrderInput, order: Order) -> None:
         message.tags.extend(sorted(order.tags))
 
 
-def _order_of(message: decision_pb2.OrderInput) -> Order:
+def _order_of(message: decision_pb2.OrderInput, locations: Mapping[str, Location]) -> Order:
+    destination = _destination_of(message.destination) if message.HasField("destination") else None
+    if message.HasField("erased_destination"):
+        destination = erased_destination.destination_of(message.erased_destination, locations)
     lines = zip(message.lines, message.unit_prices, strict=True)
     return Order(
         channel_id=message.channel_id,
@@ -176,7 +181,7 @@ def _order_of(message: decision_pb2.OrderInput) -> Order:
         lines=tuple(OrderLine(x.line_id, x.sku, x.unit_count, _decimal(price)) for x, price in lines),
         commitment=Commitment(_COMMITMENT_WORDS[message.commitment]),
         method=_METHOD_WORDS[message.method],
-        destination=_destination_of(message.destination) if message.HasField("destination") else None,
+        destination=destination,
         pickup_location_id=message.pickup_location_id or None,
         stated_value=_decimal(message.stated_value),
         priority=message.priority if message.HasField("priority") else None,
@@ -360,8 +365,8 @@ def _level_of(message: decision_pb2.StockLevelInput) -> StockLevel:
     )
 
 
-def _point_message(point: Coordinates | None) -> LatLng | None:
-    return None if point is None else LatLng(latitude=point.latitude, longitude=point.longitude)
+def _point_message(point: Coordinates | ErasedPoint | None) -> LatLng | None:
+    return LatLng(latitude=point.latitude, longitude=point.longitude) if isinstance(point, Coordinates) else None
 
 
 def _point(message: LatLng) -> Coordinates:

@@ -20,6 +20,9 @@ from service.policy import policy_store
 from service.policy.rule_sandbox import RuleSandbox
 from truestock.v1 import policy_service_pb2 as policy_pb
 
+_RESTORED_RATIO = 8
+"""Bytes of inputs for each byte that is stored of them: levels of one product differ little. A rough upper estimate."""
+
 _decision = decision.c
 _is_selected = (
     or_(parameter("id", Uuid).is_(None), _decision.id == parameter("id", Uuid)),
@@ -129,7 +132,7 @@ def _within_bounds(rows: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
     byte_count = 0
     for row in rows:
         # The process gets what is in a batch once for each of its decisions, and a catalog once.
-        byte_count += row["byte_count"] + row["batch_byte_count"]
+        byte_count += _RESTORED_RATIO * (row["byte_count"] + row["batch_byte_count"])
         byte_count += 0 if row["catalog_hash"] in catalogs else row["catalog_byte_count"]
         revisions.add(row["policy_revision"])
         catalogs.add(row["catalog_hash"])

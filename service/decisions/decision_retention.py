@@ -74,7 +74,9 @@ _OLD = Statement(
 )
 _DELETE = Statement(delete(decision).where(_decision.id == any_of("ids", Uuid)))
 _DROP_INPUTS = Statement(
-    update(decision).values(inputs=None, catalog_hash=None, destination=None).where(_decision.id == any_of("ids", Uuid))
+    update(decision)
+    .values(inputs=None, catalog_hash=None, destination=None, erased_destination=None)
+    .where(_decision.id == any_of("ids", Uuid))
 )
 
 # {0} is the name of a partition.

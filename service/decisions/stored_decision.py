@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import ColumnElement, FromClause, Uuid, func, select
 
+from service.database.compression import restored
 from service.database.database import Connection, Statement, parameter
 from service.database.tables import decision, decision_batch, decision_catalog
 from service.decisions.decision_batch import CHANGE, ID_PREFIX, unpacked
@@ -29,6 +30,7 @@ CONTENT = (
     *EXPLANATION,
     decision.c.inputs,
     decision.c.destination,
+    decision.c.erased_destination,
     decision_batch.c.parts,
     func.coalesce(decision.c.software_version, decision_batch.c.software_version).label("software_version"),
 )
@@ -101,11 +103,13 @@ def inputs(row: Row) -> decision_pb2.DecisionInputs | None:
     """The inputs of a row with the columns CONTENT, without the catalog; None in a summary."""
     if row["inputs"] is None:
         return None
-    message = decision_pb2.DecisionInputs.FromString(row["inputs"])
+    message = decision_pb2.DecisionInputs.FromString(restored(row["inputs"]))
     if row["destination"] is not None:
         message.order.destination.CopyFrom(order_pb2.Destination.FromString(row["destination"]))
+    if row["erased_destination"] is not None:
+        message.order.erased_destination.CopyFrom(decision_pb2.ErasedDestination.FromString(row["erased_destination"]))
     if row["parts"] is not None:
-        _add_shared_inputs(message, row["reference"], unpacked(row["parts"]))
+        _add_shared_inputs(message, row["reference"], unpacked(restored(row["parts"])))
     return message
 
 

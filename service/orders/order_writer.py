@@ -20,7 +20,7 @@ from sqlalchemy import (
     update,
 )
 
-from policies.domain.model import Outcome
+from policies.domain.model import Coordinates, Outcome
 from service.database.database import Columns, Connection, Statement, any_of
 from service.database.row_writes import Row, RowWrite, write_rows
 from service.database.tables import (
@@ -273,6 +273,7 @@ def _order_rows(writes: OrderWrites) -> list[tuple[RowWrite, list[tuple[object, 
 def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
     destination = record.destination
     point = destination.coordinates if destination else None
+    point = point if isinstance(point, Coordinates) else None
     hold = record.hold
     return (
         record.id,

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from sqlalchemy import LargeBinary, Text, Uuid, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from service.database.compression import compressed, restored
 from service.database.database import Connection, Database, Statement, any_of, parameter, transposed, unnested
 from service.database.row_writes import RowWrite
 from service.database.tables import request
@@ -110,7 +111,7 @@ async def once(
             # confirmation was lost, its effect has not been counted yet.
             return next((attempted for attempted in attempts if attempted[0] == response), (response, None))
         response, effect = await work(connection)
-        await store_answers(connection, {idempotent.key.id: response.SerializeToString()})
+        await store_answers(connection, {idempotent.key.id: compressed(response.SerializeToString())})
         attempts.append((response, effect))
         return response, effect
 
@@ -133,7 +134,7 @@ async def claim(connection: Connection, keys: Sequence[IdempotencyKey]) -> dict[
     if not repeated:
         return {}
     stored = await _STORED.rows(connection, ids=repeated)
-    return {row["id"]: StoredAnswer(row["method"], row["content"], row["answer"]) for row in stored}
+    return {row["id"]: StoredAnswer(row["method"], row["content"], restored(row["answer"])) for row in stored}
 
 
 async def committed(connection: Connection, receipt_ids: Sequence[UUID], method: str) -> set[UUID]:

@@ -415,6 +415,7 @@ class OrderInput(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     UNIT_PRICES_FIELD_NUMBER: _builtins.int
+    ERASED_DESTINATION_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     order_id: _builtins.str
     commitment: _order_pb2.Commitment.ValueType
@@ -434,6 +435,10 @@ class OrderInput(_message.Message):
     def unit_prices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Decimals in the order of `lines`; empty if none was given."""
 
+    @_builtins.property
+    def erased_destination(self) -> Global___ErasedDestination:
+        """Set instead of `destination` once that was erased."""
+
     def __init__(
         self,
         *,
@@ -448,16 +453,79 @@ class OrderInput(_message.Message):
         priority: _builtins.int | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         unit_prices: _abc.Iterable[_builtins.str] | None = ...,
+        erased_destination: Global___ErasedDestination | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "destination", b"destination", "priority", b"priority"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "destination", b"destination", "erased_destination", b"erased_destination", "priority", b"priority"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "commitment", b"commitment", "destination", b"destination", "lines", b"lines", "method", b"method", "order_id", b"order_id", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "stated_value", b"stated_value", "tags", b"tags", "unit_prices", b"unit_prices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "commitment", b"commitment", "destination", b"destination", "erased_destination", b"erased_destination", "lines", b"lines", "method", b"method", "order_id", b"order_id", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "stated_value", b"stated_value", "tags", b"tags", "unit_prices", b"unit_prices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
 
 Global___OrderInput: _TypeAlias = OrderInput  # noqa: Y015
+
+@_typing.final
+class ErasedDestination(_message.Message):
+    """What was derived from a destination that was erased: enough to make the same decision again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    POSTAL_CODE_FIELD_NUMBER: _builtins.int
+    HAD_COORDINATES_FIELD_NUMBER: _builtins.int
+    DISTANCES_FIELD_NUMBER: _builtins.int
+    country: _builtins.str
+    region: _builtins.str
+    postal_code: _builtins.str
+    """Only if rules of the decision compare it."""
+    had_coordinates: _builtins.bool
+    """Whether the destination had coordinates."""
+    @_builtins.property
+    def distances(self) -> _containers.RepeatedCompositeFieldContainer[Global___LocationDistance]:
+        """Of the locations with coordinates, by id."""
+
+    def __init__(
+        self,
+        *,
+        country: _builtins.str = ...,
+        region: _builtins.str = ...,
+        postal_code: _builtins.str = ...,
+        had_coordinates: _builtins.bool = ...,
+        distances: _abc.Iterable[Global___LocationDistance] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["country", b"country", "distances", b"distances", "had_coordinates", b"had_coordinates", "postal_code", b"postal_code", "region", b"region"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErasedDestination: _TypeAlias = ErasedDestination  # noqa: Y015
+
+@_typing.final
+class LocationDistance(_message.Message):
+    """How far a location was from a destination."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
+    DISTANCE_KM_FIELD_NUMBER: _builtins.int
+    location_id: _builtins.str
+    distance_km: _builtins.float
+    def __init__(
+        self,
+        *,
+        location_id: _builtins.str = ...,
+        distance_km: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distance_km", b"distance_km", "location_id", b"location_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LocationDistance: _TypeAlias = LocationDistance  # noqa: Y015
 
 @_typing.final
 class ProductInput(_message.Message):

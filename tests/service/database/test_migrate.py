@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from service.database import migrate
+from service.database.compression import compressed
 from service.database.database import plain_url, sqlalchemy_url
 from service.database.tables import TransactionId, metadata
 from service.decisions.decision_batch import ID_PREFIX, packed
@@ -132,6 +133,28 @@ async def test_decisions_survive_their_partition_by_month_and_the_downgrade(empt
     assert rows[other]["inputs"] == order.SerializeToString() + b"\x0a\xcb\x01\x32\xc8\x01" + b"d" * 200
     assert (rows[shared]["policy_revision"], rows[shared]["inputs"]) == ("rules", None)
     assert rows[shared]["explanation"] == ID_PREFIX + str(shared).encode() + b"second"
+
+
+async def test_compressed_values_are_restored_by_the_downgrade(empty_database_url: str) -> None:
+    await migrate_to(empty_database_url, "head")
+    connection = await asyncpg.connect(plain_url(empty_database_url))
+    try:
+        await connection.execute(
+            "INSERT INTO request (id, method, content, answer) VALUES ($1, '', '', $2), ($3, '', '', 'plain')",
+            *(UUID(int=1), compressed(b"answer " * 99), UUID(int=2)),
+        )
+        await connection.execute(
+            "INSERT INTO decision (id, allocation_id, create_time, inputs) VALUES ($1, $1, now(), $2)",
+            *(UUID(int=3), compressed(b"inputs " * 99)),
+        )
+        await migrate_to(empty_database_url, "0025", down=True)
+        answers = await connection.fetch("SELECT answer FROM request ORDER BY id")
+        inputs = await connection.fetchval("SELECT inputs FROM decision")
+    finally:
+        await connection.close()
+
+    assert [row["answer"] for row in answers] == [b"answer " * 99, b"plain"]
+    assert inputs == b"inputs " * 99
 
 
 OLD_ORDER = """

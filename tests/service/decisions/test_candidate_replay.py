@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from service import limits
+from service.database.compression import restored
 from service.decisions import candidate_replay
 from service.policy.rules_folder import read_folder
 from tests.conftest import PLAIN_RULES, RULES, RetailerMaker
@@ -117,8 +118,11 @@ async def test_what_cannot_be_decided_says_why_and_is_never_guessed(retailer: Re
     refused_hold = await retailer.allocate("A-1", {"CUP": 1}, HOLD)
     old, changed, forgotten = [await retailer.allocate(f"B-{n}", {"MUG": 1}) for n in range(3)]
     # A later value of a field counts: this is `inputs_version: 0`.
+    (stored,) = await retailer.sql("SELECT inputs FROM decision WHERE id = $1::uuid", old.decision.decision_id)
     await retailer.sql(
-        "UPDATE decision SET inputs = inputs || '\\x5800'::bytea WHERE id = $1::uuid", old.decision.decision_id
+        "UPDATE decision SET inputs = $2 WHERE id = $1::uuid",
+        old.decision.decision_id,
+        restored(stored["inputs"]) + b"\x58\x00",
     )
     await retailer.sql(
         "UPDATE decision SET explanation = explanation || $2 WHERE id = $1::uuid",

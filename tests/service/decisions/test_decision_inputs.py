@@ -11,6 +11,7 @@ from uuid import uuid4
 from hypothesis import given, strategies as st
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS
+from policies.domain.geography import great_circle_km
 from policies.domain.model import (
     CHANNEL_KINDS,
     LOCATION_STATUSES,
@@ -21,6 +22,7 @@ from policies.domain.model import (
     Commitment,
     Coordinates,
     Destination,
+    ErasedPoint,
     Location,
     Order,
     OrderLine,
@@ -29,7 +31,7 @@ from policies.domain.model import (
     World,
 )
 from service import limits
-from service.decisions import decision_batch, stored_decision
+from service.decisions import decision_batch, erased_destination, stored_decision
 from service.decisions.decision_batch import BATCH_COLUMNS, DECISION_COLUMNS, DecisionRows, DecisionWrite
 from service.decisions.decision_inputs import RoutingInputs, inputs_of
 from service.decisions.decision_log import DecisionInputs, capture
@@ -189,6 +191,19 @@ def test_equal_inputs_are_stored_as_equal_bytes(order: Order, product: Product) 
     assert first == second
 
 
+@given(st.lists(points, min_size=1, max_size=3, unique=True), points)
+def test_an_erased_destination_is_as_far_away_as_it_was(from_points: list[Coordinates], to: Coordinates) -> None:
+    locations = {str(n): Location(str(n), "store", coordinates=point) for n, point in enumerate(from_points)}
+    destination = Destination("US", "TX", "78704", to)
+
+    message = erased_destination.erased(destination, locations, keeps_postal_code=False)
+    read = erased_destination.destination_of(message, locations)
+
+    assert (read.country, read.region, read.postal_code) == ("US", "TX", None)
+    assert isinstance(read.coordinates, ErasedPoint)
+    assert [great_circle_km(x, read.coordinates) for x in from_points] == [great_circle_km(x, to) for x in from_points]
+
+
 def read_back(
     world: World,
     channel: Channel,
@@ -219,6 +234,6 @@ def write_of(inputs: DecisionInputs) -> DecisionWrite:
 
 def read_rows(rows: DecisionRows) -> list[decision_pb2.DecisionInputs | None]:
     """The inputs in rows as they are read from the database."""
-    decisions = [dict(zip(DECISION_COLUMNS, row, strict=True)) for row in rows.decisions]
+    decisions = [dict(zip(DECISION_COLUMNS, row, strict=True)) | {"erased_destination": None} for row in rows.decisions]
     batches = {row[0]: dict(zip(BATCH_COLUMNS, row, strict=True)) for row in rows.batches}
     return [stored_decision.inputs(stored_decision.with_batch(x, batches.get(x["batch_id"]))) for x in decisions]

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from google.type.latlng_pb2 import LatLng
+
+from service.database.compression import restored
 from service.decisions.decision_batch import unpacked
+from service.decisions.decision_inputs import inputs_of
+from service.decisions.erased_destination import erased
+from tests.conftest import RetailerMaker
 from tests.retailer import SOLD, Retailer
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
@@ -61,10 +67,50 @@ async def test_bytes_of_decisions_that_share_are_counted_once(retailer: Retailer
     columns = ("explanation", "inputs", "destination", "reference")
     decisions = await retailer.sql("SELECT * FROM decision")
     batches = await retailer.sql("SELECT * FROM decision_batch")
-    parts = [part for batch in batches for part in unpacked(batch["explanations"]) + unpacked(batch["parts"])[1:]]
+    explanations = [part for batch in batches for part in unpacked(batch["explanations"])]
+    parts = [part for batch in batches for part in unpacked(restored(batch["parts"]))[1:]]
     own = [row[column] for row in decisions for column in columns if row[column] is not None]
     assert len(batches) > 0
-    assert retailer.metric("decisions_stored_bytes_total") == sum(map(len, own + parts))
+    assert retailer.metric("decisions_stored_bytes_total") == sum(map(len, own + explanations + parts))
+
+
+async def test_a_decision_replays_to_the_byte_after_its_destination_was_erased(
+    retailers: RetailerMaker, tmp_path: Path
+) -> None:
+    (tmp_path / "routing.yaml").write_text(RULES)
+    retailer = await retailers.make(tmp_path)
+    await retailer.stock({("MUG", "dc"): 9, ("MUG", "high-street"): 9})
+    await retailer.locations("dc", coordinates=LatLng(latitude=41.9, longitude=-87.6))
+    await retailer.locations("high-street", coordinates=LatLng(latitude=30.3, longitude=-97.7))
+    austin = order_pb2.Destination(
+        country="US", region="TX", postal_code="78704", coordinates=LatLng(latitude=30.2, longitude=-97.8)
+    )
+    order = await retailer.allocate("A-1", {"MUG": 1}, destination=austin)
+    inputs = inputs_of((await retailer.decision(order.decision.decision_id)).inputs)
+    assert inputs.order.destination is not None
+
+    derived = erased(inputs.order.destination, inputs.world.locations, keeps_postal_code=False).SerializeToString()
+    await retailer.sql("UPDATE decision SET destination = NULL, erased_destination = $1", derived)
+
+    stored = await retailer.decision(order.decision.decision_id)
+    replay = await retailer.replay(order.decision.decision_id)
+    assert order.shipments[0].location_id == "high-street"
+    assert [x.location_id for x in stored.decision.dropped_candidates if x.rule == "far"] == ["dc"]
+    assert not stored.inputs.order.HasField("destination")
+    assert b"78704" not in stored.SerializeToString()
+    assert replay.identical
+
+
+RULES = """
+kind: routing
+policies:
+  - name: near
+    position: 1
+    applies_to: {destination.region: TX}
+    exclude: [{name: far, when: {location.distance_km: {more_than: 1000}}}]
+    rank: [{nearest: {band_km: 50}}]
+  - {name: rest, position: 2, rank: [priority]}
+"""
 
 
 async def allocated(retailer: Retailer, orders: list[dict[str, int]]) -> list[allocation_pb.Allocation]:
