@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar
 import structlog
 from sqlalchemy.util.concurrency import await_, greenlet_spawn
 
+from policies.domain.model import go_on
 from service.errors import NotReady
 
 log = structlog.get_logger(__name__)
@@ -147,6 +148,11 @@ async def in_turns(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
         return await greenlet_spawn(partial(function, *args, **kwargs))
     finally:
         _turn.reset(token)
+
+
+def pause_of_turn() -> Callable[[], None]:
+    """What a decision calls again and again: `let_others_run` within `in_turns`; elsewhere a function that is empty."""
+    return go_on if _turn.get() is None else let_others_run
 
 
 def let_others_run() -> None:

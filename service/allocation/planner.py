@@ -24,7 +24,7 @@ from policies.stock.oversell import UNMAPPED
 from service.allocation.planning_context import ChannelContext
 from service.allocation.promise_check import unusable_shipments
 from service.allocation.shortages import add_shortages, exception_context, mark_needs_person
-from service.background import let_others_run
+from service.background import let_others_run, pause_of_turn
 from service.decisions.decision_log import DecisionInputs, capture
 from service.decisions.decision_messages import decision_message
 from service.errors import InvalidFields, Violation
@@ -105,7 +105,7 @@ def decide(
         return AllocationChange(record)
     if unshipped is None:
         return _everything_shipped(book, record, order)
-    world = World(book.now, channel_context.locations, channel_context.products, book.levels, let_others_run)
+    world = World(book.now, channel_context.locations, channel_context.products, book.levels, pause_of_turn())
     rejected_by = record.rejected_by()
     # Rules see the facts of the whole order, shipped units included.
     whole = None if unshipped is order else WholeOrder(OrderFacts.of(order))

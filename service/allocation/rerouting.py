@@ -24,7 +24,7 @@ from service.allocation.planner import (
 )
 from service.allocation.planning_context import ChannelContext
 from service.allocation.shortages import add_shortages, mark_needs_person
-from service.background import let_others_run
+from service.background import pause_of_turn
 from service.decisions.decision_log import DecisionInputs, capture
 from service.orders.allocation_record import HELD, REFUSED, AllocationRecord, ShipmentRecord, ShortageRecord
 from service.orders.order_exceptions import OrderException
@@ -176,7 +176,7 @@ def _decide(
     avoid: frozenset[str] = frozenset(),
 ) -> tuple[Decision, DecisionInputs]:
     """Plans some units of the record's order, the rest of which keeps its promises and its `other_shortages`."""
-    world = World(book.now, channel_context.locations, channel_context.products, book.levels, let_others_run)
+    world = World(book.now, channel_context.locations, channel_context.products, book.levels, pause_of_turn())
     avoided = frozenset((line.sku, location_id) for line in order.lines for location_id in avoid)
     rejected_by = avoided | record.rejected_by()
     facts = OrderFacts.of(record.order(record.commitment))

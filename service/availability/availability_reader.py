@@ -15,7 +15,7 @@ from policies.explanation import FiredRule
 from policies.policy_set import PolicySet
 from service import limits
 from service.availability.product_assessment import ProductProblem, assess_product
-from service.background import in_turns, let_others_run
+from service.background import in_turns, let_others_run, pause_of_turn
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection, Database
@@ -198,7 +198,7 @@ def _assess(
     if channel is None:
         raise no_channel({"channel_id": request.channel_id}, snapshot.catalog.channels)
     catalog = snapshot.catalog
-    world = World(snapshot.now, catalog.locations, snapshot.products, snapshot.levels, let_others_run)
+    world = World(snapshot.now, catalog.locations, snapshot.products, snapshot.levels, pause_of_turn())
     availabilities = []
     for sku in request.skus:
         if sku in snapshot.products:

@@ -7,8 +7,9 @@ from contextvars import ContextVar
 
 import pytest
 
+from policies.domain.model import go_on
 from service import background
-from service.background import Turn, in_turns, let_others_run
+from service.background import Turn, in_turns, let_others_run, pause_of_turn
 
 NAME: ContextVar[str] = ContextVar("NAME", default="")
 
@@ -111,6 +112,11 @@ async def test_two_long_functions_take_turns_and_each_sees_the_context_of_its_ca
     await asyncio.gather(named("large"), named("larger"))
 
     assert order == ["large", "larger"] * 3
+
+
+async def test_a_decision_pauses_only_in_turns() -> None:
+    assert await in_turns(pause_of_turn) is let_others_run
+    assert pause_of_turn() is go_on
 
 
 def test_a_function_that_is_called_at_once_never_stops() -> None:
