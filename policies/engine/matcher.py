@@ -42,6 +42,7 @@ class Matcher(Generic[T]):
         "_inverted",
         "_pairs",
         "_properties",
+        "_signature",
         "_value_classes",
         "hits",
         "misses",
@@ -52,6 +53,7 @@ class Matcher(Generic[T]):
         self._pairs = tuple(pairs)
         conditions = [condition for _, condition in pairs]
         self._value_classes = ValueClasses(conditions)
+        self._signature = self._value_classes.signature
         self._properties = EngineProperties(self._value_classes)
         compiled = [self._compile(index, condition) for index, condition in enumerate(conditions)]
         self._inverted = [inverted for inverted, _ in compiled]
@@ -70,7 +72,7 @@ class Matcher(Generic[T]):
         """The items whose conditions hold, in the given order. Raises ValueError for a number that is not finite."""
         if self._constant is not None:
             return self._constant
-        signature = self._value_classes.signature(context)
+        signature = self._signature(context)
         fired = self._answers.get(signature)
         if fired is None:
             return self._ask_engine(signature)

@@ -31,9 +31,11 @@ def days_since_count(context: Context) -> float | None:
 
 def days_of_cover(context: Context) -> float | None:
     """Days until the available units are sold; None if the product does not sell."""
-    if context.stock is None or context.product is None:
+    stock, product = context.stock, context.product
+    if stock is None or product is None:
         return None
-    return days_until_sold(max(0, context.stock.available), context.product.velocity_per_day)
+    available = stock.available
+    return days_until_sold(max(0, available), product.velocity_per_day)
 
 
 def days_until_sold(available: int, velocity_per_day: float | None) -> float | None:
