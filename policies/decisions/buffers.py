@@ -51,6 +51,16 @@ def buffer_effect(files: Iterable[BufferFile], context: Context) -> BufferEffect
     return BufferEffect(held_back, max(cut_offs, default=None), min(caps, default=None), tuple(fired))
 
 
+def units_held_back(files: Iterable[BufferFile], context: Context) -> int:
+    """The held-back number of `buffer_effect` alone."""
+    held_back = 0
+    for file in files:
+        rules = file.matcher.fired(context)
+        if rules:
+            held_back = max(held_back, combined_hold_back(file.combine, [_rule_units(rule, context) for rule in rules]))
+    return held_back
+
+
 def combined_hold_back(combine: Combine, figures: Sequence[int | None]) -> int:
     """The largest or the sum of the units that one file's rules hold back; None is a rule that holds nothing back."""
     held_back = [figure for figure in figures if figure is not None]

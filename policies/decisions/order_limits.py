@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from policies.decisions.buffers import BufferEffect
+from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.location_availability import NOTHING_WAIVED, LocationAvailability
 from policies.decisions.planning_memory import PolicyView
 from policies.decisions.product_stock import Assessments
-from policies.decisions.sellable import channel_buffer_effect, publishable_units
+from policies.decisions.sellable import channel_buffer_effect, publishable_units, units_held_back_by_channel
 from policies.domain.model import Commitment, Order
 from policies.explanation import DroppedLocation, DropReason, FiredRule
 from policies.policy_set import RoutingPolicy
@@ -105,21 +106,28 @@ def units_saved_by_buffers(view: PolicyView, order: Order, placed: Mapping[tuple
 def _units_without_buffer(view: PolicyView, order: Order, sku: str, placed: Mapping[str, int]) -> int:
     """Units that the order could have had without the buffer; stops once they are as many as those placed."""
     waived = waived_limits(order, view.policy)
-    survey = _UnitSurvey(view, (sku,), waived - {"buffer"})
     placed_count = sum(placed.values())
     # Exposure rules were evaluated with the order's own limits, and buffers do not change what they say.
-    held_back = channel_buffer_effect(view, sku, waived).held_back
+    held_back = units_held_back_by_channel(view, sku, waived)
     offered = everywhere = 0
     for number in _source_locations_first(view, placed):
         if offered >= placed_count and everywhere >= placed_count + held_back:
             break
-        location_id = view.memory.locations[number].id
-        is_allowed = choice_allows(order, location_id)
+        is_allowed = choice_allows(order, view.memory.locations[number].id)
         if is_allowed or held_back:
-            survey.visit(number)
-            count = survey.units[sku].get(location_id, 0)
+            count = _units_beside_buffer(view, sku, number, waived)
             offered, everywhere = offered + count * is_allowed, everywhere + count
     return min(offered, max(0, everywhere - held_back))
+
+
+def _units_beside_buffer(view: PolicyView, sku: str, number: int, waived: frozenset[str]) -> int:
+    """Units that the order could use at a location if its buffers applied to the order."""
+    stock = view.stock(sku)
+    if stock.available[number] <= 0 or view.eligibility.drops[number] is not None:
+        return 0
+    figure = stock.assessments(waived).figures[number]
+    sellable = max(0, figure.sellable - stock.held_back[number])
+    return _claimable(view.question, figure, sellable).count
 
 
 def _source_locations_first(view: PolicyView, placed: Mapping[str, int]) -> Iterator[int]:
@@ -192,20 +200,37 @@ class _UnitSurvey:
 
     def _add_claimed(self, figure: LocationAvailability, number: int, assessments: Assessments) -> None:
         """Adds the units of a level of which the order has some already, or that rejected it."""
-        question, sku = self.view.question, figure.sku
-        key = (sku, figure.location_id)
-        kept_units = min(question.kept_units.get(key, 0), figure.available)
-        own_units = min(question.own_units.get(key, 0), figure.available - kept_units)
-        is_rejected = key in question.rejected_by
-        count = own_units if is_rejected else max(figure.sellable - kept_units, own_units)
-        self.promised_units[sku] = self.promised_units.get(sku, 0) + own_units
-        self.kept_units[sku] = self.kept_units.get(sku, 0) + kept_units
-        if is_rejected:
-            unused = max(0, figure.sellable - kept_units - own_units)
+        sku = figure.sku
+        claim = _claimable(self.view.question, figure, figure.sellable)
+        self.promised_units[sku] = self.promised_units.get(sku, 0) + claim.own_units
+        self.kept_units[sku] = self.kept_units.get(sku, 0) + claim.kept_units
+        if claim.is_rejected:
+            unused = max(0, figure.sellable - claim.kept_units - claim.own_units)
             self.rejected_units[sku] = self.rejected_units.get(sku, 0) + unused
-        if count:
-            self.units[sku][figure.location_id] = count
-        elif is_rejected:
+        if claim.count:
+            self.units[sku][figure.location_id] = claim.count
+        elif claim.is_rejected:
             self.dropped.append(DroppedLocation(figure.location_id, sku, DropReason.REJECTED))
         else:
             self.dropped.append(assessments.drops[number])
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What an order may use of one level: `count` units, besides those that it keeps there."""
+
+    count: int
+    own_units: int
+    kept_units: int
+    is_rejected: bool
+
+
+def _claimable(question: RoutingQuestion, figure: LocationAvailability, sellable: int) -> _Claim:
+    """What the order may use if rules leave `sellable` units to it; its own units are there despite them."""
+    key = (figure.sku, figure.location_id)
+    kept_units = min(question.kept_units.get(key, 0), figure.available)
+    own_units = min(question.own_units.get(key, 0), figure.available - kept_units)
+    is_rejected = key in question.rejected_by
+    return _Claim(
+        own_units if is_rejected else max(sellable - kept_units, own_units), own_units, kept_units, is_rejected
+    )

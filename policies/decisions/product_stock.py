@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from policies.decisions.buffers import units_held_back
 from policies.decisions.by_location import ByLocation
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.location_availability import LocationAvailability, assess_location, drop_reason
-from policies.domain.model import Location, StockLevel
+from policies.domain.model import Context, Location, StockLevel
 from policies.explanation import DroppedLocation
-from policies.policy_set import PolicySet
+from policies.policy_set import PolicySet, Scope
 
 
 class ProductStock:
     """The levels of one product by the number of the location; None where it was never stocked.
 
     `available` has the available units of each level, 0 without one. `question` is one of those that rules about stock
-    cannot tell apart.
+    cannot tell apart. `held_back` are the units that buffers of the location hold back of a level.
     """
 
     __slots__ = (
@@ -29,6 +30,7 @@ class ProductStock:
         "_locations",
         "_policy_set",
         "available",
+        "held_back",
         "levels",
         "product",
         "question",
@@ -47,6 +49,7 @@ class ProductStock:
         self._locations = locations
         self._keys = [(sku, location.id) for location in locations]
         self._assessments: dict[frozenset[str], Assessments] = {}
+        self.held_back = ByLocation(self._held_back)
 
     def update(self, levels: Mapping[tuple[str, str], StockLevel]) -> None:
         """Takes over the current levels, and forgets what was worked out of those that they replace."""
@@ -61,6 +64,7 @@ class ProductStock:
         copy.levels, copy.available = [*self.levels], [*self.available]
         for waived, assessments in self._assessments.items():
             copy.assessments(waived).take_over(assessments)
+        copy.held_back.update(self.held_back)
         copy._replace(levels)
         return copy
 
@@ -68,12 +72,20 @@ class ProductStock:
         """What rules leave of the levels, without the `waived` limits."""
         assessments = self._assessments.get(waived)
         if assessments is None:
-            assessments = self._assessments[waived] = Assessments(self._policy_set, self, self._locations, waived)
+            assessments = self._assessments[waived] = Assessments(self._policy_set, self, waived)
         return assessments
+
+    def context(self, number: int) -> Context:
+        """What rules see of a level."""
+        return self.question.context(self._locations[number], self.sku, self.levels[number])
+
+    def _held_back(self, number: int) -> int:
+        return units_held_back(self._policy_set.buffers_of(Scope.LOCATION), self.context(number))
 
     def _replace(self, levels: Mapping[int, StockLevel | None]) -> None:
         for number, level in levels.items():
             self.levels[number] = level
+            self.held_back.pop(number, None)
             self.available[number] = 0 if level is None else level.available
             for assessments in self._assessments.values():
                 assessments.forget(number)
@@ -85,16 +97,13 @@ class Assessments:
     `drops` say why an order gets no units of a level that has some.
     """
 
-    __slots__ = ("_locations", "_policy_set", "_stock", "_waived", "drops", "figures")
+    __slots__ = ("_policy_set", "_stock", "_waived", "drops", "figures")
 
-    def __init__(
-        self, policy_set: PolicySet, stock: ProductStock, locations: Sequence[Location], waived: frozenset[str]
-    ) -> None:
+    def __init__(self, policy_set: PolicySet, stock: ProductStock, waived: frozenset[str]) -> None:
         self.figures = ByLocation(self._assess)
         self.drops = ByLocation(self._drop)
         self._policy_set = policy_set
         self._stock = stock
-        self._locations = locations
         self._waived = waived
 
     def forget(self, number: int) -> None:
@@ -108,11 +117,8 @@ class Assessments:
         self.drops.update(others.drops)
 
     def _assess(self, number: int) -> LocationAvailability:
-        stock = self._stock
-        stock.question.world.pause()
-        level = stock.levels[number]
-        context = stock.question.context(self._locations[number], stock.sku, level)
-        return assess_location(self._policy_set, context, waived=self._waived)
+        self._stock.question.world.pause()
+        return assess_location(self._policy_set, self._stock.context(number), waived=self._waived)
 
     def _drop(self, number: int) -> DroppedLocation:
         return drop_reason(self.figures[number])

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffer_effect
+from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffer_effect, units_held_back
 from policies.decisions.eligibility import RoutingQuestion, may_split, policies_for
 from policies.decisions.location_availability import NOTHING_WAIVED, LocationAvailability, assess_location
 from policies.decisions.planning_memory import PolicyView
 from policies.decisions.ranking import RankingContext, rank_locations
-from policies.domain.model import Channel, Destination, OrderFacts, StockLevel, World
+from policies.domain.model import Channel, Context, Destination, OrderFacts, StockLevel, World
 from policies.explanation import FiredRule
 from policies.policy_set import PLAN_STEPS, PolicySet, RoutingPolicy, Scope
 
@@ -84,8 +84,16 @@ def assess_availability(
 def channel_buffer_effect(view: PolicyView, sku: str, waived: frozenset[str] = NOTHING_WAIVED) -> BufferEffect:
     """The effect of the `scope: channel` rules on the product; the stock that they see is what the channel may use."""
     files = view.policy_set.buffers_of(Scope.CHANNEL)
-    if not files:
-        return NOTHING_HELD_BACK
+    return buffer_effect(files, _channel_context(view, sku, waived)) if files else NOTHING_HELD_BACK
+
+
+def units_held_back_by_channel(view: PolicyView, sku: str, waived: frozenset[str] = NOTHING_WAIVED) -> int:
+    """The units that `channel_buffer_effect` holds back."""
+    files = view.policy_set.buffers_of(Scope.CHANNEL)
+    return units_held_back(files, _channel_context(view, sku, waived)) if files else 0
+
+
+def _channel_context(view: PolicyView, sku: str, waived: frozenset[str]) -> Context:
     # Only stock that the channel may use counts here. When all stock counted, a store under stocktake raised TikTok's
     # buffer until it took the warehouse's last units.
     drops, figures = view.eligibility.drops, view.stock(sku).assessments(waived).figures
@@ -94,7 +102,7 @@ def channel_buffer_effect(view: PolicyView, sku: str, waived: frozenset[str] = N
         for number, level in _tracked_levels(view, sku)
         if drops[number] is None and not figures[number].blocked_by
     ]
-    return buffer_effect(files, view.question.context(sku=sku, stock=channel_level(sku, usable)))
+    return view.question.context(sku=sku, stock=channel_level(sku, usable))
 
 
 def channel_level(sku: str, levels: Sequence[StockLevel]) -> StockLevel:
