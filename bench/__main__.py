@@ -27,6 +27,7 @@ from bench import (
     rule_evaluation,
     rule_reloads,
     speed_gate,
+    storage,
 )
 from bench.bench_report import Report
 from bench.compare import comparison
@@ -72,6 +73,7 @@ BENCHMARKS = {
     rule_reloads.NAME: Benchmark(
         rule_reloads.measure, rule_reloads.PACE, "failed calls, mixed decisions and memory while rules change"
     ),
+    storage.NAME: Benchmark(storage.measure, storage.PACE, "bytes in the database for each order that was delivered"),
     growth.NAME: Benchmark(growth.measure, growth.PACE, "calls and lists with 300,000 orders ÷ with 1,500"),
 }
 ALL = "all"

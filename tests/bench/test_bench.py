@@ -16,6 +16,7 @@ from bench import (
     overload,
     rule_evaluation,
     rule_reloads,
+    storage,
 )
 from bench.__main__ import BENCHMARKS, Benchmark
 from bench.baselines import redis_lua
@@ -49,6 +50,7 @@ RATIOS = {
     order_planning.NAME: {"plan_3x10_vs_empty_call", "route_3x200_cold_ms", "route_3x200_warm_ms"},
     rule_evaluation.NAME: {"memoised_vs_durable_rules", "rules_1000_vs_10"},
     rule_reloads.NAME: {"failed_calls", "mixed_decisions", "rss_growth_ratio", "threads_growth_ratio"},
+    storage.NAME: {"bytes_an_order"},
     growth.NAME: {"allocate_p50", "check_p50", "lists_p50"},
 }
 
@@ -56,6 +58,8 @@ RATIOS = {
 @pytest.fixture(autouse=True)
 def few_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few callers, SKUs and contexts, so that the benchmarks run quickly."""
+    monkeypatch.setattr(storage, "ORDERS", 10)
+    monkeypatch.setattr(storage, "SKUS", ["SKU-0", "SKU-1"])
     monkeypatch.setattr(hot_sku, "POOL_SIZES", (4,))
     monkeypatch.setattr(hot_sku, "FEW_CALLERS", (1,))
     monkeypatch.setattr(hot_sku, "MANY_CALLERS", 8)
