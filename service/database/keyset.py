@@ -7,6 +7,7 @@ entries than were asked for, or none, although others follow.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,18 +58,26 @@ class Listing:
             window = min(2 * window, remaining)
 
 
-def end_of(leading: FromClause, *key: str) -> Statement:
+def end_of(leading: FromClause, *key: str, descending: bool = False) -> Statement:
     """The `end` of a listing, from the entries that lead, at most EXAMINED of them."""
     columns = [leading.c[name] for name in key]
-    return Statement(select(*columns).order_by(*columns).offset(EXAMINED - literal_column("1")))
+    in_order = select(*columns).order_by(*ordered(columns, descending=descending))
+    return Statement(in_order.offset(EXAMINED - literal_column("1")))
 
 
-def first_of_each(groups: FromClause, of_group: Select[Any], limit: ColumnElement[Any], *key: str) -> Select[Any]:
+def first_of_each(
+    groups: FromClause, of_group: Select[Any], limit: ColumnElement[Any], *key: str, descending: bool = False
+) -> Select[Any]:
     """The first entries of all groups, merged by key. `of_group` selects the entries of one of the `groups` in order.
 
     PostgreSQL reads several values of an index's first column, but not in the order of its last ones. So each group
     is read for itself.
     """
     entries = of_group.limit(limit).lateral("entries")
-    order = [entries.c[name] for name in key]
+    order = ordered([entries.c[name] for name in key], descending=descending)
     return select(entries).select_from(groups.join(entries, true())).order_by(*order).limit(limit)
+
+
+def ordered(columns: Sequence[ColumnElement[Any]], *, descending: bool) -> list[ColumnElement[Any]]:
+    """What to order by."""
+    return [column.desc() if descending else column.asc() for column in columns]

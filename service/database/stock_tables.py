@@ -16,7 +16,6 @@ from sqlalchemy import (
     Table,
     Text,
     Time,
-    UniqueConstraint,
     Uuid,
     false,
     text,
@@ -223,7 +222,15 @@ stock_movement = Table(
     transaction_id(),
     Index("stock_movement_ingest_idx", "ingest_time", "id"),
     Index("stock_movement_order_idx", "allocation_id", postgresql_where=text("allocation_id IS NOT NULL")),
-    UniqueConstraint("source", "change_id"),
+    # Movements of orders have no change id, and no entry in the index.
+    Index(
+        "stock_movement_change_idx",
+        "source",
+        "change_id",
+        unique=True,
+        postgresql_where=text("change_id IS NOT NULL"),
+    ),
+    Index("stock_movement_sku_idx", "sku", "ingest_time", "id"),
     Index("stock_movement_history_idx", "sku", "location_id", "effective_time"),
     comment="Append-only: every change of every figure, and why.",
 )

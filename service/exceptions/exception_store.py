@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +13,6 @@ import asyncpg
 from sqlalchemy import (
     Boolean,
     ColumnElement,
-    Integer,
-    Select,
     Text,
     Uuid,
     func,
@@ -24,16 +23,17 @@ from sqlalchemy import (
     update,
 )
 
+from service import limits
 from service.database.database import (
     Columns,
     Connection,
     Statement,
     any_of,
     parameter,
-    parameters,
     transposed,
     unnested,
 )
+from service.database.keyset import COUNT, EXAMINED, Listing, end_of
 from service.database.tables import Moment, allocation, exception, exception_event, exception_record, order_event
 from service.exceptions.exception_requests import ExceptionsPage
 
@@ -41,38 +41,45 @@ _exception = exception.c
 _OPEN: ColumnElement[Any] = literal_column("'open'")
 
 
-def _page(listed: Select[Any]) -> Statement:
-    """Exceptions after a key, ordered by (due time, id); an empty filter matches all."""
-    return Statement(
-        listed.where(
-            (parameter("after_time", Moment).is_(None))
-            | (
-                tuple_(_exception.due_time, _exception.id)
-                > tuple_(parameter("after_time", Moment), parameter("after_id", Uuid))
-            ),
-            (func.cardinality(parameters("kinds", Text)) == 0) | (_exception.kind == any_of("kinds", Text)),
-            (func.cardinality(parameters("owners", Text)) == 0) | (_exception.owner == any_of("owners", Text)),
-            (func.cardinality(parameters("channel_ids", Text)) == 0)
-            | (_exception.channel_id == any_of("channel_ids", Text)),
-            (parameter("allocation_id", Uuid).is_(None))
-            | (_exception.allocation_id == parameter("allocation_id", Uuid)),
-        )
-        .order_by(_exception.due_time, _exception.id)
-        .limit(parameter("count", Integer))
-    )
+_KEY = ("due_time", "id")
+_START = (limits.EARLIEST, UUID(int=0))
+_IS_OPEN = _exception.state == _OPEN
+_FILTERS: Mapping[str, ColumnElement[bool]] = {
+    "states": _exception.state == any_of("states", Text),
+    "kinds": _exception.kind == any_of("kinds", Text),
+    "owners": _exception.owner == any_of("owners", Text),
+    "channel_ids": _exception.channel_id == any_of("channel_ids", Text),
+}
+_OPEN_ONLY, _OVERDUE_ONLY = "open", "overdue"
 
 
-# PostgreSQL uses a partial index only if the statement contains its condition, so open exceptions have statements
-# of their own.
-_PAGE_OPEN = _page(select(*exception_record).where(_exception.state == _OPEN))
-_PAGE_OVERDUE = _page(
-    select(*exception_record).where(_exception.state == _OPEN, _exception.due_time <= func.statement_timestamp())
-)
-_PAGE_ANY = _page(
-    select(*exception_record).where(
-        (func.cardinality(parameters("states", Text)) == 0) | (_exception.state == any_of("states", Text))
+@cache
+def _listing(filters: frozenset[str]) -> Listing:
+    """Lists exceptions with exactly these filters: an optional condition would keep PostgreSQL from using an index."""
+    order = [_exception[name] for name in _KEY]
+    after = tuple_(*order) > tuple_(parameter("after_due_time", Moment), parameter("after_id", Uuid))
+    others = [_FILTERS[name] for name in sorted(filters & _FILTERS.keys())]
+    if "allocation_id" in filters:
+        # An order has few exceptions.
+        others = [*others, _exception.allocation_id == parameter("allocation_id", Uuid)]
+        led, limit = others, COUNT
+    else:
+        led, limit = [], EXAMINED if others else COUNT
+    # A partial index is used only by a statement that contains its condition.
+    if filters & {_OPEN_ONLY, _OVERDUE_ONLY}:
+        led = [*led, _IS_OPEN]
+    if _OVERDUE_ONLY in filters:
+        led = [*led, _exception.due_time <= func.statement_timestamp()]
+    leading = select(*order).where(after, *led).order_by(*order).limit(limit).subquery("leading")
+    page = (
+        select(*exception_record)
+        .select_from(leading.join(exception, _exception.id == leading.c.id))
+        .where(*others)
+        .order_by(*(leading.c[name] for name in _KEY))
+        .limit(COUNT)
     )
-)
+    return Listing(Statement(page), end_of(leading, *_KEY) if limit is EXAMINED else None)
+
 
 _FIND = Statement(select(*exception_record).where(_exception.id == parameter("id", Uuid)))
 _FIND_OPEN = Statement(
@@ -152,26 +159,24 @@ class OrderTimelineNote:
     policy_revision: str
 
 
-async def page(connection: Connection, query: ExceptionsPage, count: int) -> list[asyncpg.Record]:
-    """At most `count` exceptions, ordered by due time."""
-    statement = _PAGE_OPEN if query.states == ["open"] else _PAGE_ANY
-    if query.overdue_only:
-        # Only open exceptions can be overdue.
-        if query.states and "open" not in query.states:
-            return []
-        statement = _PAGE_OVERDUE
-    after_time, after_id = query.after or (None, None)
-    return await statement.rows(
-        connection,
-        after_time=after_time,
-        after_id=after_id,
-        states=query.states,
-        kinds=query.kinds,
-        owners=query.owners,
-        channel_ids=query.channel_ids,
-        allocation_id=query.allocation_id,
-        count=count,
-    )
+async def page(
+    connection: Connection, query: ExceptionsPage
+) -> tuple[list[asyncpg.Record], tuple[datetime, UUID] | None]:
+    """The exceptions of a page by due time, and the position of the next page; None after the last one."""
+    # Only open exceptions can be overdue.
+    if query.overdue_only and query.states and "open" not in query.states:
+        return [], None
+    filters = {name: getattr(query, name) for name in (*_FILTERS, "allocation_id") if getattr(query, name)}
+    if query.overdue_only or query.states == ["open"]:
+        filters.pop("states", None)
+        filters[_OVERDUE_ONLY if query.overdue_only else _OPEN_ONLY] = True
+    due_time, id = query.after or _START
+    after = {"after_due_time": due_time, "after_id": id}
+    rows, end = await _listing(frozenset(filters)).rows(connection, query.count + 1, after, **filters)
+    shown = rows[: query.count]
+    if len(rows) > query.count:
+        return shown, (shown[-1]["due_time"], shown[-1]["id"])
+    return shown, (end["after_due_time"], end["after_id"]) if end else None
 
 
 async def find(connection: Connection, id: UUID) -> asyncpg.Record | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -30,19 +31,17 @@ class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
     ) -> exception_pb.ListExceptionsResponse:
         page = exception_requests.exceptions_page(request)
 
-        async def read(connection: Connection) -> list[Any]:
+        async def read(connection: Connection) -> tuple[list[Any], tuple[datetime, UUID] | None]:
             if page.order is None:
-                return await exception_store.page(connection, page, page.count + 1)
+                return await exception_store.page(connection, page)
             allocation_id = await order_store.find(connection, *page.order)
             of_order = replace(page, allocation_id=allocation_id)
-            return await exception_store.page(connection, of_order, page.count + 1) if allocation_id else []
+            return await exception_store.page(connection, of_order) if allocation_id else ([], None)
 
-        rows = await self._database.unlocked("list", read)
-        shown = rows[: page.count]
-        more = len(rows) > page.count
+        rows, end = await self._database.unlocked("list", read)
         return exception_pb.ListExceptionsResponse(
-            exceptions=[exception_messages.exception_record(row) for row in shown],
-            next_page_token=page.tokens.after_time(shown[-1]["due_time"], shown[-1]["id"]) if more else "",
+            exceptions=[exception_messages.exception_record(row) for row in rows],
+            next_page_token=page.tokens.after_time(*end) if end else "",
         )
 
     async def GetException(

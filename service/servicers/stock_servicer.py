@@ -108,13 +108,12 @@ class StockServicer(stock_grpc.StockServiceServicer):
         self, request: stock_pb.ListStockMovementsRequest, context: Context
     ) -> stock_pb.ListStockMovementsResponse:
         page = stock_movements.movements_page(request)
-        rows = await self._deps.database.unlocked(
-            "list", lambda connection: stock_movements.rows(connection, page, page.count + 1)
+        rows, end = await self._deps.database.unlocked(
+            "list", lambda connection: stock_movements.rows(connection, page)
         )
-        shown = rows[: page.count]
         return stock_pb.ListStockMovementsResponse(
-            stock_movements=[stock_movements.message(row) for row in shown],
-            next_page_token=stock_movements.token(page, shown[-1]) if len(rows) > page.count else "",
+            stock_movements=[stock_movements.message(row) for row in rows],
+            next_page_token=page.tokens.after_time(*end) if end else "",
         )
 
     async def TransferStock(

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import ColumnElement, Integer, Text, Uuid, select, tuple_
+from sqlalchemy import ColumnElement, Text, Uuid, func, literal_column, select, tuple_
 
 from policies.stock.counting import MOVEMENT_KINDS
 from service import limits
-from service.database.database import Connection, Statement, any_of, parameter
+from service.database.database import Connection, Statement, any_of, parameter, parameters
+from service.database.keyset import COUNT, EXAMINED, Listing, end_of, first_of_each, ordered
 from service.database.tables import Moment, stock_movement
 from service.rpc.page_tokens import NEWEST, PageTokens
 from service.rpc.proto_values import timestamp
@@ -21,14 +23,19 @@ from service.rpc.validation import Fields
 from truestock.v1 import stock_service_pb2 as stock_pb
 
 _movement = stock_movement.c
-_FILTERS: dict[str, ColumnElement[bool]] = {
-    "skus": _movement.sku == any_of("skus", Text),
-    "location_ids": _movement.location_id == any_of("location_ids", Text),
-    "kinds": _movement.kind == any_of("kinds", Text),
-    "allocation_id": _movement.allocation_id == parameter("allocation_id", Uuid),
-    "start_time": _movement.ingest_time >= parameter("start_time", Moment),
-    "end_time": _movement.ingest_time < parameter("end_time", Moment),
-}
+_FILTERS = ("skus", "location_ids", "kinds", "allocation_id")
+_LEAST_ID: ColumnElement[Any] = literal_column("'00000000-0000-0000-0000-000000000000'::uuid")
+_KEY = ("ingest_time", "id")
+
+
+def _conditions(columns: Any) -> dict[str, ColumnElement[bool]]:
+    """The conditions of the filters on a row with these columns."""
+    return {
+        "skus": columns.sku == any_of("skus", Text),
+        "location_ids": columns.location_id == any_of("location_ids", Text),
+        "kinds": columns.kind == any_of("kinds", Text),
+        "allocation_id": columns.allocation_id == parameter("allocation_id", Uuid),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ def movements_page(request: stock_pb.ListStockMovementsRequest) -> MovementsPage
     before = tokens.time_and_id(fields) or (NEWEST, UUID(int=0))
     fields.finish()
     return MovementsPage(
-        skus=list(request.skus),
+        skus=sorted(set(request.skus)),
         location_ids=list(request.location_ids),
         kinds=list(request.kinds),
         allocation_id=allocation_id,
@@ -80,18 +87,21 @@ def movements_page(request: stock_pb.ListStockMovementsRequest) -> MovementsPage
     )
 
 
-async def rows(connection: Connection, page: MovementsPage, count: int) -> list[asyncpg.Record]:
-    """At most `count` movements of a page, newest first."""
+async def rows(
+    connection: Connection, page: MovementsPage
+) -> tuple[list[asyncpg.Record], tuple[datetime, UUID] | None]:
+    """The movements of a page, newest first, and the position of the next page; None after the last one."""
     filters = {name: getattr(page, name) for name in _FILTERS if getattr(page, name)}
-    statement = _listing(frozenset(filters))
-    return await statement.rows(
-        connection, before_time=page.before[0], before_id=page.before[1], count=count, **filters
+    time, id = min(page.before, (page.end_time or NEWEST, UUID(int=0)))
+    before = {"after_ingest_time": time, "after_id": id}
+    earliest = page.start_time or limits.EARLIEST
+    rows, end = await _listing(frozenset(filters)).rows(
+        connection, page.count + 1, before, earliest=earliest, **filters
     )
-
-
-def token(page: MovementsPage, row: asyncpg.Record) -> str:
-    """The token of the page that starts after this movement of the page before."""
-    return page.tokens.after_time(row["ingest_time"], row["id"])
+    shown = rows[: page.count]
+    if len(rows) > page.count:
+        return shown, (shown[-1]["ingest_time"], shown[-1]["id"])
+    return shown, (end["after_ingest_time"], end["after_id"]) if end else None
 
 
 def message(row: asyncpg.Record) -> stock_pb.StockMovementRecord:
@@ -118,17 +128,43 @@ def message(row: asyncpg.Record) -> stock_pb.StockMovementRecord:
 
 
 @cache
-def _listing(filters: frozenset[str]) -> Statement:
-    """The statement with exactly these filters: an optional condition would keep PostgreSQL from using an index."""
-    before = tuple_(_movement.ingest_time, _movement.id) < tuple_(
-        parameter("before_time", Moment), parameter("before_id", Uuid)
+def _listing(filters: frozenset[str]) -> Listing:
+    """Lists movements with exactly these filters: an optional condition would keep PostgreSQL from using an index."""
+    order = [_movement[name] for name in _KEY]
+    newest_first = ordered(order, descending=True)
+    before = (parameter("after_ingest_time", Moment), parameter("after_id", Uuid))
+    earliest = parameter("earliest", Moment)
+    # An order has few movements.
+    led = filters if "allocation_id" in filters else frozenset()
+    others = filters - led - {"skus"}
+    limit = EXAMINED if others else COUNT
+    if "skus" in filters - led:
+        skus = func.unnest(parameters("skus", Text)).table_valued("sku", name="listed").render_derived()
+        key = tuple_(_movement.sku, *order)
+        # An equality would let PostgreSQL read the movements of all products, in the hope of finding some of this one.
+        of_sku = (
+            select(stock_movement)
+            .where(key < tuple_(skus.c.sku, *before), key >= tuple_(skus.c.sku, earliest, _LEAST_ID))
+            .order_by(_movement.sku.desc(), *newest_first)
+        )
+        in_order = first_of_each(skus, of_sku, limit, *_KEY, descending=True)
+    else:
+        conditions = _conditions(_movement)
+        in_order = (
+            select(stock_movement)
+            .where(tuple_(*order) < tuple_(*before), _movement.ingest_time >= earliest)
+            .where(*(conditions[name] for name in sorted(led)))
+            .order_by(*newest_first)
+        )
+    leading = in_order.limit(limit).subquery("leading")
+    passed = _conditions(leading.c)
+    page = (
+        select(leading)
+        .where(*(passed[name] for name in sorted(others)))
+        .order_by(*ordered([leading.c[name] for name in _KEY], descending=True))
+        .limit(COUNT)
     )
-    return Statement(
-        select(stock_movement)
-        .where(before, *(_FILTERS[name] for name in sorted(filters)))
-        .order_by(_movement.ingest_time.desc(), _movement.id.desc())
-        .limit(parameter("count", Integer))
-    )
+    return Listing(Statement(page), end_of(leading, *_KEY, descending=True) if others else None)
 
 
 def _optional_time(fields: Fields, request: stock_pb.ListStockMovementsRequest, name: str) -> datetime | None:

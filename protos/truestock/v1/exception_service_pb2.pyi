@@ -91,7 +91,9 @@ class ListExceptionsResponse(_message.Message):
     EXCEPTIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Empty on the last page. A page with a token may have fewer entries than `page_size`, or none, where few entries pass
+    the filters.
+    """
     @_builtins.property
     def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[_exception_pb2.ExceptionRecord]: ...
     def __init__(

@@ -1007,7 +1007,9 @@ class ListStockMovementsResponse(_message.Message):
     STOCK_MOVEMENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Empty on the last page. A page with a token may have fewer entries than `page_size`, or none, where few entries pass
+    the filters.
+    """
     @_builtins.property
     def stock_movements(self) -> _containers.RepeatedCompositeFieldContainer[Global___StockMovementRecord]: ...
     def __init__(
