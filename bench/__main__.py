@@ -20,6 +20,7 @@ from bench import (
     event_loop,
     growth,
     hot_sku,
+    memory,
     order_planning,
     overload,
     result_files,
@@ -74,6 +75,7 @@ BENCHMARKS = {
         rule_reloads.measure, rule_reloads.PACE, "failed calls, mixed decisions and memory while rules change"
     ),
     storage.NAME: Benchmark(storage.measure, storage.PACE, "bytes in the database for each order that was delivered"),
+    memory.NAME: Benchmark(memory.measure, memory.PACE, "memory after a million calls ÷ after 10,000"),
     growth.NAME: Benchmark(growth.measure, growth.PACE, "calls and lists with 300,000 orders ÷ with 1,500"),
 }
 ALL = "all"

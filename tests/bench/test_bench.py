@@ -12,6 +12,7 @@ from bench import (
     event_loop,
     growth,
     hot_sku,
+    memory,
     order_planning,
     overload,
     rule_evaluation,
@@ -51,6 +52,7 @@ RATIOS = {
     rule_evaluation.NAME: {"memoised_vs_durable_rules", "rules_1000_vs_10"},
     rule_reloads.NAME: {"failed_calls", "mixed_decisions", "rss_growth_ratio", "threads_growth_ratio"},
     storage.NAME: {"bytes_an_order"},
+    memory.NAME: {"rss_after_1e6_calls_vs_1e4", "rss_mib"},
     growth.NAME: {"allocate_p50", "check_p50", "lists_p50"},
 }
 
@@ -79,6 +81,8 @@ def few_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rule_evaluation, "CONTEXTS", 500)
     monkeypatch.setattr(rule_evaluation, "CROSS_CHECKED", 50)
     monkeypatch.setattr(rule_reloads, "RELOADS", 6)
+    for name, count in (("PRODUCTS", 20), ("FEW", 2), ("MANY", 4), ("CALLERS", 4)):
+        monkeypatch.setattr(memory, name, count)
     monkeypatch.setattr(growth, "LISTS", growth.LISTS[:2])
     for name, count in (("FEW", 20), ("MANY", 40), ("FINISHED", 10), ("UNFINISHED", 1)):
         monkeypatch.setattr(growth, name, count)
