@@ -27,7 +27,7 @@ from policies.domain.model import (
 from policies.policy_set import PolicySet
 from service.decisions.decision_messages import decision_message
 from tests.policies.decisions import plain_planning
-from tests.policies.small_retailer import ANYWHERE, NOW, TIKTOK, level, rules, sold, store
+from tests.policies.small_retailer import ANYWHERE, NOW, TIKTOK, level, policy, rules, sold, store, world
 from tests.random_rules import random_rules
 
 Key = tuple[str, str]
@@ -215,6 +215,19 @@ def test_what_is_remembered_never_changes_a_decision_or_its_explanation(seed: in
 @given(*EXAMPLES)
 def test_what_is_remembered_never_changes_any_of_thousands_of_decisions(seed: int, which: int) -> None:
     check_decisions(ChangingShop(seed), POLICY_SETS[which])
+
+
+def test_a_buffer_that_shrinks_with_the_stock_counts_as_it_is_for_the_next_order() -> None:
+    half = "kind: buffer\nname: half\nscope: location\nrules:\n  - {name: half, hold_back: {percent: 50}}\n"
+    policy_set = rules(half, policy(sold_may_use="[buffer]"))
+    levels = {("MUG", "oslo"): level("MUG", "oslo", 4)}
+    shop = replace(world([store("oslo")], []), levels=levels)
+    first = route(policy_set, shop, TIKTOK, sold({"MUG": 2}))
+    levels["MUG", "oslo"] = level("MUG", "oslo", 4, allocated=2)
+
+    second = route(policy_set, shop, TIKTOK, sold({"MUG": 1}))
+
+    assert (first.buffer_saved, second.buffer_saved) == ({}, {})
 
 
 @settings(max_examples=10, deadline=None)
