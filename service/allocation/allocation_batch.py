@@ -123,9 +123,10 @@ class AllocationBatch:
     ) -> _BatchState:
         # A commit can succeed although its confirmation is lost. Nothing is left to do then but to answer and to count.
         receipts = {attempt.receipt_id: attempt for attempt in attempts if attempt.receipt_id is not None}
-        if receipts:
-            for receipt_id in await idempotency.committed(connection, list(receipts), _METHOD):
-                return receipts[receipt_id]
+        committed = await idempotency.committed(connection, list(receipts), _METHOD) if receipts else set()
+        if committed:
+            # Each attempt stores the receipts of those before it, to keep them from committing later: the last counts.
+            return [attempt for receipt_id, attempt in receipts.items() if receipt_id in committed][-1]
         batch = await self._start(connection, tickets)
         # An order that names an unknown record claims no request id, so the same request succeeds once the record
         # exists.

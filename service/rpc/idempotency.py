@@ -134,7 +134,9 @@ async def claim(connection: Connection, keys: Sequence[IdempotencyKey]) -> dict[
     if not repeated:
         return {}
     stored = await _STORED.rows(connection, ids=repeated)
-    return {row["id"]: StoredAnswer(row["method"], row["content"], restored(row["answer"])) for row in stored}
+    # A receipt has no answer.
+    answers = {row["id"]: restored(row["answer"]) if row["answer"] is not None else b"" for row in stored}
+    return {row["id"]: StoredAnswer(row["method"], row["content"], answers[row["id"]]) for row in stored}
 
 
 async def committed(connection: Connection, receipt_ids: Sequence[UUID], method: str) -> set[UUID]:

@@ -65,9 +65,8 @@ async def test_units_of_an_order_that_are_cancelled_while_it_waits_are_not_promi
     shops: tuple[Retailer, Retailer],
 ) -> None:
     first, second = shops
-    await first.cancel_order("web/A-1", {"1": 1}, event_id="early")
-    async with waiting_for_stock(first, first.allocate("A-1", {"MUG": 4})) as waiting:
-        await second.cancel_order("web/A-1", {"1": 1}, event_id="late")
+    async with waiting_for_stock(first, first.allocate("A-1", {"MUG": 3})) as waiting:
+        await second.cancel_order("web/A-1", {"1": 1}, event_id="early")
 
     assert promised(await waiting) == {"dc": 2}
     assert (await first.level("MUG", "dc")).allocated_count == 2
