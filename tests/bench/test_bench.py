@@ -56,6 +56,9 @@ RATIOS = {
     growth.NAME: {"allocate_p50", "check_p50", "lists_p50"},
 }
 
+SLOW = {call_cost.NAME, growth.NAME, hot_sku.NAME, memory.NAME, overload.NAME, rule_reloads.NAME, storage.NAME}
+"""Benchmarks that take seconds at any pace, because of the processes that they start."""
+
 
 @pytest.fixture(autouse=True)
 def few_callers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +91,9 @@ def few_callers(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(growth, name, count)
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in SLOW else name for name in BENCHMARKS]
+)
 async def test_a_benchmark_reports_its_ratios_and_what_it_verified(name: str, database_url: str) -> None:
     benchmark: Benchmark = BENCHMARKS[name]
 
