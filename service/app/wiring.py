@@ -90,8 +90,9 @@ def add_services(
         watch=order_watch,
     )
     reader = AvailabilityReader(database, deps.catalog_cache, metrics)
+    large_reader = AvailabilityReader(database, deps.catalog_cache, metrics, waits_for_answers=True)
     availability_grpc.add_AvailabilityServiceServicer_to_server(
-        AvailabilityServicer(reader, active_policies, watch, deps.publication_log), server
+        AvailabilityServicer(reader, large_reader, active_policies, watch, deps.publication_log), server
     )
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     fulfillment_grpc.add_FulfillmentServiceServicer_to_server(

@@ -34,6 +34,10 @@ RETURN_SECONDS = 0.002
 """After a read that served several calls, the next one waits so long at most for their callers to return."""
 BUSY_SECONDS = 0.1
 """So long after a read its callers are no longer expected to return."""
+FEW_SKUS = 25
+"""SKUs of a call up to which it shares reads with others like it; calls of more have a reader of their own."""
+LARGE_RETURN_SECONDS = 0.02
+"""How long a read for calls of many SKUs waits at most for the callers of the last one: it costs ten times as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +80,18 @@ class AvailabilityReader:
     """Reads current stock, in one round trip for all calls that arrived during the previous read.
 
     A read costs as much as several calls. So while calls come many at a time, a read waits a moment for those whose
-    callers have just been answered; a lone caller never waits.
+    callers have just been answered; a lone caller never waits. If it `waits_for_answers`, it also waits for the large
+    answers from the last read: they are worked out in turns, and with reads in between, callers who came together
+    would come back one by one, and share no more reads.
     """
 
-    def __init__(self, database: Database, cache: CatalogCache, metrics: Metrics) -> None:
+    def __init__(
+        self, database: Database, cache: CatalogCache, metrics: Metrics, *, waits_for_answers: bool = False
+    ) -> None:
         self._database = database
         self._cache = cache
         self._metrics = metrics
+        self._waits_for_answers = waits_for_answers
         self._waiting: list[_WaitingCall] = []
         self._reading: asyncio.Task[None] | None = None
         self._served = 0
@@ -120,8 +129,14 @@ class AvailabilityReader:
             return
         self._returned.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout(RETURN_SECONDS):
+            async with asyncio.timeout(LARGE_RETURN_SECONDS if self._waits_for_answers else RETURN_SECONDS):
                 await self._returned.wait()
+
+    async def _wait_for_answers(self, snapshot: Snapshot) -> None:
+        # Callers that wait for the snapshot run before this goes on, and begin their answers.
+        await asyncio.sleep(0)
+        if snapshot.large_answers:
+            await asyncio.wait(snapshot.large_answers.values())
 
     async def _read_next(self) -> int:
         """The number of calls that the read served."""
@@ -139,6 +154,8 @@ class AvailabilityReader:
         for call in batch:
             if not call.snapshot.done():
                 call.snapshot.set_result(snapshot)
+        if self._waits_for_answers:
+            await self._wait_for_answers(snapshot)
         return len(batch)
 
     def _next_batch(self) -> tuple[list[_WaitingCall], set[str]]:

@@ -26,11 +26,13 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     def __init__(
         self,
         reader: AvailabilityReader,
+        large_reader: AvailabilityReader,
         active_policies: ActivePolicies,
         watch: AvailabilityWatch,
         publication_log: PublicationLog,
     ) -> None:
         self._reader = reader
+        self._large_reader = large_reader
         self._active_policies = active_policies
         self._watch = watch
         self._publication_log = publication_log
@@ -40,7 +42,8 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     ) -> availability_pb.CheckAvailabilityResponse:
         question = availability_request(request)
         policy_set = self._active_policies.current.policy_set
-        snapshot = await self._reader.read(question.skus)
+        has_few_skus = len(question.skus) <= availability_reader.FEW_SKUS
+        snapshot = await (self._reader if has_few_skus else self._large_reader).read(question.skus)
         answer = await availability_reader.answer(policy_set, snapshot, question)
         if not request.internal:
             availability_reader.record(self._publication_log, snapshot, question.channel_id, answer)

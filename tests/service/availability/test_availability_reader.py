@@ -9,10 +9,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.availability import availability_reader
-from service.availability.availability_reader import AvailabilityReader, Snapshot
+from service.availability.availability_reader import AvailabilityReader, AvailabilityRequest, Snapshot
 from service.catalog.catalog_store import CatalogCache
 from service.database.database import Database
 from service.metrics import Metrics
+from truestock.v1 import availability_service_pb2 as availability_pb
+
+REQUEST = AvailabilityRequest("pos", ("MUG",), "ship", None, include_locations=False)
 
 
 @pytest.fixture
@@ -81,3 +84,31 @@ async def test_a_call_whose_caller_has_given_up_is_not_read(
     await read(reader, 1)
 
     assert reader._metrics.registry.get_sample_value("truestock_availability_batch_calls_sum") == 2
+
+
+async def test_callers_of_many_skus_share_the_read_after_the_answers_that_they_wait_for(database_url: str) -> None:
+    metrics = Metrics(CollectorRegistry())
+    database = await Database.open(database_url, metrics, connections=2)
+    reader = AvailabilityReader(database, CatalogCache(), metrics, waits_for_answers=True)
+    snapshots, answered = [], asyncio.Event()
+
+    async def call() -> None:
+        snapshot = await reader.read(["MUG"])
+        snapshots.append(snapshot)
+        snapshot.large_answers["", REQUEST] = asyncio.ensure_future(_answer_after(answered))
+
+    async with asyncio.timeout(10):
+        await call()
+        early, late = asyncio.create_task(call()), asyncio.create_task(call())
+        done, _ = await asyncio.wait([early, late], timeout=0.05)
+        answered.set()
+        await asyncio.gather(early, late)
+    await database.close()
+
+    assert not done
+    assert snapshots[0] is not snapshots[1] is snapshots[2]
+
+
+async def _answer_after(event: asyncio.Event) -> availability_pb.CheckAvailabilityResponse:
+    await event.wait()
+    return availability_pb.CheckAvailabilityResponse()
