@@ -159,6 +159,7 @@ async def test_a_service_is_not_ready_while_its_database_is_down() -> None:
             assert await asyncio.to_thread(_status, service.metrics_address, "/healthz") == 200
 
 
+@pytest.mark.long
 def test_a_service_ends_when_its_embedded_postgresql_has_ended() -> None:
     data = _data_folder()
     try:

@@ -181,7 +181,7 @@ def key_of(loads: Mapping[str, Mapping[str, int]], problem: Problem) -> tuple[ob
     return (-given, *[part_of(step, loads, problem) for step in problem[3]], sorted(loads))
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 @settings(max_examples=1_000, deadline=None)
 @given(problems())
 def test_with_every_plan_step_the_set_found_is_the_best_of_all_sets(problem: Problem) -> None:

@@ -82,7 +82,7 @@ rules_and_contexts = given(rules, st.lists(contexts, min_size=1, max_size=12))
 
 
 @pytest.mark.thorough
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @rules_and_contexts
 def test_the_engine_and_remembered_answers_agree_with_direct_evaluation(
     pairs: list[tuple[int, Condition]], contexts: list[Context]

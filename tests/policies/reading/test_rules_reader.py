@@ -313,6 +313,7 @@ def test_a_folder_of_more_than_a_thousand_files_is_refused() -> None:
     assert codes(read({f"{number}.yaml": DEFAULT for number in range(1_001)})) == ["too-large"]
 
 
+@pytest.mark.long
 def test_truncated_files_never_make_reading_raise() -> None:
     for path in sorted(CASES.glob("*.yaml")):
         content = path.read_bytes()
