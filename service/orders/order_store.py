@@ -44,7 +44,7 @@ SHIPMENT_TIMES = ("assign_time", "accept_time", "ship_time", "deliver_time", "en
 
 _NEW = {"id": Uuid, "channel_id": Text, "order_id": Text}
 _new = unnested("new", **_NEW)
-_LOCK_OR_CREATE = Statement(
+_CREATE_OR_LOCK = Statement(
     upsert(allocation)
     .from_select(
         [*_NEW, "state", "outcome", "commitment", "method", "priority", "tags"],
@@ -58,10 +58,13 @@ _LOCK_OR_CREATE = Statement(
             literal_column("'{}'::text[]"),
         ).order_by(_new.c.channel_id, _new.c.order_id),
     )
-    # This sets a column to its own value in order to lock an existing row and to return its id. DO NOTHING would
-    # do neither.
-    .on_conflict_do_update(index_elements=["channel_id", "order_id"], set_={"update_time": _allocation.update_time})
-    .returning(_allocation.id, _allocation.channel_id, _allocation.order_id)
+    # An existing row is locked, as by every update, but not changed. DO NOTHING would not lock it. A changed row would
+    # make others who insert the same order wait for this transaction, while they hold stock that it needs next.
+    .on_conflict_do_update(
+        index_elements=["channel_id", "order_id"],
+        set_={"update_time": _allocation.update_time},
+        where=literal_column("false"),
+    )
 )
 _LOCK_STORED = Statement(
     select(_allocation.id, _allocation.channel_id, _allocation.order_id)
@@ -175,21 +178,24 @@ async def lock_or_create(connection: Connection, new: Sequence[tuple[UUID, str, 
 
     Rows that earlier attempts of the transaction found busy (NEEDED) are locked too, as in the other functions.
     """
-    return await _lock_by_key(_LOCK_OR_CREATE, connection, new)
+    return await _lock_by_key(connection, new, creates=True)
 
 
 async def lock_stored(connection: Connection, new: Sequence[tuple[UUID, str, str]]) -> dict[tuple[str, str], UUID]:
     """As `lock_or_create`, but creates nothing: returns the given ids for orders that are not stored."""
-    stored = await _lock_by_key(_LOCK_STORED, connection, new)
+    stored = await _lock_by_key(connection, new)
     return {row[1:]: stored.get(row[1:], row[0]) for row in new}
 
 
 async def _lock_by_key(
-    statement: Statement, connection: Connection, new: Sequence[tuple[UUID, str, str]]
+    connection: Connection, new: Sequence[tuple[UUID, str, str]], *, creates: bool = False
 ) -> dict[tuple[str, str], UUID]:
     needed = await _ORDER_KEYS.rows(connection, ids=list(NEEDED.get())) if NEEDED.get() else []
     rows = {(r["channel_id"], r["order_id"]): tuple(r) for r in needed} | {row[1:]: row for row in new}
-    locked = await statement.rows(connection, **transposed(list(_NEW), list(rows.values())))
+    values = transposed(list(_NEW), list(rows.values()))
+    if creates:
+        await _CREATE_OR_LOCK.run(connection, **values)
+    locked = await _LOCK_STORED.rows(connection, **values)
     keys = {row[1:] for row in new}
     return {key: r["id"] for r in locked if (key := (r["channel_id"], r["order_id"])) in keys}
 

@@ -6,16 +6,22 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from service.database.database import plain_url
+from service.orders import order_store
 from tests.conftest import RetailerMaker
 from tests.retailer import SOLD, Retailer, eventually, promised, request_id
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
 CANCELLED = allocation_pb.Allocation.STATE_CANCELLED
+INSERT = """
+INSERT INTO allocation (id, channel_id, order_id, state, outcome, commitment, method, priority, tags)
+VALUES ($1, $2, $3, 'refused', 'unfillable', 'hold', 'ship', 0, '{}')
+"""
 
 
 @pytest.fixture
@@ -132,3 +138,23 @@ async def test_an_order_that_becomes_a_copy_while_it_waits_is_one_order(shops: t
     assert (answer.allocation_id, answer.order_id) == (linked.allocation_id, "A-1")
     assert await order_ids(first) == ["A-1"]
     assert (await first.ledger()).balanced
+
+
+async def test_who_locks_an_order_by_its_key_lets_an_insert_of_the_same_order_fail_at_once(
+    shops: tuple[Retailer, Retailer],
+) -> None:
+    """The insert holds the stock that the other transaction needs next: if it waited, the two would deadlock."""
+    shop, _ = shops
+    stored = await shop.allocate("A-1", {"MUG": 1})
+    locking, inserting = [await asyncpg.connect(plain_url(shop.database_url)) for _ in range(2)]
+    try:
+        async with locking.transaction():
+            ids = await order_store.lock_or_create(locking, [(uuid4(), "web", "A-1"), (uuid4(), "web", "A-2")])
+            async with asyncio.timeout(5):
+                with pytest.raises(asyncpg.UniqueViolationError):
+                    await inserting.execute(INSERT, uuid4(), "web", "A-1")
+    finally:
+        await locking.close()
+        await inserting.close()
+
+    assert str(ids["web", "A-1"]) == stored.allocation_id
