@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from sqlalchemy import ColumnElement, FromClause, Integer, Select, literal_column, select, true
@@ -21,6 +23,9 @@ COUNT: ColumnElement[Any] = parameter("count", Integer)
 EXAMINED: ColumnElement[Any] = parameter("examined", Integer)
 EXAMINED_FOR_EACH = 4
 """Entries that are examined at first for each that a page may have."""
+
+Position = tuple[datetime, UUID]
+"""Where a page of a list starts whose key is a time and an id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,20 @@ class Listing:
             if remaining <= 0:
                 return rows, after
             window = min(2 * window, remaining)
+
+    async def page_after(
+        self, connection: Connection, count: int, position: Position, key: tuple[str, str], **values: Any
+    ) -> tuple[list[asyncpg.Record], Position | None]:
+        """At most `count` entries after a position, and the position of the next page; None after the last one.
+
+        `key` names the columns of the position.
+        """
+        time, id = key
+        after = {f"after_{time}": position[0], f"after_{id}": position[1]}
+        rows, end = await self.rows(connection, count + 1, after, **values)
+        if len(rows) > count:
+            return rows[:count], (rows[count - 1][time], rows[count - 1][id])
+        return rows, None if end is None else (end[f"after_{time}"], end[f"after_{id}"])
 
 
 def end_of(leading: FromClause, *key: str, descending: bool = False) -> Statement:

@@ -33,7 +33,7 @@ from service.database.database import (
     transposed,
     unnested,
 )
-from service.database.keyset import COUNT, EXAMINED, Listing, end_of
+from service.database.keyset import COUNT, EXAMINED, Listing, Position, end_of
 from service.database.tables import Moment, allocation, exception, exception_event, exception_record, order_event
 from service.exceptions.exception_requests import ExceptionsPage
 
@@ -159,9 +159,7 @@ class OrderTimelineNote:
     policy_revision: str
 
 
-async def page(
-    connection: Connection, query: ExceptionsPage
-) -> tuple[list[asyncpg.Record], tuple[datetime, UUID] | None]:
+async def page(connection: Connection, query: ExceptionsPage) -> tuple[list[asyncpg.Record], Position | None]:
     """The exceptions of a page by due time, and the position of the next page; None after the last one."""
     # Only open exceptions can be overdue.
     if query.overdue_only and query.states and "open" not in query.states:
@@ -170,13 +168,8 @@ async def page(
     if query.overdue_only or query.states == ["open"]:
         filters.pop("states", None)
         filters[_OVERDUE_ONLY if query.overdue_only else _OPEN_ONLY] = True
-    due_time, id = query.after or _START
-    after = {"after_due_time": due_time, "after_id": id}
-    rows, end = await _listing(frozenset(filters)).rows(connection, query.count + 1, after, **filters)
-    shown = rows[: query.count]
-    if len(rows) > query.count:
-        return shown, (shown[-1]["due_time"], shown[-1]["id"])
-    return shown, (end["after_due_time"], end["after_id"]) if end else None
+    listing = _listing(frozenset(filters))
+    return await listing.page_after(connection, query.count, query.after or _START, _KEY, **filters)
 
 
 async def find(connection: Connection, id: UUID) -> asyncpg.Record | None:

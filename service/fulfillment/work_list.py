@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -14,7 +13,7 @@ from sqlalchemy import ColumnElement, Text, Uuid, func, literal_column, or_, sel
 from policies.domain.shipments import OPEN, ShipmentState
 from service import limits
 from service.database.database import Connection, Statement, any_of, parameter, parameters
-from service.database.keyset import COUNT, EXAMINED, Listing, end_of, first_of_each
+from service.database.keyset import COUNT, EXAMINED, Listing, Position, end_of, first_of_each
 from service.database.tables import IS_ON_HOLD, Moment, allocation, promise, shipment
 from service.fulfillment.shipment_requests import ShipmentsPage
 from service.orders import order_messages, order_store
@@ -67,29 +66,22 @@ def _listing(*, by_location: bool, assigned_before: bool) -> Listing:
     return Listing(Statement(page), end_of(leading, *_KEY))
 
 
-async def page(
-    connection: Connection, request: ShipmentsPage
-) -> tuple[list[shipment_pb2.Shipment], tuple[datetime, UUID] | None]:
+async def page(connection: Connection, request: ShipmentsPage) -> tuple[list[shipment_pb2.Shipment], Position | None]:
     """The shipments of one page, oldest first, and the position of the next page; None after the last one."""
-    assign_time, id = request.after or _START
-    rows, end = await _listing(
-        by_location=bool(request.location_ids), assigned_before=request.assigned_before is not None
-    ).rows(
+    listing = _listing(by_location=bool(request.location_ids), assigned_before=request.assigned_before is not None)
+    rows, end = await listing.page_after(
         connection,
-        request.count + 1,
-        {"after_assign_time": assign_time, "after_id": id},
+        request.count,
+        request.after or _START,
+        _KEY,
         location_ids=sorted(set(request.location_ids)),
         states=sorted({state.value for state in request.states or ShipmentState}),
         before=request.assigned_before,
     )
-    shown = rows[: request.count]
     lines: dict[UUID, list[asyncpg.Record]] = defaultdict(list)
-    for row in await _LINES.rows(connection, ids=[row["id"] for row in shown]):
+    for row in await _LINES.rows(connection, ids=[row["id"] for row in rows]):
         lines[row["shipment_id"]].append(row)
-    shipments = [_message(row, lines[row["id"]]) for row in shown]
-    if len(rows) > request.count:
-        return shipments, (shown[-1]["assign_time"], shown[-1]["id"])
-    return shipments, (end["after_assign_time"], end["after_id"]) if end else None
+    return [_message(row, lines[row["id"]]) for row in rows], end
 
 
 def _message(row: asyncpg.Record, lines: list[asyncpg.Record]) -> shipment_pb2.Shipment:

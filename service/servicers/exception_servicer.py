@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from service.database.database import Connection, Database
+from service.database.keyset import Position
 from service.exceptions import exception_messages, exception_requests, exception_store
 from service.orders import order_store
 from service.resolution.exception_operations import ExceptionOperations, exception_not_found
@@ -31,7 +31,7 @@ class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
     ) -> exception_pb.ListExceptionsResponse:
         page = exception_requests.exceptions_page(request)
 
-        async def read(connection: Connection) -> tuple[list[Any], tuple[datetime, UUID] | None]:
+        async def read(connection: Connection) -> tuple[list[Any], Position | None]:
             if page.order is None:
                 return await exception_store.page(connection, page)
             allocation_id = await order_store.find(connection, *page.order)

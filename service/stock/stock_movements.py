@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Text, Uuid, func, literal_column, select, 
 from policies.stock.counting import MOVEMENT_KINDS
 from service import limits
 from service.database.database import Connection, Statement, any_of, parameter, parameters
-from service.database.keyset import COUNT, EXAMINED, Listing, end_of, first_of_each, ordered
+from service.database.keyset import COUNT, EXAMINED, Listing, Position, end_of, first_of_each, ordered
 from service.database.tables import Moment, stock_movement
 from service.rpc.page_tokens import NEWEST, PageTokens
 from service.rpc.proto_values import timestamp
@@ -87,21 +87,13 @@ def movements_page(request: stock_pb.ListStockMovementsRequest) -> MovementsPage
     )
 
 
-async def rows(
-    connection: Connection, page: MovementsPage
-) -> tuple[list[asyncpg.Record], tuple[datetime, UUID] | None]:
+async def rows(connection: Connection, page: MovementsPage) -> tuple[list[asyncpg.Record], Position | None]:
     """The movements of a page, newest first, and the position of the next page; None after the last one."""
     filters = {name: getattr(page, name) for name in _FILTERS if getattr(page, name)}
-    time, id = min(page.before, (page.end_time or NEWEST, UUID(int=0)))
-    before = {"after_ingest_time": time, "after_id": id}
+    before = min(page.before, (page.end_time or NEWEST, UUID(int=0)))
     earliest = page.start_time or limits.EARLIEST
-    rows, end = await _listing(frozenset(filters)).rows(
-        connection, page.count + 1, before, earliest=earliest, **filters
-    )
-    shown = rows[: page.count]
-    if len(rows) > page.count:
-        return shown, (shown[-1]["ingest_time"], shown[-1]["id"])
-    return shown, (end["after_ingest_time"], end["after_id"]) if end else None
+    listing = _listing(frozenset(filters))
+    return await listing.page_after(connection, page.count, before, _KEY, earliest=earliest, **filters)
 
 
 def message(row: asyncpg.Record) -> stock_pb.StockMovementRecord:
