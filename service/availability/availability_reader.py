@@ -34,10 +34,8 @@ RETURN_SECONDS = 0.002
 """After a read that served several calls, the next one waits so long at most for their callers to return."""
 BUSY_SECONDS = 0.1
 """So long after a read its callers are no longer expected to return."""
-FEW_SKUS = 25
-"""SKUs of a call up to which it shares reads with others like it; calls of more have a reader of their own."""
 LARGE_RETURN_SECONDS = 0.02
-"""How long a read for calls of many SKUs waits at most for the callers of the last one: it costs ten times as much."""
+"""How long a read for large answers waits at most for the callers of the last one: it costs ten times as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +97,10 @@ class AvailabilityReader:
         """Calls that the last read served, and how many will wait for the next one if all these callers call again."""
         self._last_read_time = 0.0
         self._returned = asyncio.Event()
+
+    def is_large(self, skus: Sequence[str]) -> bool:
+        """Whether an answer about these SKUs is worked out in turns with everything else."""
+        return _is_large(skus, self._cache.location_count)
 
     async def read(self, skus: Sequence[str]) -> Snapshot:
         """Reads the stock of at least these SKUs, as of a time after this call."""
@@ -176,6 +178,10 @@ class AvailabilityReader:
         return Snapshot(now, catalog, products, stock_levels)
 
 
+def _is_large(skus: Sequence[str], location_count: int) -> bool:
+    return len(skus) * location_count > limits.LEVELS_AT_ONCE
+
+
 async def answer(
     policy_set: PolicySet, snapshot: Snapshot, request: AvailabilityRequest
 ) -> availability_pb.CheckAvailabilityResponse:
@@ -187,7 +193,7 @@ async def answer(
     response = snapshot.answers.get(key)
     if response is not None:
         return response
-    if len(request.skus) * len(snapshot.catalog.locations) <= limits.LEVELS_AT_ONCE:
+    if not _is_large(request.skus, len(snapshot.catalog.locations)):
         response = snapshot.answers[key] = _assess(policy_set, snapshot, request)
         return response
     work = snapshot.large_answers.get(key)

@@ -42,8 +42,9 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     ) -> availability_pb.CheckAvailabilityResponse:
         question = availability_request(request)
         policy_set = self._active_policies.current.policy_set
-        has_few_skus = len(question.skus) <= availability_reader.FEW_SKUS
-        snapshot = await (self._reader if has_few_skus else self._large_reader).read(question.skus)
+        # Calls with large answers share reads of their own, behind which small ones do not have to wait.
+        reader = self._large_reader if self._reader.is_large(question.skus) else self._reader
+        snapshot = await reader.read(question.skus)
         answer = await availability_reader.answer(policy_set, snapshot, question)
         if not request.internal:
             availability_reader.record(self._publication_log, snapshot, question.channel_id, answer)
