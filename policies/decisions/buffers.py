@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context as Arithmetic, Decimal
 from math import ceil, exp, isfinite, lgamma, log, sqrt
@@ -37,11 +37,7 @@ NOTHING_HELD_BACK = BufferEffect()
 def buffer_effect(files: Iterable[BufferFile], context: Context) -> BufferEffect:
     """The largest held-back number over all files, and the highest cut-off and lowest cap of the rules that fire."""
     held_back, cut_offs, caps, fired = 0, list[int](), list[int](), list[FiredRule]()
-    for file in files:
-        rules = file.matcher.fired(context)
-        if not rules:
-            continue
-        figures = [_rule_units(rule, context) for rule in rules]
+    for file, rules, figures in _files_that_fire(files, context):
         held_back = max(held_back, combined_hold_back(file.combine, figures))
         cut_offs += [rule.publish_zero_at_or_below for rule in rules if rule.publish_zero_at_or_below is not None]
         caps += [rule.cap for rule in rules if rule.cap is not None]
@@ -53,12 +49,18 @@ def buffer_effect(files: Iterable[BufferFile], context: Context) -> BufferEffect
 
 def units_held_back(files: Iterable[BufferFile], context: Context) -> int:
     """The held-back number of `buffer_effect` alone."""
-    held_back = 0
+    fired = _files_that_fire(files, context)
+    return max([0, *(combined_hold_back(file.combine, figures) for file, _, figures in fired)])
+
+
+def _files_that_fire(
+    files: Iterable[BufferFile], context: Context
+) -> Iterator[tuple[BufferFile, Sequence[BufferRule], list[int | None]]]:
+    """The files of which rules fire, with these rules and the units that each holds back."""
     for file in files:
         rules = file.matcher.fired(context)
         if rules:
-            held_back = max(held_back, combined_hold_back(file.combine, [_rule_units(rule, context) for rule in rules]))
-    return held_back
+            yield file, rules, [_rule_units(rule, context) for rule in rules]
 
 
 def combined_hold_back(combine: Combine, figures: Sequence[int | None]) -> int:
