@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from operator import attrgetter
 from uuid import UUID
 
 from sqlalchemy import LargeBinary, Text, Uuid
@@ -26,11 +27,11 @@ from service.database.database import Columns
 from service.decisions.decision_inputs import destination_message
 from service.decisions.decision_log import (
     DecisionInputs,
-    ProductStock,
+    ProductLevels,
     StoredCatalog,
     moment_bytes,
     order_bytes,
-    product_stock_bytes,
+    product_levels_bytes,
 )
 from service.version import VERSION
 from truestock.v1 import decision_pb2
@@ -67,6 +68,10 @@ OWN_EXPLANATION = -1
 """In a reference: the explanation is stored with the decision."""
 CHANGE = struct.Struct("<6i")
 """A changed level: which of the decision's products, which of its levels, and the level's four figures."""
+_FIGURES = ("on_hand", "unavailable", "held", "allocated")
+_figures = attrgetter(*_FIGURES)
+_besides_figures = attrgetter(*(x.name for x in fields(StockLevel) if x.name not in _FIGURES))
+"""Everything else of a level. Where it differs, a level is not stored as a change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,7 @@ class _Base:
     """A product with its levels, stored as the part `number` of the batch."""
 
     number: int
-    stock: ProductStock
+    stock: ProductLevels
     byte_count: int
 
 
@@ -225,12 +230,11 @@ class _Batch:
             remaining_bytes -= base.byte_count
             numbers.append(base.number)
             for level_position, level in changed:
-                figures = (level.on_hand, level.unavailable, level.held, level.allocated)
-                changes += (position, level_position, *figures)
+                changes += (position, level_position, *_figures(level))
         return None if remaining_bytes < 0 else [len(numbers), *numbers, *changes]
 
-    def _add_base(self, stock: ProductStock, remaining_bytes: int) -> _Base | None:
-        content = product_stock_bytes(stock, remaining_bytes)
+    def _add_base(self, stock: ProductLevels, remaining_bytes: int) -> _Base | None:
+        content = product_levels_bytes(stock, remaining_bytes)
         if content is None:
             return None
         base = self._bases[stock.sku] = _Base(len(self.parts), stock, len(content))
@@ -239,7 +243,7 @@ class _Batch:
         return base
 
 
-def _changed_levels(base: _Base, stock: ProductStock) -> list[tuple[int, StockLevel]] | None:
+def _changed_levels(base: _Base, stock: ProductLevels) -> list[tuple[int, StockLevel]] | None:
     """The levels with other figures than in the base; None if a new base is needed, or takes fewer bytes."""
     if base.stock.product is not stock.product or len(base.stock.levels) != len(stock.levels):
         return None
@@ -250,18 +254,6 @@ def _changed_levels(base: _Base, stock: ProductStock) -> list[tuple[int, StockLe
     # as many changes as this root costs about as many bytes as it saves.
     if CHANGE.size * len(changed) ** 2 > 2 * base.byte_count:
         return None
-    if not all(_differs_in_figures_only(old, new) for _, old, new in changed):
+    if not all(_besides_figures(old) == _besides_figures(new) for _, old, new in changed):
         return None
     return [(position, new) for position, _, new in changed]
-
-
-def _differs_in_figures_only(old: StockLevel, new: StockLevel) -> bool:
-    return (
-        old.location_id == new.location_id
-        and old.as_of_time == new.as_of_time
-        and old.counted_time == new.counted_time
-        and old.count_confidence == new.count_confidence
-        and old.source == new.source
-        and old.tracked == new.tracked
-        and old.physical_count_time == new.physical_count_time
-    )

@@ -64,7 +64,7 @@ class StoredCatalog:
 
 
 @dataclass(frozen=True, slots=True)
-class ProductStock:
+class ProductLevels:
     """A product of a decision with its stock levels at the channel's locations, by location id.
 
     `product` is None if the catalog does not have it.
@@ -81,7 +81,7 @@ class DecisionInputs:
 
     snapshot: ChannelSnapshot
     order: Order
-    stock: tuple[ProductStock, ...]
+    stock: tuple[ProductLevels, ...]
     """By SKU."""
     own_units: Mapping[tuple[str, str], int]
     rejected_by: frozenset[tuple[str, str]]
@@ -101,7 +101,7 @@ class DecisionInputs:
         remaining_bytes = limits.DECISION_BYTES - sum(map(len, parts))
         for stock in self.stock:
             let_others_run()
-            content = product_stock_bytes(stock, remaining_bytes)
+            content = product_levels_bytes(stock, remaining_bytes)
             if content is None:
                 return None
             remaining_bytes -= len(content)
@@ -131,7 +131,7 @@ def moment_bytes(now: datetime) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-def product_stock_bytes(stock: ProductStock, byte_limit: int) -> bytes | None:
+def product_levels_bytes(stock: ProductLevels, byte_limit: int) -> bytes | None:
     """DecisionInputs with a product and its levels; None if it is longer than the limit."""
     parts = [] if stock.product is None else [_product_bytes(stock.product)]
     byte_count = sum(map(len, parts))
@@ -160,7 +160,7 @@ def capture(
     for sku in sorted(order.units_by_sku()):
         world.pause()
         at_locations = tuple([level for key in location_ids if (level := levels.get((sku, key))) is not None])
-        stock.append(ProductStock(sku, world.products.get(sku), at_locations))
+        stock.append(ProductLevels(sku, world.products.get(sku), at_locations))
     return DecisionInputs(
         snapshot,
         order,

@@ -50,6 +50,7 @@ PURGE_CATALOGS = 100
 PURGE_FILES = 1_000
 SCAN_INTERVAL = timedelta(days=1)
 """How often copied decisions are scanned again: one that was current then may have been replaced."""
+PARTITIONED = (decision.name, decision_batch.name)
 
 _decision = decision.c
 _is_current = exists().where(allocation.c.id == _decision.allocation_id, allocation.c.decision_id == _decision.id)
@@ -135,9 +136,6 @@ class _ScanProgress:
     def start(self, now: datetime) -> None:
         if self.started is None or now - self.started >= SCAN_INTERVAL:
             self.position, self.started = _START, now
-
-
-PARTITIONED = (decision.name, decision_batch.name)
 
 
 class DecisionRetention:
