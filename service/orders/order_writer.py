@@ -234,9 +234,9 @@ class OrderWrites:
 
 
 async def write(
-    connection: Connection, writes: OrderWrites, stock_rows: Iterable[tuple[RowWrite, Sequence[Row]]] = ()
+    connection: Connection, writes: OrderWrites, more_rows: Iterable[tuple[RowWrite, Sequence[Row]]] = ()
 ) -> None:
-    """Writes allocations as a whole, with their decisions, events, exceptions and what they change in stock."""
+    """Writes allocations as a whole, with their decisions, events and exceptions, and more rows with them."""
     if writes.replaced:
         await _DELETE_CONTENTS.run(connection, ids=list(writes.replaced))
     if writes.replanned:
@@ -244,7 +244,7 @@ async def write(
     if writes.recalled:
         await superseded_exceptions.supersede_recalls(connection, list(writes.recalled))
     await decision_log.store_catalogs(connection, writes.decisions.catalogs)
-    await write_rows(connection, [*stock_rows, *_order_rows(writes)])
+    await write_rows(connection, [*more_rows, *_order_rows(writes)])
     needing_person = [id for id in writes.replaced if writes.records[id].needs_person]
     if needing_person:
         await superseded_exceptions.supersede_obsolete(connection, needing_person)
