@@ -17,6 +17,7 @@ from bench import bench_catalog
 from bench.bench_calls import CHANNEL_ID, LOCATION_IDS, RECORD, UNITS, CallStream, new_order
 from bench.rounds import WrongAnswer
 from policies.policy_set import PolicySet
+from policies.reading.rules_reader import read
 from service.allocation.allocation_queue import Ticket
 from service.app.wiring import new_id
 from service.catalog import catalog_requests, catalog_store
@@ -28,6 +29,7 @@ from service.feeds.stock_requests import record_request
 from service.metrics import Metrics
 from service.orders import order_requests
 from service.policy.active_policies import ActivePolicies
+from service.policy.rules_folder import read_folder
 from service.rpc.idempotency import IdempotencyKey
 from service.stock import ledger_check, levels
 
@@ -128,6 +130,14 @@ class BenchRetailer:
             return {name: str(await connection.fetchval(f"SHOW {name}")) for name in DURABILITY_SETTINGS}
         finally:
             await connection.close()
+
+
+def repository_rules() -> PolicySet:
+    """The rules of RULES. Raises WrongAnswer if they have problems."""
+    reading = read(read_folder(RULES).files)
+    if reading.policy_set is None:
+        raise WrongAnswer(f"the repository's rules have problems: {reading.problems[0]}")
+    return reading.policy_set
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from statistics import median
 from bench.baselines.bare_echo import running_bare_echo
 from bench.bench_calls import ECHO, CallStream
 from bench.bench_report import Ratio, Report
-from bench.bench_retailer import RULES
+from bench.bench_retailer import repository_rules
 from bench.cpu_meter import CpuMeter, MeteredServer
 from bench.load_generator import running_generator
 from bench.rounds import Figures, Pace, WrongAnswer, run_in_turns
@@ -34,8 +34,6 @@ from policies.domain.model import (
     World,
 )
 from policies.policy_set import PolicySet
-from policies.reading.rules_reader import read
-from service.policy.rules_folder import read_folder
 
 NAME = "routing"
 PACE = Pace(rounds=7, seconds=1.0)
@@ -60,7 +58,7 @@ async def measure(url: str, pace: Pace = PACE) -> Report:
     Cold: products, stock, moment and destination are new; rules and locations are not. Warm: the next orders in the
     same transaction, each after the one before has taken its units.
     """
-    policy_set = _repository_rules()
+    policy_set = repository_rules()
     few, many = _locations(FEW_LOCATIONS), _locations(MANY_LOCATIONS)
     async with running_generator() as generator, running_bare_echo() as echo:
         server = MeteredServer(generator, echo.address, CpuMeter(echo.pid))
@@ -128,13 +126,6 @@ def _allocate(levels: dict[Key, StockLevel], units: Mapping[Key, int]) -> None:
         levels[key] = replace(levels[key], allocated=levels[key].allocated + count)
         if levels[key].available < 0:
             raise WrongAnswer(f"more units of {key} are planned than are in stock")
-
-
-def _repository_rules() -> PolicySet:
-    reading = read(read_folder(RULES).files)
-    if reading.policy_set is None:
-        raise WrongAnswer(f"the repository's rules have problems: {reading.problems[0]}")
-    return reading.policy_set
 
 
 def _locations(count: int) -> dict[str, Location]:

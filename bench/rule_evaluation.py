@@ -10,15 +10,13 @@ from functools import partial
 from typing import Any
 
 from bench.bench_report import Report, ratio
-from bench.bench_retailer import RULES
+from bench.bench_retailer import repository_rules
 from bench.rounds import Figures, Pace, WrongAnswer, run_in_turns
 from policies.domain.model import Channel, Context, Location, Product, StockLevel
 from policies.engine.conditions import All, Comparison, Operator
 from policies.engine.matcher import Matcher
 from policies.policy_set import PolicySet, Scope
-from policies.reading.rules_reader import read
 from service.catalog import catalog_requests, catalog_store
-from service.policy.rules_folder import read_folder
 from service.sample.sample_retailer import sample_channels, sample_locations, sample_products
 
 NAME = "decisions"
@@ -40,7 +38,7 @@ async def measure(url: str, pace: Pace = PACE) -> Report:
     Products are Zipf-distributed, ages of stock levels vary from a minute to days. Raises WrongAnswer.
     """
     contexts = _contexts(CONTEXTS)
-    matchers = _matchers(_repository_rules())
+    matchers = _matchers(repository_rules())
     misses, first_seconds, miss_us = _first_pass(contexts)
     few_rules, many_rules = _generated_rules(10), _generated_rules(1_000)
     _cross_check([*matchers, few_rules, many_rules], contexts[:CROSS_CHECKED])
@@ -93,7 +91,7 @@ async def _evaluate(evaluations: Sequence[Evaluate], contexts: Sequence[Context]
 
 def _first_pass(contexts: Sequence[Context]) -> tuple[int, float, float]:
     """Evaluates every context once with empty caches: misses, seconds for all, and microseconds per miss."""
-    matchers = _matchers(_repository_rules())
+    matchers = _matchers(repository_rules())
     start = time.perf_counter()
     miss_seconds = 0.0
     for context in contexts:
@@ -111,13 +109,6 @@ def _cross_check(matchers: Sequence[Matcher[Any]], contexts: Sequence[Context]) 
             answers = {matcher.fired(context), matcher.fired_by_engine(context), matcher.fired_by_oracle(context)}
             if len(answers) > 1:
                 raise WrongAnswer(f"cache, engine and plain Python disagree about {context}: {answers}")
-
-
-def _repository_rules() -> PolicySet:
-    reading = read(read_folder(RULES).files)
-    if reading.policy_set is None:
-        raise WrongAnswer(f"the repository's rules have problems: {reading.problems[0]}")
-    return reading.policy_set
 
 
 def _matchers(policy_set: PolicySet) -> list[Matcher[Any]]:
