@@ -23,7 +23,7 @@ from service.app.wiring import new_id
 from service.catalog import catalog_requests, catalog_store
 from service.catalog.catalog_store import CHANNELS, LOCATIONS, PRODUCTS, CatalogCache
 from service.database import migrate
-from service.database.database import Connection, Database, plain_url
+from service.database.database import Connection, Database, single_connection
 from service.feeds import stock_intake
 from service.feeds.stock_requests import record_request
 from service.metrics import Metrics
@@ -32,6 +32,7 @@ from service.policy.active_policies import ActivePolicies
 from service.policy.rules_folder import read_folder
 from service.rpc.idempotency import IdempotencyKey
 from service.stock import ledger_check, levels
+from service.stock.ledger_check import LedgerReport
 
 RULES = Path(__file__).parent.parent / "rules"
 DURABILITY_SETTINGS = (
@@ -89,9 +90,8 @@ class BenchRetailer:
 
     async def verify(self) -> str:
         """What was verified. Raises WrongAnswer unless the ledger balances and stock says what calls answered."""
-        connection = await asyncpg.connect(plain_url(self.url))
-        try:
-            report = await ledger_check.verify(connection)
+        async with single_connection(self.url) as connection:
+            report = await check_ledger(connection)
             levels_by_sku = await connection.fetch(
                 "SELECT sku, sum(allocated)::int AS allocated, sum(held)::int AS held, "
                 "sum(on_hand)::int - count(*)::int * $1 AS received FROM stock_level GROUP BY sku",
@@ -100,10 +100,6 @@ class BenchRetailer:
             oversold_count = await connection.fetchval(
                 "SELECT count(*) FROM stock_level WHERE held + allocated > on_hand - unavailable"
             )
-        finally:
-            await connection.close()
-        if not report.balanced:
-            raise WrongAnswer(f"the ledger does not balance: {'; '.join(report.differences[:3])}")
         if oversold_count:
             raise WrongAnswer(f"{oversold_count} stock levels have more units held and allocated than in stock")
         for row in levels_by_sku:
@@ -125,11 +121,16 @@ class BenchRetailer:
 
     async def durability_settings(self) -> dict[str, str | float]:
         """The settings of PostgreSQL that decide whether a commit is durable."""
-        connection = await asyncpg.connect(plain_url(self.url))
-        try:
+        async with single_connection(self.url) as connection:
             return {name: str(await connection.fetchval(f"SHOW {name}")) for name in DURABILITY_SETTINGS}
-        finally:
-            await connection.close()
+
+
+async def check_ledger(connection: Connection) -> LedgerReport:
+    """The report of a ledger that balances. Raises WrongAnswer if it does not."""
+    report = await ledger_check.verify(connection)
+    if not report.balanced:
+        raise WrongAnswer(f"the ledger does not balance: {'; '.join(report.differences[:3])}")
+    return report
 
 
 def repository_rules() -> PolicySet:

@@ -8,13 +8,12 @@ from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-import asyncpg
 import psutil
 
 from bench.bench_calls import CallStream
 from bench.load_generator import LoadGenerator, LoadTask
 from bench.rounds import Figures
-from service.database.database import plain_url
+from service.database.database import single_connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +58,8 @@ class MeteredServer:
 
 async def postgres_meter(server_pid: int, url: str) -> CpuMeter:
     """A meter of the server and the PostgreSQL of this database, which runs on this machine."""
-    connection = await asyncpg.connect(plain_url(url))
-    try:
+    async with single_connection(url) as connection:
         postgres_pid = psutil.Process(await connection.fetchval("SELECT pg_backend_pid()")).ppid()
-    finally:
-        await connection.close()
     return CpuMeter(server_pid, {"postgres": postgres_pid})
 
 

@@ -14,7 +14,6 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-import asyncpg
 from grpc import aio
 from rich.console import Console
 from rich.progress import Progress
@@ -32,14 +31,13 @@ from bench.bench_calls import (
     new_order,
 )
 from bench.bench_report import Ratio, Report, ratio
-from bench.bench_retailer import BenchRetailer, open_retailer
+from bench.bench_retailer import BenchRetailer, check_ledger, open_retailer
 from bench.bench_server import running_server
 from bench.cpu_meter import MeteredServer, postgres_meter
 from bench.load_generator import running_generator
 from bench.order_history import copy_orders
-from bench.rounds import Figures, Pace, WrongAnswer, run_in_turns
-from service.database.database import plain_url
-from service.stock import ledger_check
+from bench.rounds import Figures, Pace, run_in_turns
+from service.database.database import plain_url, single_connection
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
@@ -173,42 +171,28 @@ async def _place_orders(retailer: BenchRetailer) -> None:
 async def _copy_of_database(url: str) -> AsyncIterator[str]:
     """The URL of a copy, which is dropped in the end."""
     name = plain_url(url).split("?")[0].rsplit("/", 1)[1]
-    await _execute(url.replace(f"/{name}?", "/postgres?"), f'CREATE DATABASE "{name}_many" TEMPLATE "{name}"')
+    async with single_connection(url.replace(f"/{name}?", "/postgres?")) as connection:
+        await connection.execute(f'CREATE DATABASE "{name}_many" TEMPLATE "{name}"')
     try:
         yield url.replace(f"/{name}?", f"/{name}_many?")
     finally:
-        await _execute(url, f'DROP DATABASE "{name}_many" WITH (FORCE)')
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(plain_url(url))
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+        async with single_connection(url) as connection:
+            await connection.execute(f'DROP DATABASE "{name}_many" WITH (FORCE)')
 
 
 async def _grow(url: str, orders: int) -> None:
     copies = orders // FINISHED - 1
-    connection = await asyncpg.connect(plain_url(url))
-    try:
+    async with single_connection(url) as connection:
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task(f"Copying orders to {orders:,}", total=copies * FINISHED)
             await copy_orders(connection, copies, HISTORY / copies, partial(progress.advance, task))
-    finally:
-        await connection.close()
 
 
 async def _verify(urls: Sequence[str]) -> str:
     """What was verified. Raises WrongAnswer unless both ledgers balance."""
     movements = []
     for url in urls:
-        connection = await asyncpg.connect(plain_url(url))
-        try:
-            report = await ledger_check.verify(connection)
-        finally:
-            await connection.close()
-        if not report.balanced:
-            raise WrongAnswer(f"the ledger does not balance: {'; '.join(report.differences[:3])}")
+        async with single_connection(url) as connection:
+            report = await check_ledger(connection)
         movements.append(f"{report.totals['movements']:,}")
     return f"every page had entries; the ledgers balance over {' and '.join(movements)} movements"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncpg
 import psutil
 
 from bench.bench_calls import ALLOCATE, CHECK, CallStream
@@ -12,7 +11,7 @@ from bench.load_generator import LoadGenerator, LoadTask, running_generator
 from bench.product_server import running_product
 from bench.rounds import Figures, Pace
 from bench.server_process import ServerProcess
-from service.database.database import plain_url
+from service.database.database import single_connection
 
 NAME = "memory"
 PACE = Pace(rounds=1, seconds=10.0)
@@ -64,13 +63,10 @@ async def measure(url: str, pace: Pace = PACE) -> Report:
 
 
 async def _copy_product(url: str) -> None:
-    connection = await asyncpg.connect(plain_url(url))
-    try:
+    async with single_connection(url) as connection:
         for statement in _COPY:
             await connection.execute(statement, PRODUCTS - 1)
         await connection.execute("ANALYZE")
-    finally:
-        await connection.close()
 
 
 async def _answer(

@@ -11,7 +11,6 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-import asyncpg
 import grpc
 
 from bench.allocators import allocation_queue
@@ -21,7 +20,7 @@ from bench.bench_retailer import open_retailer
 from bench.bench_server import running_server
 from bench.rounds import Figures, Pace, WrongAnswer
 from service.app.wiring import new_id
-from service.database.database import plain_url
+from service.database.database import single_connection
 from truestock.v1 import (
     allocation_service_pb2_grpc as allocation_grpc,
     fulfillment_service_pb2 as fulfillment_pb,
@@ -123,18 +122,12 @@ async def _each(call: Callable[[Item], Awaitable[Result]], items: Iterable[Item]
 
 async def _sizes(url: str) -> Mapping[str, int]:
     """Bytes by table or index, after VACUUM; TOAST counts with its table."""
-    connection = await asyncpg.connect(plain_url(url))
-    try:
+    async with single_connection(url) as connection:
         await connection.execute("VACUUM ANALYZE", timeout=600)
         return {row["name"]: row["bytes"] for row in await connection.fetch(_SIZES)}
-    finally:
-        await connection.close()
 
 
 async def _verified(url: str) -> str:
-    connection = await asyncpg.connect(plain_url(url))
-    try:
+    async with single_connection(url) as connection:
         rows = await connection.fetch("SELECT state, count(*) FROM shipment GROUP BY state")
-    finally:
-        await connection.close()
     return ", ".join(f"{row['count']:,} {row['state']}" for row in rows)
