@@ -67,6 +67,22 @@ class CallStream:
         return Counter(itertools.islice(itertools.cycle(self.skus), count))
 
 
+@dataclass(slots=True, kw_only=True)
+class AnsweredUnits:
+    """Units by SKU that calls sold, held or received, as they were answered."""
+
+    sold: Counter[str] = field(default_factory=Counter)
+    held: Counter[str] = field(default_factory=Counter)
+    received: Counter[str] = field(default_factory=Counter)
+
+    def count_answers(self, stream: CallStream, calls: int) -> None:
+        """Counts what this many answered calls sold, held or received: nothing, where they only ask."""
+        if stream.method == RECORD:
+            self.received.update(stream.units(calls))
+        elif stream.method in (ALLOCATE, BATCH):
+            (self.held if stream.hold else self.sold).update(stream.units(calls))
+
+
 def zipf_skus(skus: Sequence[str], *, lines: int, orders: int = 1_000, seed: int = 1) -> list[str]:
     """The SKUs of this many orders, one after another: the SKU of rank n is drawn with a weight of 1 / n.
 

@@ -14,7 +14,7 @@ import asyncpg
 from prometheus_client import CollectorRegistry
 
 from bench import bench_catalog
-from bench.bench_calls import CHANNEL_ID, LOCATION_IDS, RECORD, UNITS, CallStream, new_order
+from bench.bench_calls import CHANNEL_ID, LOCATION_IDS, UNITS, AnsweredUnits, new_order
 from bench.rounds import WrongAnswer
 from policies.policy_set import PolicySet
 from policies.reading.rules_reader import read
@@ -48,8 +48,8 @@ _order_numbers = itertools.count(1)
 
 
 @dataclass(slots=True)
-class BenchRetailer:
-    """A migrated database with the retailer in it. `sold`, `held` and `received` count units by SKU, as answered.
+class BenchRetailer(AnsweredUnits):
+    """A migrated database with the retailer in it, and what its calls answered.
 
     `unanswered` counts units of orders whose calls got no answer: each of them may have been sold.
     """
@@ -57,9 +57,6 @@ class BenchRetailer:
     url: str
     policies: ActivePolicies
     metrics: Metrics
-    sold: Counter[str] = field(default_factory=Counter)
-    held: Counter[str] = field(default_factory=Counter)
-    received: Counter[str] = field(default_factory=Counter)
     unanswered: Counter[str] = field(default_factory=Counter)
 
     def new_ticket(self, *skus: str) -> Ticket:
@@ -68,11 +65,6 @@ class BenchRetailer:
         order = order_requests.order_request(message)
         key = IdempotencyKey(new_id(), "AllocateOrder", b"")
         return Ticket(order, key, message, self.policies.current.policy_set, new_id())
-
-    def count_answers(self, stream: CallStream, calls: int) -> None:
-        """Counts what this many answered calls of orders or stock changes sold, held or received."""
-        counter = self.received if stream.method == RECORD else self.held if stream.hold else self.sold
-        counter.update(stream.units(calls))
 
     async def add_products(self, skus: Iterable[str]) -> None:
         """Creates products and counts UNITS of each at every location."""

@@ -10,7 +10,7 @@ from bench.allocators import allocation_queue
 from bench.baselines.bare_echo import running_bare_echo
 from bench.bench_calls import ALLOCATE, BATCH, CHECK, ECHO, EMPTY, CallStream
 from bench.bench_report import Ratio, Report, ratio
-from bench.bench_retailer import BenchRetailer, open_retailer
+from bench.bench_retailer import open_retailer
 from bench.bench_server import running_server
 from bench.cpu_meter import CpuMeter, MeteredServer, cpu_us_per_call, postgres_meter
 from bench.load_generator import running_generator
@@ -43,10 +43,10 @@ async def measure(url: str, pace: Pace = PACE) -> Report:
         await retailer.add_products(SKUS)
         async with running_product(url) as product_process:
             meter = await postgres_meter(product_process.pid, url)
-            product = MeteredServer(generator, product_process.address, meter)
+            product = MeteredServer(generator, product_process.address, meter, retailer)
             echo = MeteredServer(generator, echo_process.address, CpuMeter(echo_process.pid))
             own = MeteredServer(generator, own_address, CpuMeter(os.getpid()))
-            figures = await run_in_turns(_variants(retailer, product, echo, own), pace, verify=retailer.verify)
+            figures = await run_in_turns(_variants(product, echo, own), pace, verify=retailer.verify)
         return Report(
             name=NAME,
             pace=pace,
@@ -57,28 +57,20 @@ async def measure(url: str, pace: Pace = PACE) -> Report:
         )
 
 
-def _variants(
-    retailer: BenchRetailer, product: MeteredServer, echo: MeteredServer, own: MeteredServer
-) -> dict[str, Variant]:
+def _variants(product: MeteredServer, echo: MeteredServer, own: MeteredServer) -> dict[str, Variant]:
     def stream(method: str, callers: int = CALLERS, skus: Sequence[str] = (HOT,), orders: int = 1) -> CallStream:
         return CallStream("calls", method, skus, callers=callers, orders=orders)
 
     return {
         ECHO_64: partial(echo.run, stream(ECHO)),
         CHECK_1: partial(product.run, stream(CHECK)),
-        ALLOCATE_64: partial(_order, retailer, product, stream(ALLOCATE)),
+        ALLOCATE_64: partial(product.run, stream(ALLOCATE)),
         OWN_EMPTY: partial(own.run, stream(EMPTY)),
         CHECK_100: partial(product.run, stream(CHECK, skus=SKUS)),
         ECHO_256: partial(echo.run, stream(ECHO, MANY_CALLERS)),
-        ALLOCATE_256: partial(_order, retailer, product, stream(ALLOCATE, MANY_CALLERS)),
-        BATCH_500: partial(_order, retailer, product, stream(BATCH, 1, orders=BATCHED_ORDERS)),
+        ALLOCATE_256: partial(product.run, stream(ALLOCATE, MANY_CALLERS)),
+        BATCH_500: partial(product.run, stream(BATCH, 1, orders=BATCHED_ORDERS)),
     }
-
-
-async def _order(retailer: BenchRetailer, product: MeteredServer, stream: CallStream, seconds: float) -> Figures:
-    figures = await product.run(stream, seconds)
-    retailer.count_answers(stream, int(figures["calls"]))
-    return figures
 
 
 def _ratios(figures: Mapping[str, Sequence[Figures]]) -> list[Ratio]:

@@ -58,9 +58,9 @@ async def _hot_capacity(retailer: BenchRetailer, generator: LoadGenerator, addre
     """Orders of the hot SKU per second, as the median of three runs."""
     rates = []
     for _ in range(3):
-        task = LoadTask(address, pace.seconds / 2, [CallStream("hot", ALLOCATE, [HOT], callers=CALLERS)])
-        figures = (await generator.run(task))["hot"]
-        retailer.sold[HOT] += int(figures["calls"])
+        stream = CallStream("hot", ALLOCATE, [HOT], callers=CALLERS)
+        figures = (await generator.run(LoadTask(address, pace.seconds / 2, [stream])))["hot"]
+        retailer.count_answers(stream, int(figures["calls"]))
         rates.append(figures["calls_per_second"])
     return median(rates)
 
@@ -70,11 +70,8 @@ async def _order(
 ) -> Figures:
     """The figures of the cold SKUs' orders, and those of the hot SKU as `hot_…` if it is ordered too."""
     figures = await generator.run(LoadTask(address, seconds, streams))
-    calls = int(figures["cold"]["calls"])
-    # The generator orders the SKUs in turn and starts each run with the first.
-    for number, sku in enumerate(COLD):
-        retailer.sold[sku] += calls // len(COLD) + (number < calls % len(COLD))
+    for stream in streams:
+        retailer.count_answers(stream, int(figures[stream.name]["calls"]))
     if "hot" not in figures:
         return figures["cold"]
-    retailer.sold[HOT] += int(figures["hot"]["calls"])
     return figures["cold"] | {f"hot_{name}": value for name, value in figures["hot"].items()}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from bench.bench_calls import CallStream
+from bench.bench_calls import AnsweredUnits, CallStream
 from bench.load_generator import LoadGenerator, LoadTask
 from bench.rounds import Figures
 from service.database.database import single_connection
@@ -39,15 +39,18 @@ class CpuMeter:
 
 @dataclass(frozen=True, slots=True)
 class MeteredServer:
-    """A server of this machine under load from the generator."""
+    """A server of this machine under load from the generator. `answers` counts what its calls answered."""
 
     generator: LoadGenerator
     address: str
     meter: CpuMeter
+    answers: AnsweredUnits = field(default_factory=AnsweredUnits)
 
     async def run(self, stream: CallStream, seconds: float) -> Figures:
         """The figures of the stream, and the CPU time of each side in microseconds a call."""
-        return await self.meter.measure(self._load(stream, seconds))
+        figures = await self.meter.measure(self._load(stream, seconds))
+        self.answers.count_answers(stream, int(figures["calls"]))
+        return figures
 
     async def _load(self, stream: CallStream, seconds: float) -> Figures:
         results = await self.generator.run(LoadTask(self.address, seconds, [stream]))

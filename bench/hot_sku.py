@@ -115,8 +115,8 @@ async def _allocators(
     for name, sku, allocator in (("queue", QUEUE_SKU, queue), ("baseline", BASELINE_SKU, many)):
         address = await stack.enter_async_context(running_server(retailer, allocator))
         stream = CallStream("hot", ALLOCATE, [sku], callers=MANY_CALLERS)
-        server = MeteredServer(generator, address, meter)
-        variants[f"{name}, gRPC, {MANY_CALLERS} callers"] = partial(_over_grpc, retailer, server, stream)
+        server = MeteredServer(generator, address, meter, retailer)
+        variants[f"{name}, gRPC, {MANY_CALLERS} callers"] = partial(server.run, stream)
     return variants
 
 
@@ -177,9 +177,3 @@ def _order(retailer: BenchRetailer, allocator: Allocator, sku: str) -> Call:
         retailer.sold[sku] += 1
 
     return order
-
-
-async def _over_grpc(retailer: BenchRetailer, server: MeteredServer, stream: CallStream, seconds: float) -> Figures:
-    figures = await server.run(stream, seconds)
-    retailer.count_answers(stream, int(figures["calls"]))
-    return figures

@@ -79,6 +79,6 @@ async def _answer(
     answered = 0
     while answered < calls:
         figures = await generator.run(LoadTask(server.address, pace.seconds, [checks, orders]))
-        retailer.sold.update(orders.units(int(figures["allocate"]["calls"])))
+        retailer.count_answers(orders, int(figures["allocate"]["calls"]))
         answered += int(figures["check"]["calls"] + figures["allocate"]["calls"])
     return {"calls": answered, "rss_mib": psutil.Process(server.pid).memory_info().rss / 2**20}

@@ -102,7 +102,8 @@ async def _ratios(url: str, batch_orders: int | None) -> Ratios:
     async with running_generator() as generator, open_retailer(url) as retailer, running_bare_echo() as echo_process:
         await retailer.add_products(SKUS)
         async with running_product(url, batch_orders=batch_orders) as process:
-            product = MeteredServer(generator, process.address, await postgres_meter(process.pid, url))
+            meter = await postgres_meter(process.pid, url)
+            product = MeteredServer(generator, process.address, meter, retailer)
             echo = MeteredServer(generator, echo_process.address, CpuMeter(echo_process.pid))
             await _round(retailer, product, echo)
             rounds = [await _round(retailer, product, echo) for _ in range(ROUNDS)]
@@ -114,8 +115,6 @@ async def _round(retailer: BenchRetailer, product: MeteredServer, echo: MeteredS
     echo_before = cpu_us_per_call(await echo.run(BARE_ECHO, 0))
     for stream in CALLS:
         figures = await product.run(stream, 0)
-        if stream.method in {ALLOCATE, RECORD}:
-            retailer.count_answers(stream, int(figures["calls"]))
         echo_after = cpu_us_per_call(await echo.run(BARE_ECHO, 0))
         ratios[stream.name] = cpu_us_per_call(figures) / mean((echo_before, echo_after))
         echo_before = echo_after

@@ -107,7 +107,7 @@ def _metered(generator: LoadGenerator, served: ServedTree) -> MeteredServer:
 def _variants(retailers: Sequence[RemoteRetailer], step: Step) -> dict[str, Variant]:
     async def run(retailer: RemoteRetailer, load: str, seconds: float) -> Figures:
         step(f"{load}: {retailer.name}")
-        return await retailer.run(LOADS[load], seconds)
+        return await retailer.server.run(LOADS[load], seconds)
 
     return {f"{load}, {retailer.name}": partial(run, retailer, load) for load in LOADS for retailer in retailers}
 

@@ -1,4 +1,4 @@
-"""The retailer of the benchmarks at a running service of any revision: seeded, loaded and verified over its API.
+"""The retailer of the benchmarks at a running service of any revision: seeded and verified over its API.
 
 Protocol Buffers ignore fields that one side does not know, so messages of this tree serve for other revisions too.
 """
@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from grpc import aio
 
 from bench import bench_catalog
-from bench.bench_calls import CHECK, LOCATION_IDS, RECORD, UNITS, CallStream
+from bench.bench_calls import LOCATION_IDS, UNITS
 from bench.cpu_meter import MeteredServer
-from bench.rounds import Figures, WrongAnswer
+from bench.rounds import WrongAnswer
 from truestock.v1 import (
     catalog_service_pb2 as catalog_pb,
     catalog_service_pb2_grpc as catalog_grpc,
@@ -32,14 +32,11 @@ PAGE_SIZE = 1_000
 
 @dataclass(slots=True)
 class RemoteRetailer:
-    """The retailer at one service. `sold`, `held` and `received` count units by SKU, as answered."""
+    """The retailer at one service."""
 
     name: str
     server: MeteredServer
     channel: aio.Channel
-    sold: Counter[str] = field(default_factory=Counter)
-    held: Counter[str] = field(default_factory=Counter)
-    received: Counter[str] = field(default_factory=Counter)
 
     async def seed(self, skus: Sequence[str]) -> None:
         """Creates locations, the channel and the products, and counts UNITS of each SKU at every location."""
@@ -56,16 +53,9 @@ class RemoteRetailer:
             counts = bench_catalog.counts(batch, counted_time)
             await stock_grpc.StockServiceStub(self.channel).RecordStockChanges(counts, timeout=CALL_SECONDS)
 
-    async def run(self, stream: CallStream, seconds: float) -> Figures:
-        """Runs the calls of the stream and counts what they sold, held or received. Raises WrongAnswer."""
-        figures = await self.server.run(stream, seconds)
-        if stream.method != CHECK:
-            counter = self.received if stream.method == RECORD else self.held if stream.hold else self.sold
-            counter.update(stream.units(int(figures["calls"])))
-        return figures
-
     async def verify(self) -> str:
         """What was verified. Raises WrongAnswer unless every stock level says what the calls answered."""
+        answers = self.server.answers
         on_hand, held, allocated = Counter[str](), Counter[str](), Counter[str]()
         async for level in self._levels():
             on_hand[level.sku] += level.on_hand_count
@@ -74,9 +64,9 @@ class RemoteRetailer:
         for sku, units in on_hand.items():
             received = units - UNITS * len(LOCATION_IDS)
             for word, answered, recorded in (
-                ("sold", self.sold[sku], allocated[sku]),
-                ("held", self.held[sku], held[sku]),
-                ("received", self.received[sku], received),
+                ("sold", answers.sold[sku], allocated[sku]),
+                ("held", answers.held[sku], held[sku]),
+                ("received", answers.received[sku], received),
             ):
                 if answered != recorded:
                     raise WrongAnswer(
@@ -84,8 +74,9 @@ class RemoteRetailer:
                         "stock levels"
                     )
         return (
-            f"{self.name}: {self.sold.total():,} units sold, {self.held.total():,} held and "
-            f"{self.received.total():,} received by the answers, as many by the stock levels of {len(on_hand):,} SKUs"
+            f"{self.name}: {answers.sold.total():,} units sold, {answers.held.total():,} held and "
+            f"{answers.received.total():,} received by the answers, as many by the stock levels of {len(on_hand):,} "
+            "SKUs"
         )
 
     async def _levels(self) -> AsyncIterator[stock_pb.StockLevel]:
