@@ -47,12 +47,13 @@ def new_call(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
     return _CALLS[stream.method](stream, channels)
 
 
-def _allocate_order(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
-    calls, orders = raw_calls(channels, ALLOCATE), _orders(stream)
+def _allocate(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
+    calls, requests = raw_calls(channels, stream.method), new_bytes(stream)
 
     async def allocate() -> None:
-        response_bytes = await next(calls)(next(orders).SerializeToString(), timeout=CALL_SECONDS)
-        _check_allocated(stream, allocation_pb.AllocateOrderResponse.FromString(response_bytes).allocation)
+        count = allocated_count(stream, await next(calls)(next(requests), timeout=CALL_SECONDS))
+        if count != stream.orders:
+            raise WrongAnswer(f"{count} orders of {stream.orders} were allocated")
 
     return allocate
 
@@ -74,26 +75,12 @@ def allocated_count(stream: CallStream, response_bytes: bytes) -> int:
         _check_allocated(stream, allocation_pb.AllocateOrderResponse.FromString(response_bytes).allocation)
         return 1
     response = allocation_pb.BatchAllocateOrdersResponse.FromString(response_bytes)
+    if len(response.results) != stream.orders:
+        raise WrongAnswer(f"{len(response.results)} orders of {stream.orders} were answered")
     allocations = [result.allocation for result in response.results if result.HasField("allocation")]
     for allocation in allocations:
         _check_allocated(stream, allocation)
     return len(allocations)
-
-
-def _batch_allocate_orders(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
-    calls, orders = raw_calls(channels, BATCH), _orders(stream)
-
-    async def allocate() -> None:
-        requests = itertools.islice(orders, stream.orders)
-        request = allocation_pb.BatchAllocateOrdersRequest(requests=requests)
-        response_bytes = await next(calls)(request.SerializeToString(), timeout=CALL_SECONDS)
-        response = allocation_pb.BatchAllocateOrdersResponse.FromString(response_bytes)
-        if len(response.results) != stream.orders:
-            raise WrongAnswer(f"{len(response.results)} orders of {stream.orders} were answered")
-        for result in response.results:
-            _check_allocated(stream, result.allocation)
-
-    return allocate
 
 
 def _orders(stream: CallStream) -> Iterator[allocation_pb.AllocateOrderRequest]:
@@ -176,8 +163,8 @@ _LISTS: dict[str, tuple[Any, Any]] = {
     LIST_MOVEMENTS: (stock_pb.ListStockMovementsRequest, stock_pb.ListStockMovementsResponse),
 }
 _CALLS: dict[str, Callable[[CallStream, Sequence[aio.Channel]], Call]] = {
-    ALLOCATE: _allocate_order,
-    BATCH: _batch_allocate_orders,
+    ALLOCATE: _allocate,
+    BATCH: _allocate,
     CHECK: _check_availability,
     RECORD: _record_stock_changes,
     **dict.fromkeys(_LISTS, _list),
