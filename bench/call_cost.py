@@ -12,7 +12,7 @@ from bench.bench_calls import ALLOCATE, BATCH, CHECK, ECHO, EMPTY, CallStream
 from bench.bench_report import Ratio, Report, ratio
 from bench.bench_retailer import open_retailer
 from bench.bench_server import running_server
-from bench.cpu_meter import CpuMeter, MeteredServer, cpu_us_per_call, postgres_meter
+from bench.cpu_meter import CpuMeter, MeteredServer, cpu_ratio, postgres_meter
 from bench.load_generator import running_generator
 from bench.product_server import running_product
 from bench.rounds import Figures, Pace, Variant, run_in_turns
@@ -79,14 +79,12 @@ def _ratios(figures: Mapping[str, Sequence[Figures]]) -> list[Ratio]:
     def speed(name: str, variant: str, denominator: str, at_least: float | None = None, units: int = 1) -> Ratio:
         return ratio(name, _times(figures[variant], units), figures[denominator], "calls_per_second", at_least=at_least)
 
-    turns = zip(figures[ALLOCATE_256], figures[ECHO_256], strict=True)
-    cpu = tuple(cpu_us_per_call(order) / cpu_us_per_call(echo) for order, echo in turns)
     return [
         speed("check_availability_vs_empty", CHECK_1, ECHO_64, 0.75),
         speed("check_100_skus_vs_100_calls", CHECK_100, CHECK_1, 20, len(SKUS)),
         speed("allocate_vs_empty", ALLOCATE_64, ECHO_64, 0.25),
         speed("allocate_vs_empty_256", ALLOCATE_256, ECHO_256, 0.38),
-        Ratio("allocate_cpu_vs_empty", cpu, at_most=2.8),
+        cpu_ratio("allocate_cpu_vs_empty", figures[ALLOCATE_256], figures[ECHO_256], at_most=2.8),
         speed("batch_500_orders_vs_500_calls", BATCH_500, ALLOCATE_64, 3, BATCHED_ORDERS),
         speed("check_availability_vs_own_empty_call", CHECK_1, OWN_EMPTY),
         speed("allocate_vs_own_empty_call", ALLOCATE_64, OWN_EMPTY),

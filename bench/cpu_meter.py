@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psutil
 
 from bench.bench_calls import AnsweredUnits, CallStream
+from bench.bench_report import Ratio
 from bench.load_generator import LoadGenerator, LoadTask
 from bench.rounds import Figures
 from service.database.database import single_connection
@@ -69,6 +70,14 @@ async def postgres_meter(server_pid: int, url: str) -> CpuMeter:
 def cpu_us_per_call(figures: Figures) -> float:
     """CPU time of the server and, if it has one, its PostgreSQL."""
     return figures["server_cpu_us_per_call"] + figures.get("postgres_cpu_us_per_call", 0.0)
+
+
+def cpu_ratio(
+    name: str, numerator: Sequence[Figures], denominator: Sequence[Figures], *, at_most: float | None = None
+) -> Ratio:
+    """The ratio of CPU time a call, round by round."""
+    turns = zip(numerator, denominator, strict=True)
+    return Ratio(name, tuple(cpu_us_per_call(x) / cpu_us_per_call(y) for x, y in turns), at_most=at_most)
 
 
 def _us_per_call(cpu_seconds: float, figures: Figures) -> float:

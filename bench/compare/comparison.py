@@ -13,7 +13,7 @@ from bench.bench_report import Ratio, Report, ratio
 from bench.compare.remote_retailer import RemoteRetailer, remote_retailer
 from bench.compare.revision import DEFAULT_REVISION, Tree
 from bench.compare.served_tree import ServedTree, StartFailed, serving, wait_until_idle
-from bench.cpu_meter import CpuMeter, MeteredServer
+from bench.cpu_meter import CpuMeter, MeteredServer, cpu_ratio
 from bench.load_generator import LoadGenerator, running_generator
 from bench.rounds import Figures, Pace, Variant, run_in_turns
 
@@ -123,15 +123,7 @@ def _ratios(figures: Mapping[str, Sequence[Figures]], new: str, base: str) -> li
         news, bases = figures[f"{load}, {new}"], figures[f"{load}, {base}"]
         ratios += [
             ratio(f"{load}_vs_base", news, bases, "calls_per_second", at_least=bars.get(load)),
-            Ratio(f"{load}_cpu_vs_base", tuple(map(_cpu_ratio, news, bases))),
+            cpu_ratio(f"{load}_cpu_vs_base", news, bases),
             ratio(f"{load}_p99_vs_base", news, bases, "p99_ms"),
         ]
     return ratios
-
-
-def _cpu_ratio(new: Figures, base: Figures) -> float:
-    return _cpu_us(new) / _cpu_us(base)
-
-
-def _cpu_us(figures: Figures) -> float:
-    return figures["server_cpu_us_per_call"] + figures["postgres_cpu_us_per_call"]
