@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from bench.allocators import Allocator, allocation_queue
 from bench.bench_report import Ratio, Report
 from bench.bench_retailer import BenchRetailer, open_retailer
+from bench.loop_delays import recorded_delays
 from bench.rounds import Figures, Pace, WrongAnswer, run_in_turns
 from service.app.garbage_collector import spare_started_objects
 from service.cli.replay.order_replay import percentile
@@ -86,7 +87,7 @@ async def _repeat(work: Callable[[], Awaitable[int]], seconds: float) -> Figures
     """Works again and again, and returns the orders and the figures of the event loop meanwhile."""
     orders, end = 0, time.perf_counter() + seconds
     with _longest_callback() as longest:
-        async with _delays() as delays:
+        async with recorded_delays(TICK_SECONDS) as delays:
             while not orders or time.perf_counter() < end:
                 orders += await work()
     milliseconds = [delay * 1_000 for delay in delays]
@@ -114,24 +115,6 @@ def _longest_callback() -> Iterator[list[float]]:
         yield longest
     finally:
         asyncio.Handle._run = run  # type: ignore[method-assign]
-
-
-@asynccontextmanager
-async def _delays() -> AsyncIterator[list[float]]:
-    """How late a task that sleeps again and again wakes, in seconds."""
-    delays: list[float] = []
-
-    async def tick() -> None:
-        while True:
-            start = time.perf_counter()
-            await asyncio.sleep(TICK_SECONDS)
-            delays.append(time.perf_counter() - start - TICK_SECONDS)
-
-    ticking = asyncio.create_task(tick())
-    try:
-        yield delays
-    finally:
-        ticking.cancel()
 
 
 async def _burst(retailer: BenchRetailer, queue: Allocator) -> int:

@@ -20,6 +20,7 @@ from bench.bench_calls import LOCATION_IDS, UNITS
 from bench.bench_report import Ratio, Report
 from bench.bench_retailer import BenchRetailer, open_retailer
 from bench.bench_server import running_server
+from bench.loop_delays import recorded_delays
 from bench.rounds import Figures, Pace, WrongAnswer
 from policies.engine.rule_engine import Engine
 from policies.reading import rules_reader
@@ -82,16 +83,14 @@ async def _reload_under_load(
 async def _round(policies: ActivePolicies, next_rules: Iterator[RulesFolder], seconds: float) -> Figures:
     """Reloads RELOADS times as the service does, and then measures the process."""
     round_start, reload_seconds = time.perf_counter(), []
-    delays: list[float] = []
-    delay_task = asyncio.ensure_future(_record_delays(delays))
-    for number in range(1, RELOADS + 1):
-        reload_start = time.perf_counter()
-        if not await load_in_thread(policies, next(next_rules)):
-            raise WrongAnswer(f"valid rules were refused: {policies.current.problems}")
-        reload_seconds.append(time.perf_counter() - reload_start)
-        next_due = round_start + seconds * number / RELOADS
-        await asyncio.sleep(max(MIN_PAUSE_SECONDS, next_due - time.perf_counter()))
-    delay_task.cancel()
+    async with recorded_delays(TICK_SECONDS) as delays:
+        for number in range(1, RELOADS + 1):
+            reload_start = time.perf_counter()
+            if not await load_in_thread(policies, next(next_rules)):
+                raise WrongAnswer(f"valid rules were refused: {policies.current.problems}")
+            reload_seconds.append(time.perf_counter() - reload_start)
+            next_due = round_start + seconds * number / RELOADS
+            await asyncio.sleep(max(MIN_PAUSE_SECONDS, next_due - time.perf_counter()))
     gc.collect()
     process = psutil.Process()
     return {
@@ -103,14 +102,6 @@ async def _round(policies: ActivePolicies, next_rules: Iterator[RulesFolder], se
         "event_loop_delay_p99_ms": quantiles([*delays, 0.0, 0.0], n=100)[-1] * 1e3,
         "event_loop_delay_max_ms": max(delays, default=0.0) * 1e3,
     }
-
-
-async def _record_delays(delays: list[float]) -> None:
-    """Records how late the event loop wakes this task, which is how long calls wait on top of their own work."""
-    while True:
-        sleep_start = time.perf_counter()
-        await asyncio.sleep(TICK_SECONDS)
-        delays.append(time.perf_counter() - sleep_start - TICK_SECONDS)
 
 
 def _mixed_count(observed: ObservedAnswers, rules: Mapping[str, RulesFolder]) -> int:
