@@ -54,12 +54,17 @@ async def open_loop(call: Call, per_second: float, seconds: float) -> Figures:
     async with asyncio.TaskGroup() as tasks:
         for number in range(max(1, round(per_second * seconds))):
             due = loop_start + number / per_second
-            wait = due - time.perf_counter()
-            if wait > 0:
-                # A call may start a little late, because latency counts from when it is due; a busy loop takes CPU.
-                await asyncio.sleep(max(wait, TICK_SECONDS))
+            # A call may start a little late, because latency counts from when it is due.
+            await sleep_until(due)
             tasks.create_task(timed_call(due))
     return figures_of(latencies, time.perf_counter() - loop_start)
+
+
+async def sleep_until(due: float) -> None:
+    """Returns when a call of an open loop is due, or a little later, because a busy loop takes CPU."""
+    wait = due - time.perf_counter()
+    if wait > 0:
+        await asyncio.sleep(max(wait, TICK_SECONDS))
 
 
 def figures_of(latencies_seconds: Sequence[float], seconds: float) -> Figures:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from grpc import StatusCode, aio
 
 from bench.bench_calls import CallStream
-from bench.call_loops import TICK_SECONDS, figures_of
+from bench.call_loops import figures_of, sleep_until
 from bench.load_calls import allocated_count, new_bytes, raw_calls
 from bench.rounds import Figures
 
@@ -48,9 +48,7 @@ async def overload_loop(stream: CallStream, channels: Sequence[aio.Channel], sec
 
     async with asyncio.TaskGroup() as tasks:
         for number, request in enumerate(requests):
-            wait = loop_start + number / stream.per_second - time.perf_counter()
-            if wait > 0:
-                await asyncio.sleep(max(wait, TICK_SECONDS))
+            await sleep_until(loop_start + number / stream.per_second)
             tasks.create_task(timed_call(request))
         sent_seconds = time.perf_counter() - loop_start
     return figures_of(latencies, seconds) | {
