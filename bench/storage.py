@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import grpc
 
 from bench.allocators import allocation_queue
-from bench.bench_calls import sold_order
+from bench.bench_calls import new_order
 from bench.bench_report import Ratio, Report
 from bench.bench_retailer import open_retailer
 from bench.bench_server import running_server
@@ -25,7 +25,6 @@ from truestock.v1 import (
     allocation_service_pb2_grpc as allocation_grpc,
     fulfillment_service_pb2 as fulfillment_pb,
     fulfillment_service_pb2_grpc as fulfillment_grpc,
-    order_pb2,
 )
 
 NAME = "storage"
@@ -77,8 +76,7 @@ async def _live(address: str) -> None:
         numbers = itertools.count()
 
         async def allocate(skus: Sequence[str]) -> str:
-            request = sold_order(skus[0], f"order-{next(numbers)}")
-            request.lines.extend(order_pb2.OrderLine(sku=sku, unit_count=1) for sku in skus[1:])
+            request = new_order(skus, f"order-{next(numbers)}")
             request.request_id = str(new_id())
             order = (await allocations.AllocateOrder(request)).allocation
             if len(order.shipments) != 1 or len(order.shipments[0].lines) != len(skus):
