@@ -19,6 +19,8 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
+from policies.policy_set import PolicySet
+from policies.reading.rules_reader import read
 from service.app.application import running
 from service.app.wiring import new_id
 from service.database import migrate
@@ -28,6 +30,7 @@ from service.dependencies import Dependencies
 from service.feeds.quarantine_retry import QuarantineRetry
 from service.metrics import Metrics
 from service.policy.active_policies import ActivePolicies
+from service.policy.rules_folder import read_folder
 from service.settings import Settings
 from tests.retailer import Retailer
 
@@ -69,6 +72,14 @@ _keep_compiled_modules()
 # its tables to a terminal that is not there.
 for _variable in ("COLUMNS", "LINES"):
     os.environ.pop(_variable, None)
+
+
+@pytest.fixture(scope="module")
+def policy_set() -> PolicySet:
+    """PLAIN_RULES, for tests without a service."""
+    policy_set = read(read_folder(PLAIN_RULES).files).policy_set
+    assert policy_set is not None
+    return policy_set
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -5,29 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from policies.domain.model import Channel, Location, Product, StockLevel
 from policies.policy_set import PolicySet
-from policies.reading.rules_reader import read
 from service import background, limits
 from service.availability.availability_reader import AvailabilityRequest, Snapshot, answer
 from service.catalog.catalog_store import Catalog
 from tests.retailer import SOLD, Retailer, promised
 from truestock.v1 import availability_service_pb2 as availability_pb
 
-PLAIN = Path(__file__).parents[1] / "rules" / "plain.yaml"
 SKUS = tuple(f"SKU-{number}" for number in range(20))
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def policy_set() -> PolicySet:
-    policy_set = read({"rules/plain.yaml": PLAIN.read_bytes()}).policy_set
-    assert policy_set is not None
-    return policy_set
 
 
 @pytest.fixture

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from policies.decisions.plans import best_plan
 from policies.decisions.routing import route
 from policies.domain.model import Channel, Location, Order, OrderLine, Product, StockLevel, World
-from policies.reading.rules_reader import read
+from policies.policy_set import PolicySet
 
-RULES = Path(__file__).parents[2] / "rules"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SKUS = [f"SKU-{number}" for number in range(12)]
 LOCATIONS = {f"store-{number}": Location(f"store-{number}", "store") for number in range(10)}
 LEVELS = {(sku, key): StockLevel(sku, key, on_hand=5, as_of_time=NOW) for sku in SKUS for key in LOCATIONS}
 
 
-def test_an_order_of_many_lines_pauses_at_each_level_and_gets_the_same_decision() -> None:
-    policy_set = read({"rules/plain.yaml": (RULES / "plain.yaml").read_bytes()}).policy_set
-    assert policy_set is not None
+def test_an_order_of_many_lines_pauses_at_each_level_and_gets_the_same_decision(policy_set: PolicySet) -> None:
     channel = Channel("web", "web")
     order = Order("web", "A", tuple(OrderLine(sku, sku, 1) for sku in SKUS))
     products = {sku: Product(sku) for sku in SKUS}

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from policies.domain.model import Order, OrderLine
 from policies.policy_set import PolicySet
-from policies.reading.rules_reader import read
 from service import limits
 from service.allocation import allocation_queue
 from service.allocation.allocation_queue import AllocationQueue, Outcomes, Ticket
@@ -22,15 +20,6 @@ from service.metrics import Metrics
 from service.orders.order_requests import OrderRequest
 from service.rpc.idempotency import IdempotencyKey
 from truestock.v1 import allocation_service_pb2 as allocation_pb
-
-PLAIN = Path(__file__).parents[2] / "rules" / "plain.yaml"
-
-
-@pytest.fixture(scope="module")
-def policy_set() -> PolicySet:
-    policy_set = read({"rules/plain.yaml": PLAIN.read_bytes()}).policy_set
-    assert policy_set is not None
-    return policy_set
 
 
 class BatchRecorder:
