@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -99,16 +99,16 @@ class Retailer:
     async def allocate(
         self, order_id: str, lines: Mapping[str, int] | list[tuple[str, int]], commitment: int = SOLD, **fields: Any
     ) -> allocation_pb.Allocation:
-        pairs = list(lines.items()) if isinstance(lines, Mapping) else lines
-        request = allocation_pb.AllocateOrderRequest(
-            channel_id=fields.pop("channel_id", "web"),
-            order_id=order_id,
-            commitment=commitment,  # type: ignore[arg-type]
-            lines=[order_pb2.OrderLine(sku=sku, unit_count=units) for sku, units in pairs],
-            **fields,
-        )
+        request = order_request(order_id, lines, commitment, **fields)
         allocation: allocation_pb.Allocation = (await self.allocations.AllocateOrder(request, timeout=60)).allocation
         return allocation
+
+    async def allocate_together(
+        self, requests: Sequence[allocation_pb.AllocateOrderRequest]
+    ) -> list[allocation_pb.Allocation]:
+        """The allocations of orders that one call sends."""
+        batch = allocation_pb.BatchAllocateOrdersRequest(requests=requests)
+        return [result.allocation for result in (await self.allocations.BatchAllocateOrders(batch)).results]
 
     async def confirm(self, allocation_id: str, **fields: Any) -> allocation_pb.Allocation:
         request = allocation_pb.ConfirmAllocationRequest(allocation_id=allocation_id, **fields)
@@ -274,6 +274,19 @@ class Retailer:
 
     def metric(self, name: str, **labels: str) -> float:
         return self.service.metrics.registry.get_sample_value(f"truestock_{name}", labels) or 0.0
+
+
+def order_request(
+    order_id: str, lines: Mapping[str, int] | list[tuple[str, int]], commitment: int = SOLD, **fields: Any
+) -> allocation_pb.AllocateOrderRequest:
+    pairs = list(lines.items()) if isinstance(lines, Mapping) else lines
+    return allocation_pb.AllocateOrderRequest(
+        channel_id=fields.pop("channel_id", "web"),
+        order_id=order_id,
+        commitment=commitment,  # type: ignore[arg-type]
+        lines=[order_pb2.OrderLine(sku=sku, unit_count=units) for sku, units in pairs],
+        **fields,
+    )
 
 
 def change(

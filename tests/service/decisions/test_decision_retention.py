@@ -16,8 +16,8 @@ from service.decisions.decision_retention import PARTITIONED, DecisionRetention
 from service.metrics import Metrics
 from service.policy.active_policies import ActivePolicies
 from tests.conftest import PLAIN_RULES, RetailerMaker
-from tests.retailer import Retailer
-from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2, policy_service_pb2 as policy_pb
+from tests.retailer import Retailer, order_request
+from truestock.v1 import allocation_service_pb2 as allocation_pb, policy_service_pb2 as policy_pb
 
 
 @pytest.mark.parametrize("place", ["month", "default"])
@@ -47,17 +47,7 @@ async def test_old_decisions_are_purged_except_the_current_one_of_an_order(retai
 
 async def test_orders_keep_what_explains_decisions_that_shared_it(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 99})
-    requests = [
-        allocation_pb.AllocateOrderRequest(
-            channel_id="web",
-            order_id=f"A-{number}",
-            lines=[order_pb2.OrderLine(sku="MUG", unit_count=1)],
-            commitment=order_pb2.COMMITMENT_SOLD,
-        )
-        for number in range(5)
-    ]
-    batch = allocation_pb.BatchAllocateOrdersRequest(requests=requests)
-    orders = [x.allocation for x in (await retailer.allocations.BatchAllocateOrders(batch)).results]
+    orders = await retailer.allocate_together([order_request(f"A-{number}", {"MUG": 1}) for number in range(5)])
     await move_back(retailer)
     shared = await retailer.sql("SELECT count(batch_id) FROM decision")
 

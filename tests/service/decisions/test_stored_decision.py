@@ -16,7 +16,7 @@ from service.decisions.decision_batch import unpacked
 from service.decisions.decision_inputs import inputs_of
 from service.decisions.erased_destination import erased
 from tests.conftest import RetailerMaker
-from tests.retailer import SOLD, Retailer
+from tests.retailer import Retailer, order_request
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
 BY_VALUE = Path(__file__).parent / "decisions_by_value.json"
@@ -115,18 +115,9 @@ policies:
 
 async def allocated(retailer: Retailer, orders: list[dict[str, int]]) -> list[allocation_pb.Allocation]:
     """The allocations of orders that arrive together."""
-    requests = [
-        allocation_pb.AllocateOrderRequest(
-            channel_id="web",
-            order_id=f"A-{number}",
-            lines=[order_pb2.OrderLine(sku=sku, unit_count=count) for sku, count in units.items()],
-            commitment=SOLD,
-            destination=TEXAS,
-        )
-        for number, units in enumerate(orders)
-    ]
-    batch = allocation_pb.BatchAllocateOrdersRequest(requests=requests)
-    return [result.allocation for result in (await retailer.allocations.BatchAllocateOrders(batch)).results]
+    return await retailer.allocate_together(
+        [order_request(f"A-{number}", units, destination=TEXAS) for number, units in enumerate(orders)]
+    )
 
 
 async def insert(retailer: Retailer, table: str, row: dict[str, str | None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -14,7 +14,7 @@ import pytest
 from service.database.database import plain_url
 from service.orders import order_store
 from tests.conftest import RetailerMaker
-from tests.retailer import SOLD, Retailer, eventually, promised, request_id
+from tests.retailer import SOLD, Retailer, eventually, order_request, promised, request_id
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
 CANCELLED = allocation_pb.Allocation.STATE_CANCELLED
@@ -99,23 +99,10 @@ async def test_forty_orders_of_which_another_service_stores_one_are_stored_once(
 ) -> None:
     first, second = shops
     await first.stock({("MUG", "dc"): 50})
-    requests = [
-        allocation_pb.AllocateOrderRequest(
-            channel_id="web",
-            order_id=f"A-{n}",
-            commitment=SOLD,
-            lines=[order_pb2.OrderLine(sku="MUG", unit_count=1)],
-            tags=["gift, wrapped", "\u00fcber"],
-        )
-        for n in range(40)
-    ]
-
-    async def allocate_all() -> Sequence[allocation_pb.Allocation]:
-        batch = allocation_pb.BatchAllocateOrdersRequest(requests=requests)
-        return [x.allocation for x in (await first.allocations.BatchAllocateOrders(batch)).results]
+    requests = [order_request(f"A-{n}", {"MUG": 1}, tags=["gift, wrapped", "\u00fcber"]) for n in range(40)]
 
     # So many orders are copied into the tables, and COPY fails where a row exists.
-    async with waiting_for_stock(first, allocate_all()) as waiting:
+    async with waiting_for_stock(first, first.allocate_together(requests)) as waiting:
         stored = await second.allocate("A-7", {"CUP": 1})
 
     answers = await waiting
