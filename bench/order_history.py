@@ -33,7 +33,7 @@ _TABLES = {
 _NAMES = ("order_id", "event_id", "change_id", "subject")
 """Text columns whose values must differ between two orders."""
 
-_EARLIER = """
+EARLIER = """
 CREATE OR REPLACE FUNCTION pg_temp.earlier(id uuid, milliseconds bigint) RETURNS uuid
 IMMUTABLE STRICT PARALLEL SAFE LANGUAGE sql RETURN (
   lpad(to_hex((('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint - milliseconds) & (1::bigint << 48) - 1),
@@ -41,7 +41,7 @@ IMMUTABLE STRICT PARALLEL SAFE LANGUAGE sql RETURN (
   || right(replace(id::text, '-', ''), 20)
 )::uuid
 """
-
+"""Gives a connection the function that moves the time of an id back."""
 
 _AT_ONCE = 5_000
 """Orders that one transaction adds, about."""
@@ -73,7 +73,7 @@ async def copy_orders(
     Orders are finished if all that they promised has been delivered or has ended, and nobody has looked after them.
     Calls `done` with the number of orders that were added since the last call.
     """
-    await connection.execute(_EARLIER)
+    await connection.execute(EARLIER)
     await connection.execute(_COPIED)
     count = await connection.fetchval("SELECT count(*) FROM copied")
     statements = [await _copying(connection, table, condition, step) for table, condition in _TABLES.items()]

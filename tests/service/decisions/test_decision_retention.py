@@ -10,6 +10,7 @@ import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
+from bench.order_history import EARLIER
 from service.database import monthly_partitions
 from service.database.database import Database, single_connection
 from service.decisions.decision_retention import PARTITIONED, DecisionRetention
@@ -127,29 +128,32 @@ async def grow_old(retailer: Retailer, *, days: float) -> None:
 
 OLD = timedelta(days=130)
 """Age of decisions of which the whole month is past the retention of 90 days."""
+OLD_MILLISECONDS = OLD // timedelta(milliseconds=1)
+MOVE_BACK = (
+    """
+    UPDATE decision SET id = pg_temp.earlier(id, $1), batch_id = pg_temp.earlier(batch_id, $1),
+        create_time = create_time - $1::bigint * interval '1 millisecond'
+    """,
+    "UPDATE decision_batch SET id = pg_temp.earlier(id, $1)",
+    "UPDATE allocation SET decision_id = pg_temp.earlier(decision_id, $1)",
+)
 
 
 async def move_back(retailer: Retailer, *, makes_partitions: bool = True) -> None:
     """Makes all stored decisions and their batches OLD, with their ids, in partitions of their months or without."""
-    if makes_partitions:
-        async with single_connection(retailer.database_url) as connection, connection.transaction():
+    month = monthly_partitions.month_of(datetime.now(UTC) - OLD)
+    async with single_connection(retailer.database_url) as connection, connection.transaction():
+        if makes_partitions:
             for table in PARTITIONED:
-                await monthly_partitions.make(connection, table, monthly_partitions.month_of(datetime.now(UTC) - OLD))
-    await retailer.sql(
-        """CREATE OR REPLACE FUNCTION moved(id uuid) RETURNS uuid LANGUAGE sql AS $$
-        SELECT (lpad(to_hex(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint - 130 * 86400000::bigint),
-                12, '0') || right(replace(id::text, '-', ''), 20))::uuid $$"""
-    )
-    await retailer.sql(
-        "UPDATE decision SET id = moved(id), batch_id = moved(batch_id), create_time = create_time - $1::interval", OLD
-    )
-    await retailer.sql("UPDATE decision_batch SET id = moved(id)")
-    await retailer.sql("UPDATE allocation SET decision_id = moved(decision_id)")
+                await monthly_partitions.make(connection, table, month)
+        await connection.execute(EARLIER)
+        for statement in MOVE_BACK:
+            await connection.execute(statement, OLD_MILLISECONDS)
 
 
 def moved(order: allocation_pb.Allocation) -> str:
     """The id of its decision after `move_back`."""
-    return str(UUID(int=UUID(order.decision.decision_id).int - (int(OLD.total_seconds() * 1_000) << 80)))
+    return str(UUID(int=UUID(order.decision.decision_id).int - (OLD_MILLISECONDS << 80)))
 
 
 async def partition_names(retailer: Retailer) -> set[str]:
