@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from typing import NoReturn
 
 _INTERRUPTED = 130
 
 
 def main() -> int:
     """Runs the demo and returns the status of the process."""
+    # The import takes a second or more, in which Ctrl-C has to end the demo as it does later. Not by KeyboardInterrupt:
+    # once that was raised in code that Python compiles from a string, as the methods of data classes are, Python 3.11
+    # ends the process by the signal, whatever status it was given.
+    signal.signal(signal.SIGINT, _stop)
     print("Starting a temporary Truestock with a PostgreSQL of its own …", flush=True)
-    try:
-        # Imported here, because that takes a second or more, in which Ctrl-C has to end the demo as it does later.
-        from bench.demo import demo_run
+    from bench.demo import demo_run
 
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         failure = demo_run.run()
     except KeyboardInterrupt:
-        print("\nThe demo was stopped, and its data are deleted.", file=sys.stderr)
-        return _INTERRUPTED
+        _stop()
     if failure:
         print(f"\nThe demo failed: {failure}.", file=sys.stderr)
         print("It plays with a copy of rules/; rules that were edited may not fit its story.", file=sys.stderr)
         return 1
     print("\nThe demo has ended, and its data are deleted.\n`make run` starts a Truestock that keeps its data.")
     return 0
+
+
+def _stop(*_: object) -> NoReturn:
+    """Ends the process as one that Ctrl-C stopped."""
+    print("\nThe demo was stopped, and its data are deleted.", file=sys.stderr)
+    sys.exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

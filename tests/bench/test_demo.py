@@ -174,7 +174,7 @@ def test_the_demo_ends_by_itself_and_every_column_adds_up() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seconds", [0.2, 6])
+@pytest.mark.parametrize("seconds", [0.05, 0.2, 0.5, 6])
 def test_ctrl_c_ends_the_demo_in_one_sentence(seconds: float) -> None:
     demo = subprocess.Popen(
         [sys.executable, "-m", "bench.demo"],
