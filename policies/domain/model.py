@@ -16,6 +16,8 @@ from enum import StrEnum
 from math import isfinite
 from typing import Final
 
+from policies.domain.placement import ANYWHERE, Placement
+
 LOCATION_TYPES = ("store", "warehouse", "supplier", "pop-up")
 LOCATION_STATUSES = ("open", "paused", "stocktake", "closed")
 CHANNEL_KINDS = ("pos", "web", "social", "marketplace", "b2b")
@@ -229,12 +231,16 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class OrderLine:
-    """A number of ordered units of one product; `line_id` is unique within its order."""
+    """A number of ordered units of one product; `line_id` is unique within its order.
+
+    `placement` says where its units may come from.
+    """
 
     line_id: str
     sku: str
     unit_count: int
     unit_price: Decimal | None = None
+    placement: Placement = ANYWHERE
 
     def __post_init__(self) -> None:
         if not 1 <= self.unit_count <= MAX_UNITS:
