@@ -205,6 +205,12 @@ def no_location(missing: Mapping[str, str], location_ids: Iterable[str]) -> NotF
     return NotFound("location", missing, ADD_LOCATION_FIRST, near_names(_first(missing), location_ids))
 
 
+def no_listing(key: tuple[str, str]) -> NotFound:
+    """The error for an item that no listing maps; `key` is (channel id, item id)."""
+    advice = "look the channel's items up with ListListings or `truestock listings --channel CHANNEL`"
+    return NotFound("listing", {"item_id": "/".join(key)}, advice)
+
+
 def no_allocation(allocation_id: UUID) -> NotFound:
     """The error for an allocation id that does not exist."""
     advice = "look it up by its order with GetAllocation or `truestock explain CHANNEL/ORDER`"

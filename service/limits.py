@@ -20,6 +20,8 @@ STOCK_CHANGES = 1_000
 # no addition fails in the database.
 COUNTED_UNITS = 1_000_000_000
 UPSERTS = 1_000
+ITEM_UNITS = 10_000
+"""Units of a SKU in one item of a channel; an order line of LINE_UNITS items stays within COUNTED_UNITS."""
 CANCELLATIONS = 500
 BATCHED_ORDERS = 500
 """Orders in one BatchAllocateOrders request."""
@@ -45,6 +47,7 @@ SKU_LENGTH = 64
 SOLD_SKU_LENGTH = 255
 """Characters that are kept of the SKU of a sold line. Channels allow that many; no product of the catalog has them."""
 ORDER_ID_LENGTH = 128
+ITEM_ID_LENGTH = 128
 LINE_ID_LENGTH = 64
 CHANGE_ID_LENGTH = 128
 TEXT_LENGTH = 256

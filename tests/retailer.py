@@ -31,6 +31,7 @@ from truestock.v1 import (
     exception_service_pb2_grpc as exception_grpc,
     fulfillment_service_pb2 as fulfillment_pb,
     fulfillment_service_pb2_grpc as fulfillment_grpc,
+    listing_pb2 as listing_pb,
     order_pb2,
     policy_service_pb2 as policy_pb,
     policy_service_pb2_grpc as policy_grpc,
@@ -82,6 +83,15 @@ class Retailer:
             for location_id in location_ids
         ]
         await self.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=locations))
+
+    async def list_item(
+        self, channel_id: str, item_id: str, sku: str, units: int = 1, *, validate_only: bool = False
+    ) -> listing_pb.UpsertListingsResponse:
+        """Maps a channel's item to units of a SKU."""
+        listing = listing_pb.Listing(channel_id=channel_id, item_id=item_id, sku=sku, unit_count=units)
+        request = listing_pb.UpsertListingsRequest(listings=[listing], validate_only=validate_only)
+        response: listing_pb.UpsertListingsResponse = await self.catalog.UpsertListings(request)
+        return response
 
     async def count(
         self, figures: Mapping[tuple[str, str], int], *, at: datetime | None = None, source: str = "counter"

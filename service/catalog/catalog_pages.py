@@ -59,11 +59,11 @@ def locations_page(request: catalog_pb.ListLocationsRequest) -> CatalogPage:
     """Raises InvalidFields."""
     fields = Fields()
     filters = {
-        "ids": _texts(fields, "location_ids", request.location_ids),
+        "ids": texts(fields, "location_ids", request.location_ids),
         "types": _words(fields, "types", request.types, LOCATION_TYPE),
         "statuses": _words(fields, "statuses", request.statuses, LOCATION_STATUS),
-        "tags": _texts(fields, "tags", request.tags),
-        "countries": _texts(fields, "countries", request.countries),
+        "tags": texts(fields, "tags", request.tags),
+        "countries": texts(fields, "countries", request.countries),
     }
     return _page(fields, request, filters)
 
@@ -72,13 +72,13 @@ def products_page(request: catalog_pb.ListProductsRequest) -> CatalogPage:
     """Raises InvalidFields."""
     fields = Fields()
     filters = {
-        "ids": _texts(fields, "skus", request.skus, limits.SKUS),
+        "ids": texts(fields, "skus", request.skus, limits.SKUS),
         "statuses": _words(fields, "statuses", request.statuses, PRODUCT_STATUS),
-        "tags": _texts(fields, "tags", request.tags),
-        "categories": _texts(fields, "categories", request.categories),
-        "brands": _texts(fields, "brands", request.brands),
+        "tags": texts(fields, "tags", request.tags),
+        "categories": texts(fields, "categories", request.categories),
+        "brands": texts(fields, "brands", request.brands),
     }
-    near_skus = _texts(fields, "near_skus", request.near_skus, limits.NEAR_SKUS)
+    near_skus = texts(fields, "near_skus", request.near_skus, limits.NEAR_SKUS)
     return replace(_page(fields, request, filters), near_skus=near_skus)
 
 
@@ -86,7 +86,7 @@ def channels_page(request: catalog_pb.ListChannelsRequest) -> CatalogPage:
     """Raises InvalidFields."""
     fields = Fields()
     filters = {
-        "ids": _texts(fields, "channel_ids", request.channel_ids),
+        "ids": texts(fields, "channel_ids", request.channel_ids),
         "kinds": _words(fields, "kinds", request.kinds, CHANNEL_KIND),
     }
     return _page(fields, request, filters)
@@ -119,7 +119,8 @@ def _page(fields: Fields, request: Any, filters: Mapping[str, Sequence[str]]) ->
     return page
 
 
-def _texts(fields: Fields, name: str, values: Sequence[str], most: int = limits.CATALOG_FILTER) -> list[str]:
+def texts(fields: Fields, name: str, values: Sequence[str], most: int = limits.CATALOG_FILTER) -> list[str]:
+    """The entries of a filter, none of them empty."""
     if fields.size(name, values, 0, most):
         for index, value in enumerate(values):
             fields.text(f"{name}[{index}]", value, required=True)

@@ -56,6 +56,7 @@ _RECHECK = Statement(
 )
 _TIMESTAMPS = ("create_time", "update_time")
 _EXISTING_LOCATIONS = Statement(select(location.c.id).where(location.c.id == any_of("ids", Text)))
+_CHANNEL_IDS = Statement(select(channel.c.id))
 _EXISTING_PRODUCTS = Statement(select(product.c.sku).where(product.c.sku == any_of("skus", Text)))
 
 
@@ -128,6 +129,11 @@ async def missing_products(connection: Connection, skus: Iterable[str]) -> set[s
     """The SKUs that no product has."""
     requested = set(skus)
     return requested - {row["sku"] for row in await _EXISTING_PRODUCTS.rows(connection, skus=sorted(requested))}
+
+
+async def channel_ids(connection: Connection) -> set[str]:
+    """The ids of all channels, which are few."""
+    return {row["id"] for row in await _CHANNEL_IDS.rows(connection)}
 
 
 async def claim(connection: Connection) -> None:

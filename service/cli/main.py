@@ -19,6 +19,7 @@ from service.cli.commands import (
     facts_command,
     feed_commands,
     import_commands,
+    listing_commands,
     movement_commands,
     order_commands,
     replay_command,
@@ -267,6 +268,7 @@ app.command("export", rich_help_panel=_CATALOG)(export_command.export)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.locations)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.products)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.channels)
+app.add_typer(listing_commands.app, rich_help_panel=_CATALOG)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.tags)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.categories)
 app.command(rich_help_panel=_CATALOG)(feed_commands.feeds)

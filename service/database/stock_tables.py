@@ -111,6 +111,20 @@ channel = Table(
     *timestamps(),
 )
 
+listing = Table(
+    "listing",
+    metadata,
+    key("channel_id"),
+    key("item_id"),
+    required("sku", Text),
+    required("unit_count", Integer, comment="units of the SKU in one item"),
+    *timestamps(),
+    CheckConstraint("unit_count >= 1", name="unit_count_positive"),
+    Index("listing_item_idx", "item_id", "channel_id"),
+    Index("listing_sku_idx", "sku", "channel_id", "item_id"),
+    comment="What channels sell under ids of their own. Orders keep what their items were when they were taken in.",
+)
+
 catalog_version = Table(
     "catalog_version",
     metadata,

@@ -6,12 +6,19 @@ from collections.abc import Callable
 from uuid import UUID
 
 from policies.policy_set import PolicySet
-from service.catalog import catalog_requests, catalog_store
+from service.catalog import catalog_requests, catalog_store, listing_requests, listing_store
 from service.catalog.catalog_store import CHANNELS, LOCATIONS, PRODUCTS, CatalogCache
 from service.database.database import Connection, Database
 from service.feeds import stock_intake
 from service.feeds.stock_requests import record_request
-from service.sample.sample_retailer import SOURCE, sample_channels, sample_locations, sample_products, sample_stock
+from service.sample.sample_retailer import (
+    SOURCE,
+    sample_channels,
+    sample_listings,
+    sample_locations,
+    sample_products,
+    sample_stock,
+)
 from service.stock import levels
 from truestock.v1.stock_service_pb2 import RecordStockChangesRequest
 
@@ -27,6 +34,7 @@ async def load_sample(database: Database, new_id: Callable[[], UUID], policy_set
         await LOCATIONS.upsert(connection, catalog_requests.location_rows(sample_locations()))
         await PRODUCTS.upsert(connection, catalog_requests.product_rows(sample_products()))
         await CHANNELS.upsert(connection, catalog_requests.channel_rows(sample_channels()))
+        await listing_store.upsert(connection, listing_requests.listings(sample_listings()))
         await _record_stock(connection, new_id, policy_set)
         return True
 

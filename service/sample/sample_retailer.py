@@ -17,6 +17,7 @@ from google.type.timeofday_pb2 import TimeOfDay
 from service.rpc import proto_values
 from service.sample.sample_products import BRANDS, STYLES, Style
 from truestock.v1.catalog_service_pb2 import Channel, CountryList, Location, PackageDimensions, Product, WorkingTime
+from truestock.v1.listing_pb2 import Listing
 from truestock.v1.stock_service_pb2 import StockChange, StockCount
 
 SOURCE = "sample-retailer"
@@ -87,6 +88,15 @@ def sample_products() -> list[Product]:
     generator = random.Random(SEED)
     products = [product for style in STYLES for product in _variants(style, generator)]
     return sorted(products, key=lambda product: product.sku)
+
+
+def sample_listings() -> list[Listing]:
+    """TikTok Shop sells a tumbler alone and as a case of 6, under ids of its own."""
+    ids, sku = ("1729583201114820001", "1729583201114820002"), "TRN-1205-MOS"
+    return [
+        Listing(channel_id="tiktok_shop", item_id=item_id, sku=sku, unit_count=units)
+        for item_id, units in zip(ids, (1, 6), strict=True)
+    ]
 
 
 def sample_stock(now: datetime) -> list[StockChange]:

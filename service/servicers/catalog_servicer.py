@@ -7,17 +7,30 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from policies.domain.listings import Listing
 from policies.stock.feeds import ownership_conflicts
-from service.catalog import catalog_messages, catalog_pages, catalog_requests, catalog_store, unknown_records
+from service.catalog import (
+    catalog_messages,
+    catalog_pages,
+    catalog_requests,
+    catalog_store,
+    listing_requests,
+    listing_store,
+    unknown_records,
+)
 from service.catalog.catalog_pages import CatalogPage
 from service.catalog.catalog_requests import Row
 from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, PRODUCTS, CatalogTable, feed_of
 from service.database.database import Connection, Database
-from service.errors import FeedConflict
+from service.errors import FeedConflict, no_channel, no_listing
 from service.feeds import feed_requests
 from service.feeds.quarantine_retry import QuarantineRetry
 from service.metrics import Metrics
-from truestock.v1 import catalog_service_pb2 as catalog_pb, catalog_service_pb2_grpc as catalog_grpc
+from truestock.v1 import (
+    catalog_service_pb2 as catalog_pb,
+    catalog_service_pb2_grpc as catalog_grpc,
+    listing_pb2 as listing_pb,
+)
 
 Context = Any
 
@@ -112,6 +125,52 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         )
         return catalog_pb.ListCategoriesResponse(categories=categories, next_page_token=token)
 
+    async def UpsertListings(
+        self, request: listing_pb.UpsertListingsRequest, context: Context
+    ) -> listing_pb.UpsertListingsResponse:
+        listings = listing_requests.listings(request.listings)
+
+        async def write(connection: Connection) -> tuple[int, int]:
+            if not request.validate_only:
+                await catalog_store.claim(connection)
+            await _check_listed(connection, listings)
+            if request.validate_only:
+                return await listing_store.upsert_counts(connection, listings)
+            return await listing_store.upsert(connection, listings)
+
+        created, updated = await self._database.transaction("upsert", write)
+        return listing_pb.UpsertListingsResponse(created_count=created, updated_count=updated)
+
+    async def ListListings(
+        self, request: listing_pb.ListListingsRequest, context: Context
+    ) -> listing_pb.ListListingsResponse:
+        page = listing_requests.listings_page(request)
+        listings = await self._database.unlocked(
+            "list", lambda connection: listing_store.page(connection, page.after, page.count + 1, page.filters)
+        )
+        shown = listings[: page.count]
+        token = page.tokens.after(*shown[-1].key) if len(listings) > page.count else ""
+        messages = [listing_requests.listing_message(listing) for listing in shown]
+        return listing_pb.ListListingsResponse(listings=messages, next_page_token=token)
+
+    async def DeleteListing(
+        self, request: listing_pb.DeleteListingRequest, context: Context
+    ) -> listing_pb.DeleteListingResponse:
+        key = listing_requests.deleted_item(request)
+
+        async def remove(connection: Connection) -> Listing:
+            if not request.validate_only:
+                await catalog_store.claim(connection)
+            listing = (await listing_store.read(connection, [key])).get(key)
+            if listing is None:
+                raise no_listing(key)
+            if not request.validate_only:
+                await listing_store.remove(connection, key)
+            return listing
+
+        listing = await self._database.transaction("delete", remove)
+        return listing_pb.DeleteListingResponse(listing=listing_requests.listing_message(listing))
+
     async def _upsert(self, table: CatalogTable, rows: Sequence[Row], *, validate_only: bool) -> tuple[int, int]:
         """The numbers of records created and updated. Raises NotFound for an unknown location, and FeedConflict."""
 
@@ -161,6 +220,18 @@ async def _check_owners(connection: Connection, rows: Sequence[Row]) -> None:
     for conflict in ownership_conflicts(await catalog_store.feeds(connection), declared):
         index = next(i for i, feed in enumerate(declared) if feed.source == conflict.source)
         raise FeedConflict(f"feeds[{index}]", conflict.source, conflict.owner, conflict.location_id, conflict.sku)
+
+
+async def _check_listed(connection: Connection, listings: Sequence[Listing]) -> None:
+    """Raises NotFound if the channel or the SKU of a listing is not in the catalog."""
+    known = await catalog_store.channel_ids(connection)
+    unknown = {f"listings[{i}].channel_id": x.channel_id for i, x in enumerate(listings) if x.channel_id not in known}
+    if unknown:
+        raise no_channel(unknown, known)
+    skus = await catalog_store.missing_products(connection, (listing.sku for listing in listings))
+    if skus:
+        unknown = {f"listings[{i}].sku": x.sku for i, x in enumerate(listings) if x.sku in skus}
+        raise await unknown_records.product_error(connection, unknown)
 
 
 async def _check_locations(connection: Connection, name: str, rows: Sequence[Row]) -> None:

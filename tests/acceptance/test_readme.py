@@ -107,16 +107,20 @@ COMMANDS = {
     "locations": Command("--type store", r"store-austin .*store"),
     "products": Command(SKU, rf"{SKU} "),
     "channels": Command("", r"tiktok_shop .*social"),
+    "listings": Command("--channel tiktok_shop", rf"tiktok_shop +1729583201114820002 +{SKU} +6"),
+    "listings delete": Command("tiktok_shop {item} --dry-run", rf"Would delete item .*: 6 units of {SKU}"),
     "tags": Command("", r"\S+ +\d+ +\d+"),
     "categories": Command("", r"\S+ +\d+"),
     "export locations": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
     "export products": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
     "export channels": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
+    "export listings": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
     "export feeds": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows?"),
     "export stock": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
     "import locations": Command("{folder}/locations.csv", r"created +1"),
     "import products": Command("{folder}/products.csv", r"created +1"),
     "import channels": Command("{folder}/channels.csv", r"created +1"),
+    "import listings": Command("{folder}/listings.csv", r"created +1"),
     "import feeds": Command("{folder}/feeds.csv", r"created +1"),
     "import stock": Command("{folder}/stock.csv --source stocktake", r"accepted +1"),
     "replay-orders": Command("{folder}/orders.csv --order order --sku sku --quantity units", r"units sold +3"),
@@ -134,6 +138,7 @@ FILES = {
     "locations": "location_id,type,country\nstore-boise,store,US\n",
     "products": "sku,display_name\nNEW-1,New\n",
     "channels": "channel_id,kind\nfair,pos\n",
+    "listings": f"channel_id,item_id,sku,unit_count\nshopify,8112345678901234567,{SKU},6\n",
     "feeds": "source,role\ntill-austin,observer\n",
     "stock": "sku,location_id,on_hand_count\nTRN-1205-MOS,store-denver,40\n",
     "orders": f"order,sku,units\nE-1,{SKU},2\nE-2,{SKU},1\n",
@@ -213,6 +218,9 @@ class Example:
     def __getitem__(self, name: str) -> str:
         value: str = getattr(self, name)()
         return value
+
+    def item(self) -> str:
+        return "1729583201114820002"
 
     def data(self) -> str:
         return str(self._server.data)
@@ -300,7 +308,7 @@ def test_the_table_of_this_test_has_every_command_that_the_readme_shows_and_no_o
 
 
 def test_the_readme_shows_every_command_that_there_is_and_no_other() -> None:
-    kinds = ("locations", "products", "channels", "feeds", "stock")
+    kinds = ("locations", "products", "channels", "listings", "feeds", "stock")
     existing = set(existing_commands()) - {"export"} | {f"export {kind}" for kind in kinds}
 
     assert set(shown_commands()) == existing
@@ -469,6 +477,8 @@ BOUNDS = {
         f"{limits.NEAR_SKUS} SKUs to look near ones up for",
     ),
     "record": (
+        f"{limits.ITEM_UNITS:,} units in an item of a channel",
+        f"{limits.ITEM_ID_LENGTH} characters of its id",
         f"{limits.COUNTED_UNITS:,} units of one product at one location",
         f"{LEAST_VELOCITY:f} to {limits.VELOCITY_PER_DAY:,.0f} units a day",
         "velocity of 0,",

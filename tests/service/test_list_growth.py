@@ -35,6 +35,7 @@ from truestock.v1 import (
     exception_pb2,
     exception_service_pb2 as exception_pb,
     fulfillment_service_pb2 as fulfillment_pb,
+    listing_pb2 as listing_pb,
     order_pb2,
     shipment_pb2,
     stock_service_pb2 as stock_pb,
@@ -65,8 +66,9 @@ HISTORY = (
         'id', id || n, 'dispatch_time', dispatch_time - n * interval '1 h', 'complete_time', dispatch_time
     )) AS completed
     """,
+    "INSERT INTO listing SELECT 'web', n, 'MUG', 6, now(), now() FROM generate_series(1, 2000) AS n",
 )
-"""Resolved exceptions and completed transfers, as many as orders."""
+"""Resolved exceptions, completed transfers and listings, as many as orders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,19 @@ LISTS = {
         [{}, {"channel_ids": ["web"]}, {"kinds": [catalog_pb.Channel.KIND_WEB]}],
     ),
     "ListFeeds": PagedList(catalog_pb.ListFeedsRequest, "catalog", _PRODUCTS, [{}]),
+    "ListListings": PagedList(
+        listing_pb.ListListingsRequest,
+        "catalog",
+        "SELECT channel_id, item_id FROM listing ORDER BY channel_id, item_id",
+        [
+            {},
+            {"channel_ids": ["web"]},
+            {"item_ids": ["7"]},
+            {"skus": ["MUG"]},
+            {"channel_ids": ["web"], "skus": ["MUG"]},
+            {"channel_ids": ["none"], "skus": ["MUG"]},
+        ],
+    ),
     "ListLocations": PagedList(
         catalog_pb.ListLocationsRequest,
         "catalog",

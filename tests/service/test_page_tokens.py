@@ -21,6 +21,7 @@ from truestock.v1 import (
     exception_pb2,
     exception_service_pb2 as exception_pb,
     fulfillment_service_pb2 as fulfillment_pb,
+    listing_pb2 as listing_pb,
     policy_service_pb2 as policy_pb,
     stock_service_pb2 as stock_pb,
 )
@@ -36,6 +37,7 @@ LISTS: dict[str, tuple[Any, str, dict[str, Any]]] = {
         {"states": [exception_pb2.ExceptionRecord.STATE_OPEN]},
     ),
     "ListFeeds": (catalog_pb.ListFeedsRequest, "catalog", {}),
+    "ListListings": (listing_pb.ListListingsRequest, "catalog", {"skus": ["BOWL", "MUG"]}),
     "ListLocations": (catalog_pb.ListLocationsRequest, "catalog", {"location_ids": ["dc", "store"]}),
     "ListProducts": (catalog_pb.ListProductsRequest, "catalog", {"skus": ["BOWL", "MUG"]}),
     "ListShipments": (fulfillment_pb.ListShipmentsRequest, "fulfillment", {"location_ids": ["dc"]}),
@@ -63,6 +65,8 @@ async def shop(retailer: Retailer) -> Retailer:
     await retailer.channels(tiktok="")
     products = [catalog_pb.Product(sku=sku, tags=[sku.lower()], category=sku) for sku in ("BOWL", "MUG")]
     await retailer.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
+    for item_id, sku in (("1", "BOWL"), ("2", "MUG"), ("3", "MUG")):
+        await retailer.list_item("web", item_id, sku)
     owner = catalog_pb.Feed.ROLE_OBSERVER
     feeds = [catalog_pb.Feed(source=source, role=owner) for source in ("till", "wms")]
     await retailer.catalog.UpsertFeeds(catalog_pb.UpsertFeedsRequest(feeds=feeds))

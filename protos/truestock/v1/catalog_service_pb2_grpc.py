@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from truestock.v1 import catalog_service_pb2 as truestock_dot_v1_dot_catalog__service__pb2
+from truestock.v1 import listing_pb2 as truestock_dot_v1_dot_listing__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -88,6 +89,21 @@ class CatalogServiceStub:
                 request_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListCategoriesRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListCategoriesResponse.FromString,
                 _registered_method=True)
+        self.UpsertListings = channel.unary_unary(
+                '/truestock.v1.CatalogService/UpsertListings',
+                request_serializer=truestock_dot_v1_dot_listing__pb2.UpsertListingsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_listing__pb2.UpsertListingsResponse.FromString,
+                _registered_method=True)
+        self.ListListings = channel.unary_unary(
+                '/truestock.v1.CatalogService/ListListings',
+                request_serializer=truestock_dot_v1_dot_listing__pb2.ListListingsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_listing__pb2.ListListingsResponse.FromString,
+                _registered_method=True)
+        self.DeleteListing = channel.unary_unary(
+                '/truestock.v1.CatalogService/DeleteListing',
+                request_serializer=truestock_dot_v1_dot_listing__pb2.DeleteListingRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_listing__pb2.DeleteListingResponse.FromString,
+                _registered_method=True)
 
 
 class CatalogServiceServicer:
@@ -165,6 +181,27 @@ class CatalogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpsertListings(self, request, context):
+        """Maps items of channels to SKUs. NOT_FOUND names channels and SKUs that the catalog does not have.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListListings(self, request, context):
+        """Lists listings by channel, then by item.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteListing(self, request, context):
+        """Deletes a listing, also one that orders use. NOT_FOUND if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CatalogServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -217,6 +254,21 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.ListCategories,
                     request_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListCategoriesRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListCategoriesResponse.SerializeToString,
+            ),
+            'UpsertListings': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpsertListings,
+                    request_deserializer=truestock_dot_v1_dot_listing__pb2.UpsertListingsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_listing__pb2.UpsertListingsResponse.SerializeToString,
+            ),
+            'ListListings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListListings,
+                    request_deserializer=truestock_dot_v1_dot_listing__pb2.ListListingsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_listing__pb2.ListListingsResponse.SerializeToString,
+            ),
+            'DeleteListing': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteListing,
+                    request_deserializer=truestock_dot_v1_dot_listing__pb2.DeleteListingRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_listing__pb2.DeleteListingResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -493,6 +545,87 @@ class CatalogService:
             '/truestock.v1.CatalogService/ListCategories',
             truestock_dot_v1_dot_catalog__service__pb2.ListCategoriesRequest.SerializeToString,
             truestock_dot_v1_dot_catalog__service__pb2.ListCategoriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpsertListings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/UpsertListings',
+            truestock_dot_v1_dot_listing__pb2.UpsertListingsRequest.SerializeToString,
+            truestock_dot_v1_dot_listing__pb2.UpsertListingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListListings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/ListListings',
+            truestock_dot_v1_dot_listing__pb2.ListListingsRequest.SerializeToString,
+            truestock_dot_v1_dot_listing__pb2.ListListingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteListing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/DeleteListing',
+            truestock_dot_v1_dot_listing__pb2.DeleteListingRequest.SerializeToString,
+            truestock_dot_v1_dot_listing__pb2.DeleteListingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from truestock.v1 import catalog_service_pb2 as _catalog_service_pb2
+from truestock.v1 import listing_pb2 as _listing_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -56,6 +57,12 @@ class CatalogServiceStub:
     """Lists the tags of locations and products by name: what rules can test with `location.tags` and `product.tags`."""
     ListCategories: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListCategoriesRequest, _catalog_service_pb2.ListCategoriesResponse]
     """Lists the categories of products by name."""
+    UpsertListings: _grpc.UnaryUnaryMultiCallable[_listing_pb2.UpsertListingsRequest, _listing_pb2.UpsertListingsResponse]
+    """Maps items of channels to SKUs. NOT_FOUND names channels and SKUs that the catalog does not have."""
+    ListListings: _grpc.UnaryUnaryMultiCallable[_listing_pb2.ListListingsRequest, _listing_pb2.ListListingsResponse]
+    """Lists listings by channel, then by item."""
+    DeleteListing: _grpc.UnaryUnaryMultiCallable[_listing_pb2.DeleteListingRequest, _listing_pb2.DeleteListingResponse]
+    """Deletes a listing, also one that orders use. NOT_FOUND if there is none."""
 
 @_typing.type_check_only
 class CatalogServiceAsyncStub(CatalogServiceStub):
@@ -85,6 +92,12 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Lists the tags of locations and products by name: what rules can test with `location.tags` and `product.tags`."""
     ListCategories: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListCategoriesRequest, _catalog_service_pb2.ListCategoriesResponse]  # type: ignore[assignment]
     """Lists the categories of products by name."""
+    UpsertListings: _aio.UnaryUnaryMultiCallable[_listing_pb2.UpsertListingsRequest, _listing_pb2.UpsertListingsResponse]  # type: ignore[assignment]
+    """Maps items of channels to SKUs. NOT_FOUND names channels and SKUs that the catalog does not have."""
+    ListListings: _aio.UnaryUnaryMultiCallable[_listing_pb2.ListListingsRequest, _listing_pb2.ListListingsResponse]  # type: ignore[assignment]
+    """Lists listings by channel, then by item."""
+    DeleteListing: _aio.UnaryUnaryMultiCallable[_listing_pb2.DeleteListingRequest, _listing_pb2.DeleteListingResponse]  # type: ignore[assignment]
+    """Deletes a listing, also one that orders use. NOT_FOUND if there is none."""
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     """Locations, products, channels and feeds: the master data of rules and responses.
@@ -171,5 +184,29 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.ListCategoriesResponse, _abc.Awaitable[_catalog_service_pb2.ListCategoriesResponse]]:
         """Lists the categories of products by name."""
+
+    @_abc_1.abstractmethod
+    def UpsertListings(
+        self,
+        request: _listing_pb2.UpsertListingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_listing_pb2.UpsertListingsResponse, _abc.Awaitable[_listing_pb2.UpsertListingsResponse]]:
+        """Maps items of channels to SKUs. NOT_FOUND names channels and SKUs that the catalog does not have."""
+
+    @_abc_1.abstractmethod
+    def ListListings(
+        self,
+        request: _listing_pb2.ListListingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_listing_pb2.ListListingsResponse, _abc.Awaitable[_listing_pb2.ListListingsResponse]]:
+        """Lists listings by channel, then by item."""
+
+    @_abc_1.abstractmethod
+    def DeleteListing(
+        self,
+        request: _listing_pb2.DeleteListingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_listing_pb2.DeleteListingResponse, _abc.Awaitable[_listing_pb2.DeleteListingResponse]]:
+        """Deletes a listing, also one that orders use. NOT_FOUND if there is none."""
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

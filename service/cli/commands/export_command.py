@@ -23,6 +23,7 @@ class ExportKind(StrEnum):
     LOCATIONS = "locations"
     PRODUCTS = "products"
     CHANNELS = "channels"
+    LISTINGS = "listings"
     FEEDS = "feeds"
     STOCK = "stock"
 
@@ -35,10 +36,10 @@ def export(
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Exports all locations, products, channels, feeds or stock levels as a CSV file that `truestock import` reads.
+    """Exports all records of one kind as a CSV file that `truestock import` reads.
 
-    To fill an empty service, import locations, products, channels, stock and
-    then feeds: once a feed owns a stock level, other counts are only compared.
+    To fill an empty service, import locations, products, channels, listings,
+    stock and then feeds: once a feed owns a stock level, other counts are only compared.
 
     A stock level is exported as a count at the time at which its figure was
     last true, by a person only if nothing has moved since. Units held or

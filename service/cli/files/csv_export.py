@@ -21,6 +21,7 @@ from truestock.v1.catalog_service_pb2 import (
     ListLocationsRequest,
     ListProductsRequest,
 )
+from truestock.v1.listing_pb2 import ListListingsRequest
 from truestock.v1.stock_service_pb2 import ListStockLevelsRequest
 
 Advance = Callable[[int], None]
@@ -125,6 +126,7 @@ def _lists(client: Client) -> dict[str, tuple[Any, Callable[..., Awaitable[Any]]
         "locations": (ListLocationsRequest(), client.catalog.ListLocations, "locations"),
         "products": (ListProductsRequest(), client.catalog.ListProducts, "products"),
         "channels": (ListChannelsRequest(), client.catalog.ListChannels, "channels"),
+        "listings": (ListListingsRequest(), client.catalog.ListListings, "listings"),
         "feeds": (ListFeedsRequest(), client.catalog.ListFeeds, "feeds"),
         "stock": (ListStockLevelsRequest(), client.stock.ListStockLevels, "stock_levels"),
     }

@@ -20,6 +20,7 @@ from truestock.v1.catalog_service_pb2 import (
     UpsertLocationsRequest,
     UpsertProductsRequest,
 )
+from truestock.v1.listing_pb2 import Listing, UpsertListingsRequest
 
 
 async def import_file(
@@ -77,6 +78,11 @@ async def _upsert_channels(client: Client, channels: list[Channel], validate_onl
     return await client.ask(client.catalog.UpsertChannels, request)
 
 
+async def _upsert_listings(client: Client, listings: list[Listing], validate_only: bool) -> Any:
+    request = UpsertListingsRequest(listings=listings, validate_only=validate_only)
+    return await client.ask(client.catalog.UpsertListings, request)
+
+
 async def _upsert_feeds(client: Client, feeds: list[Feed], validate_only: bool) -> Any:
     return await client.ask(client.catalog.UpsertFeeds, UpsertFeedsRequest(feeds=feeds, validate_only=validate_only))
 
@@ -85,5 +91,6 @@ _UPSERTS: dict[str, Callable[[Client, list[Any], bool], Awaitable[Any]]] = {
     "locations": _upsert_locations,
     "products": _upsert_products,
     "channels": _upsert_channels,
+    "listings": _upsert_listings,
     "feeds": _upsert_feeds,
 }

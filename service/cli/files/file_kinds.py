@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from service.cli.files.channel_file import CHANNELS
 from service.cli.files.feed_file import FEEDS
+from service.cli.files.listing_file import LISTINGS
 from service.cli.files.location_file import LOCATIONS
 from service.cli.files.product_file import PRODUCTS
 from service.cli.files.stock_file import STOCK
 
-KINDS = {"locations": LOCATIONS, "products": PRODUCTS, "channels": CHANNELS, "feeds": FEEDS, "stock": STOCK}
+KINDS = {
+    "locations": LOCATIONS,
+    "products": PRODUCTS,
+    "channels": CHANNELS,
+    "listings": LISTINGS,
+    "feeds": FEEDS,
+    "stock": STOCK,
+}

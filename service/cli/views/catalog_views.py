@@ -9,6 +9,7 @@ from rich.console import Console
 from service.cli.console import add_row, enum_word, new_table
 from service.cli.spreadsheets.cell_values import money_text
 from truestock.v1.catalog_service_pb2 import Channel, Location, Product
+from truestock.v1.listing_pb2 import Listing
 
 
 def print_locations(console: Console, locations: Sequence[Location]) -> None:
@@ -62,6 +63,17 @@ def print_channels(console: Console, channels: Sequence[Channel]) -> None:
         kind = enum_word(Channel.Kind.Name(channel.kind), "KIND_")
         locations = ", ".join(channel.location_ids) or "all"
         add_row(table, channel.channel_id, channel.display_name or "-", kind, channel.platform or "-", locations)
+    console.print(table)
+
+
+def print_listings(console: Console, listings: Sequence[Listing]) -> None:
+    """Prints listings, by channel and item."""
+    if not listings:
+        console.print("No matching listings. `truestock import listings FILE.csv` adds some.")
+        return
+    table = new_table("channel", "item", "SKU", "units", numbers=("units",))
+    for listing in listings:
+        add_row(table, listing.channel_id, listing.item_id, listing.sku, listing.unit_count)
     console.print(table)
 
 

@@ -21,9 +21,9 @@ from service.cli.files.file_kinds import KINDS
 from tests.conftest import RULES, new_database, service_settings, service_thread
 from tests.retailer import change, movement
 from tests.service.cli.test_cli import Run, run  # noqa: F401
-from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
+from truestock.v1 import catalog_service_pb2 as catalog_pb, listing_pb2 as listing_pb, stock_service_pb2 as stock_pb
 
-KINDS_IN_ORDER = ("locations", "products", "channels", "stock", "feeds")
+KINDS_IN_ORDER = ("locations", "products", "channels", "listings", "stock", "feeds")
 ODD = [
     "0042",
     "'0013",
@@ -101,6 +101,10 @@ CHANNELS = [
         unpaid_order_duration=Duration(seconds=61),
     ),
 ]
+LISTINGS = [
+    *(listing_pb.Listing(channel_id="bare", item_id=item_id, sku="FULL", unit_count=10_000) for item_id in ODD),
+    listing_pb.Listing(channel_id="full", item_id="9223372036854775808", sku="0042", unit_count=1),
+]
 FEEDS = [
     catalog_pb.Feed(source="bare", role=catalog_pb.Feed.ROLE_OBSERVER),
     catalog_pb.Feed(
@@ -143,7 +147,7 @@ def stock_changes() -> list[stock_pb.StockChange]:
 
 
 def test_the_records_of_this_test_have_every_field() -> None:
-    for records in (LOCATIONS, PRODUCTS, CHANNELS, FEEDS):
+    for records in (LOCATIONS, PRODUCTS, CHANNELS, LISTINGS, FEEDS):
         stated = {field.name for record in records for field, _ in record.ListFields()}
 
         assert stated | {"learned_velocity_per_day"} >= set(records[0].DESCRIPTOR.fields_by_name)
@@ -164,6 +168,7 @@ async def catalog(client: Client) -> list[Message]:
         await client.ask(calls.ListLocations, catalog_pb.ListLocationsRequest()),
         await client.ask(calls.ListProducts, catalog_pb.ListProductsRequest()),
         await client.ask(calls.ListChannels, catalog_pb.ListChannelsRequest()),
+        await client.ask(calls.ListListings, listing_pb.ListListingsRequest()),
         await client.ask(calls.ListFeeds, catalog_pb.ListFeedsRequest()),
     ]
 
@@ -177,6 +182,7 @@ async def fill(client: Client) -> None:
     await client.ask(client.catalog.UpsertLocations, catalog_pb.UpsertLocationsRequest(locations=LOCATIONS))
     await client.ask(client.catalog.UpsertProducts, catalog_pb.UpsertProductsRequest(products=PRODUCTS))
     await client.ask(client.catalog.UpsertChannels, catalog_pb.UpsertChannelsRequest(channels=CHANNELS))
+    await client.ask(client.catalog.UpsertListings, listing_pb.UpsertListingsRequest(listings=LISTINGS))
     request = stock_pb.RecordStockChangesRequest(source="counter", changes=stock_changes())
     await client.ask(client.stock.RecordStockChanges, request)
     await client.ask(client.catalog.UpsertFeeds, catalog_pb.UpsertFeedsRequest(feeds=FEEDS))

@@ -7,7 +7,13 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from service import limits
-from service.sample.sample_retailer import sample_channels, sample_locations, sample_products, sample_stock
+from service.sample.sample_retailer import (
+    sample_channels,
+    sample_listings,
+    sample_locations,
+    sample_products,
+    sample_stock,
+)
 from truestock.v1.catalog_service_pb2 import Location
 
 NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
@@ -79,6 +85,15 @@ def test_sales_have_a_long_tail() -> None:
     velocities = sorted((product.velocity_per_day for product in sample_products()), reverse=True)
 
     assert sum(velocities[:30]) > sum(velocities) * 0.4
+
+
+def test_tiktok_shop_sells_a_product_alone_and_by_the_case_under_ids_of_its_own() -> None:
+    listings, skus = sample_listings(), {product.sku for product in sample_products()}
+
+    assert {listing.channel_id for listing in listings} == {"tiktok_shop"}
+    assert sorted(listing.unit_count for listing in listings) == [1, 6]
+    assert {listing.sku for listing in listings} < skus
+    assert all(int(listing.item_id) > 2**53 for listing in listings)
 
 
 def test_counts_are_of_known_products_at_known_locations_and_in_the_past() -> None:
