@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from policies.decisions.cancellations import FAULTS, UNKNOWN
 from policies.domain.model import EXCEPTION_KINDS, WITHHELD_KINDS, Outcome
 from policies.domain.resolutions import ALLOWED
 from policies.stock.counting import ChangeResult
@@ -103,7 +104,13 @@ class Metrics:
             "channel",
             "outcome",
         )
-        self.cancelled_units = counter("cancelled_units", "Units of SOLD orders cancelled.", "channel")
+        self.cancelled_units = counter("cancelled_units", "Units of SOLD orders cancelled.", "channel", "fault")
+        self.cancelled_orders = counter(
+            "cancelled_orders",
+            "SOLD orders with cancelled units, each once, by the fault of the first.",
+            "channel",
+            "fault",
+        )
         self.expired_holds = counter("expired_holds", "Holds expired.", "channel")
         self.backordered_units = Gauge("truestock_backordered_units", "Units on backorder.", registry=registry)
         self.stock_changes = counter("stock_changes", "Counts and movements processed, by result.", "result")
@@ -270,22 +277,22 @@ class Metrics:
                 self.unfillable_units,
                 self.buffer_saved_units,
                 self.split_orders,
-                self.cancelled_units,
                 self.expired_holds,
                 self.availability_changes_published,
             ):
                 counter.labels(channel)
-            for cause in CAUSES:
-                self.oversold_units.labels(channel, cause)
-                self.oversold_orders.labels(channel, cause)
-            for cause in WITHHELD_KINDS:
-                self.withheld_units.labels(channel, cause)
-            for cause in REROUTE_CAUSES:
-                self.rerouted_units.labels(channel, cause)
-            for reason in INTERVENTION_REASONS:
-                self.manual_interventions.labels(channel, reason)
-            for outcome in Outcome:
-                self.allocations.labels(channel, outcome.value)
+            for by_value, values in (
+                (self.cancelled_units, (*FAULTS, UNKNOWN)),
+                (self.cancelled_orders, (*FAULTS, UNKNOWN)),
+                (self.oversold_units, CAUSES),
+                (self.oversold_orders, CAUSES),
+                (self.withheld_units, WITHHELD_KINDS),
+                (self.rerouted_units, REROUTE_CAUSES),
+                (self.manual_interventions, INTERVENTION_REASONS),
+                (self.allocations, [outcome.value for outcome in Outcome]),
+            ):
+                for value in values:
+                    by_value.labels(channel, value)
             for location in locations:
                 self.allocated_units.labels(channel, location)
             for kind in EXCEPTION_KINDS:

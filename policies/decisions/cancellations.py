@@ -8,8 +8,39 @@ from datetime import UTC, datetime
 
 from policies.domain.model import OrderLine
 
+BUYER, SELLER, CARRIER, FRAUD = "buyer", "seller", "carrier", "fraud"
+FAULTS = (BUYER, SELLER, CARRIER, FRAUD)
+"""Who can have caused a cancellation."""
+UNKNOWN = "unknown"
+"""The fault of a cancellation of which nobody stated it, in metrics."""
+
 PERMANENT = datetime(9999, 12, 31, tzinfo=UTC)
 """The time of a cancellation that applies to all later versions of the order's contents."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancellationCause:
+    """Who caused a cancellation, one of FAULTS, and why; None if nobody stated it."""
+
+    fault: str | None = None
+    reason: str | None = None
+
+    def sentence(self) -> str:
+        """The cause as a sentence after a space; empty if nothing was stated."""
+        parts = [f"Fault: {self.fault}." if self.fault else "", f"Reason: {self.reason}." if self.reason else ""]
+        return "".join(f" {part}" for part in parts if part)
+
+
+NO_CAUSE = CancellationCause()
+"""The cause of a cancellation of which nothing was stated."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledUnits:
+    """Units that were cancelled together, and why."""
+
+    unit_count: int
+    cause: CancellationCause = NO_CAUSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +56,7 @@ class PendingCancellation:
     cancel_time: datetime | None = None
     is_applied: bool = False
     latest_time: datetime | None = None
+    cause: CancellationCause = NO_CAUSE
 
     @property
     def is_whole(self) -> bool:

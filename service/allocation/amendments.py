@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+from policies.decisions.cancellations import NO_CAUSE, CancellationCause, CancelledUnits
 from policies.decisions.promise import same_contents
 from policies.domain.model import Commitment, Order, Outcome
 from policies.explanation import unit_count_text
@@ -46,10 +47,12 @@ def amend(
     sold = record.commitment is Commitment.SOLD
     if not change.event and record.lines != before:
         change = replace(change, event="updated", description="The channel changed the order.")
-    return replace(change, cancelled=change.cancelled + (newly_cancelled if sold and change.event else 0))
+    return replace(change, cancelled_by_channel=newly_cancelled if sold and change.event else 0)
 
 
-def cancel_whole_order(book: Book, record: AllocationRecord, order: Order) -> AllocationChange:
+def cancel_whole_order(
+    book: Book, record: AllocationRecord, order: Order, cause: CancellationCause = NO_CAUSE
+) -> AllocationChange:
     """Cancels all units of an order that have not shipped; `order` has its contents, new or as stored.
 
     Contents that give a shipped line another SKU are ignored; the stored contents are cancelled instead.
@@ -72,8 +75,15 @@ def cancel_whole_order(book: Book, record: AllocationRecord, order: Order) -> Al
     # Of an order that is not over, all units have shipped that are not cancelled.
     record.outcome, record.expire_time = Outcome.ALLOCATED, None
     cancelled = sum(line.cancelled for line in record.lines)
-    sentence = f"{unit_count_text(max(0, cancelled - before))} cancelled: everything that has not shipped."
-    return AllocationChange(record, "cancelled", sentence, cancelled=max(0, cancelled - counted_before) if sold else 0)
+    units = max(0, cancelled - before)
+    sentence = f"{unit_count_text(units)} cancelled: everything that has not shipped.{cause.sentence()}"
+    return AllocationChange(
+        record,
+        "cancelled",
+        sentence,
+        cancelled_by_channel=max(0, cancelled - counted_before) if sold else 0,
+        cancellation=CancelledUnits(units, cause),
+    )
 
 
 def merge_copy(book: Book, copy: AllocationRecord, original: OrderKey) -> AllocationChange:

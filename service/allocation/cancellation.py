@@ -102,11 +102,11 @@ def _cancel(unit_of_work: UnitOfWork, record: AllocationRecord, request: CancelR
             cancel_time=request.cancel_time, latest_time=pending_cancellations.latest_time(request.cancel_time, now)
         )
         if stands(cancellation, record.sold_time):
-            return cancel_whole_order(unit_of_work.book, record, record.order_as_stated())
+            return cancel_whole_order(unit_of_work.book, record, record.order_as_stated(), request.cause)
         return AllocationChange(record, IGNORED, contradictions.ignored_cancellation(cancellation, record.sold_time))
     if request.cancel_time is not None and stated is not None and request.cancel_time <= stated:
         return AllocationChange(record, IGNORED, contradictions.included_cancellation(request.cancel_time, stated))
-    return cancel_lines(unit_of_work.book, record, request.cancellations)
+    return cancel_lines(unit_of_work.book, record, request.cancellations, request.cause)
 
 
 async def _store_early_cancellation(
@@ -129,7 +129,11 @@ def _rows(request: CancelRequest, key: OrderKey, event_id: str, *, is_applied: b
     for cancellation in request.cancellations:
         units[cancellation.line_id] = units.get(cancellation.line_id, 0) + cancellation.unit_count
     return [
-        CancellationRow(key, event_id, PendingCancellation(line_id, count, request.cancel_time, is_applied))
+        CancellationRow(
+            key,
+            event_id,
+            PendingCancellation(line_id, count, request.cancel_time, is_applied, cause=request.cause),
+        )
         for line_id, count in units.items()
     ]
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from policies.decisions.cancellations import CancellationCause, CancelledUnits
 from policies.decisions.promise import MoreThanRemaining, ShipmentShare, cancel_units
 from policies.domain.model import Commitment, Outcome
 from policies.domain.shipments import OPEN, ShipmentState
@@ -243,7 +244,9 @@ def _expire(book: Book, record: AllocationRecord) -> AllocationChange:
     return AllocationChange(record, "expired", "The hold expired before it was confirmed; its units were released.")
 
 
-def cancel_lines(book: Book, record: AllocationRecord, cancellations: Sequence[Cancellation]) -> AllocationChange:
+def cancel_lines(
+    book: Book, record: AllocationRecord, cancellations: Sequence[Cancellation], cause: CancellationCause
+) -> AllocationChange:
     """Cancels units of lines, all of them or none. Raises NotFound, WrongState, TooManyUnits, InvalidFields."""
     state = record.state_at(book.now)
     if state not in PROMISING:
@@ -260,7 +263,8 @@ def cancel_lines(book: Book, record: AllocationRecord, cancellations: Sequence[C
     elif record.outcome is not Outcome.ALLOCATED:
         record.outcome = outcome_of(record, in_review=in_review)
     units = sum(c.unit_count for c in cancellations)
-    return AllocationChange(record, "cancelled", f"{unit_count_text(units)} cancelled.")
+    sentence = f"{unit_count_text(units)} cancelled.{cause.sentence()}"
+    return AllocationChange(record, "cancelled", sentence, cancellation=CancelledUnits(units, cause))
 
 
 def _check_lines(record: AllocationRecord, cancellations: Sequence[Cancellation]) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from prometheus_client import Counter
 
+from policies.decisions.cancellations import SELLER, UNKNOWN
 from policies.domain.model import Commitment
 from service.allocation.planner import AllocationChange
 from service.metrics import Metrics
@@ -29,6 +30,7 @@ class OrderCounts:
     oversold: int = 0
     withheld: int = 0
     unfillable: int = 0
+    cancelled: int = 0
 
     @classmethod
     def of(cls, record: AllocationRecord) -> OrderCounts:
@@ -44,6 +46,7 @@ class OrderCounts:
             oversold=sum(line.oversold for line in record.lines),
             withheld=sum(line.withheld for line in record.lines),
             unfillable=sum(s.unit_count for s in record.shortages if s.kind == "unfillable"),
+            cancelled=sum(line.cancelled for line in record.lines),
         )
 
 
@@ -57,17 +60,17 @@ def count_changes(metrics: Metrics, before: OrderCounts, changes: Sequence[Alloc
     record = changes[-1].record
     after, channel = OrderCounts.of(record), record.channel_id
     # Units that a policy cancelled at once count as sold first.
-    cancelled = sum(change.cancelled for change in changes)
+    cancelled = sum(change.cancelled + change.cancelled_by_channel for change in changes)
     added = after.sold_units - before.sold_units + cancelled
     for counter, count in (
         (metrics.sold_orders, after.sold and not before.sold),
         (metrics.sold_units, added),
-        (metrics.cancelled_units, cancelled + max(0, -added)),
         (metrics.split_orders, after.split and not before.split),
         (metrics.unfillable_units, after.unfillable - before.unfillable),
     ):
         if count > 0:
             counter.labels(channel).inc(count)
+    _count_cancelled(metrics, channel, before, after, _units_by_fault(changes, cancelled + max(0, -added)))
     for location, units in _increases(before.allocated, after.allocated):
         metrics.allocated_units.labels(channel, location).inc(units)
     _count_shortages(metrics, channel, before, after, changes)
@@ -103,6 +106,32 @@ def _count_shortages(
         metrics.oversold_orders.labels(channel, next(iter(causes))).inc()
     kept = _sums((short.cause, short.unit_count) for change in changes for short in change.withheld)
     _count_units(metrics.withheld_units, channel, kept, after.withheld - before.withheld)
+
+
+def _units_by_fault(changes: Sequence[AllocationChange], cancelled: int) -> UnitsByLabel:
+    """The cancelled units by fault: as the cancellations state it, the seller's if a rule cancelled, else unknown."""
+    stated = [
+        (change.cancellation.cause.fault or UNKNOWN, change.cancellation.unit_count)
+        for change in changes
+        if change.cancellation is not None
+    ]
+    units: UnitsByLabel = {}
+    for fault, count in (*stated, (SELLER, sum(change.cancelled for change in changes)), (UNKNOWN, cancelled)):
+        counted = min(count, cancelled)
+        if counted:
+            units[fault] = units.get(fault, 0) + counted
+        cancelled -= counted
+    return units
+
+
+def _count_cancelled(
+    metrics: Metrics, channel: str, before: OrderCounts, after: OrderCounts, units_by_fault: UnitsByLabel
+) -> None:
+    for fault, units in units_by_fault.items():
+        metrics.cancelled_units.labels(channel, fault).inc(units)
+    if units_by_fault and not before.cancelled:
+        # The fault of its first cancelled unit, so that an order counts once.
+        metrics.cancelled_orders.labels(channel, next(iter(units_by_fault))).inc()
 
 
 def _count_units(metric: Counter, channel: str, causes: UnitsByLabel, uncounted: int) -> None:

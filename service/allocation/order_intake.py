@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from policies.decisions.cancellations import PERMANENT, PendingCancellation, stands
+from policies.decisions.cancellations import PERMANENT, CancelledUnits, PendingCancellation, stands
 from policies.domain.channel_statuses import ChannelStatus
 from policies.domain.model import Commitment, Order
+from policies.explanation import unit_count_text
 from policies.policy_set import PolicySet
 from policies.stock.oversell import UNMAPPED
 from service import limits
@@ -57,7 +58,7 @@ class Intake:
     changed_holds: set[UUID] = field(default_factory=set)
     """Orders whose hold was released or changed; it is no longer overdue."""
     _links: dict[OrderKey, CopyLink] = field(default_factory=dict)
-    _notes: list[tuple[str, str]] = field(default_factory=list)
+    _notes: list[tuple[str, str, CancelledUnits | None]] = field(default_factory=list)
 
     @classmethod
     def of(cls, unit_of_work: UnitOfWork, locked: LockedOrders, cancellations: Iterable[CancellationRow]) -> Intake:
@@ -90,8 +91,8 @@ class Intake:
         self.unit_of_work.record(change)
         if change.event and request.left_out:
             self._note(contradictions.left_out(request.left_out), event="left_out")
-        for event, description in self._notes:
-            self.unit_of_work.record(AllocationChange(record, event, description))
+        for event, description, cancellation in self._notes:
+            self.unit_of_work.record(AllocationChange(record, event, description, cancellation=cancellation))
         self._notes.clear()
         self._report_unmapped(change, context)
         if is_current:
@@ -108,10 +109,10 @@ class Intake:
         used = {record.id for record in self.records.values()}
         return {key: id for key, id in self.locked.ids.items() if id in self.locked.created and id not in used}
 
-    def _note(self, description: str, *, event: str = IGNORED) -> None:
+    def _note(self, description: str, *, event: str = IGNORED, cancellation: CancelledUnits | None = None) -> None:
         """Adds an event to the order's timeline that changes nothing else; none if the description is empty."""
         if description:
-            self._notes.append((event, description))
+            self._notes.append((event, description, cancellation))
 
     def _record(self, key: OrderKey) -> AllocationRecord:
         """The record of an order, created if there is none yet."""
@@ -288,7 +289,8 @@ class Intake:
         order, changes_contents = update.order, update.is_accepted or update.is_reinstated
         ordered: dict[str, int] = {}
         if is_cancelled:
-            change = cancel_whole_order(self.unit_of_work.book, record, order)
+            cause = stated_contents.standing(rows, record)[-1].cancellation.cause
+            change = cancel_whole_order(self.unit_of_work.book, record, order, cause)
         elif changes_contents or self._is_affected(record, rows, order):
             cancelled = stated_contents.cancelled_units_of(update, record, rows)
             planned = channel_context, self.unit_of_work.book, record, order, cancelled
@@ -296,6 +298,9 @@ class Intake:
             if update.is_reinstated:
                 change = replace(change, description=f"Sold after its cancellation. {change.description}")
             ordered = {line.line_id: line.unit_count - cancelled.get(line.line_id, 0) for line in order.lines}
+            for units in stated_contents.newly_cancelled(update, record, rows):
+                sentence = f"{unit_count_text(units.unit_count)} cancelled by the channel.{units.cause.sentence()}"
+                self._note(sentence, event="cancelled", cancellation=units)
         else:
             change = AllocationChange(record)
             rows = [row for row in rows if row.cancellation.is_whole]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from policies.decisions.cancellations import CancelledUnits
 from policies.decisions.eligibility import WholeOrder
 from policies.decisions.promise import (
     Promise,
@@ -57,7 +58,8 @@ class AllocationChange:
     """What changed about an order, and why. `event` is empty if nothing changed.
 
     `decision` is the routing decision, if there was one; `partial` means that it covers only some units of the order.
-    `cancelled` are units that were cancelled, `rerouted` units that moved to another location because of `cause`.
+    `cancelled` are units that a rule cancelled; `cancelled_by_channel` are those that the channel cancelled of contents
+    that were planned together with it. `rerouted` are units that moved to another location because of `cause`.
     """
 
     record: AllocationRecord
@@ -77,6 +79,9 @@ class AllocationChange:
     withheld: tuple[ShortageRecord, ...] = ()
     """Units that were sold and are available, but that a buffer or a block keeps, like `oversold`."""
     cancelled: int = 0
+    cancelled_by_channel: int = 0
+    cancellation: CancelledUnits | None = None
+    """Units that this change cancelled, with their cause; None if it cancelled none, or if a rule did."""
     rerouted: int = 0
     cause: str = ""
     intervention: str = ""

@@ -6,7 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from policies.decisions.cancellations import PriorCancellations, cancelled_units, stands
+from policies.decisions.cancellations import (
+    PERMANENT,
+    CancellationCause,
+    CancelledUnits,
+    PriorCancellations,
+    applies_to,
+    cancelled_units,
+    stands,
+)
 from policies.decisions.promise import same_contents
 from policies.domain.model import Commitment, Order
 from service.allocation.contradictions import KnownOrder
@@ -78,10 +86,29 @@ def cancelled_units_of(
     update: OrderUpdate, record: AllocationRecord, rows: Sequence[CancellationRow]
 ) -> dict[str, int]:
     """The units to cancel by line; a newer sale brings back those of the whole order's cancellation."""
-    request, known, is_accepted = update.request, update.known, update.is_accepted
+    known, is_accepted = update.known, update.is_accepted
     prior = PriorCancellations()
     if not update.is_reinstated:
         prior = _prior_cancellations(record, update.order, rows, known.stated_time, is_accepted=is_accepted)
-    is_original = request.key == (record.channel_id, record.order_id)
-    time = request.update_time if is_accepted and is_original else record.channel_update_time
+    time = _contents_time(update, record)
     return cancelled_units(update.order.lines, [row.cancellation for row in rows], time, prior)
+
+
+def newly_cancelled(
+    update: OrderUpdate, record: AllocationRecord, rows: Iterable[CancellationRow]
+) -> list[CancelledUnits]:
+    """The units of stored cancellations of lines that apply to an order for the first time, by their cause."""
+    ordered, time = {line.line_id: line.unit_count for line in update.order.lines}, _contents_time(update, record)
+    units: dict[CancellationCause, int] = {}
+    for cancellation in (row.cancellation for row in rows):
+        is_new = not cancellation.is_applied and not cancellation.is_whole and cancellation.cancel_time != PERMANENT
+        if is_new and applies_to(cancellation, time):
+            count = min(cancellation.unit_count, ordered.get(cancellation.line_id, 0))
+            units[cancellation.cause] = units.get(cancellation.cause, 0) + count
+    return [CancelledUnits(count, cause) for cause, count in units.items() if count]
+
+
+def _contents_time(update: OrderUpdate, record: AllocationRecord) -> datetime | None:
+    """The channel's time of an order's contents after a request."""
+    is_original = update.request.key == (record.channel_id, record.order_id)
+    return update.request.update_time if update.is_accepted and is_original else record.channel_update_time

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from policies.decisions.cancellations import SELLER
 from service.allocation import oversell_evidence
 from service.allocation.order_counts import OrderCounts, count_changes
 from service.allocation.oversell_evidence import UnexplainedOversell
@@ -98,7 +99,7 @@ class UnitOfWork:
                 writes.replanned.add(record.id)
         decision_id = record.decision_id if change.decision is not None else None
         event = (self.book.new_id(), record.id, change.event, change.description, revision, now, decision_id)
-        writes.events.append(event)
+        writes.events.append((*event, *_cancellation_columns(change)))
         if change.inputs is not None:
             is_summary = record.state == REFUSED
             stored = DecisionWrite(record.decision_id, record.id, record.decision, change.inputs, is_summary)
@@ -154,3 +155,14 @@ class UnitOfWork:
             incidents.count_resolved(metrics, kind, resolution, ids)
         for allocation_id, changes in self.changes.items():
             count_changes(metrics, self._before[allocation_id], changes)
+
+
+_NO_CANCELLATION = (None, None, None)
+
+
+def _cancellation_columns(change: AllocationChange) -> tuple[int | None, str | None, str | None]:
+    """The units that a change cancelled, whose fault it was and why; a rule cancels what the seller cannot supply."""
+    if change.cancellation is not None and change.cancellation.unit_count:
+        cause = change.cancellation.cause
+        return change.cancellation.unit_count, cause.fault, cause.reason
+    return (change.cancelled, SELLER, None) if change.cancelled else _NO_CANCELLATION

@@ -109,6 +109,8 @@ order_cancellation = Table(
     required("ingest_time", Moment),
     Column("cancel_time", Moment, comment="by the channel's clock; contents of that time or later already include it"),
     Column("apply_time", Moment, comment="null until its order arrives"),
+    Column("fault", Text, comment="buyer, seller, carrier or fraud; null if nobody stated it"),
+    Column("reason", Text, comment="as stated"),
     Index("order_cancellation_waiting_idx", "ingest_time", postgresql_where=text("apply_time IS NULL")),
     comment="Cancellations by the channel's event id, including those that arrived before their order.",
 )
@@ -233,6 +235,9 @@ order_event = Table(
     required("policy_revision", Text),
     required("event_time", Moment),
     Column("decision_id", Uuid),
+    Column("cancelled", Integer, comment="units that it cancelled; null if it cancelled none"),
+    Column("fault", Text, comment="who caused the cancellation: buyer, seller, carrier or fraud; null if unknown"),
+    Column("cancel_reason", Text, comment="why the units were cancelled, as stated"),
     transaction_id(),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from policies.decisions.cancellations import BUYER, CancellationCause, CancelledUnits
 from policies.domain.model import Commitment, OrderLine, Outcome
 from policies.domain.shipments import (
     ENDED_BECAUSE,
@@ -37,6 +38,8 @@ from service.orders.order_exceptions import OrderException
 _NOT_FOUND = "not_found"
 _UNAVAILABLE_REASONS = {"damaged": "damaged", "set_aside": "display"}
 """Why rejected units are unavailable, by reason of the rejection."""
+_NOT_COLLECTED = CancellationCause(BUYER, "not collected")
+
 _TARGET_STATES = {
     ShipmentAction.ACCEPT: ShipmentState.ACCEPTED,
     ShipmentAction.MARK_READY: ShipmentState.READY_FOR_PICKUP,
@@ -205,7 +208,10 @@ def _return_uncollected(transition: ShipmentTransition) -> None:
     if transition.record.outcome is not Outcome.ALLOCATED:
         transition.record.outcome = outcome_of(transition.record, in_review=in_review)
     sentence = f"{unit_count_text(total)} not collected; returned to stock at {transition.shipment.location_id}."
-    transition.unit_of_work.record(AllocationChange(transition.record, "uncollected", sentence))
+    cancellation = CancelledUnits(total, _NOT_COLLECTED)
+    transition.unit_of_work.record(
+        AllocationChange(transition.record, "uncollected", sentence, cancellation=cancellation)
+    )
 
 
 def _reject(transition: ShipmentTransition) -> None:

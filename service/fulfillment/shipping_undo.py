@@ -84,7 +84,7 @@ def undo(transition: ShipmentTransition) -> None:
     sentence = f"Shipping of {unit_count_text(total)} from {shipment.location_id} was undone: they have not left."
     if cancelled:
         sentence += f" {unit_count_text(cancelled)} cancelled, because the order does not include them any more."
-    transition.unit_of_work.record(AllocationChange(record, SHIP_UNDONE, sentence, cancelled=cancelled))
+    transition.unit_of_work.record(AllocationChange(record, SHIP_UNDONE, sentence, cancelled_by_channel=cancelled))
 
 
 def _check(transition: ShipmentTransition, units_by_line: Mapping[str, int]) -> None:

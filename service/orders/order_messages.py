@@ -22,6 +22,7 @@ from service.orders.allocation_record import (
     ShipmentRecord,
     ShortageRecord,
 )
+from service.orders.order_requests import CANCELLATION_FAULTS
 from service.rpc.proto_values import timestamp
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -57,6 +58,8 @@ SHIPMENT_STATES = {
     "uncollected": shipment_pb2.Shipment.STATE_UNCOLLECTED,
 }
 _STATUSES = {status: order_pb2.OrderStatus.Value(f"ORDER_STATUS_{status.name}") for status in OrderStatus}
+FAULTS = {word: number for number, word in CANCELLATION_FAULTS.items()}
+"""The fault of a cancellation in the API; None is not stated."""
 _ARRIVED = (ShipmentState.DELIVERED, ShipmentState.COLLECTED)
 _STARTED = (ShipmentState.ACCEPTED, ShipmentState.READY_FOR_PICKUP)
 _SHORTAGE_KINDS = {
@@ -239,4 +242,7 @@ def timeline_event(row: asyncpg.Record) -> allocation_pb.TimelineEvent:
         description=row["description"],
         policy_revision=row["policy_revision"],
         decision_id=str(row["decision_id"] or ""),
+        cancelled_count=row["cancelled"] or 0,
+        fault=FAULTS[row["fault"]],
+        cancel_reason=row["cancel_reason"] or "",
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from policies.decisions.cancellations import BUYER, CARRIER, FRAUD, NO_CAUSE, SELLER, CancellationCause
 from policies.domain.model import Channel, Commitment, Destination, Order
 from service import limits
 from service.errors import Violation
@@ -26,6 +27,16 @@ _METHODS = {
     order_pb2.FULFILLMENT_METHOD_SHIP: "ship",
     order_pb2.FULFILLMENT_METHOD_PICKUP: "pickup",
 }
+
+
+CANCELLATION_FAULTS: Mapping[order_pb2.CancellationFault.ValueType, str | None] = {
+    order_pb2.CANCELLATION_FAULT_UNSPECIFIED: None,
+    order_pb2.CANCELLATION_FAULT_BUYER: BUYER,
+    order_pb2.CANCELLATION_FAULT_SELLER: SELLER,
+    order_pb2.CANCELLATION_FAULT_CARRIER: CARRIER,
+    order_pb2.CANCELLATION_FAULT_FRAUD: FRAUD,
+}
+"""Who caused a cancellation, by the number in the API; None if nobody stated it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,7 @@ class CancelRequest:
     event_id: str | None
     cancel_time: datetime | None
     request_id: UUID | None
+    cause: CancellationCause = NO_CAUSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +168,19 @@ def cancel_request(request: allocation_pb.CancelOrderLinesRequest) -> CancelRequ
     if request.whole_order and request.cancellations:
         fields.wrong("cancellations", "must be empty if whole_order is set")
     cancellations = () if request.whole_order else _cancellations(fields, request)
+    cause = cancellation_cause(fields, request.fault, request.reason)
     fields.finish()
-    return CancelRequest(allocation_id, key, cancellations, request.whole_order, event_id, cancel_time, request_id)
+    return CancelRequest(
+        allocation_id, key, cancellations, request.whole_order, event_id, cancel_time, request_id, cause
+    )
+
+
+def cancellation_cause(fields: Fields, fault: order_pb2.CancellationFault.ValueType, reason: str) -> CancellationCause:
+    """Who caused a cancellation and why, as far as the request states it."""
+    if fault not in CANCELLATION_FAULTS:
+        names = ", ".join(name for name, number in order_pb2.CancellationFault.items() if number)
+        fields.wrong("fault", f"{fault} is not one of {names}")
+    return CancellationCause(CANCELLATION_FAULTS.get(fault), fields.text("reason", reason))
 
 
 def allocation_or_order(

@@ -143,6 +143,9 @@ _EVENT: Columns = {
     "policy_revision": Text,
     "event_time": Moment,
     "decision_id": Uuid,
+    "cancelled": Integer,
+    "fault": Text,
+    "cancel_reason": Text,
 }
 _EXCEPTION: Columns = {
     "id": Uuid,

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Integer, Interval, Text, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from policies.decisions.cancellations import PendingCancellation
+from policies.decisions.cancellations import CancellationCause, PendingCancellation
 from service import limits
 from service.database.database import Columns, Connection, Statement, parameter, transposed, unnested
 from service.database.tables import Moment, order_cancellation
@@ -35,6 +35,8 @@ _ROW: Columns = {
     "ingest_time": Moment,
     "cancel_time": Moment,
     "apply_time": Moment,
+    "fault": Text,
+    "reason": Text,
 }
 _new = unnested("new", **_ROW)
 _insert = upsert(order_cancellation).from_select(list(_ROW), select(*(_new.c[name] for name in _ROW)))
@@ -100,6 +102,7 @@ async def read(connection: Connection, keys: Iterable[OrderKey]) -> list[Cancell
                 r["cancel_time"],
                 is_applied=r["apply_time"] is not None,
                 latest_time=latest_time(r["cancel_time"], r["ingest_time"]),
+                cause=CancellationCause(r["fault"], r["reason"]),
             ),
         )
         for r in rows
@@ -113,6 +116,7 @@ async def write(connection: Connection, now: datetime, rows: Iterable[Cancellati
             *(*row.key, row.event_id, row.cancellation.line_id),
             None if row.cancellation.is_whole else row.cancellation.unit_count,
             *(now, row.cancellation.cancel_time, now if row.cancellation.is_applied else None),
+            *(row.cancellation.cause.fault, row.cancellation.cause.reason),
         )
         for row in rows
     ]

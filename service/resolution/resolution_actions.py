@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from policies.decisions.cancellations import SELLER, CancellationCause, CancelledUnits
 from policies.domain.resolutions import APPROVED, BACKORDERED, CANCELLED, REROUTED
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
@@ -28,6 +29,10 @@ EXCEPTION_RESOLVED = "exception_resolved"
 """The cause of rerouting short units when a person resolves their exception as rerouted."""
 _OF_A_SHIPMENT = (LATE_SHIPMENT, LOCATION_UNAVAILABLE)
 """Kinds of exception about the units of one shipment."""
+
+
+_BY_SELLER = CancellationCause(SELLER)
+"""Who cancels what the shop could not supply, or does not want to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ def _cancel(
         if not cancellations:
             raise _no_units_error(exception)
         in_review = is_in_review(record) and exception.kind != "review"
-        order_change = cancel_lines(book, record, cancellations)
+        order_change = cancel_lines(book, record, cancellations, _BY_SELLER)
         if record.state == allocation_record.CONFIRMED:
             record.outcome = outcome_of(record, in_review=in_review)
         return order_change
@@ -98,7 +103,9 @@ def _cancel(
         record.state = allocation_record.CANCELLED
     else:
         record.outcome = outcome_of(record, in_review=in_review)
-    return AllocationChange(record, "cancelled", f"Cancelled {_unit_count(short)} that were short.")
+    cancellation = CancelledUnits(sum(shortage.unit_count for shortage in short), _BY_SELLER)
+    sentence = f"Cancelled {_unit_count(short)} that were short.{_BY_SELLER.sentence()}"
+    return AllocationChange(record, "cancelled", sentence, cancellation=cancellation)
 
 
 def _backorder(

@@ -1064,6 +1064,8 @@ class CancelOrderLinesRequest(_message.Message):
     WHOLE_ORDER_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
     CHANNEL_UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
     """Either the allocation's id or its `order`."""
     request_id: _builtins.str
@@ -1072,6 +1074,12 @@ class CancelOrderLinesRequest(_message.Message):
     """Cancel all unshipped units."""
     event_id: _builtins.str
     """The channel's idempotency key for the cancellation: the same key is applied once. At most 128 characters."""
+    fault: _order_pb2.CancellationFault.ValueType
+    """Who caused it: in the timeline and in metrics. A cancellation by an exception rule, or by a person who resolves an
+    exception as CANCELLED, has the fault SELLER; that of an order that nobody collected, BUYER.
+    """
+    reason: _builtins.str
+    """Why, such as `ordered by mistake`: at most 256 characters, no personal data."""
     @_builtins.property
     def cancellations(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineCancellation]:
         """1 to 500, each line once per shipment. Must not be empty unless `whole_order` is set."""
@@ -1098,10 +1106,12 @@ class CancelOrderLinesRequest(_message.Message):
         whole_order: _builtins.bool = ...,
         event_id: _builtins.str = ...,
         channel_update_time: _timestamp_pb2.Timestamp | None = ...,
+        fault: _order_pb2.CancellationFault.ValueType = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["channel_update_time", b"channel_update_time", "order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cancellations", b"cancellations", "channel_update_time", b"channel_update_time", "event_id", b"event_id", "order", b"order", "request_id", b"request_id", "whole_order", b"whole_order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cancellations", b"cancellations", "channel_update_time", b"channel_update_time", "event_id", b"event_id", "fault", b"fault", "order", b"order", "reason", b"reason", "request_id", b"request_id", "whole_order", b"whole_order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1227,6 +1237,9 @@ class TimelineEvent(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     POLICY_REVISION_FIELD_NUMBER: _builtins.int
     DECISION_ID_FIELD_NUMBER: _builtins.int
+    CANCELLED_COUNT_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    CANCEL_REASON_FIELD_NUMBER: _builtins.int
     event: _builtins.str
     """Such as `held`, `confirmed`, `expired` or `cancelled`."""
     description: _builtins.str
@@ -1234,6 +1247,12 @@ class TimelineEvent(_message.Message):
     policy_revision: _builtins.str
     decision_id: _builtins.str
     """The decision behind the event; empty if there was none."""
+    cancelled_count: _builtins.int
+    """Of an event that cancelled units: how many."""
+    fault: _order_pb2.CancellationFault.ValueType
+    """Who caused the cancellation, as far as known."""
+    cancel_reason: _builtins.str
+    """Why the units were cancelled, as stated; empty if nobody stated it."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -1244,10 +1263,13 @@ class TimelineEvent(_message.Message):
         description: _builtins.str = ...,
         policy_revision: _builtins.str = ...,
         decision_id: _builtins.str = ...,
+        cancelled_count: _builtins.int = ...,
+        fault: _order_pb2.CancellationFault.ValueType = ...,
+        cancel_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "description", b"description", "event", b"event", "event_time", b"event_time", "policy_revision", b"policy_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_reason", b"cancel_reason", "cancelled_count", b"cancelled_count", "decision_id", b"decision_id", "description", b"description", "event", b"event", "event_time", b"event_time", "fault", b"fault", "policy_revision", b"policy_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

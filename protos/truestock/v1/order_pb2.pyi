@@ -172,6 +172,38 @@ ORDER_STATUS_ON_HOLD: OrderStatus.ValueType  # 13
 """Sold and on hold: its stock is promised, and no location works on it until the hold is released."""
 Global___OrderStatus: _TypeAlias = OrderStatus  # noqa: Y015
 
+class _CancellationFault:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CancellationFaultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancellationFault.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CANCELLATION_FAULT_UNSPECIFIED: _CancellationFault.ValueType  # 0
+    """Not stated: `unknown` in metrics."""
+    CANCELLATION_FAULT_BUYER: _CancellationFault.ValueType  # 1
+    """The shopper changed their mind, ordered twice or did not collect the order."""
+    CANCELLATION_FAULT_SELLER: _CancellationFault.ValueType  # 2
+    """The shop cannot supply the units, or cannot in time."""
+    CANCELLATION_FAULT_CARRIER: _CancellationFault.ValueType  # 3
+    """The carrier did not collect, lost or damaged the units."""
+    CANCELLATION_FAULT_FRAUD: _CancellationFault.ValueType  # 4
+    """The order was, or may have been, placed with stolen means of payment."""
+
+class CancellationFault(_CancellationFault, metaclass=_CancellationFaultEnumTypeWrapper):
+    """Who caused a cancellation. Channels count those of the seller against the shop."""
+
+CANCELLATION_FAULT_UNSPECIFIED: CancellationFault.ValueType  # 0
+"""Not stated: `unknown` in metrics."""
+CANCELLATION_FAULT_BUYER: CancellationFault.ValueType  # 1
+"""The shopper changed their mind, ordered twice or did not collect the order."""
+CANCELLATION_FAULT_SELLER: CancellationFault.ValueType  # 2
+"""The shop cannot supply the units, or cannot in time."""
+CANCELLATION_FAULT_CARRIER: CancellationFault.ValueType  # 3
+"""The carrier did not collect, lost or damaged the units."""
+CANCELLATION_FAULT_FRAUD: CancellationFault.ValueType  # 4
+"""The order was, or may have been, placed with stolen means of payment."""
+Global___CancellationFault: _TypeAlias = CancellationFault  # noqa: Y015
+
 @_typing.final
 class OrderReference(_message.Message):
     """An order, identified as by its channel."""

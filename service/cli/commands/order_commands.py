@@ -26,10 +26,12 @@ from truestock.v1.allocation_service_pb2 import (
     ReleaseOrderHoldRequest,
 )
 from truestock.v1.order_pb2 import (
+    CANCELLATION_FAULT_UNSPECIFIED,
     COMMITMENT_HOLD,
     COMMITMENT_SOLD,
     FULFILLMENT_METHOD_PICKUP,
     FULFILLMENT_METHOD_SHIP,
+    CancellationFault,
     OrderHold,
 )
 
@@ -224,6 +226,12 @@ def cancel(
     event: Annotated[
         str, typer.Option("--event-id", metavar="ID", help="Idempotency key of the channel's cancellation event.")
     ] = "",
+    fault: Annotated[
+        str, typer.Option("--fault", metavar="WHO", help="Who caused it: buyer, seller, carrier or fraud.")
+    ] = "",
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why, for the history; no personal data.")
+    ] = "",
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
@@ -236,7 +244,7 @@ def cancel(
     \b
     Examples:
       truestock cancel shopify/1001 1:2 3:1
-      truestock cancel shopify/1001 --all
+      truestock cancel shopify/1001 --all --fault seller --reason "damaged"
       truestock cancel 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 1:2
     """
     if whole == bool(lines):
@@ -248,6 +256,8 @@ def cancel(
         cancellations=[options.cancellation(text) for text in lines or []],
         whole_order=whole,
         event_id=event,
+        fault=_fault(fault),
+        reason=reason,
         request_id=options.request_id(request_id),
     )
 
@@ -283,6 +293,11 @@ def explain(
         print_json(response)
     else:
         print_explanation(stdout_console(), response)
+
+
+def _fault(text: str) -> CancellationFault.ValueType:
+    words = options.enum_words(CancellationFault, "CANCELLATION_FAULT_")
+    return options.word("--fault", text, words) if text else CANCELLATION_FAULT_UNSPECIFIED
 
 
 def _order_hold(reason: str, until: str) -> OrderHold | None:
