@@ -14,6 +14,7 @@
     ├── NotReplayable      FAILED_PRECONDITION  a decision of which only a summary is stored
     ├── TooManyUnits       FAILED_PRECONDITION  more units than remain of an order line
     ├── FeedConflict       FAILED_PRECONDITION  two feeds that would own the same stock
+    ├── SharedLocation     FAILED_PRECONDITION  a location that would be in two outlets of a channel
     ├── InsufficientStock  FAILED_PRECONDITION  a transfer of more units than are available
     ├── UnreadableRequest  INVALID_ARGUMENT     bytes that are no message of the method
     ├── RequestTooLarge    RESOURCE_EXHAUSTED   above the byte limit
@@ -38,6 +39,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from policies.domain.near_names import near_names
+from policies.domain.outlets import OutletConflict
 from policies.explanation import unit_count_text
 
 DOMAIN = "truestock.v1"
@@ -211,6 +213,19 @@ def no_listing(key: tuple[str, str]) -> NotFound:
     return NotFound("listing", {"item_id": "/".join(key)}, advice)
 
 
+def no_pool(missing: Mapping[str, str], pool_ids: Iterable[str]) -> NotFound:
+    """The error for pools that do not exist; `pool_ids` are those that do."""
+    advice = "upsert it first with UpsertPools or `truestock import pools`"
+    return NotFound("pool", missing, advice, near_names(_first(missing), pool_ids))
+
+
+def no_outlet(missing: Mapping[str, str], channel_id: str, outlet_ids: Iterable[str]) -> NotFound:
+    """The error for outlets that a channel does not have; `outlet_ids` are those that it has."""
+    known = sorted(outlet_ids)
+    advice = f"these are the outlets of channel '{channel_id}': {', '.join(known[:10]) or 'none yet'}"
+    return NotFound("outlet", missing, advice, near_names(_first(missing), known))
+
+
 def no_allocation(allocation_id: UUID) -> NotFound:
     """The error for an allocation id that does not exist."""
     advice = "look it up by its order with GetAllocation or `truestock explain CHANNEL/ORDER`"
@@ -320,6 +335,28 @@ class FeedConflict(TruestockError):
             "observer, or limit each to its own locations and SKUs",
             metadata={"source": source, "owner": owner, "location_id": location_id or "", "sku": sku or ""},
             violations=[Violation(field, f"would own stock that feed '{owner}' already owns")],
+        )
+
+
+class SharedLocation(TruestockError):
+    """A location would be in two outlets of one channel; nothing was changed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "OUTLET_CONFLICT"
+
+    def __init__(self, conflict: OutletConflict, field: str, stated: str) -> None:
+        """`field` is the path of the refused record in the request, `stated` what it is, such as "outlet 'online'"."""
+        both = f"outlets '{conflict.outlet_id}' and '{conflict.other_outlet_id}' of channel '{conflict.channel_id}'"
+        super().__init__(
+            f"{stated} would put location '{conflict.location_id}' into both {both}, where it can be in only one; take "
+            "it out of one of them, or move it in one call that writes both",
+            metadata={
+                "channel_id": conflict.channel_id,
+                "location_id": conflict.location_id,
+                "outlet_id": conflict.outlet_id,
+                "other_outlet_id": conflict.other_outlet_id,
+            },
+            violations=[Violation(field, f"location '{conflict.location_id}' would be in {both}")],
         )
 
 

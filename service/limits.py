@@ -59,6 +59,13 @@ ORDER_TAGS = 20
 PRODUCT_TAGS = 50
 LOCATION_TAGS = 50
 CHANNEL_LOCATIONS = 1_000
+POOL_LOCATIONS = 1_000
+POOLS_PAGE = 500
+"""Pools in a page of their list: each may have so many locations."""
+OUTLETS = 500
+"""Outlets of one channel."""
+OUTLET_USERS = 100
+"""What still uses a deleted pool or outlet is counted whole; this many are named."""
 COUNTRIES = 300
 HOLIDAYS = 400
 PRIORITY = 1_000

@@ -65,7 +65,7 @@ def locations_page(request: catalog_pb.ListLocationsRequest) -> CatalogPage:
         "tags": texts(fields, "tags", request.tags),
         "countries": texts(fields, "countries", request.countries),
     }
-    return _page(fields, request, filters)
+    return page_of(fields, request, filters)
 
 
 def products_page(request: catalog_pb.ListProductsRequest) -> CatalogPage:
@@ -79,7 +79,7 @@ def products_page(request: catalog_pb.ListProductsRequest) -> CatalogPage:
         "brands": texts(fields, "brands", request.brands),
     }
     near_skus = texts(fields, "near_skus", request.near_skus, limits.NEAR_SKUS)
-    return replace(_page(fields, request, filters), near_skus=near_skus)
+    return replace(page_of(fields, request, filters), near_skus=near_skus)
 
 
 def channels_page(request: catalog_pb.ListChannelsRequest) -> CatalogPage:
@@ -89,12 +89,12 @@ def channels_page(request: catalog_pb.ListChannelsRequest) -> CatalogPage:
         "ids": texts(fields, "channel_ids", request.channel_ids),
         "kinds": _words(fields, "kinds", request.kinds, CHANNEL_KIND),
     }
-    return _page(fields, request, filters)
+    return page_of(fields, request, filters)
 
 
 def unfiltered_page(request: Any) -> CatalogPage:
     """A page of a list without filters. Raises InvalidFields."""
-    return _page(Fields(), request, {})
+    return page_of(Fields(), request, {})
 
 
 async def tags(connection: Connection, page: CatalogPage) -> list[Any]:
@@ -107,10 +107,13 @@ async def categories(connection: Connection, page: CatalogPage) -> list[Any]:
     return await _CATEGORIES.rows(connection, after=page.after, count=page.count + 1)
 
 
-def _page(fields: Fields, request: Any, filters: Mapping[str, Sequence[str]]) -> CatalogPage:
+def page_of(
+    fields: Fields, request: Any, filters: Mapping[str, Sequence[str]], most: int = limits.PAGE_SIZE_LIMIT
+) -> CatalogPage:
+    """A page of at most `most` records with these filters. Raises InvalidFields with everything that is wrong."""
     tokens = PageTokens(request)
     page = CatalogPage(
-        fields.page_size(request.page_size),
+        min(fields.page_size(request.page_size), most),
         tokens.name(fields) or "",
         tokens,
         {name: entries for name, entries in filters.items() if entries},

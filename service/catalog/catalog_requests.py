@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from policies.domain.channel_statuses import PLATFORMS
@@ -17,26 +17,36 @@ Row = dict[str, Any]
 
 def location_rows(locations: Sequence[catalog_pb.Location]) -> list[Row]:
     """Rows of `location`. Raises InvalidFields."""
-    return _read_all("locations", locations, "location_id", _location)
+    return read_all("locations", locations, lambda location: location.location_id, "location_id", _location)
 
 
 def product_rows(products: Sequence[catalog_pb.Product]) -> list[Row]:
     """Rows of `product`. Raises InvalidFields."""
-    return _read_all("products", products, "sku", _product)
+    return read_all("products", products, lambda product: product.sku, "sku", _product)
 
 
 def channel_rows(channels: Sequence[catalog_pb.Channel]) -> list[Row]:
     """Rows of `channel`. Raises InvalidFields."""
-    return _read_all("channels", channels, "channel_id", _channel)
+    return read_all("channels", channels, lambda channel: channel.channel_id, "channel_id", _channel)
 
 
-def _read_all(name: str, messages: Sequence[Any], key: str, read: Any) -> list[Row]:
+def read_all(
+    name: str,
+    messages: Sequence[Any],
+    id_of: Callable[[Any], str],
+    key: str,
+    read: Callable[[Fields, str, Any], Row],
+) -> list[Row]:
+    """The rows of the records in a field of a request, no two with the same id. Raises InvalidFields.
+
+    `key` is the field that errors about repeated ids name, `read` checks one record.
+    """
     fields = Fields()
     rows: list[Row] = []
     first_indexes: dict[str, int] = {}
     if fields.size(name, messages, 1, limits.UPSERTS):
         for index, message in enumerate(messages):
-            record_id = getattr(message, key)
+            record_id = id_of(message)
             if record_id in first_indexes:
                 fields.wrong(f"{name}[{index}].{key}", f"'{record_id}' is {name}[{first_indexes[record_id]}] too")
             first_indexes.setdefault(record_id, index)

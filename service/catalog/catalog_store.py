@@ -1,7 +1,7 @@
-"""Locations, products and channels in PostgreSQL.
+"""Locations, products, channels and pools in PostgreSQL.
 
-Locations and channels are few and are cached by version: every read of stock returns the current version, and a cached
-copy that is older is read again. Products are not cached.
+Locations, channels and outlets are few and are cached by version: every read of stock returns the current version, and
+a cached copy that is older is read again. Products are not cached.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from sqlalchemy import ColumnElement, Integer, Table, Text, case, func, literal_
 from sqlalchemy.dialects.postgresql import insert
 
 from policies.domain.model import Channel, Coordinates, Location, Product
+from policies.domain.outlets import Outlet
 from policies.stock import velocity
 from policies.stock.feeds import Feed
 from policies.stock.velocity import Velocity
+from service.catalog import outlet_store
 from service.database.database import Connection, Statement, any_of, parameter, parameters
-from service.database.tables import catalog_version, channel, feed, location, product
+from service.database.tables import catalog_version, channel, feed, location, pool, product
 
 _requested = func.unnest(parameters("skus", Text)).table_valued("sku", name="requested").render_derived()
 PRODUCT_ROWS = (
@@ -62,12 +64,18 @@ _EXISTING_PRODUCTS = Statement(select(product.c.sku).where(product.c.sku == any_
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Every location, channel and declared feed as of one version."""
+    """Every location, channel, declared feed and outlet as of one version."""
 
     version: int
     locations: Mapping[str, Location]
     channels: Mapping[str, Channel]
     feeds: Mapping[str, Feed] = field(default_factory=dict)
+    outlets: Mapping[str, tuple[Outlet, ...]] = field(default_factory=dict)
+    """By channel id, each channel's sorted by id; channels without outlets are left out."""
+
+    def outlet(self, channel_id: str, outlet_id: str) -> Outlet | None:
+        """The outlet of a channel, or None if it has no such outlet."""
+        return next((outlet for outlet in self.outlets.get(channel_id, ()) if outlet.id == outlet_id), None)
 
 
 class CatalogCache:
@@ -89,12 +97,12 @@ class CatalogCache:
 
 
 async def read(connection: Connection) -> Catalog:
-    """Every location, channel and declared feed."""
+    """Every location, channel, declared feed and outlet."""
     # The version is read first: an edit between the statements makes the copy newer than its version, never older.
     current = await version(connection)
     locations = {row["id"]: location_of(row) for row in await _LOCATIONS.rows(connection)}
     channels = {row["id"]: channel_of(row) for row in await _CHANNELS.rows(connection)}
-    return Catalog(current, locations, channels, await feeds(connection))
+    return Catalog(current, locations, channels, await feeds(connection), await outlet_store.outlets(connection))
 
 
 async def feeds(connection: Connection) -> dict[str, Feed]:
@@ -261,6 +269,7 @@ PRODUCTS = CatalogTable(
 )
 CHANNELS = CatalogTable(channel, "id", filters={"kinds": channel.c.kind == any_of("kinds", Text)})
 FEEDS = CatalogTable(feed, "source", learned=("ingest_time",))
+POOLS = CatalogTable(pool, "id", filters={"locations": pool.c.location_ids.overlap(parameters("locations", Text))})
 
 
 def location_of(row: asyncpg.Record) -> Location:

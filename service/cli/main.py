@@ -22,6 +22,7 @@ from service.cli.commands import (
     listing_commands,
     movement_commands,
     order_commands,
+    outlet_commands,
     replay_command,
     shipment_commands,
     stock_commands,
@@ -269,6 +270,8 @@ app.command(rich_help_panel=_CATALOG)(catalog_commands.locations)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.products)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.channels)
 app.add_typer(listing_commands.app, rich_help_panel=_CATALOG)
+app.add_typer(outlet_commands.pools_app, rich_help_panel=_CATALOG)
+app.add_typer(outlet_commands.outlets_app, rich_help_panel=_CATALOG)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.tags)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.categories)
 app.command(rich_help_panel=_CATALOG)(feed_commands.feeds)

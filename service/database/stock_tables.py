@@ -125,13 +125,36 @@ listing = Table(
     comment="What channels sell under ids of their own. Orders keep what their items were when they were taken in.",
 )
 
+pool = Table(
+    "pool",
+    metadata,
+    key("id"),
+    required("display_name", Text),
+    required("location_ids", Texts),
+    *timestamps(),
+    comment="Named sets of locations.",
+)
+
+outlet = Table(
+    "outlet",
+    metadata,
+    key("channel_id"),
+    key("id"),
+    required("display_name", Text),
+    Column("location_id", Text, comment="null if the outlet is a pool"),
+    Column("pool_id", Text, index=True, comment="a deleted pool has no locations"),
+    *timestamps(),
+    CheckConstraint("(location_id IS NULL) <> (pool_id IS NULL)", name="one_source"),
+    comment="What a channel calls a location or a warehouse; a location is in at most one outlet of a channel.",
+)
+
 catalog_version = Table(
     "catalog_version",
     metadata,
     key("id", Integer),
     required("version", BigInteger),
     CheckConstraint("id = 1", name="one_row"),
-    comment="Rises with every edit of locations and channels, so that services notice a stale copy.",
+    comment="Rises with every edit of locations, channels, pools and outlets, so that services notice a stale copy.",
 )
 
 feed = Table(

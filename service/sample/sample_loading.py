@@ -6,8 +6,15 @@ from collections.abc import Callable
 from uuid import UUID
 
 from policies.policy_set import PolicySet
-from service.catalog import catalog_requests, catalog_store, listing_requests, listing_store
-from service.catalog.catalog_store import CHANNELS, LOCATIONS, PRODUCTS, CatalogCache
+from service.catalog import (
+    catalog_requests,
+    catalog_store,
+    listing_requests,
+    listing_store,
+    outlet_requests,
+    outlet_store,
+)
+from service.catalog.catalog_store import CHANNELS, LOCATIONS, POOLS, PRODUCTS, CatalogCache
 from service.database.database import Connection, Database
 from service.feeds import stock_intake
 from service.feeds.stock_requests import record_request
@@ -16,6 +23,8 @@ from service.sample.sample_retailer import (
     sample_channels,
     sample_listings,
     sample_locations,
+    sample_outlets,
+    sample_pools,
     sample_products,
     sample_stock,
 )
@@ -35,6 +44,8 @@ async def load_sample(database: Database, new_id: Callable[[], UUID], policy_set
         await PRODUCTS.upsert(connection, catalog_requests.product_rows(sample_products()))
         await CHANNELS.upsert(connection, catalog_requests.channel_rows(sample_channels()))
         await listing_store.upsert(connection, listing_requests.listings(sample_listings()))
+        await POOLS.upsert(connection, outlet_requests.pool_rows(sample_pools()))
+        await outlet_store.upsert(connection, outlet_requests.outlet_rows(sample_outlets()))
         await _record_stock(connection, new_id, policy_set)
         return True
 

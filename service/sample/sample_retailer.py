@@ -18,6 +18,7 @@ from service.rpc import proto_values
 from service.sample.sample_products import BRANDS, STYLES, Style
 from truestock.v1.catalog_service_pb2 import Channel, CountryList, Location, PackageDimensions, Product, WorkingTime
 from truestock.v1.listing_pb2 import Listing
+from truestock.v1.outlet_pb2 import Outlet, Pool
 from truestock.v1.stock_service_pb2 import StockChange, StockCount
 
 SOURCE = "sample-retailer"
@@ -77,6 +78,29 @@ def sample_channels() -> list[Channel]:
             location_ids=sorted(_STORE_SHARES),
             platform="square",
         ),
+    ]
+
+
+def sample_pools() -> list[Pool]:
+    """All stores, and everything that the web shop sells from."""
+    return [
+        Pool(pool_id="all-stores", display_name="All stores", location_ids=sorted(_STORE_SHARES)),
+        Pool(
+            pool_id="everywhere", display_name="Warehouse and stores", location_ids=[WAREHOUSE, *sorted(_STORE_SHARES)]
+        ),
+    ]
+
+
+def sample_outlets() -> list[Outlet]:
+    """TikTok Shop sees the warehouse and one that stands for all stores, Shopify a single online location."""
+    return [
+        Outlet(
+            channel_id="tiktok_shop", outlet_id="7311456789012345601", display_name="Memphis", location_id=WAREHOUSE
+        ),
+        Outlet(
+            channel_id="tiktok_shop", outlet_id="7311456789012345602", display_name="Our stores", pool_id="all-stores"
+        ),
+        Outlet(channel_id="shopify", outlet_id="online", display_name="Online", pool_id="everywhere"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""CatalogService: locations, products, channels and feeds."""
+"""CatalogService: locations, products, channels, pools, outlets, listings and feeds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from policies.domain.listings import Listing
 from policies.stock.feeds import ownership_conflicts
+from service import limits
 from service.catalog import (
     catalog_messages,
     catalog_pages,
@@ -16,11 +17,14 @@ from service.catalog import (
     catalog_store,
     listing_requests,
     listing_store,
+    outlet_edits,
+    outlet_requests,
+    outlet_store,
     unknown_records,
 )
 from service.catalog.catalog_pages import CatalogPage
 from service.catalog.catalog_requests import Row
-from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, PRODUCTS, CatalogTable, feed_of
+from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, POOLS, PRODUCTS, CatalogTable, feed_of
 from service.database.database import Connection, Database
 from service.errors import FeedConflict, no_channel, no_listing
 from service.feeds import feed_requests
@@ -30,6 +34,7 @@ from truestock.v1 import (
     catalog_service_pb2 as catalog_pb,
     catalog_service_pb2_grpc as catalog_grpc,
     listing_pb2 as listing_pb,
+    outlet_pb2,
 )
 
 Context = Any
@@ -105,6 +110,63 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     async def ListFeeds(self, request: catalog_pb.ListFeedsRequest, context: Context) -> catalog_pb.ListFeedsResponse:
         messages, token = await self._page(FEEDS, catalog_pages.unfiltered_page(request), feed_requests.feed_message)
         return catalog_pb.ListFeedsResponse(feeds=messages, next_page_token=token)
+
+    async def UpsertPools(
+        self, request: outlet_pb2.UpsertPoolsRequest, context: Context
+    ) -> outlet_pb2.UpsertPoolsResponse:
+        rows, validate_only = outlet_requests.pool_rows(request.pools), request.validate_only
+        created, updated = await self._database.transaction(
+            "upsert", lambda connection: outlet_edits.upsert_pools(connection, rows, validate_only=validate_only)
+        )
+        return outlet_pb2.UpsertPoolsResponse(created_count=created, updated_count=updated)
+
+    async def ListPools(self, request: outlet_pb2.ListPoolsRequest, context: Context) -> outlet_pb2.ListPoolsResponse:
+        messages, token = await self._page(POOLS, outlet_requests.pools_page(request), outlet_requests.pool_message)
+        return outlet_pb2.ListPoolsResponse(pools=messages, next_page_token=token)
+
+    async def DeletePool(
+        self, request: outlet_pb2.DeletePoolRequest, context: Context
+    ) -> outlet_pb2.DeletePoolResponse:
+        pool_id, validate_only = outlet_requests.pool_id(request), request.validate_only
+        users = await self._database.transaction(
+            "delete", lambda connection: outlet_edits.delete_pool(connection, pool_id, validate_only=validate_only)
+        )
+        shown = [
+            outlet_pb2.OutletReference(channel_id=channel_id, outlet_id=outlet_id)
+            for channel_id, outlet_id in users[: limits.OUTLET_USERS]
+        ]
+        return outlet_pb2.DeletePoolResponse(outlets=shown, outlet_count=len(users))
+
+    async def UpsertOutlets(
+        self, request: outlet_pb2.UpsertOutletsRequest, context: Context
+    ) -> outlet_pb2.UpsertOutletsResponse:
+        rows, validate_only = outlet_requests.outlet_rows(request.outlets), request.validate_only
+        created, updated = await self._database.transaction(
+            "upsert", lambda connection: outlet_edits.upsert_outlets(connection, rows, validate_only=validate_only)
+        )
+        return outlet_pb2.UpsertOutletsResponse(created_count=created, updated_count=updated)
+
+    async def ListOutlets(
+        self, request: outlet_pb2.ListOutletsRequest, context: Context
+    ) -> outlet_pb2.ListOutletsResponse:
+        page = outlet_requests.outlets_page(request)
+        rows = await self._database.unlocked(
+            "list", lambda connection: outlet_store.page(connection, page.after, page.count + 1, page.filters)
+        )
+        shown = rows[: page.count]
+        token = page.tokens.after(shown[-1]["channel_id"], shown[-1]["id"]) if len(rows) > page.count else ""
+        return outlet_pb2.ListOutletsResponse(
+            outlets=[*map(outlet_requests.outlet_message, shown)], next_page_token=token
+        )
+
+    async def DeleteOutlet(
+        self, request: outlet_pb2.DeleteOutletRequest, context: Context
+    ) -> outlet_pb2.DeleteOutletResponse:
+        key, validate_only = outlet_requests.outlet_key(request), request.validate_only
+        await self._database.transaction(
+            "delete", lambda connection: outlet_edits.delete_outlet(connection, key, validate_only=validate_only)
+        )
+        return outlet_pb2.DeleteOutletResponse()
 
     async def ListTags(self, request: catalog_pb.ListTagsRequest, context: Context) -> catalog_pb.ListTagsResponse:
         page = catalog_pages.unfiltered_page(request)

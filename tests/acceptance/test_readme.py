@@ -109,18 +109,26 @@ COMMANDS = {
     "channels": Command("", r"tiktok_shop .*social"),
     "listings": Command("--channel tiktok_shop", rf"tiktok_shop +1729583201114820002 +{SKU} +6"),
     "listings delete": Command("tiktok_shop {item} --dry-run", rf"Would delete item .*: 6 units of {SKU}"),
+    "pools": Command("", r"all-stores .*store-austin"),
+    "outlets": Command("--channel tiktok_shop", r"tiktok_shop +7311456789012345602 .*all-stores"),
+    "pools delete": Command("all-stores --dry-run", r"1 outlet: 7311456789012345602 of tiktok_shop"),
+    "outlets delete": Command("shopify online --dry-run", r"Would delete outlet online of shopify"),
     "tags": Command("", r"\S+ +\d+ +\d+"),
     "categories": Command("", r"\S+ +\d+"),
     "export locations": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
     "export products": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
     "export channels": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
     "export listings": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
+    "export pools": Command("{folder}/exported.csv", r"exported\.csv: 2 rows"),
+    "export outlets": Command("{folder}/exported.csv", r"exported\.csv: 3 rows"),
     "export feeds": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows?"),
     "export stock": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
     "import locations": Command("{folder}/locations.csv", r"created +1"),
     "import products": Command("{folder}/products.csv", r"created +1"),
     "import channels": Command("{folder}/channels.csv", r"created +1"),
     "import listings": Command("{folder}/listings.csv", r"created +1"),
+    "import pools": Command("{folder}/pools.csv", r"created +1"),
+    "import outlets": Command("{folder}/outlets.csv", r"created +1"),
     "import feeds": Command("{folder}/feeds.csv", r"created +1"),
     "import stock": Command("{folder}/stock.csv --source stocktake", r"accepted +1"),
     "replay-orders": Command("{folder}/orders.csv --order order --sku sku --quantity units", r"units sold +3"),
@@ -139,6 +147,8 @@ FILES = {
     "products": "sku,display_name\nNEW-1,New\n",
     "channels": "channel_id,kind\nfair,pos\n",
     "listings": f"channel_id,item_id,sku,unit_count\nshopify,8112345678901234567,{SKU},6\n",
+    "pools": "pool_id,location_ids\nwest,store-seattle|store-denver\n",
+    "outlets": "channel_id,outlet_id,pool_id\npos,west,all-stores\n",
     "feeds": "source,role\ntill-austin,observer\n",
     "stock": "sku,location_id,on_hand_count\nTRN-1205-MOS,store-denver,40\n",
     "orders": f"order,sku,units\nE-1,{SKU},2\nE-2,{SKU},1\n",
@@ -308,7 +318,7 @@ def test_the_table_of_this_test_has_every_command_that_the_readme_shows_and_no_o
 
 
 def test_the_readme_shows_every_command_that_there_is_and_no_other() -> None:
-    kinds = ("locations", "products", "channels", "listings", "feeds", "stock")
+    kinds = ("locations", "products", "channels", "pools", "outlets", "listings", "feeds", "stock")
     existing = set(existing_commands()) - {"export"} | {f"export {kind}" for kind in kinds}
 
     assert set(shown_commands()) == existing
@@ -475,6 +485,7 @@ BOUNDS = {
         f"{limits.CATALOG_FILTER} entries in a filter",
         f"{limits.SKUS} SKUs or locations",
         f"{limits.NEAR_SKUS} SKUs to look near ones up for",
+        f"{limits.POOLS_PAGE} pools",
     ),
     "record": (
         f"{limits.ITEM_UNITS:,} units in an item of a channel",
@@ -486,6 +497,11 @@ BOUNDS = {
         f"{limits.HANDLING_MINUTES:,} minutes",
         f"{limits.EARLIEST.year} to {MAXYEAR}",
         f"{span(limits.CLOCK_SKEW)} ahead",
+    ),
+    "outlets": (
+        f"{limits.OUTLETS} of a channel",
+        f"{limits.POOL_LOCATIONS:,} locations of a pool",
+        f"{limits.OUTLET_USERS} outlets named",
     ),
     "SKU": (f"{limits.SKU_LENGTH} characters", f"{limits.SOLD_SKU_LENGTH} are kept"),
     "time": (f"{span(limits.CLOCK_SKEW)} ahead",),

@@ -14,10 +14,12 @@ from service.policy.active_policies import ActivePolicies
 from service.sample.sample_loading import load_sample
 from tests.conftest import PLAIN_RULES
 from tests.retailer import Retailer, refused
-from truestock.v1 import catalog_service_pb2 as catalog_pb
+from truestock.v1 import catalog_service_pb2 as catalog_pb, outlet_pb2
 
 LOCATION = catalog_pb.Location(location_id="nyc", type=catalog_pb.Location.TYPE_WAREHOUSE)
 CHANNEL = catalog_pb.Channel(channel_id="pop-up", kind=catalog_pb.Channel.KIND_SOCIAL)
+POOL = outlet_pb2.Pool(pool_id="east", location_ids=["nyc"])
+OUTLET = outlet_pb2.Outlet(channel_id="pop-up", outlet_id="1", pool_id="east")
 FEED = catalog_pb.Feed(source="wms", role=catalog_pb.Feed.ROLE_OWNER)
 
 
@@ -34,18 +36,18 @@ async def test_each_edit_is_one_version(retailer: Retailer) -> None:
         (catalog.UpsertLocations, catalog_pb.UpsertLocationsRequest(locations=[LOCATION])),
         (catalog.UpsertProducts, catalog_pb.UpsertProductsRequest(products=[catalog_pb.Product(sku="CUP")])),
         (catalog.UpsertChannels, catalog_pb.UpsertChannelsRequest(channels=[CHANNEL])),
+        (catalog.UpsertPools, outlet_pb2.UpsertPoolsRequest(pools=[POOL])),
+        (catalog.UpsertOutlets, outlet_pb2.UpsertOutletsRequest(outlets=[OUTLET])),
+        (catalog.DeleteOutlet, outlet_pb2.DeleteOutletRequest(channel_id="pop-up", outlet_id="1")),
+        (catalog.DeletePool, outlet_pb2.DeletePoolRequest(pool_id="east")),
         (catalog.UpsertFeeds, catalog_pb.UpsertFeedsRequest(feeds=[FEED])),
     ]
 
-    for upsert, request in edits:
-        request.validate_only = True
-        await upsert(request)
-        assert await version(retailer) == before
-
-    for number, (upsert, request) in enumerate(edits, 1):
-        request.validate_only = False
-        await upsert(request)
-        assert await version(retailer) == before + number
+    for number, (edit, request) in enumerate(edits):
+        for validate_only in (True, False):
+            request.validate_only = validate_only
+            await edit(request)
+            assert await version(retailer) == before + number + (not validate_only)
 
     unknown = catalog_pb.Channel(channel_id="pop-up", kind=catalog_pb.Channel.KIND_SOCIAL, location_ids=["nowhere"])
     await refused(catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[unknown])))

@@ -37,6 +37,7 @@ from truestock.v1 import (
     fulfillment_service_pb2 as fulfillment_pb,
     listing_pb2 as listing_pb,
     order_pb2,
+    outlet_pb2,
     shipment_pb2,
     stock_service_pb2 as stock_pb,
 )
@@ -202,6 +203,18 @@ LISTS = {
             {"tags": ["none"]},
             {"countries": ["US"]},
         ],
+    ),
+    "ListOutlets": PagedList(
+        outlet_pb2.ListOutletsRequest,
+        "catalog",
+        "SELECT id AS channel_id, id FROM channel",
+        [{}, {"channel_ids": ["web"]}, {"outlet_ids": ["1"]}, {"pool_ids": ["all"]}],
+    ),
+    "ListPools": PagedList(
+        outlet_pb2.ListPoolsRequest,
+        "catalog",
+        "SELECT id FROM channel",
+        [{}, {"pool_ids": ["all"]}, {"location_ids": ["dc"]}],
     ),
     "ListProducts": PagedList(
         catalog_pb.ListProductsRequest,

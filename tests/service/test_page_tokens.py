@@ -22,6 +22,7 @@ from truestock.v1 import (
     exception_service_pb2 as exception_pb,
     fulfillment_service_pb2 as fulfillment_pb,
     listing_pb2 as listing_pb,
+    outlet_pb2,
     policy_service_pb2 as policy_pb,
     stock_service_pb2 as stock_pb,
 )
@@ -39,6 +40,8 @@ LISTS: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "ListFeeds": (catalog_pb.ListFeedsRequest, "catalog", {}),
     "ListListings": (listing_pb.ListListingsRequest, "catalog", {"skus": ["BOWL", "MUG"]}),
     "ListLocations": (catalog_pb.ListLocationsRequest, "catalog", {"location_ids": ["dc", "store"]}),
+    "ListOutlets": (outlet_pb2.ListOutletsRequest, "catalog", {"channel_ids": ["web", "tiktok"]}),
+    "ListPools": (outlet_pb2.ListPoolsRequest, "catalog", {"pool_ids": ["all", "east"]}),
     "ListProducts": (catalog_pb.ListProductsRequest, "catalog", {"skus": ["BOWL", "MUG"]}),
     "ListShipments": (fulfillment_pb.ListShipmentsRequest, "fulfillment", {"location_ids": ["dc"]}),
     "ListStockLevels": (stock_pb.ListStockLevelsRequest, "stock_service", {"location_ids": ["dc"]}),
@@ -70,6 +73,10 @@ async def shop(retailer: Retailer) -> Retailer:
     owner = catalog_pb.Feed.ROLE_OBSERVER
     feeds = [catalog_pb.Feed(source=source, role=owner) for source in ("till", "wms")]
     await retailer.catalog.UpsertFeeds(catalog_pb.UpsertFeedsRequest(feeds=feeds))
+    pools = [outlet_pb2.Pool(pool_id=pool_id, location_ids=["dc"]) for pool_id in ("all", "east")]
+    await retailer.catalog.UpsertPools(outlet_pb2.UpsertPoolsRequest(pools=pools))
+    outlets = [outlet_pb2.Outlet(channel_id=channel, outlet_id="1", pool_id="all") for channel in ("web", "tiktok")]
+    await retailer.catalog.UpsertOutlets(outlet_pb2.UpsertOutletsRequest(outlets=outlets))
     for number in range(2):
         await retailer.allocate(f"A-{number}", {"MUG": 1, "BOWL": 100})
         dispatch = stock_pb.TransferDispatch(

@@ -5,6 +5,7 @@ import warnings
 
 from truestock.v1 import catalog_service_pb2 as truestock_dot_v1_dot_catalog__service__pb2
 from truestock.v1 import listing_pb2 as truestock_dot_v1_dot_listing__pb2
+from truestock.v1 import outlet_pb2 as truestock_dot_v1_dot_outlet__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -27,7 +28,7 @@ if _version_not_supported:
 
 
 class CatalogServiceStub:
-    """Locations, products, channels and feeds: the master data of rules and responses.
+    """Locations, products, channels and feeds: the master data of rules and responses; and the outlets of channels.
 
     An upsert replaces whole records, writes all of its records or none, and is safe to repeat.
     Errors: INVALID_FIELD, NOT_FOUND (a channel's location).
@@ -79,6 +80,36 @@ class CatalogServiceStub:
                 request_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListFeedsRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListFeedsResponse.FromString,
                 _registered_method=True)
+        self.UpsertPools = channel.unary_unary(
+                '/truestock.v1.CatalogService/UpsertPools',
+                request_serializer=truestock_dot_v1_dot_outlet__pb2.UpsertPoolsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_outlet__pb2.UpsertPoolsResponse.FromString,
+                _registered_method=True)
+        self.ListPools = channel.unary_unary(
+                '/truestock.v1.CatalogService/ListPools',
+                request_serializer=truestock_dot_v1_dot_outlet__pb2.ListPoolsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_outlet__pb2.ListPoolsResponse.FromString,
+                _registered_method=True)
+        self.DeletePool = channel.unary_unary(
+                '/truestock.v1.CatalogService/DeletePool',
+                request_serializer=truestock_dot_v1_dot_outlet__pb2.DeletePoolRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_outlet__pb2.DeletePoolResponse.FromString,
+                _registered_method=True)
+        self.UpsertOutlets = channel.unary_unary(
+                '/truestock.v1.CatalogService/UpsertOutlets',
+                request_serializer=truestock_dot_v1_dot_outlet__pb2.UpsertOutletsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_outlet__pb2.UpsertOutletsResponse.FromString,
+                _registered_method=True)
+        self.ListOutlets = channel.unary_unary(
+                '/truestock.v1.CatalogService/ListOutlets',
+                request_serializer=truestock_dot_v1_dot_outlet__pb2.ListOutletsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_outlet__pb2.ListOutletsResponse.FromString,
+                _registered_method=True)
+        self.DeleteOutlet = channel.unary_unary(
+                '/truestock.v1.CatalogService/DeleteOutlet',
+                request_serializer=truestock_dot_v1_dot_outlet__pb2.DeleteOutletRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_outlet__pb2.DeleteOutletResponse.FromString,
+                _registered_method=True)
         self.ListTags = channel.unary_unary(
                 '/truestock.v1.CatalogService/ListTags',
                 request_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListTagsRequest.SerializeToString,
@@ -107,7 +138,7 @@ class CatalogServiceStub:
 
 
 class CatalogServiceServicer:
-    """Locations, products, channels and feeds: the master data of rules and responses.
+    """Locations, products, channels and feeds: the master data of rules and responses; and the outlets of channels.
 
     An upsert replaces whole records, writes all of its records or none, and is safe to repeat.
     Errors: INVALID_FIELD, NOT_FOUND (a channel's location).
@@ -162,6 +193,51 @@ class CatalogServiceServicer:
 
     def ListFeeds(self, request, context):
         """Lists feeds by source.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpsertPools(self, request, context):
+        """Creates and replaces pools. A location that would then be in two outlets of one channel is rejected with
+        OUTLET_CONFLICT. Errors: also NOT_FOUND (location).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPools(self, request, context):
+        """Lists pools by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePool(self, request, context):
+        """Deletes a pool, and says what still uses it. Errors: INVALID_FIELD, NOT_FOUND (pool).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpsertOutlets(self, request, context):
+        """Creates and replaces outlets of channels. A location that would then be in two outlets of one channel is rejected
+        with OUTLET_CONFLICT; what counts is all outlets of the call together, so one call may move a location from one
+        outlet to another. Errors: also NOT_FOUND (channel, location, pool).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOutlets(self, request, context):
+        """Lists outlets by channel, then by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteOutlet(self, request, context):
+        """Deletes an outlet, and says what still uses it. Errors: INVALID_FIELD, NOT_FOUND (outlet).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -245,6 +321,36 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListFeedsRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListFeedsResponse.SerializeToString,
             ),
+            'UpsertPools': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpsertPools,
+                    request_deserializer=truestock_dot_v1_dot_outlet__pb2.UpsertPoolsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_outlet__pb2.UpsertPoolsResponse.SerializeToString,
+            ),
+            'ListPools': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPools,
+                    request_deserializer=truestock_dot_v1_dot_outlet__pb2.ListPoolsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_outlet__pb2.ListPoolsResponse.SerializeToString,
+            ),
+            'DeletePool': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePool,
+                    request_deserializer=truestock_dot_v1_dot_outlet__pb2.DeletePoolRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_outlet__pb2.DeletePoolResponse.SerializeToString,
+            ),
+            'UpsertOutlets': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpsertOutlets,
+                    request_deserializer=truestock_dot_v1_dot_outlet__pb2.UpsertOutletsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_outlet__pb2.UpsertOutletsResponse.SerializeToString,
+            ),
+            'ListOutlets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOutlets,
+                    request_deserializer=truestock_dot_v1_dot_outlet__pb2.ListOutletsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_outlet__pb2.ListOutletsResponse.SerializeToString,
+            ),
+            'DeleteOutlet': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteOutlet,
+                    request_deserializer=truestock_dot_v1_dot_outlet__pb2.DeleteOutletRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_outlet__pb2.DeleteOutletResponse.SerializeToString,
+            ),
             'ListTags': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTags,
                     request_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListTagsRequest.FromString,
@@ -279,7 +385,7 @@ def add_CatalogServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CatalogService:
-    """Locations, products, channels and feeds: the master data of rules and responses.
+    """Locations, products, channels and feeds: the master data of rules and responses; and the outlets of channels.
 
     An upsert replaces whole records, writes all of its records or none, and is safe to repeat.
     Errors: INVALID_FIELD, NOT_FOUND (a channel's location).
@@ -491,6 +597,168 @@ class CatalogService:
             '/truestock.v1.CatalogService/ListFeeds',
             truestock_dot_v1_dot_catalog__service__pb2.ListFeedsRequest.SerializeToString,
             truestock_dot_v1_dot_catalog__service__pb2.ListFeedsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpsertPools(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/UpsertPools',
+            truestock_dot_v1_dot_outlet__pb2.UpsertPoolsRequest.SerializeToString,
+            truestock_dot_v1_dot_outlet__pb2.UpsertPoolsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPools(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/ListPools',
+            truestock_dot_v1_dot_outlet__pb2.ListPoolsRequest.SerializeToString,
+            truestock_dot_v1_dot_outlet__pb2.ListPoolsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/DeletePool',
+            truestock_dot_v1_dot_outlet__pb2.DeletePoolRequest.SerializeToString,
+            truestock_dot_v1_dot_outlet__pb2.DeletePoolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpsertOutlets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/UpsertOutlets',
+            truestock_dot_v1_dot_outlet__pb2.UpsertOutletsRequest.SerializeToString,
+            truestock_dot_v1_dot_outlet__pb2.UpsertOutletsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOutlets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/ListOutlets',
+            truestock_dot_v1_dot_outlet__pb2.ListOutletsRequest.SerializeToString,
+            truestock_dot_v1_dot_outlet__pb2.ListOutletsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteOutlet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/DeleteOutlet',
+            truestock_dot_v1_dot_outlet__pb2.DeleteOutletRequest.SerializeToString,
+            truestock_dot_v1_dot_outlet__pb2.DeleteOutletResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from truestock.v1 import catalog_service_pb2 as _catalog_service_pb2
 from truestock.v1 import listing_pb2 as _listing_pb2
+from truestock.v1 import outlet_pb2 as _outlet_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -28,7 +29,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CatalogServiceStub:
-    """Locations, products, channels and feeds: the master data of rules and responses.
+    """Locations, products, channels and feeds: the master data of rules and responses; and the outlets of channels.
 
     An upsert replaces whole records, writes all of its records or none, and is safe to repeat.
     Errors: INVALID_FIELD, NOT_FOUND (a channel's location).
@@ -53,6 +54,23 @@ class CatalogServiceStub:
     """
     ListFeeds: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListFeedsRequest, _catalog_service_pb2.ListFeedsResponse]
     """Lists feeds by source."""
+    UpsertPools: _grpc.UnaryUnaryMultiCallable[_outlet_pb2.UpsertPoolsRequest, _outlet_pb2.UpsertPoolsResponse]
+    """Creates and replaces pools. A location that would then be in two outlets of one channel is rejected with
+    OUTLET_CONFLICT. Errors: also NOT_FOUND (location).
+    """
+    ListPools: _grpc.UnaryUnaryMultiCallable[_outlet_pb2.ListPoolsRequest, _outlet_pb2.ListPoolsResponse]
+    """Lists pools by id."""
+    DeletePool: _grpc.UnaryUnaryMultiCallable[_outlet_pb2.DeletePoolRequest, _outlet_pb2.DeletePoolResponse]
+    """Deletes a pool, and says what still uses it. Errors: INVALID_FIELD, NOT_FOUND (pool)."""
+    UpsertOutlets: _grpc.UnaryUnaryMultiCallable[_outlet_pb2.UpsertOutletsRequest, _outlet_pb2.UpsertOutletsResponse]
+    """Creates and replaces outlets of channels. A location that would then be in two outlets of one channel is rejected
+    with OUTLET_CONFLICT; what counts is all outlets of the call together, so one call may move a location from one
+    outlet to another. Errors: also NOT_FOUND (channel, location, pool).
+    """
+    ListOutlets: _grpc.UnaryUnaryMultiCallable[_outlet_pb2.ListOutletsRequest, _outlet_pb2.ListOutletsResponse]
+    """Lists outlets by channel, then by id."""
+    DeleteOutlet: _grpc.UnaryUnaryMultiCallable[_outlet_pb2.DeleteOutletRequest, _outlet_pb2.DeleteOutletResponse]
+    """Deletes an outlet, and says what still uses it. Errors: INVALID_FIELD, NOT_FOUND (outlet)."""
     ListTags: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListTagsRequest, _catalog_service_pb2.ListTagsResponse]
     """Lists the tags of locations and products by name: what rules can test with `location.tags` and `product.tags`."""
     ListCategories: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListCategoriesRequest, _catalog_service_pb2.ListCategoriesResponse]
@@ -66,7 +84,7 @@ class CatalogServiceStub:
 
 @_typing.type_check_only
 class CatalogServiceAsyncStub(CatalogServiceStub):
-    """Locations, products, channels and feeds: the master data of rules and responses.
+    """Locations, products, channels and feeds: the master data of rules and responses; and the outlets of channels.
 
     An upsert replaces whole records, writes all of its records or none, and is safe to repeat.
     Errors: INVALID_FIELD, NOT_FOUND (a channel's location).
@@ -88,6 +106,23 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """
     ListFeeds: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListFeedsRequest, _catalog_service_pb2.ListFeedsResponse]  # type: ignore[assignment]
     """Lists feeds by source."""
+    UpsertPools: _aio.UnaryUnaryMultiCallable[_outlet_pb2.UpsertPoolsRequest, _outlet_pb2.UpsertPoolsResponse]  # type: ignore[assignment]
+    """Creates and replaces pools. A location that would then be in two outlets of one channel is rejected with
+    OUTLET_CONFLICT. Errors: also NOT_FOUND (location).
+    """
+    ListPools: _aio.UnaryUnaryMultiCallable[_outlet_pb2.ListPoolsRequest, _outlet_pb2.ListPoolsResponse]  # type: ignore[assignment]
+    """Lists pools by id."""
+    DeletePool: _aio.UnaryUnaryMultiCallable[_outlet_pb2.DeletePoolRequest, _outlet_pb2.DeletePoolResponse]  # type: ignore[assignment]
+    """Deletes a pool, and says what still uses it. Errors: INVALID_FIELD, NOT_FOUND (pool)."""
+    UpsertOutlets: _aio.UnaryUnaryMultiCallable[_outlet_pb2.UpsertOutletsRequest, _outlet_pb2.UpsertOutletsResponse]  # type: ignore[assignment]
+    """Creates and replaces outlets of channels. A location that would then be in two outlets of one channel is rejected
+    with OUTLET_CONFLICT; what counts is all outlets of the call together, so one call may move a location from one
+    outlet to another. Errors: also NOT_FOUND (channel, location, pool).
+    """
+    ListOutlets: _aio.UnaryUnaryMultiCallable[_outlet_pb2.ListOutletsRequest, _outlet_pb2.ListOutletsResponse]  # type: ignore[assignment]
+    """Lists outlets by channel, then by id."""
+    DeleteOutlet: _aio.UnaryUnaryMultiCallable[_outlet_pb2.DeleteOutletRequest, _outlet_pb2.DeleteOutletResponse]  # type: ignore[assignment]
+    """Deletes an outlet, and says what still uses it. Errors: INVALID_FIELD, NOT_FOUND (outlet)."""
     ListTags: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListTagsRequest, _catalog_service_pb2.ListTagsResponse]  # type: ignore[assignment]
     """Lists the tags of locations and products by name: what rules can test with `location.tags` and `product.tags`."""
     ListCategories: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListCategoriesRequest, _catalog_service_pb2.ListCategoriesResponse]  # type: ignore[assignment]
@@ -100,7 +135,7 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Deletes a listing, also one that orders use. NOT_FOUND if there is none."""
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Locations, products, channels and feeds: the master data of rules and responses.
+    """Locations, products, channels and feeds: the master data of rules and responses; and the outlets of channels.
 
     An upsert replaces whole records, writes all of its records or none, and is safe to repeat.
     Errors: INVALID_FIELD, NOT_FOUND (a channel's location).
@@ -168,6 +203,59 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.ListFeedsResponse, _abc.Awaitable[_catalog_service_pb2.ListFeedsResponse]]:
         """Lists feeds by source."""
+
+    @_abc_1.abstractmethod
+    def UpsertPools(
+        self,
+        request: _outlet_pb2.UpsertPoolsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_outlet_pb2.UpsertPoolsResponse, _abc.Awaitable[_outlet_pb2.UpsertPoolsResponse]]:
+        """Creates and replaces pools. A location that would then be in two outlets of one channel is rejected with
+        OUTLET_CONFLICT. Errors: also NOT_FOUND (location).
+        """
+
+    @_abc_1.abstractmethod
+    def ListPools(
+        self,
+        request: _outlet_pb2.ListPoolsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_outlet_pb2.ListPoolsResponse, _abc.Awaitable[_outlet_pb2.ListPoolsResponse]]:
+        """Lists pools by id."""
+
+    @_abc_1.abstractmethod
+    def DeletePool(
+        self,
+        request: _outlet_pb2.DeletePoolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_outlet_pb2.DeletePoolResponse, _abc.Awaitable[_outlet_pb2.DeletePoolResponse]]:
+        """Deletes a pool, and says what still uses it. Errors: INVALID_FIELD, NOT_FOUND (pool)."""
+
+    @_abc_1.abstractmethod
+    def UpsertOutlets(
+        self,
+        request: _outlet_pb2.UpsertOutletsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_outlet_pb2.UpsertOutletsResponse, _abc.Awaitable[_outlet_pb2.UpsertOutletsResponse]]:
+        """Creates and replaces outlets of channels. A location that would then be in two outlets of one channel is rejected
+        with OUTLET_CONFLICT; what counts is all outlets of the call together, so one call may move a location from one
+        outlet to another. Errors: also NOT_FOUND (channel, location, pool).
+        """
+
+    @_abc_1.abstractmethod
+    def ListOutlets(
+        self,
+        request: _outlet_pb2.ListOutletsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_outlet_pb2.ListOutletsResponse, _abc.Awaitable[_outlet_pb2.ListOutletsResponse]]:
+        """Lists outlets by channel, then by id."""
+
+    @_abc_1.abstractmethod
+    def DeleteOutlet(
+        self,
+        request: _outlet_pb2.DeleteOutletRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_outlet_pb2.DeleteOutletResponse, _abc.Awaitable[_outlet_pb2.DeleteOutletResponse]]:
+        """Deletes an outlet, and says what still uses it. Errors: INVALID_FIELD, NOT_FOUND (outlet)."""
 
     @_abc_1.abstractmethod
     def ListTags(

@@ -58,6 +58,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT. The bytes of the request are no message of the method: cut short, altered, text that is not UTF-8,
     or nested too deep. Nothing was done. Metadata: `byte_count`.
     """
+    ERROR_REASON_OUTLET_CONFLICT: _ErrorReason.ValueType  # 14
+    """FAILED_PRECONDITION. A location would be in two outlets of one channel. Metadata: `channel_id`, `location_id`,
+    `outlet_id`, `other_outlet_id`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `google.rpc.ErrorInfo.reason` of every error, without the `ERROR_REASON_` prefix; its domain is `truestock.v1`."""
@@ -97,5 +101,9 @@ ERROR_REASON_EVENT_ID_REUSED: ErrorReason.ValueType  # 12
 ERROR_REASON_UNREADABLE_REQUEST: ErrorReason.ValueType  # 13
 """INVALID_ARGUMENT. The bytes of the request are no message of the method: cut short, altered, text that is not UTF-8,
 or nested too deep. Nothing was done. Metadata: `byte_count`.
+"""
+ERROR_REASON_OUTLET_CONFLICT: ErrorReason.ValueType  # 14
+"""FAILED_PRECONDITION. A location would be in two outlets of one channel. Metadata: `channel_id`, `location_id`,
+`outlet_id`, `other_outlet_id`.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

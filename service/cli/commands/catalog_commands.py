@@ -64,7 +64,7 @@ def locations(
       truestock locations --type store --country US
       truestock locations --tag street-level --csv
     """
-    _check_form(as_json=as_json, as_csv=as_csv)
+    check_form(as_json=as_json, as_csv=as_csv)
     request = ListLocationsRequest(
         location_ids=ids or [],
         types=[options.word("--type", word, LOCATION_TYPES) for word in type_ or []],
@@ -81,7 +81,7 @@ def locations(
         unknown += await unknown_names.unknown_words(client, tags=() if found else tag or ())
         return Listing(found, more, unknown)
 
-    _show("locations", call(server, read), catalog_views.print_locations, as_json=as_json, as_csv=as_csv)
+    show("locations", call(server, read), catalog_views.print_locations, as_json=as_json, as_csv=as_csv)
 
 
 def products(
@@ -106,7 +106,7 @@ def products(
       truestock products TRN-1205-MOS
       truestock products --category shelter --tag oversize --csv
     """
-    _check_form(as_json=as_json, as_csv=as_csv)
+    check_form(as_json=as_json, as_csv=as_csv)
     request = ListProductsRequest(
         skus=skus or [],
         statuses=[options.word("--status", word, PRODUCT_STATUSES) for word in status or []],
@@ -123,7 +123,7 @@ def products(
         )
         return Listing(found, more, unknown)
 
-    _show("products", call(server, read), catalog_views.print_products, as_json=as_json, as_csv=as_csv)
+    show("products", call(server, read), catalog_views.print_products, as_json=as_json, as_csv=as_csv)
 
 
 def channels(
@@ -144,7 +144,7 @@ def channels(
       truestock channels
       truestock channels --kind social --json
     """
-    _check_form(as_json=as_json, as_csv=as_csv)
+    check_form(as_json=as_json, as_csv=as_csv)
     request = ListChannelsRequest(
         channel_ids=ids or [], kinds=[options.word("--kind", word, CHANNEL_KINDS) for word in kind or []]
     )
@@ -154,7 +154,7 @@ def channels(
         unknown = await unknown_names.unknown_channels(client, ids or [])
         return Listing(found, more, unknown)
 
-    _show("channels", call(server, read), catalog_views.print_channels, as_json=as_json, as_csv=as_csv)
+    show("channels", call(server, read), catalog_views.print_channels, as_json=as_json, as_csv=as_csv)
 
 
 def tags(
@@ -170,7 +170,7 @@ def tags(
       truestock tags
       truestock products --tag fragile
     """
-    _check_form(as_json=as_json, as_csv=as_csv)
+    check_form(as_json=as_json, as_csv=as_csv)
 
     async def read(client: Client) -> tuple[list[Any], bool]:
         return await client.list_entries(client.catalog.ListTags, ListTagsRequest(), lambda page: page.tags, limit)
@@ -193,7 +193,7 @@ def categories(
       truestock categories
       truestock products --category shelter
     """
-    _check_form(as_json=as_json, as_csv=as_csv)
+    check_form(as_json=as_json, as_csv=as_csv)
 
     async def read(client: Client) -> tuple[list[Any], bool]:
         return await client.list_entries(
@@ -214,7 +214,7 @@ class Listing(Generic[Entry]):
     unknown: Sequence[str]
 
 
-def _show(
+def show(
     kind: str,
     listing: Listing[Entry],
     print_table: Callable[[Console, Sequence[Entry]], None],
@@ -251,7 +251,8 @@ def _show_counts(
     _say_more(len(entries), more=more)
 
 
-def _check_form(*, as_json: bool, as_csv: bool) -> None:
+def check_form(*, as_json: bool, as_csv: bool) -> None:
+    """Raises BadParameter if both forms are asked for."""
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other; give one of them")
 

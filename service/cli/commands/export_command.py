@@ -23,6 +23,8 @@ class ExportKind(StrEnum):
     LOCATIONS = "locations"
     PRODUCTS = "products"
     CHANNELS = "channels"
+    POOLS = "pools"
+    OUTLETS = "outlets"
     LISTINGS = "listings"
     FEEDS = "feeds"
     STOCK = "stock"
@@ -38,8 +40,8 @@ def export(
 ) -> None:
     """Exports all records of one kind as a CSV file that `truestock import` reads.
 
-    To fill an empty service, import locations, products, channels, listings,
-    stock and then feeds: once a feed owns a stock level, other counts are only compared.
+    To fill an empty service, import locations, products, channels, pools,
+    outlets, listings, stock and then feeds: once a feed owns a stock level, other counts are only compared.
 
     A stock level is exported as a count at the time at which its figure was
     last true, by a person only if nothing has moved since. Units held or

@@ -21,11 +21,11 @@ from service.cli.views.stock_views import print_import
 
 PROBLEMS_SHOWN = 50
 
-_OVERVIEW = """Imports a CSV file of locations, products, channels, listings, feeds or stock, all rows or none.
+_OVERVIEW = """Imports a CSV file of the catalog or of stock counts, all rows or none.
 
     Every row is checked before the first is written, and every problem is
-    reported as FILE:LINE:COLUMN. A row of locations, products, channels,
-    listings or feeds replaces the whole record with its id.
+    reported as FILE:LINE:COLUMN. A row of the catalog replaces the whole record
+    with its id.
 
     Cells may be separated by comma, semicolon, tab or |, as a line `sep=;` or
     the header shows. Columns may be in any order and letter case. Zeros may be
@@ -110,6 +110,30 @@ def listings(
 ) -> None:
     """Imports listings."""
     _run("listings", file, decimal, encoding, server, as_json=as_json)
+
+
+@app.command(help=_help("pools", "  truestock import pools pools.csv"))
+def pools(
+    file: File,
+    decimal: options.Decimals = None,
+    encoding: options.Encoding = "utf-8",
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Imports pools, which are named sets of locations."""
+    _run("pools", file, decimal, encoding, server, as_json=as_json)
+
+
+@app.command(help=_help("outlets", "  truestock import outlets outlets.csv"))
+def outlets(
+    file: File,
+    decimal: options.Decimals = None,
+    encoding: options.Encoding = "utf-8",
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Imports outlets: what channels call their locations or warehouses."""
+    _run("outlets", file, decimal, encoding, server, as_json=as_json)
 
 
 @app.command(help=_help("feeds", "  truestock import feeds feeds.csv"))

@@ -22,6 +22,7 @@ from truestock.v1.catalog_service_pb2 import (
     ListProductsRequest,
 )
 from truestock.v1.listing_pb2 import ListListingsRequest
+from truestock.v1.outlet_pb2 import ListOutletsRequest, ListPoolsRequest
 from truestock.v1.stock_service_pb2 import ListStockLevelsRequest
 
 Advance = Callable[[int], None]
@@ -126,6 +127,8 @@ def _lists(client: Client) -> dict[str, tuple[Any, Callable[..., Awaitable[Any]]
         "locations": (ListLocationsRequest(), client.catalog.ListLocations, "locations"),
         "products": (ListProductsRequest(), client.catalog.ListProducts, "products"),
         "channels": (ListChannelsRequest(), client.catalog.ListChannels, "channels"),
+        "pools": (ListPoolsRequest(), client.catalog.ListPools, "pools"),
+        "outlets": (ListOutletsRequest(), client.catalog.ListOutlets, "outlets"),
         "listings": (ListListingsRequest(), client.catalog.ListListings, "listings"),
         "feeds": (ListFeedsRequest(), client.catalog.ListFeeds, "feeds"),
         "stock": (ListStockLevelsRequest(), client.stock.ListStockLevels, "stock_levels"),

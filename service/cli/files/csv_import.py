@@ -21,6 +21,7 @@ from truestock.v1.catalog_service_pb2 import (
     UpsertProductsRequest,
 )
 from truestock.v1.listing_pb2 import Listing, UpsertListingsRequest
+from truestock.v1.outlet_pb2 import Outlet, Pool, UpsertOutletsRequest, UpsertPoolsRequest
 
 
 async def import_file(
@@ -83,6 +84,15 @@ async def _upsert_listings(client: Client, listings: list[Listing], validate_onl
     return await client.ask(client.catalog.UpsertListings, request)
 
 
+async def _upsert_pools(client: Client, pools: list[Pool], validate_only: bool) -> Any:
+    return await client.ask(client.catalog.UpsertPools, UpsertPoolsRequest(pools=pools, validate_only=validate_only))
+
+
+async def _upsert_outlets(client: Client, outlets: list[Outlet], validate_only: bool) -> Any:
+    request = UpsertOutletsRequest(outlets=outlets, validate_only=validate_only)
+    return await client.ask(client.catalog.UpsertOutlets, request)
+
+
 async def _upsert_feeds(client: Client, feeds: list[Feed], validate_only: bool) -> Any:
     return await client.ask(client.catalog.UpsertFeeds, UpsertFeedsRequest(feeds=feeds, validate_only=validate_only))
 
@@ -91,6 +101,8 @@ _UPSERTS: dict[str, Callable[[Client, list[Any], bool], Awaitable[Any]]] = {
     "locations": _upsert_locations,
     "products": _upsert_products,
     "channels": _upsert_channels,
+    "pools": _upsert_pools,
+    "outlets": _upsert_outlets,
     "listings": _upsert_listings,
     "feeds": _upsert_feeds,
 }

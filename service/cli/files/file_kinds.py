@@ -6,6 +6,7 @@ from service.cli.files.channel_file import CHANNELS
 from service.cli.files.feed_file import FEEDS
 from service.cli.files.listing_file import LISTINGS
 from service.cli.files.location_file import LOCATIONS
+from service.cli.files.outlet_file import OUTLETS, POOLS
 from service.cli.files.product_file import PRODUCTS
 from service.cli.files.stock_file import STOCK
 
@@ -13,6 +14,8 @@ KINDS = {
     "locations": LOCATIONS,
     "products": PRODUCTS,
     "channels": CHANNELS,
+    "pools": POOLS,
+    "outlets": OUTLETS,
     "listings": LISTINGS,
     "feeds": FEEDS,
     "stock": STOCK,

@@ -21,9 +21,14 @@ from service.cli.files.file_kinds import KINDS
 from tests.conftest import RULES, new_database, service_settings, service_thread
 from tests.retailer import change, movement
 from tests.service.cli.test_cli import Run, run  # noqa: F401
-from truestock.v1 import catalog_service_pb2 as catalog_pb, listing_pb2 as listing_pb, stock_service_pb2 as stock_pb
+from truestock.v1 import (
+    catalog_service_pb2 as catalog_pb,
+    listing_pb2 as listing_pb,
+    outlet_pb2,
+    stock_service_pb2 as stock_pb,
+)
 
-KINDS_IN_ORDER = ("locations", "products", "channels", "listings", "stock", "feeds")
+KINDS_IN_ORDER = ("locations", "products", "channels", "pools", "outlets", "listings", "stock", "feeds")
 ODD = [
     "0042",
     "'0013",
@@ -105,6 +110,15 @@ LISTINGS = [
     *(listing_pb.Listing(channel_id="bare", item_id=item_id, sku="FULL", unit_count=10_000) for item_id in ODD),
     listing_pb.Listing(channel_id="full", item_id="9223372036854775808", sku="0042", unit_count=1),
 ]
+POOLS = [
+    outlet_pb2.Pool(pool_id="all", display_name="'Alle' | \\", location_ids=["0-full", "nowhere"]),
+    outlet_pb2.Pool(pool_id="one", location_ids=["bare"]),
+]
+OUTLETS = [
+    outlet_pb2.Outlet(channel_id="bare", outlet_id="00123", pool_id="all"),
+    outlet_pb2.Outlet(channel_id="full", outlet_id="=1+1 | \\", display_name="-5x", pool_id="all"),
+    outlet_pb2.Outlet(channel_id="full", outlet_id="gid://shopify/Location/905684977", location_id="bare"),
+]
 FEEDS = [
     catalog_pb.Feed(source="bare", role=catalog_pb.Feed.ROLE_OBSERVER),
     catalog_pb.Feed(
@@ -147,7 +161,7 @@ def stock_changes() -> list[stock_pb.StockChange]:
 
 
 def test_the_records_of_this_test_have_every_field() -> None:
-    for records in (LOCATIONS, PRODUCTS, CHANNELS, LISTINGS, FEEDS):
+    for records in (LOCATIONS, PRODUCTS, CHANNELS, POOLS, OUTLETS, LISTINGS, FEEDS):
         stated = {field.name for record in records for field, _ in record.ListFields()}
 
         assert stated | {"learned_velocity_per_day"} >= set(records[0].DESCRIPTOR.fields_by_name)
@@ -169,6 +183,8 @@ async def catalog(client: Client) -> list[Message]:
         await client.ask(calls.ListProducts, catalog_pb.ListProductsRequest()),
         await client.ask(calls.ListChannels, catalog_pb.ListChannelsRequest()),
         await client.ask(calls.ListListings, listing_pb.ListListingsRequest()),
+        await client.ask(calls.ListPools, outlet_pb2.ListPoolsRequest()),
+        await client.ask(calls.ListOutlets, outlet_pb2.ListOutletsRequest()),
         await client.ask(calls.ListFeeds, catalog_pb.ListFeedsRequest()),
     ]
 
@@ -183,6 +199,8 @@ async def fill(client: Client) -> None:
     await client.ask(client.catalog.UpsertProducts, catalog_pb.UpsertProductsRequest(products=PRODUCTS))
     await client.ask(client.catalog.UpsertChannels, catalog_pb.UpsertChannelsRequest(channels=CHANNELS))
     await client.ask(client.catalog.UpsertListings, listing_pb.UpsertListingsRequest(listings=LISTINGS))
+    await client.ask(client.catalog.UpsertPools, outlet_pb2.UpsertPoolsRequest(pools=POOLS))
+    await client.ask(client.catalog.UpsertOutlets, outlet_pb2.UpsertOutletsRequest(outlets=OUTLETS))
     request = stock_pb.RecordStockChangesRequest(source="counter", changes=stock_changes())
     await client.ask(client.stock.RecordStockChanges, request)
     await client.ask(client.catalog.UpsertFeeds, catalog_pb.UpsertFeedsRequest(feeds=FEEDS))

@@ -89,6 +89,8 @@ HEADERS = {
     "locations": ("LOCATION_ID;Type;Latitude;LONGITUDE", "dc;STORE;35,15;-90,05"),
     "products": ("Sku;Display Name;PRICE", "0012;Bolt;12,5"),
     "channels": ("Channel_Id;KIND;Cancellation-Headroom", "web;Web;0,5"),
+    "pools": ("Pool ID;LOCATION_IDS", "west;dc|0012"),
+    "outlets": ("channel_id;Outlet-Id;Pool_id", "web;0012;west"),
     "feeds": ("SOURCE;Role;Skus", "till;Owner;0012"),
     "stock": ("SKU;Location_ID;On Hand Count", "0012;dc;5"),
 }

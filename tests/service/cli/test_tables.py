@@ -24,6 +24,8 @@ SHOP = {
     "locations": "location_id,type,country\ndistribution-center-memphis,warehouse,US\nstore-los-angeles,store,US\n",
     "channels": "channel_id,kind\nweb_catalog,web\n",
     "products": "sku,display_name,velocity_per_day\nTRN-1205-MOS-590ML,Tumbler,11.75\nBOWL,Bowl,2\n",
+    "pools": "pool_id,display_name,location_ids\nall,Everywhere,distribution-center-memphis|store-los-angeles\n",
+    "outlets": "channel_id,outlet_id,pool_id\nweb_catalog,gid://shopify/Location/905684977,all\n",
     "feeds": "source,role,location_ids\nwarehouse-management-system,observer,distribution-center-memphis\n",
     "stock": (
         "sku,location_id,on_hand_count\nTRN-1205-MOS-590ML,distribution-center-memphis,40\n"
@@ -40,6 +42,8 @@ LISTS = [
     "stock TRN-1205-MOS-590ML --channel web_catalog",
     "movements",
     "transfer list",
+    "pools",
+    "outlets",
     "feeds",
     "policies",
     "facts",
