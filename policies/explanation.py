@@ -49,11 +49,17 @@ class DropReason(StrEnum):
     BLOCKED = "blocked"
     HELD_BACK = "held-back"
     UNTRACKED = "untracked"
+    LINE_RESTRICTED = "line-restricted"
+    NOT_WHOLE = "not-whole"
 
 
 @dataclass(slots=True, unsafe_hash=True)
 class DroppedLocation:
-    """A location that an answer does not use for a SKU (None: for any SKU), and the rule that excludes it."""
+    """A location that an answer does not use for a SKU (None: for any SKU), and the rule that excludes it.
+
+    `line_id` is set if it is not used for one line of an order: the line may not use it, or it lacks units to ship the
+    line whole with those that must ship with it.
+    """
 
     location_id: Final[str]
     sku: Final[str | None]
@@ -61,6 +67,7 @@ class DroppedLocation:
     rule: Final[str | None] = None
     source: Final[Source | None] = None
     evidence: Final[RuleEvidence | None] = field(default=None, compare=False, repr=False)
+    line_id: Final[str | None] = None
 
 
 def unit_count_text(count: int) -> str:

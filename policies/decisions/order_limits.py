@@ -12,6 +12,7 @@ from policies.decisions.planning_memory import PolicyView
 from policies.decisions.product_stock import Assessments
 from policies.decisions.sellable import channel_buffer_effect, publishable_units, units_held_back_by_channel
 from policies.domain.model import Commitment, Order
+from policies.domain.placement import ANYWHERE
 from policies.explanation import DroppedLocation, DropReason, FiredRule
 from policies.policy_set import RoutingPolicy
 
@@ -109,11 +110,16 @@ def _units_without_buffer(view: PolicyView, order: Order, sku: str, placed: Mapp
     placed_count = sum(placed.values())
     # Exposure rules were evaluated with the order's own limits, and buffers do not change what they say.
     held_back = units_held_back_by_channel(view, sku, waived)
+    placements = [line.placement for line in order.lines if line.sku == sku and line.placement is not ANYWHERE]
+    is_restricted = len(placements) == sum(line.sku == sku for line in order.lines)
     offered = everywhere = 0
     for number in _source_locations_first(view, placed):
         if offered >= placed_count and everywhere >= placed_count + held_back:
             break
-        is_allowed = choice_allows(order, view.memory.locations[number].id)
+        location_id = view.memory.locations[number].id
+        is_allowed = choice_allows(order, location_id)
+        if is_restricted:
+            is_allowed = is_allowed and any(placement.allows(location_id) for placement in placements)
         if is_allowed or held_back:
             count = _units_beside_buffer(view, sku, number, waived)
             offered, everywhere = offered + count * is_allowed, everywhere + count

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from operator import sub
 
@@ -31,10 +31,11 @@ _Key = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Units of each SKU that one location ships."""
+    """Units of each SKU that one location ships; `lines` are those of each line, if they are not in line order."""
 
     location_id: str
     units: Mapping[str, int]
+    lines: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,7 @@ class _Search:
             self.limit = len(self.best)
         if len(all_candidates) * self.limit > self.lookups_left:
             return False
-        self.reach = _reach(self.potential, self.limit)
+        self.reach = units_within_reach(self.potential, self.limit)
         self._extend(0, [], self.candidates.demand, _NOTHING)
         return self.lookups_left > 0
 
@@ -248,7 +249,7 @@ class _Search:
         return self.candidates.fill(sorted(chosen), self.limit)
 
 
-def _reach(potential: Sequence[int], limit: int) -> list[list[int]]:
+def units_within_reach(potential: Sequence[int], limit: int) -> list[list[int]]:
     """For each candidate, the most units that 0, 1, ... `limit` candidates from it on can supply together."""
     rows, largest = list[list[int]](), list[int]()
     for units in reversed(potential):

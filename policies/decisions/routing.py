@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
 
 from policies.decisions.delivery import DELIVERY_FACTS, fired_delivery_rules, plan_cost, shipping_estimates
 from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, WholeOrder, may_split, policies_for
 from policies.decisions.order_limits import UsableUnits, units_saved_by_buffers, usable_units
+from policies.decisions.parts.dropped_lines import dropped_lines
+from policies.decisions.parts.part_plans import PartDemand
+from policies.decisions.parts.part_shortages import part_shortages
 from policies.decisions.planning_memory import PolicyView
 from policies.decisions.plans import NO_ESTIMATES, Load, Plan, best_plan
 from policies.decisions.ranking import RankingContext, Ranks, rank_locations
-from policies.decisions.withheld import withheld_units
+from policies.decisions.shortages import Shortage, shortages_by_sku
+from policies.domain.demand import DemandPart, demand_parts, is_placed_freely
 from policies.domain.model import Channel, Commitment, Order, Outcome, PlanFacts, World
 from policies.engine.conditions import comparisons
 from policies.explanation import DroppedLocation, FiredRule, RuleEvidence
 from policies.policy_set import DELIVERY_STEPS, PolicySet, RoutingPolicy
-
-
-class ShortageKind(StrEnum):
-    """Why units are short.
-
-    UNFILLABLE: limits on splitting exclude them. HELD_BY_BUFFER, BLOCKED_BY_RULE: permitted locations have them, but a
-    buffer or an exposure rule keeps them from the order. OVERSELL: no permitted location has them.
-    """
-
-    OVERSELL = "oversell"
-    UNFILLABLE = "unfillable"
-    HELD_BY_BUFFER = "held_by_buffer"
-    BLOCKED_BY_RULE = "blocked_by_rule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +39,6 @@ class PlannedShipment:
     location_id: str
     lines: tuple[ShipmentLine, ...]
     distance_km: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Shortage:
-    """Units of one order line that are not promised; `rules` are the names of the rules that keep them."""
-
-    line_id: str
-    sku: str
-    unit_count: int
-    kind: ShortageKind
-    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +94,21 @@ def route(
     units are part of, if the others stay as they are: it may use no more than if it were planned at once.
     """
     question = RoutingQuestion.of(world, channel, order, own_units, rejected_by=rejected_by, whole=whole)
+    parts = () if is_placed_freely(order) else demand_parts(order)
     tried: list[str] = []
     for policy in policies_for(policy_set, question):
-        run = _RoutingRun(policy_set, question, order, policy, PolicyView(policy_set, question, policy), whole)
+        run = _RoutingRun(policy_set, question, order, policy, PolicyView(policy_set, question, policy), whole, parts)
         usable = usable_units(run.view, order)
         plan = _planned(run, usable)
         if policy.otherwise != "next" or _fills_whole_order(run, usable, plan):
             break
         tried.append(policy.name)
-    return _decision(run, usable, plan, _shortages(run, usable, plan), tuple(tried))
+    return _decision(run, usable, plan, tuple(tried))
 
 
 @dataclass(frozen=True, slots=True)
 class _RoutingRun:
-    """One order under one policy."""
+    """One order under one policy; `parts` are those of its lines, empty if none has a restriction or a group."""
 
     policy_set: PolicySet
     question: RoutingQuestion
@@ -136,12 +116,19 @@ class _RoutingRun:
     policy: RoutingPolicy
     view: PolicyView
     whole: WholeOrder | None = None
+    parts: tuple[DemandPart, ...] = ()
 
 
 def _planned(run: _RoutingRun, usable: UsableUnits) -> Plan:
     policy, demand = run.policy, run.order.units_by_sku()
-    within_limits = {sku: min(count, usable.limits.get(sku, count)) for sku, count in demand.items()}
-    plan = _best_plan(run, within_limits, usable.units)
+    if run.parts:
+        parts = PartDemand.of(run.parts, usable.units, usable.limits)
+        ranked = _ranked_locations(run, usable.units, parts.full_stock())
+        plan = parts.by_line(_best_plan(run, ranked, parts.units, parts.plan), run.order)
+    else:
+        within_limits = {sku: min(count, usable.limits.get(sku, count)) for sku, count in demand.items()}
+        ranked = _ranked_locations(run, usable.units)
+        plan = _best_plan(run, ranked, within_limits, partial(best_plan, stock=usable.units))
     if policy.ship_complete and _leaves_units_short(run, plan, demand):
         return Plan((), plan.searched_exhaustively)
     return plan
@@ -157,14 +144,17 @@ def _fills_whole_order(run: _RoutingRun, usable: UsableUnits, plan: Plan) -> boo
     return True
 
 
-def _best_plan(run: _RoutingRun, demand: Mapping[str, int], stock: Mapping[str, Mapping[str, int]]) -> Plan:
-    """The best plan within the shipments that the policy allows, those of units that the order keeps included."""
+def _best_plan(
+    run: _RoutingRun, ranked: Mapping[str, Ranks], demand: Mapping[str, int], plan_demand: Callable[..., Plan]
+) -> Plan:
+    """The best plan within the shipments that the policy allows, those of units that the order keeps included.
+
+    `demand` is by SKU or by part, as `plan_demand` takes it.
+    """
     policy = run.policy
-    ranked = _ranked_locations(run, stock)
     compares_delivery = any(step.kind in DELIVERY_STEPS for step in policy.rank)
     plan_of = partial(
-        best_plan,
-        stock=stock,
+        plan_demand,
         steps=[step.kind for step in policy.rank],
         estimates=shipping_estimates(run.policy_set, run.question, ranked) if compares_delivery else NO_ESTIMATES,
         pause=run.question.world.pause,
@@ -178,7 +168,7 @@ def _best_plan(run: _RoutingRun, demand: Mapping[str, int], stock: Mapping[str, 
     shipments_left = max_shipments - len(kept)
     if shipments_left < 1:
         return joined
-    remaining = {sku: rest for sku, count in demand.items() if (rest := count - joined.placed(sku))}
+    remaining = {key: rest for key, count in demand.items() if (rest := count - joined.placed(key))}
     others = {key: ranks for key, ranks in ranked.items() if key not in kept}
     added = plan_of(remaining, ranks=others, max_shipments=shipments_left)
     return Plan(joined.loads + added.loads, joined.searched_exhaustively and added.searched_exhaustively)
@@ -189,9 +179,15 @@ def _leaves_units_short(run: _RoutingRun, plan: Plan, demand: Mapping[str, int])
     return is_short_elsewhere or any(plan.placed(sku) < count for sku, count in demand.items())
 
 
-def _ranked_locations(run: _RoutingRun, stock: Mapping[str, Mapping[str, int]]) -> dict[str, Ranks]:
+def _ranked_locations(
+    run: _RoutingRun,
+    stock: Mapping[str, Mapping[str, int]],
+    full_stock: Mapping[str, Mapping[str, int]] | None = None,
+) -> dict[str, Ranks]:
+    """The ranks of the locations with stock; `full_stock` is that of locations that may ship all lines of a SKU."""
     order = run.order
-    context = RankingContext(run.view, tuple(stock), order.pickup_location_id, order.units_by_sku(), stock)
+    coverable = stock if full_stock is None else full_stock
+    context = RankingContext(run.view, tuple(stock), order.pickup_location_id, order.units_by_sku(), coverable)
     location_ids: dict[str, None] = {}
     for units in stock.values():
         run.question.world.pause()
@@ -199,56 +195,12 @@ def _ranked_locations(run: _RoutingRun, stock: Mapping[str, Mapping[str, int]]) 
     return rank_locations(context, location_ids)
 
 
-def _shortages(run: _RoutingRun, usable: UsableUnits, plan: Plan) -> tuple[Shortage, ...]:
-    """Units of a SKU in line order: first the placed, then the unfillable and withheld ones, last the oversold.
-
-    A HOLD is not a sale: what rules keep from it is not told apart from what is not there.
-    """
-    shortages: list[Shortage] = []
-    for sku, demand in run.order.units_by_sku().items():
-        placed = plan.placed(sku)
-        if placed == demand:
-            continue
-        available = min(demand, usable.total(sku))
-        spans = [_Span(ShortageKind.UNFILLABLE, placed, available)]
-        if available < demand and run.order.commitment is Commitment.SOLD:
-            withheld = withheld_units(run.question, usable, sku)
-            held_until = min(demand, available + withheld.held_by_buffer)
-            spans.append(_Span(ShortageKind.HELD_BY_BUFFER, available, held_until, withheld.buffers))
-            available = min(demand, held_until + withheld.blocked)
-            spans.append(_Span(ShortageKind.BLOCKED_BY_RULE, held_until, available, withheld.blocks))
-        spans.append(_Span(ShortageKind.OVERSELL, available, demand))
-        shortages += _short_units(run.order, sku, spans)
-    return tuple(shortages)
-
-
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """The units of a SKU from the `first` one up to before the `last` one, counted in line order."""
-
-    kind: ShortageKind
-    first: int
-    last: int
-    rules: tuple[str, ...] = ()
-
-
-def _short_units(order: Order, sku: str, spans: Sequence[_Span]) -> list[Shortage]:
-    shortages, start = [], 0
-    for line in order.lines:
-        if line.sku != sku:
-            continue
-        end = start + line.unit_count
-        for span in spans:
-            count = min(end, span.last) - max(start, span.first)
-            if count > 0:
-                shortages.append(Shortage(line.line_id, sku, count, span.kind, span.rules))
-        start = end
-    return shortages
-
-
-def _decision(
-    run: _RoutingRun, usable: UsableUnits, plan: Plan, shortages: tuple[Shortage, ...], tried: tuple[str, ...]
-) -> Decision:
+def _decision(run: _RoutingRun, usable: UsableUnits, plan: Plan, tried: tuple[str, ...]) -> Decision:
+    shortages = (
+        part_shortages(run.parts, run.question, run.order, usable, plan)
+        if run.parts
+        else shortages_by_sku(run.question, run.order, usable, plan)
+    )
     shipments = _shipments(run, plan.loads)
     reviews = _reviews(run, shipments)
     placed = {(sku, load.location_id): count for load in plan.loads for sku, count in load.units.items()}
@@ -257,7 +209,7 @@ def _decision(
         outcome=_outcome(run.order, shipments, shortages, reviews),
         plan=shipments,
         shortages=shortages,
-        dropped=usable.dropped,
+        dropped=usable.dropped + dropped_lines(run.parts, usable) if run.parts else usable.dropped,
         fired=usable.fired + _delivery_rules(run, shipments, reviews) + reviews,
         reviews=reviews,
         tried=tried,
@@ -271,6 +223,15 @@ def _shipments(run: _RoutingRun, loads: Sequence[Load]) -> tuple[PlannedShipment
     open_units = {line.line_id: line.unit_count for line in run.order.lines}
     shipments = []
     for load in loads:
+        distance = run.view.distances[run.view.memory.numbers[load.location_id]]
+        if load.lines:
+            placed = [
+                ShipmentLine(x.line_id, x.sku, load.lines[x.line_id])
+                for x in run.order.lines
+                if x.line_id in load.lines
+            ]
+            shipments.append(PlannedShipment(load.location_id, tuple(placed), distance))
+            continue
         remaining, lines = dict(load.units), []
         for line in run.order.lines:
             count = min(open_units[line.line_id], remaining.get(line.sku, 0))
@@ -278,7 +239,6 @@ def _shipments(run: _RoutingRun, loads: Sequence[Load]) -> tuple[PlannedShipment
                 open_units[line.line_id] -= count
                 remaining[line.sku] -= count
                 lines.append(ShipmentLine(line.line_id, line.sku, count))
-        distance = run.view.distances[run.view.memory.numbers[load.location_id]]
         shipments.append(PlannedShipment(load.location_id, tuple(lines), distance))
     return tuple(shipments)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.order_limits import UsableUnits
+from policies.domain.placement import ANYWHERE, Placement
 from policies.explanation import FiredRule
 
 
@@ -27,8 +28,12 @@ class WithheldUnits:
     blocks: tuple[str, ...] = ()
 
 
-def withheld_units(question: RoutingQuestion, usable: UsableUnits, sku: str) -> WithheldUnits:
+def withheld_units(
+    question: RoutingQuestion, usable: UsableUnits, sku: str, placement: Placement = ANYWHERE
+) -> WithheldUnits:
     """The units of the product that are available beyond the usable ones, at locations that the policy uses.
+
+    Those are counted that `placement` allows.
 
     A location that rejected the product has none of them, nor has one whose stock is untracked. A shopper's chosen
     location is the only one. Units that the order keeps are not short, so they are not among them either.
@@ -41,6 +46,8 @@ def withheld_units(question: RoutingQuestion, usable: UsableUnits, sku: str) -> 
     for figure in usable.figures:
         key = (sku, figure.location_id)
         if figure.sku != sku or figure.not_used_by is not None or key in question.rejected_by:
+            continue
+        if placement is not ANYWHERE and not placement.allows(figure.location_id):
             continue
         kept_units = min(question.kept_units.get(key, 0), figure.available)
         unused = figure.available - kept_units - usable_at.get(figure.location_id, 0)

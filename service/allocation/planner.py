@@ -16,7 +16,8 @@ from policies.decisions.promise import (
     promise_transition,
     same_contents,
 )
-from policies.decisions.routing import Decision, PlannedShipment, Shortage, ShortageKind, route
+from policies.decisions.routing import Decision, PlannedShipment, route
+from policies.decisions.shortages import Shortage, ShortageKind
 from policies.domain.calendars import ship_by
 from policies.domain.model import WITHHELD_KINDS, Channel, Commitment, Order, OrderFacts, Outcome, World
 from policies.domain.shipments import OPEN, ShipmentState

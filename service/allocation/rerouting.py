@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from policies.decisions.eligibility import WholeOrder, may_split
-from policies.decisions.routing import Decision, ShortageKind, route
+from policies.decisions.routing import Decision, route
+from policies.decisions.shortages import ShortageKind
 from policies.domain.model import Order, OrderFacts, OrderLine, World
 from policies.domain.shipments import ShipmentState
 from policies.explanation import unit_count_text

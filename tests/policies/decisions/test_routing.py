@@ -5,7 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 from policies.decisions.eligibility import WholeOrder
-from policies.decisions.routing import Decision, ShipmentLine, Shortage, ShortageKind, route
+from policies.decisions.routing import Decision, ShipmentLine, route
+from policies.decisions.shortages import Shortage, ShortageKind
 from policies.domain.model import Channel, Order, OrderFacts, OrderLine, Outcome, World
 from policies.explanation import DropReason
 from policies.policy_set import PolicySet

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 
 from policies.decisions.eligibility import RoutingQuestion, WholeOrder, dropped_by_policy
 from policies.decisions.order_limits import choice_allows
-from policies.decisions.routing import Decision, ShortageKind, route
+from policies.decisions.routing import Decision, route
+from policies.decisions.shortages import ShortageKind
 from policies.domain.model import Commitment, Order, OrderFacts, World
 from policies.policy_set import PolicySet
 from tests.policies.decisions.test_routing_properties import orders, policy_sets, worlds

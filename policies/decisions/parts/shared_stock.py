@@ -1,0 +1,174 @@
+"""The best set of locations for parts that share the stock of a product, such as two kits with one component.
+
+Sets are compared as for orders that are planned by SKU (`plans`): by units covered, then by the steps of `rank`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from policies.decisions.parts.assignment import Assignment, SharedStock, assign
+from policies.decisions.plan_steps import UNKNOWN_ESTIMATE, Branch, ShippingEstimate, cost_of, plan_steps
+from policies.decisions.plans import MAX_LOOKUPS, Load, Plan, units_within_reach
+from policies.decisions.ranking import Ranks
+from policies.policy_set import FEWEST_SHIPMENTS, LOWEST_COST, PLAN_STEPS
+
+_NOTHING = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The locations, best-ranked first, that can supply a set of at least one part; `keys` are those of the parts."""
+
+    keys: tuple[str, ...]
+    ids: tuple[str, ...]
+    ranks: tuple[Ranks, ...]
+    stock: SharedStock
+
+    def plan(self, chosen: Sequence[int], assignment: Assignment, searched_exhaustively: bool = True) -> Plan:
+        """The plan of an assignment; units are by part."""
+        loads = []
+        for index, counts in zip(chosen, assignment.counts, strict=True):
+            units = {
+                key: count * part.size
+                for key, count, part in zip(self.keys, counts, self.stock.parts, strict=True)
+                if count
+            }
+            if units:
+                loads.append(Load(self.ids[index], units))
+        return Plan(tuple(loads), searched_exhaustively)
+
+
+def best_shared_plan(
+    candidates: Candidates,
+    *,
+    steps: Sequence[str],
+    max_shipments: int | None,
+    estimates: Mapping[str, ShippingEstimate],
+    pause: Callable[[], None],
+) -> Plan:
+    """The plan that covers most units within `max_shipments`; of equal plans the first by `steps`."""
+    count = len(candidates.ids)
+    search = _SharedSearch(candidates, steps, count if max_shipments is None else min(max_shipments, count), pause)
+    compared = [step for step in steps if step in PLAN_STEPS]
+    if not compared:
+        chosen = search.joined()
+        return candidates.plan(chosen, assign(candidates.stock, chosen))
+    search.prepare([estimates.get(key, UNKNOWN_ESTIMATE) for key in candidates.ids])
+    searched = search.run()
+    return candidates.plan(search.best, assign(candidates.stock, search.best), searched)
+
+
+class _SharedSearch:
+    """Branch and bound over sets of candidates in rank order, as `plans` does it for demand by SKU."""
+
+    def __init__(self, candidates: Candidates, steps: Sequence[str], limit: int, pause: Callable[[], None]) -> None:
+        self.candidates, self.stock = candidates, candidates.stock
+        self.step_names, self.limit, self.pause = steps, limit, pause
+        self.everyone = list(range(len(candidates.ids)))
+        self.lookups_left = MAX_LOOKUPS
+        self.best: list[int] = []
+        self.best_covered = 0
+        self.best_key: tuple[object, ...] = ()
+
+    def joined(self) -> list[int]:
+        """All candidates, or as many as are allowed: in rank order those with which more units are covered."""
+        if self.limit == len(self.everyone):
+            return self.everyone
+        total = self._covered(self.everyone)
+        chosen, covered = list[int](), 0
+        for index in self.everyone:
+            if len(chosen) == self.limit or covered == total:
+                break
+            more = self._covered([*chosen, index])
+            if more > covered:
+                chosen, covered = [*chosen, index], more
+        return chosen
+
+    def prepare(self, estimates: Sequence[ShippingEstimate]) -> None:
+        """Reads what sets are compared by."""
+        ids = self.candidates.ids
+        numbers = {key: number for number, key in enumerate(sorted(ids))}
+        self.steps = plan_steps(self.step_names, self.candidates.ranks, estimates, [numbers[key] for key in ids])
+        self.costs = [cost_of(estimate) for estimate in estimates] if LOWEST_COST in self.step_names else None
+        self.total = self._covered(self.everyone)
+        self.potential = [self._covered([index]) for index in self.everyone]
+
+    def run(self) -> bool:
+        """Finds the best set; False if MAX_LOOKUPS ended the search."""
+        if self.step_names[0] == FEWEST_SHIPMENTS and self.limit:
+            for index in self.everyone:
+                if self.potential[index] == self.total:
+                    self._offer([index])
+            if self.best:
+                return True
+        self._offer(self.joined())
+        self._offer(self._greedy())
+        if self.step_names[0] == FEWEST_SHIPMENTS and self.best_covered == self.total:
+            self.limit = len(self.best)
+        if len(self.everyone) * self.limit > self.lookups_left:
+            return False
+        self.reach = units_within_reach(self.potential, self.limit)
+        self._extend(0, [], 0)
+        return self.lookups_left > 0
+
+    def _extend(self, start: int, chosen: list[int], covered: int) -> None:
+        for index in range(start, len(self.everyone)):
+            if self.lookups_left <= 0 or self._is_hopeless(index, chosen, covered):
+                return
+            extended = [*chosen, index]
+            more = self._offer(extended)
+            if len(extended) < self.limit and more < self.total:
+                self._extend(index + 1, extended, more)
+
+    def _is_hopeless(self, start: int, chosen: Sequence[int], covered: int) -> bool:
+        """Whether no set of `chosen` plus one or more candidates from `start` on can beat the best set so far."""
+        slots = self.limit - len(chosen)
+        most = min(self.total, covered + self.reach[start][slots])
+        # With more locations, those chosen may ship other units, so a bound for their cost does not hold.
+        if most != self.best_covered or self.costs is not None:
+            return most < self.best_covered
+        branch = Branch(chosen, start, 1, slots, self.best_covered - covered, _NOTHING)
+        return (-self.best_covered, *[step.bound(branch) for step in self.steps]) >= self.best_key
+
+    def _covered(self, chosen: Sequence[int]) -> int:
+        return self._assigned(chosen).covered
+
+    def _assigned(self, chosen: Sequence[int]) -> Assignment:
+        self.pause()
+        assignment = assign(self.stock, chosen)
+        self.lookups_left -= assignment.lookups
+        return assignment
+
+    def _offer(self, chosen: Sequence[int]) -> int:
+        """Compares the locations that ship something of these with the best set; returns the units covered."""
+        assignment = self._assigned(chosen)
+        used = [index for index, counts in zip(chosen, assignment.counts, strict=True) if any(counts)]
+        cost = self._cost(chosen, assignment)
+        key = (-assignment.covered, *[step.key_part(used, cost) for step in self.steps])
+        if not self.best or key < self.best_key:
+            self.best, self.best_covered, self.best_key = used, assignment.covered, key
+        return assignment.covered
+
+    def _cost(self, chosen: Sequence[int], assignment: Assignment) -> Decimal:
+        if self.costs is None:
+            return _NOTHING
+        sizes = [part.size for part in self.stock.parts]
+        units = [sum(count * size for count, size in zip(counts, sizes, strict=True)) for counts in assignment.counts]
+        shipped = [(index, count) for index, count in zip(chosen, units, strict=True) if count]
+        return sum([self.costs[index].of(count) for index, count in shipped], _NOTHING)
+
+    def _greedy(self) -> list[int]:
+        """Always adds the candidate with which most units are covered, the best-ranked of equals."""
+        chosen, covered = list[int](), 0
+        while len(chosen) < self.limit and covered < self.total and self.lookups_left > MAX_LOOKUPS // 2:
+            free = [index for index in self.everyone if index not in chosen and self.potential[index]]
+            found = [(self._covered(sorted([*chosen, index])), -index) for index in free]
+            best = max(found, default=(0, 0))
+            if best[0] <= covered:
+                break
+            covered = best[0]
+            chosen = sorted([*chosen, -best[1]])
+        return chosen

@@ -1,0 +1,94 @@
+"""The units of an order that a decision does not promise, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from policies.decisions.eligibility import RoutingQuestion
+from policies.decisions.order_limits import UsableUnits
+from policies.decisions.plans import Plan
+from policies.decisions.withheld import withheld_units
+from policies.domain.model import Commitment, Order
+
+LINE_RESTRICTED = "line_restricted"
+"""The cause of a shortage of units that only locations have which the line may not use."""
+KEPT_TOGETHER = "kept_together"
+"""The cause of a shortage of units that are there, but not at one location with all that must ship with them."""
+
+
+class ShortageKind(StrEnum):
+    """Why units are short.
+
+    UNFILLABLE: limits on splitting exclude them, or what the order says of its lines. HELD_BY_BUFFER, BLOCKED_BY_RULE:
+    permitted locations have them, but a buffer or an exposure rule keeps them from the order. OVERSELL: no permitted
+    location has them.
+    """
+
+    OVERSELL = "oversell"
+    UNFILLABLE = "unfillable"
+    HELD_BY_BUFFER = "held_by_buffer"
+    BLOCKED_BY_RULE = "blocked_by_rule"
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """Units of one order line that are not promised; `rules` are the names of the rules that keep them.
+
+    `cause` is LINE_RESTRICTED or KEPT_TOGETHER for unfillable units that what the order says of its lines leaves out.
+    """
+
+    line_id: str
+    sku: str
+    unit_count: int
+    kind: ShortageKind
+    rules: tuple[str, ...] = ()
+    cause: str = ""
+
+
+def shortages_by_sku(question: RoutingQuestion, order: Order, usable: UsableUnits, plan: Plan) -> tuple[Shortage, ...]:
+    """Units of a SKU in line order: first the placed, then the unfillable and withheld ones, last the oversold.
+
+    A HOLD is not a sale: what rules keep from it is not told apart from what is not there.
+    """
+    shortages: list[Shortage] = []
+    for sku, demand in order.units_by_sku().items():
+        placed = plan.placed(sku)
+        if placed == demand:
+            continue
+        available = min(demand, usable.total(sku))
+        spans = [_Span(ShortageKind.UNFILLABLE, placed, available)]
+        if available < demand and order.commitment is Commitment.SOLD:
+            withheld = withheld_units(question, usable, sku)
+            held_until = min(demand, available + withheld.held_by_buffer)
+            spans.append(_Span(ShortageKind.HELD_BY_BUFFER, available, held_until, withheld.buffers))
+            available = min(demand, held_until + withheld.blocked)
+            spans.append(_Span(ShortageKind.BLOCKED_BY_RULE, held_until, available, withheld.blocks))
+        spans.append(_Span(ShortageKind.OVERSELL, available, demand))
+        shortages += _short_units(order, sku, spans)
+    return tuple(shortages)
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """The units of a SKU from the `first` one up to before the `last` one, counted in line order."""
+
+    kind: ShortageKind
+    first: int
+    last: int
+    rules: tuple[str, ...] = ()
+
+
+def _short_units(order: Order, sku: str, spans: Sequence[_Span]) -> list[Shortage]:
+    shortages, start = [], 0
+    for line in order.lines:
+        if line.sku != sku:
+            continue
+        end = start + line.unit_count
+        for span in spans:
+            count = min(end, span.last) - max(start, span.first)
+            if count > 0:
+                shortages.append(Shortage(line.line_id, sku, count, span.kind, span.rules))
+        start = end
+    return shortages

@@ -1,0 +1,208 @@
+"""Parts are placed as well as trying everything would, and never against a restriction or in a broken set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from policies.decisions.parts.part_plans import PartDemand
+from policies.decisions.plans import Plan
+from policies.domain.demand import DemandPart, PartLine
+from policies.domain.placement import Placement
+
+LOCATIONS, SKUS = "abc", "AB"
+Stock = Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Parts, what there is of each SKU at each location, and what limits a plan."""
+
+    parts: tuple[DemandPart, ...]
+    stock: Stock
+    limits: Mapping[str, int]
+    ranks: Mapping[str, tuple[float, ...]]
+    max_shipments: int | None
+
+    @property
+    def demand(self) -> PartDemand:
+        return PartDemand.of(self.parts, self.stock, self.limits)
+
+    def plan(self, *steps: str) -> Plan:
+        """The plan of the whole demand, by part."""
+        demand = self.demand
+        return demand.plan(demand.units, ranks=self.ranks, steps=steps, max_shipments=self.max_shipments)
+
+
+@st.composite
+def parts(draw: st.DrawFn) -> DemandPart:
+    """A few single units, one set of lines kept together, or one or two kits; restricted or not."""
+    only = draw(st.sampled_from([None, None, frozenset("a"), frozenset("bc")]))
+    placement = Placement(only, draw(st.sampled_from([frozenset(), frozenset("b")])))
+    if draw(st.booleans()):
+        units, count = {draw(st.sampled_from(SKUS)): 1}, draw(st.integers(1, 3))
+    else:
+        units, count = draw(st.sampled_from([{"A": 1, "B": 1}, {"A": 2}, {"A": 1, "B": 2}])), draw(st.integers(1, 2))
+    lines = tuple(PartLine(sku, sku, size * count, size) for sku, size in units.items())
+    return DemandPart(lines, units, count, placement)
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> Problem:
+    """Two or three parts, which mostly share products."""
+    ids = LOCATIONS[: draw(st.integers(1, 3))]
+    stock = {sku: {key: count for key in ids if (count := draw(st.integers(0, 4)))} for sku in SKUS}
+    limits = draw(st.sampled_from([{}, {}, {"A": 2}, {"A": 4, "B": 1}]))
+    ranks = {key: (float(draw(st.integers(0, 2))),) for key in ids}
+    chosen = draw(st.lists(parts(), min_size=1, max_size=3))
+    return Problem(tuple(chosen), stock, limits, ranks, draw(st.sampled_from([None, None, 1, 2])))
+
+
+def placings(count: int, capacities: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """All ways to place up to so many sets at locations of these capacities."""
+    return (way for way in product(*[range(most + 1) for most in capacities]) if sum(way) <= count)
+
+
+def all_plans(problem: Problem, ids: Sequence[str]) -> Iterator[list[tuple[int, ...]]]:
+    """Sets of each part at each of the locations, in every way that breaks nothing."""
+
+    def extend(number: int, left: Stock, limits: Mapping[str, int]) -> Iterator[list[tuple[int, ...]]]:
+        if number == len(problem.parts):
+            yield []
+            return
+        part = problem.parts[number]
+        fits = [
+            min(left[sku].get(key, 0) // size for sku, size in part.units.items()) * part.placement.allows(key)
+            for key in ids
+        ]
+        for way in placings(part.set_count, fits):
+            rest_limits = {sku: count - part.units.get(sku, 0) * sum(way) for sku, count in limits.items()}
+            if min(rest_limits.values(), default=0) < 0:
+                continue
+            rest = {
+                sku: {key: levels.get(key, 0) - part.units.get(sku, 0) * n for key, n in zip(ids, way, strict=True)}
+                for sku, levels in left.items()
+            }
+            yield from ([way, *others] for others in extend(number + 1, rest, rest_limits))
+
+    return extend(0, problem.stock, problem.limits)
+
+
+def best_of_all(problem: Problem) -> tuple[int, int, list[float], list[str]]:
+    """Units covered, below 0, then shipments, ranks and ids of the best set of locations."""
+    ids = sorted(problem.ranks)
+    limit = len(ids) if problem.max_shipments is None else problem.max_shipments
+    best: tuple[int, int, list[float], list[str]] = (0, 0, [], [])
+    for size in range(1, limit + 1):
+        for chosen in combinations(ids, size):
+            covered = max(
+                sum(sum(way) * part.set_size for way, part in zip(ways, problem.parts, strict=True))
+                for ways in all_plans(problem, chosen)
+            )
+            key = (-covered, size, sorted(problem.ranks[x][0] for x in chosen), sorted(chosen))
+            best = min(best, key)
+    return best
+
+
+def covered(plan: Plan) -> int:
+    return sum(sum(load.units.values()) for load in plan.loads)
+
+
+def check_sound(problem: Problem, plan: Plan) -> None:
+    """No broken set, no forbidden location, no unit that is not there."""
+    used: dict[tuple[str, str], int] = {}
+    for load in plan.loads:
+        for key, units in load.units.items():
+            part = problem.parts[int(key)]
+            assert units > 0
+            assert units % part.set_size == 0
+            assert part.placement.allows(load.location_id)
+            for sku, size in part.units.items():
+                at = (sku, load.location_id)
+                used[at] = used.get(at, 0) + units // part.set_size * size
+    assert all(count <= problem.stock[sku].get(key, 0) for (sku, key), count in used.items())
+    for sku, limit in problem.limits.items():
+        assert sum(count for (used_sku, _), count in used.items() if used_sku == sku) <= limit
+    for number, part in enumerate(problem.parts):
+        assert plan.placed(str(number)) <= part.set_size * part.set_count
+    assert problem.max_shipments is None or len(plan.loads) <= problem.max_shipments
+    assert len({load.location_id for load in plan.loads}) == len(plan.loads)
+
+
+def check_best(problem: Problem) -> None:
+    plan = problem.plan("fewest_shipments", "nearest")
+
+    check_sound(problem, plan)
+    ids = sorted(load.location_id for load in plan.loads)
+    ranks = sorted(problem.ranks[key][0] for key in ids)
+    assert (-covered(plan), len(ids), ranks, ids) == best_of_all(problem)
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems())
+def test_with_fewest_shipments_first_the_plan_is_the_best_of_all(problem: Problem) -> None:
+    check_best(problem)
+
+
+@pytest.mark.thorough
+@settings(max_examples=1_500, deadline=None)
+@given(problems())
+def test_with_fewest_shipments_first_the_plan_is_the_best_of_all_in_many_cases(problem: Problem) -> None:
+    check_best(problem)
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(), st.sampled_from([("nearest",), ("nearest", "fewest_shipments"), ("nearest", "earliest_promise")]))
+def test_other_orders_of_steps_cover_as_many_units_as_possible(problem: Problem, steps: tuple[str, ...]) -> None:
+    unlimited = replace(problem, max_shipments=None) if len(steps) == 1 else problem
+    plan = unlimited.plan(*steps)
+
+    check_sound(unlimited, plan)
+    assert -covered(plan) == best_of_all(unlimited)[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems())
+def test_without_a_plan_step_a_limit_takes_the_best_ranked_locations_that_help(problem: Problem) -> None:
+    plan = problem.plan("nearest")
+
+    check_sound(problem, plan)
+    if covered(plan):
+        first = min(load_rank(problem, load.location_id) for load in plan.loads)
+        useful = [key for key in problem.ranks if best_of_all(replace(problem, ranks={key: (0.0,)}))[0]]
+        assert problem.max_shipments is None or first == min(load_rank(problem, key) for key in useful)
+    else:
+        assert best_of_all(problem)[0] == 0
+
+
+def load_rank(problem: Problem, location_id: str) -> tuple[tuple[float, ...], str]:
+    return problem.ranks[location_id], location_id
+
+
+def test_a_restricted_line_gets_the_units_that_only_it_needs() -> None:
+    """Line order alone would give the only units of a to the line that could also have those of b."""
+    free = DemandPart((PartLine("1", "A", 2, 1),), {"A": 1}, 2)
+    only_a = DemandPart((PartLine("2", "A", 2, 1),), {"A": 1}, 2, Placement(only_location_ids=frozenset("a")))
+    problem = Problem((free, only_a), {"A": {"a": 2, "b": 2}}, {}, {"a": (0.0,), "b": (1.0,)}, None)
+    for steps in (["nearest"], ["fewest_shipments", "nearest"]):
+        assert [(x.location_id, dict(x.units)) for x in problem.plan(*steps).loads] == [
+            ("a", {"1": 2}),
+            ("b", {"0": 2}),
+        ]
+
+
+def test_many_shared_parts_at_many_locations_are_planned_within_the_limits_of_the_search() -> None:
+    kits = [DemandPart((PartLine(f"{n}", "A", 4, 1), PartLine(f"{n}b", f"B{n % 7}", 8, 2)), {"A": 1, f"B{n % 7}": 2}, 4)
+            for n in range(15)]  # fmt: skip
+    ids = [f"l-{number:03}" for number in range(50)]
+    stock = {sku: {key: 1 + (index * 7 + len(sku)) % 5 for index, key in enumerate(ids)}
+             for sku in ("A", *(f"B{n}" for n in range(7)))}  # fmt: skip
+    problem = Problem(tuple(kits), stock, {}, dict.fromkeys(ids, (0.0,)), 12)
+    plan = problem.plan("fewest_shipments", "nearest")
+    check_sound(problem, plan)
+    assert not plan.searched_exhaustively
+    assert covered(plan) > 0
