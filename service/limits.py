@@ -131,8 +131,25 @@ SANDBOX_BYTES = 1 << 30
 """CPU time and memory of a sandbox process that loads and tests the rules of a TestPolicies request."""
 SANDBOX_WAIT_SECONDS = 60
 """How long a request waits for its sandbox process, which may get little CPU time on a busy machine."""
+SANDBOX_SECONDS_PER_MIB = 8
+SANDBOX_BYTES_PER_MIB = 192 << 20
+SANDBOX_WAIT_SECONDS_PER_MIB = 20
+"""What is added to these three for each MiB of rules beyond one request, so that a folder of 16 MiB can be tested."""
 SANDBOXES_AT_ONCE = 2
 SANDBOXES_WAITING = 8
+LISTED_PROBLEMS = 5_000
+LISTED_TEST_RESULTS = 10_000
+"""Problems, untested rules and test results that TestPolicies lists; it counts all of them."""
+FOLDERS_AT_ONCE = 4
+FOLDER_SECONDS = 60
+"""Folders that StreamTestPolicies receives at a time, each of up to 16 MiB, and how long one may take."""
+CANDIDATES = 100
+CANDIDATE_BYTES = 256 << 20
+CANDIDATE_RETENTION = timedelta(days=7)
+"""Candidates that are kept, their size together, and for how long after they were last sent."""
+CONTENTS_AT_ONCE = 4
+CONTENTS_WAITING = 32
+"""Calls of GetPolicySet that read contents at a time, and further ones that wait."""
 
 FOUND_IDS = 10
 IDS_SEARCHED = 100_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 import grpc
@@ -19,6 +20,7 @@ from service.dependencies import Dependencies
 from service.feeds.quarantine_retry import QuarantineRetry
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
 from service.policy.catalog_warnings import CatalogWarnings
+from service.policy.policy_revisions import KeptRules
 from service.policy.rule_tests import RuleTests
 from service.resolution.exception_operations import ExceptionOperations
 from service.servicers.allocation_servicer import AllocationServicer, OrderOperations
@@ -110,7 +112,16 @@ def add_services(
     deps.background.append(warnings.run)
     rule_tests = RuleTests(active_policies, metrics)
     deps.background.append(rule_tests.run)
-    policy_servicer = PolicyServicer(active_policies, database, fact_values, warnings, rule_tests)
+    kept_rules = KeptRules(database, timedelta(days=deps.settings.decision_retention_days))
+    policy_servicer = PolicyServicer(
+        active_policies=active_policies,
+        database=database,
+        fact_values=fact_values,
+        warnings=warnings,
+        rule_tests=rule_tests,
+        kept_rules=kept_rules,
+        shutdown=deps.shutdown,
+    )
     policy_grpc.add_PolicyServiceServicer_to_server(policy_servicer, server)
     exception_servicer = ExceptionServicer(database, ExceptionOperations(deps), deps.new_id)
     exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, Table, Text, Uuid, text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, Uuid, text
 
 from service.database.columns import Moment, Money, Texts, TransactionId, key, metadata, required, transaction_id
 from service.database.order_tables import (
@@ -74,6 +74,8 @@ __all__ = [
     "order_event",
     "order_line",
     "outlet",
+    "policy_candidate",
+    "policy_revision",
     "policy_set",
     "pool",
     "product",
@@ -125,6 +127,29 @@ policy_set = Table(
     required("create_time", Moment, server_default=text("clock_timestamp()")),
     required("use_time", Moment, server_default=text("clock_timestamp()"), comment="renewed hourly while in force"),
     comment="Rule files in force or used by a stored decision, by the content hash of their set.",
+)
+
+policy_revision = Table(
+    "policy_revision",
+    metadata,
+    key("revision"),
+    required("file_count", Integer, comment="rule files, without test suites"),
+    required("byte_count", BigInteger),
+    required("create_time", Moment, server_default=text("clock_timestamp()")),
+    Index("policy_revision_time_idx", "create_time", "revision"),
+    comment="Revisions whose rule files are in policy_set.",
+)
+
+policy_candidate = Table(
+    "policy_candidate",
+    metadata,
+    key("revision"),
+    required("files", LargeBinary, comment="truestock.v1.TestPoliciesRequest, without test suites"),
+    required("file_count", Integer),
+    required("byte_count", BigInteger),
+    required("create_time", Moment, server_default=text("clock_timestamp()")),
+    required("renew_time", Moment, server_default=text("clock_timestamp()"), comment="when it was last sent"),
+    comment="Rules that callers sent to be tested, by content hash; kept for a week.",
 )
 
 lease = Table(

@@ -1,4 +1,4 @@
-"""Purges decisions past their retention, and catalogs and rules that no decision refers to.
+"""Purges decisions past their retention, catalogs and rules that no decision refers to, and old candidates of rules.
 
 Decisions are purged by the month, by dropping its partition once all of it is past retention. Of the current decision
 of an order only the inputs are purged: it is copied before, in bounded batches, to a table that takes the place of the
@@ -37,7 +37,7 @@ from service.database.monthly_partitions import Partition
 from service.database.tables import Moment, allocation, decision, decision_batch, decision_catalog, policy_set
 from service.decisions import stored_decision
 from service.metrics import Metrics
-from service.policy import policy_store
+from service.policy import candidate_store, policy_store
 from service.policy.active_policies import ActivePolicies
 from service.stock import levels
 
@@ -178,6 +178,8 @@ class DecisionRetention:
             pass
         while await self._database.transaction("purge_rules", self._purge_rules) == PURGE_FILES:
             pass
+        await self._database.transaction("purge_rules", policy_store.unlist_deleted)
+        await self._database.transaction("purge_candidates", candidate_store.purge)
 
     async def _mark_rules_used(self, connection: Connection) -> None:
         await policy_store.mark_used(connection, self._active_policies.current.policy_set.revision)

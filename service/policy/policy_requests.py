@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from uuid import UUID
 
@@ -27,11 +28,31 @@ def read_files(fields: Fields, candidates: Sequence[policy_pb.CandidateFile]) ->
     if fields.size("files", candidates, 1, limits.POLICY_FILES):
         for index, file in enumerate(candidates):
             field = f"files[{index}].path"
-            _check_path(fields, field, file.path)
+            check_path(fields, field, file.path)
             if file.path in files:
                 fields.wrong(field, f"'{file.path}' is sent twice")
             files[file.path] = file.content
     return files
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySetRequest:
+    """A checked GetPolicySet request; `revision` and `paths` may be empty."""
+
+    revision: str
+    has_contents: bool
+    paths: tuple[str, ...]
+
+
+def policy_set_request(request: policy_pb.GetPolicySetRequest) -> PolicySetRequest:
+    """Checks a GetPolicySet request. Raises InvalidFields."""
+    fields = Fields()
+    fields.text("policy_revision", request.policy_revision, longest=limits.ID_LENGTH)
+    if fields.size("paths", request.paths, 0, limits.POLICY_FILES):
+        for index, path in enumerate(request.paths):
+            check_path(fields, f"paths[{index}]", path)
+    fields.finish()
+    return PolicySetRequest(request.policy_revision, request.include_contents, tuple(request.paths))
 
 
 def named_values(request: policy_pb.FindFactValuesRequest) -> dict[str, set[str]]:
@@ -62,7 +83,7 @@ def decision_id(text: str) -> UUID:
     return id
 
 
-def _check_path(fields: Fields, field: str, path: str) -> None:
+def check_path(fields: Fields, field: str, path: str) -> None:
     """Checks that a file with this path would be read from a rules folder; hidden files are not."""
     if fields.text(field, path, required=True) is None:
         return

@@ -9,12 +9,13 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import pickle
 import resource
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from policies.reading.rules_reader import read
 from policies.source.problems import Problem
@@ -40,52 +41,82 @@ class SandboxTestResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """How much of each part of a report is listed; it counts the rest."""
+
+    problems: int
+    results: int
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxReport:
-    """The result of testing rules. `revision` is empty if they have problems."""
+    """The result of testing rules. `revision` is empty if they have problems.
+
+    `counts` are those of all problems, tests, failed tests and untested rules, also of those that are not listed.
+    """
 
     revision: str
     problems: tuple[Problem, ...]
     results: tuple[SandboxTestResult, ...]
     untested: tuple[Problem, ...]
+    counts: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def shortened(self, listed: Listed) -> SandboxReport:
+        """The report with the first entries of each part."""
+        return replace(
+            self,
+            problems=self.problems[: listed.problems],
+            results=self.results[: listed.results],
+            untested=self.untested[: listed.problems],
+        )
 
 
 def try_rules(files: Mapping[str, bytes]) -> SandboxReport:
     """Reads the rules among these files, by path, and runs the test suites among them."""
     reading = read(files)
     report = run_suites(reading.policy_set, files)
-    problems = sorted({*reading.problems, *report.problems})
+    all_problems = sorted({*reading.problems, *report.problems})
+    problems = tuple(problem for problem in all_problems if problem.code not in ("test-failed", "rule-untested"))
+    results = tuple(map(_test_result, report.results))
+    untested = tuple(problem for problem in all_problems if problem.code == "rule-untested")
+    failed_count = sum(not result.passed for result in results)
     return SandboxReport(
         revision=reading.policy_set.revision if reading.policy_set else "",
-        problems=tuple(problem for problem in problems if problem.code not in ("test-failed", "rule-untested")),
-        results=tuple(map(_test_result, report.results)),
-        untested=tuple(problem for problem in problems if problem.code == "rule-untested"),
+        problems=problems,
+        results=results,
+        untested=untested,
+        counts=(len(problems), len(results), failed_count, len(untested)),
     )
 
 
-def encode_files(files: Mapping[str, bytes]) -> bytes:
-    """The rule files as input of the process."""
-    # Every byte is a character of Latin-1, so files that are not text pass unchanged.
-    return json.dumps({path: content.decode("latin-1") for path, content in files.items()}).encode()
+def encode_task(files: Mapping[str, bytes], listed: Listed | None = None) -> bytes:
+    """The rule files, and how much of the report to list, as input of the process."""
+    # Its contents are copied, not escaped: 16 MiB as JSON would hold up the service for a tenth of a second.
+    return pickle.dumps((dict(files), listed))
 
 
 def decode_report(output: bytes) -> SandboxReport:
     """The report from the output of the process."""
-    revision, problems, results, untested = json.loads(output)
+    revision, problems, results, untested, counts = json.loads(output)
     return SandboxReport(
         revision,
         tuple(Problem(*fields) for fields in problems),
         tuple(SandboxTestResult(*fields) for fields in results),
         tuple(Problem(*fields) for fields in untested),
+        tuple(counts),
     )
 
 
 def main(*arguments: str) -> None:
     """Tests the rules on standard input; `arguments` are those of `confined`."""
     with confined(*arguments):
-        files = json.load(sys.stdin)
-        report = try_rules({path: content.encode("latin-1") for path, content in files.items()})
+        # The service wrote the task, so it can be trusted; the rules in it are data.
+        files, listed = pickle.load(sys.stdin.buffer)
+        report = try_rules(files)
+        if listed is not None:
+            report = report.shortened(listed)
         tables = [[astuple(row) for row in table] for table in (report.problems, report.results, report.untested)]
-        json.dump([report.revision, *tables], sys.stdout)
+        json.dump([report.revision, *tables, report.counts], sys.stdout)
 
 
 @contextmanager

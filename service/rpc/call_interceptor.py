@@ -67,15 +67,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
             make_handler = grpc.unary_unary_rpc_method_handler
         elif handler.unary_stream:
             make_handler = grpc.unary_stream_rpc_method_handler
-        elif handler.stream_stream:
-            make_handler = grpc.stream_stream_rpc_method_handler
+        elif handler.stream_unary:
+            make_handler = grpc.stream_unary_rpc_method_handler
         else:
-            raise AssertionError(
-                f"{method} takes a stream and returns one response, which the interceptor does not support"
-            )
-        handle = handler.unary_unary or handler.unary_stream or handler.stream_stream
+            make_handler = grpc.stream_stream_rpc_method_handler
+        handle = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         # The health service writes its stream of responses in a coroutine; all others are generators.
-        is_coroutine = bool(handler.unary_unary) or inspect.iscoroutinefunction(handle)
+        is_coroutine = bool(handler.unary_unary or handler.stream_unary) or inspect.iscoroutinefunction(handle)
         wrap = self._coroutine if is_coroutine else self._generator
         if is_measured and handler.unary_unary and may_be_shed(method):
             self._metrics.shed_calls.labels(method)
@@ -109,7 +107,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         async def call(request: Any, context: Any) -> Any:
             started, code = time.perf_counter(), "OK"
             try:
-                return await handle(unless_refused(request), context)
+                return await handle(_checked(request), context)
             except BaseException as error:
                 status, code = self._status_of(method, error)
                 if status is None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from service import limits
@@ -36,3 +39,28 @@ class CallLimit:
     def refuse(self, content: bytes) -> RefusedBytes:
         """Takes the place of the reader of requests: one that is refused is not worth the time to decode it."""
         return RefusedBytes(self.overloaded())
+
+
+class LimitedTurns:
+    """Lets a few calls do what takes much memory at a time, and a limited number of others wait for their turn."""
+
+    def __init__(self, at_once: int, waiting: int, subject: str) -> None:
+        self._running = asyncio.Semaphore(at_once)
+        self._most_waiting = waiting
+        self._waiting_count = 0
+        self._subject = subject
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """One turn. Raises Overloaded if too many calls wait."""
+        if self._waiting_count >= self._most_waiting:
+            raise Overloaded(self._waiting_count, timedelta(seconds=1), self._subject)
+        self._waiting_count += 1
+        try:
+            await self._running.acquire()
+        finally:
+            self._waiting_count -= 1
+        try:
+            yield
+        finally:
+            self._running.release()

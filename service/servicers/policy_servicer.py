@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from policies.linting.catalog_values import KnownValues
-from policies.source.problems import terminal_safe
 from service import limits
 from service.catalog.fact_values import FactValueReader
 from service.database.database import Database
@@ -15,16 +15,21 @@ from service.decisions.decision_replay import DecisionReplayer
 from service.decisions.replay_requests import decisions_page
 from service.decisions.stored_decision import StoredDecision
 from service.errors import NotFound
-from service.policy import policy_requests
+from service.policy import candidate_store, policy_requests
 from service.policy.active_policies import ActivePolicies
 from service.policy.catalog_warnings import CatalogWarnings
-from service.policy.policy_messages import policy_problem
-from service.policy.policy_requests import candidate_files, named_values
+from service.policy.folder_upload import FolderUploads, received_files
+from service.policy.policy_messages import policy_problem, policy_revision, tested_policies
+from service.policy.policy_requests import PolicySetRequest, candidate_files, named_values, policy_set_request
+from service.policy.policy_revisions import KeptRules
 from service.policy.rule_sandbox import RuleSandbox
 from service.policy.rule_tests import RuleTestRun, RuleTests
-from service.policy.sandbox_process import SandboxTestResult
+from service.policy.sandbox_process import Listed
 from service.rpc import proto_values
-from service.rpc.page_tokens import PageTokens
+from service.rpc.call_limit import LimitedTurns
+from service.rpc.page_tokens import NEWEST, PageTokens
+from service.rpc.streams import ShutdownSignal
+from service.rpc.validation import Fields
 from service.version import VERSION
 from truestock.v1 import decision_pb2, policy_service_pb2 as policy_pb, policy_service_pb2_grpc as policy_grpc
 
@@ -34,12 +39,19 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
 
     def __init__(
         self,
+        *,
         active_policies: ActivePolicies,
         database: Database,
         fact_values: FactValueReader,
         warnings: CatalogWarnings,
         rule_tests: RuleTests,
+        kept_rules: KeptRules,
+        shutdown: ShutdownSignal,
     ) -> None:
+        self._kept_rules = kept_rules
+        self._shutdown = shutdown
+        self._uploads = FolderUploads()
+        self._contents = LimitedTurns(limits.CONTENTS_AT_ONCE, limits.CONTENTS_WAITING, "reads of rules")
         self._rule_tests = rule_tests
         self._active_policies = active_policies
         self._database = database
@@ -51,17 +63,44 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
     async def GetPolicySet(
         self, request: policy_pb.GetPolicySetRequest, context: Any
     ) -> policy_pb.GetPolicySetResponse:
+        wanted = policy_set_request(request)
+        if wanted.revision and wanted.revision != self._active_policies.in_force().revision:
+            return await self._kept_policy_set(wanted)
         warnings = await self._warnings.current()
         loaded = self._active_policies.current
+        files = {path: loaded.files[path] for path in loaded.policy_set.files}
         return policy_pb.GetPolicySetResponse(
             policy_revision=loaded.policy_set.revision,
-            files=[policy_pb.PolicyFile(path=path) for path in loaded.policy_set.files],
+            files=_files(files, wanted),
             load_time=proto_values.timestamp(loaded.load_time),
             problems=[policy_problem(problem) for problem in loaded.problems],
             refuse_time=proto_values.timestamp(loaded.refuse_time),
             warnings=[policy_problem(warning) for warning in warnings[: limits.POLICY_WARNINGS]],
             warning_count=len(warnings),
             tests=_tests(self._rule_tests.current()),
+            # Without what only the database knows: this call answers without it.
+            revision=policy_pb.PolicyRevision(
+                policy_revision=loaded.policy_set.revision,
+                in_force=True,
+                file_count=len(files),
+                byte_count=sum(map(len, files.values())),
+            ),
+        )
+
+    async def ListPolicyRevisions(
+        self, request: policy_pb.ListPolicyRevisionsRequest, context: Any
+    ) -> policy_pb.ListPolicyRevisionsResponse:
+        fields, tokens = Fields(), PageTokens(request)
+        size, after = fields.page_size(request.page_size), tokens.time_and_name(fields)
+        fields.finish()
+        revisions = await self._kept_rules.page(
+            candidates=request.candidates, count=size + 1, after=after or (NEWEST, "")
+        )
+        page = revisions[:size]
+        in_force = self._active_policies.in_force().revision
+        return policy_pb.ListPolicyRevisionsResponse(
+            revisions=[policy_revision(kept, in_force) for kept in page],
+            next_page_token=tokens.after_time(page[-1].create_time, page[-1].revision) if revisions[size:] else "",
         )
 
     async def FindFactValues(
@@ -73,13 +112,14 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
     async def TestPolicies(
         self, request: policy_pb.TestPoliciesRequest, context: Any
     ) -> policy_pb.TestPoliciesResponse:
-        outcome = await self._sandbox.run(candidate_files(request))
-        return policy_pb.TestPoliciesResponse(
-            policy_revision=outcome.revision,
-            problems=[policy_problem(problem) for problem in outcome.problems],
-            results=[_result(result) for result in outcome.results],
-            untested_rules=[policy_problem(problem) for problem in outcome.untested],
-        )
+        return await self._tested(candidate_files(request))
+
+    async def StreamTestPolicies(
+        self, request_iterator: AsyncIterator[policy_pb.StreamTestPoliciesRequest], context: Any
+    ) -> policy_pb.StreamTestPoliciesResponse:
+        with self._uploads.slot():
+            files = await received_files(self._shutdown.while_running(request_iterator))
+            return policy_pb.StreamTestPoliciesResponse(result=await self._tested(files))
 
     async def GetDecision(self, request: policy_pb.GetDecisionRequest, context: Any) -> policy_pb.GetDecisionResponse:
         stored = await self._stored(request.decision_id)
@@ -116,6 +156,24 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
             replayed.response.next_page_token = tokens.after_time(*replayed.position)
         return replayed.response
 
+    async def _kept_policy_set(self, wanted: PolicySetRequest) -> policy_pb.GetPolicySetResponse:
+        """The rules of a revision that is not in force. Raises NotFound, and Overloaded if too many calls read them."""
+        kept = await self._kept_rules.find(wanted.revision)
+        async with self._contents.turn():
+            files = await self._kept_rules.files(kept)
+        return policy_pb.GetPolicySetResponse(
+            policy_revision=kept.revision,
+            files=_files(files, wanted),
+            revision=policy_revision(kept, self._active_policies.in_force().revision),
+        )
+
+    async def _tested(self, files: Mapping[str, bytes]) -> policy_pb.TestPoliciesResponse:
+        """The result of testing these rules, which are kept as a candidate if they have no problems."""
+        report = await self._sandbox.run(files, Listed(limits.LISTED_PROBLEMS, limits.LISTED_TEST_RESULTS))
+        is_valid = report.revision and not report.counts[0]
+        expire_time = await candidate_store.keep(self._database, report.revision, files) if is_valid else None
+        return tested_policies(report, expire_time)
+
     async def _stored(self, text: str) -> StoredDecision:
         """The decision of this id. Raises InvalidFields and NotFound."""
         decision_id = policy_requests.decision_id(text)
@@ -149,12 +207,13 @@ def _tests(tested: RuleTestRun | None) -> policy_pb.PolicyTests:
     )
 
 
-def _result(result: SandboxTestResult) -> policy_pb.PolicyTestResult:
-    return policy_pb.PolicyTestResult(
-        suite=terminal_safe(result.suite),
-        test=terminal_safe(result.name),
-        passed=result.passed,
-        difference=terminal_safe(result.difference),
-        file=result.file,
-        line=result.line,
-    )
+def _files(files: Mapping[str, bytes], wanted: PolicySetRequest) -> list[policy_pb.PolicyFile]:
+    """The files that are wanted, with their contents if these are. Raises NotFound."""
+    missing = {f"paths[{index}]": path for index, path in enumerate(wanted.paths) if path not in files}
+    if missing:
+        raise NotFound("rule file", missing, "leave paths out to list the files")
+    return [
+        policy_pb.PolicyFile(path=path, content=content if wanted.has_contents else b"")
+        for path, content in files.items()
+        if not wanted.paths or path in wanted.paths
+    ]

@@ -547,6 +547,15 @@ BOUNDS = {
         f"{limits.POLICY_WARNINGS} warnings listed",
         f"{limits.NAMED_FACTS} facts and {limits.FACT_VALUES:,} values a request",
         f"ends a page after {limits.REPLAY_SECONDS} seconds and counts up to {limits.REPLAYS_COUNTED:,} decisions",
+        f"each MiB of a larger folder {limits.SANDBOX_SECONDS_PER_MIB} seconds, {size(limits.SANDBOX_BYTES_PER_MIB)}",
+        f"{limits.SANDBOX_WAIT_SECONDS_PER_MIB} seconds of waiting more",
+        f"{limits.LISTED_PROBLEMS:,} problems and {limits.LISTED_TEST_RESULTS:,} test results listed",
+    ),
+    "candidate": (
+        f"{limits.FOLDERS_AT_ONCE} folders at once, each within {limits.FOLDER_SECONDS} seconds",
+        f"{limits.CANDIDATES} candidates of {size(limits.CANDIDATE_BYTES)} together",
+        f"{span(limits.CANDIDATE_RETENTION)} after it was last sent",
+        f"{limits.CONTENTS_AT_ONCE} calls at once, and {limits.CONTENTS_WAITING} wait",
     ),
 }
 """What each row of the README's table of bounds must say. No row says another number."""

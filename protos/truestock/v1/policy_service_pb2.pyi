@@ -385,12 +385,32 @@ Global___ShortUnits: _TypeAlias = ShortUnits  # noqa: Y015
 class GetPolicySetRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    POLICY_REVISION_FIELD_NUMBER: _builtins.int
+    INCLUDE_CONTENTS_FIELD_NUMBER: _builtins.int
+    PATHS_FIELD_NUMBER: _builtins.int
+    policy_revision: _builtins.str
+    """`policy_revision` of an answer, a decision, ListPolicyRevisions or TestPolicies; the rules in force if empty.
+    Revisions that were in force are kept as long as decisions, 90 days unless configured otherwise, and one day more;
+    candidates for 7 days.
+    """
+    include_contents: _builtins.bool
+    """Also return the contents of the files, up to 16 MiB."""
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these files, at most 1,000; all if empty. Clients whose limit for responses is below 16 MiB read a large set in
+        parts.
+        """
+
     def __init__(
         self,
+        *,
+        policy_revision: _builtins.str = ...,
+        include_contents: _builtins.bool = ...,
+        paths: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_contents", b"include_contents", "paths", b"paths", "policy_revision", b"policy_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -398,6 +418,8 @@ Global___GetPolicySetRequest: _TypeAlias = GetPolicySetRequest  # noqa: Y015
 
 @_typing.final
 class GetPolicySetResponse(_message.Message):
+    """Problems, warnings and tests are those of the folder in force; they are unset for another revision."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POLICY_REVISION_FIELD_NUMBER: _builtins.int
@@ -408,8 +430,9 @@ class GetPolicySetResponse(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     WARNING_COUNT_FIELD_NUMBER: _builtins.int
     TESTS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     policy_revision: _builtins.str
-    """Content hash of the rules in force."""
+    """Content hash of these rules."""
     warning_count: _builtins.int
     """How many warnings there are, also of those that are not listed."""
     @_builtins.property
@@ -436,6 +459,10 @@ class GetPolicySetResponse(_message.Message):
         tests have changed.
         """
 
+    @_builtins.property
+    def revision(self) -> Global___PolicyRevision:
+        """Whether it is in force, how long it is kept, and its size."""
+
     def __init__(
         self,
         *,
@@ -447,14 +474,118 @@ class GetPolicySetResponse(_message.Message):
         warnings: _abc.Iterable[Global___PolicyProblem] | None = ...,
         warning_count: _builtins.int = ...,
         tests: Global___PolicyTests | None = ...,
+        revision: Global___PolicyRevision | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["load_time", b"load_time", "refuse_time", b"refuse_time", "tests", b"tests"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["load_time", b"load_time", "refuse_time", b"refuse_time", "revision", b"revision", "tests", b"tests"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "load_time", b"load_time", "policy_revision", b"policy_revision", "problems", b"problems", "refuse_time", b"refuse_time", "tests", b"tests", "warning_count", b"warning_count", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "load_time", b"load_time", "policy_revision", b"policy_revision", "problems", b"problems", "refuse_time", b"refuse_time", "revision", b"revision", "tests", b"tests", "warning_count", b"warning_count", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetPolicySetResponse: _TypeAlias = GetPolicySetResponse  # noqa: Y015
+
+@_typing.final
+class ListPolicyRevisionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    candidates: _builtins.bool
+    """List the candidates instead of the revisions that are or were in force."""
+    page_size: _builtins.int
+    """1 to 1,000; 100 by default."""
+    page_token: _builtins.str
+    """`next_page_token` of the previous response, with the same filter. `page_size` may change."""
+    def __init__(
+        self,
+        *,
+        candidates: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPolicyRevisionsRequest: _TypeAlias = ListPolicyRevisionsRequest  # noqa: Y015
+
+@_typing.final
+class ListPolicyRevisionsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def revisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyRevision]:
+        """By `create_time`, newest first."""
+
+    def __init__(
+        self,
+        *,
+        revisions: _abc.Iterable[Global___PolicyRevision] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "revisions", b"revisions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPolicyRevisionsResponse: _TypeAlias = ListPolicyRevisionsResponse  # noqa: Y015
+
+@_typing.final
+class PolicyRevision(_message.Message):
+    """One content of the rules folder that is kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_REVISION_FIELD_NUMBER: _builtins.int
+    IN_FORCE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    FILE_COUNT_FIELD_NUMBER: _builtins.int
+    BYTE_COUNT_FIELD_NUMBER: _builtins.int
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    policy_revision: _builtins.str
+    """Content hash of the rules."""
+    in_force: _builtins.bool
+    """Whether these are the rules in force on the service that answers."""
+    file_count: _builtins.int
+    """The rule files, without test suites, and their size."""
+    byte_count: _builtins.int
+    candidate: _builtins.bool
+    """Whether it is kept only because a caller of TestPolicies sent it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When a service first loaded these rules; for a candidate, when it was first sent."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it is kept; unset while it is in force. Decisions that use it, or sending a candidate again, renew it."""
+
+    def __init__(
+        self,
+        *,
+        policy_revision: _builtins.str = ...,
+        in_force: _builtins.bool = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        file_count: _builtins.int = ...,
+        byte_count: _builtins.int = ...,
+        candidate: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_count", b"byte_count", "candidate", b"candidate", "create_time", b"create_time", "expire_time", b"expire_time", "file_count", b"file_count", "in_force", b"in_force", "policy_revision", b"policy_revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyRevision: _TypeAlias = PolicyRevision  # noqa: Y015
 
 @_typing.final
 class PolicyTests(_message.Message):
@@ -646,15 +777,19 @@ class PolicyFile(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PATH_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
     path: _builtins.str
+    content: _builtins.bytes
+    """Only with `include_contents`."""
     def __init__(
         self,
         *,
         path: _builtins.str = ...,
+        content: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -710,6 +845,79 @@ class CandidateFile(_message.Message):
 Global___CandidateFile: _TypeAlias = CandidateFile  # noqa: Y015
 
 @_typing.final
+class StreamTestPoliciesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___CandidateFilePart]:
+        """Parts of the files of the folder, in any order of files; at most 1,000 in a message."""
+
+    def __init__(
+        self,
+        *,
+        parts: _abc.Iterable[Global___CandidateFilePart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamTestPoliciesRequest: _TypeAlias = StreamTestPoliciesRequest  # noqa: Y015
+
+@_typing.final
+class CandidateFilePart(_message.Message):
+    """A file of a rules folder, or a part of it: a file of 1 MiB does not fit into one message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    CONTINUED_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """As in `CandidateFile`; at most 1,000 rule files and 1,000 test suites."""
+    content: _builtins.bytes
+    continued: _builtins.bool
+    """The content continues that of the part before, which has the same path. Every file begins with a part without it."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        content: _builtins.bytes = ...,
+        continued: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "continued", b"continued", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CandidateFilePart: _TypeAlias = CandidateFilePart  # noqa: Y015
+
+@_typing.final
+class StreamTestPoliciesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def result(self) -> Global___TestPoliciesResponse:
+        """The result for the whole folder."""
+
+    def __init__(
+        self,
+        *,
+        result: Global___TestPoliciesResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamTestPoliciesResponse: _TypeAlias = StreamTestPoliciesResponse  # noqa: Y015
+
+@_typing.final
 class TestPoliciesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -717,19 +925,33 @@ class TestPoliciesResponse(_message.Message):
     PROBLEMS_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
     UNTESTED_RULES_FIELD_NUMBER: _builtins.int
+    PROBLEM_COUNT_FIELD_NUMBER: _builtins.int
+    TEST_COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_COUNT_FIELD_NUMBER: _builtins.int
+    UNTESTED_COUNT_FIELD_NUMBER: _builtins.int
+    CANDIDATE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     policy_revision: _builtins.str
     """Content hash that the rules would have in force; empty if they have problems."""
+    problem_count: _builtins.int
+    """How many there are of each, also of those that are not listed."""
+    test_count: _builtins.int
+    failed_count: _builtins.int
+    untested_count: _builtins.int
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyProblem]:
-        """All problems of rule files and suites. Failed tests and untested rules are below."""
+        """Problems of rule files and suites, the first 5,000. Failed tests and untested rules are below."""
 
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyTestResult]:
-        """In the order of files and tests; empty if the rules have problems."""
+        """In the order of files and tests, the first 10,000; empty if the rules have problems."""
 
     @_builtins.property
     def untested_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyProblem]:
-        """Rules that fire in no test, with code `rule-untested`; empty while a suite has problems."""
+        """Rules that fire in no test, with code `rule-untested`, the first 5,000; empty while a suite has problems."""
+
+    @_builtins.property
+    def candidate_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when these rules are kept as a candidate; unset if they have problems."""
 
     def __init__(
         self,
@@ -738,10 +960,15 @@ class TestPoliciesResponse(_message.Message):
         problems: _abc.Iterable[Global___PolicyProblem] | None = ...,
         results: _abc.Iterable[Global___PolicyTestResult] | None = ...,
         untested_rules: _abc.Iterable[Global___PolicyProblem] | None = ...,
+        problem_count: _builtins.int = ...,
+        test_count: _builtins.int = ...,
+        failed_count: _builtins.int = ...,
+        untested_count: _builtins.int = ...,
+        candidate_expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["candidate_expire_time", b"candidate_expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_revision", b"policy_revision", "problems", b"problems", "results", b"results", "untested_rules", b"untested_rules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_expire_time", b"candidate_expire_time", "failed_count", b"failed_count", "policy_revision", b"policy_revision", "problem_count", b"problem_count", "problems", b"problems", "results", b"results", "test_count", b"test_count", "untested_count", b"untested_count", "untested_rules", b"untested_rules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

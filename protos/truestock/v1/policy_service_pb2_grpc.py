@@ -40,6 +40,11 @@ class PolicyServiceStub:
                 request_serializer=truestock_dot_v1_dot_policy__service__pb2.GetPolicySetRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_policy__service__pb2.GetPolicySetResponse.FromString,
                 _registered_method=True)
+        self.ListPolicyRevisions = channel.unary_unary(
+                '/truestock.v1.PolicyService/ListPolicyRevisions',
+                request_serializer=truestock_dot_v1_dot_policy__service__pb2.ListPolicyRevisionsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_policy__service__pb2.ListPolicyRevisionsResponse.FromString,
+                _registered_method=True)
         self.FindFactValues = channel.unary_unary(
                 '/truestock.v1.PolicyService/FindFactValues',
                 request_serializer=truestock_dot_v1_dot_policy__service__pb2.FindFactValuesRequest.SerializeToString,
@@ -49,6 +54,11 @@ class PolicyServiceStub:
                 '/truestock.v1.PolicyService/TestPolicies',
                 request_serializer=truestock_dot_v1_dot_policy__service__pb2.TestPoliciesRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_policy__service__pb2.TestPoliciesResponse.FromString,
+                _registered_method=True)
+        self.StreamTestPolicies = channel.stream_unary(
+                '/truestock.v1.PolicyService/StreamTestPolicies',
+                request_serializer=truestock_dot_v1_dot_policy__service__pb2.StreamTestPoliciesRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_policy__service__pb2.StreamTestPoliciesResponse.FromString,
                 _registered_method=True)
         self.GetDecision = channel.unary_unary(
                 '/truestock.v1.PolicyService/GetDecision',
@@ -72,7 +82,21 @@ class PolicyServiceServicer:
     """
 
     def GetPolicySet(self, request, context):
-        """Returns the rules in force, and the problems of a rules folder that was refused.
+        """Returns the rules in force, and the problems of a rules folder that was refused; or the rules of another revision
+        that is kept. File contents are returned on request.
+
+        Errors: INVALID_FIELD, NOT_FOUND (a revision that is not kept, or a file that it does not have), OVERLOADED while too
+        many other calls read contents.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPolicyRevisions(self, request, context):
+        """Lists the revisions of the rules that are kept, newest first: those that are or were in force, or the candidates
+        that TestPolicies keeps.
+
+        Errors: INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,8 +115,22 @@ class PolicyServiceServicer:
     def TestPolicies(self, request, context):
         """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
+        Rules without problems are kept as a candidate for 7 days, also if tests fail: GetPolicySet returns its files, and
+        AllocateOrder with `validate_only` and CheckAvailability answer by it. The same rules again renew it. At most 100
+        candidates of 256 MiB together are kept; beyond that, those that were sent longest ago are dropped.
         Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds of CPU time; OVERLOADED while too many other calls wait,
         or if a busy machine needs more than 60 seconds for them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamTestPolicies(self, request_iterator, context):
+        """TestPolicies for a folder that does not fit into one request: up to 16 MiB of rules, in any number of messages of
+        less than 1 MiB each. Nothing is tested or kept before the caller ends the stream.
+
+        Errors: as TestPolicies; INVALID_FIELD also for an empty stream, and for a stream that takes longer than 60 seconds;
+        OVERLOADED while 4 other folders are being received.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,6 +179,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     request_deserializer=truestock_dot_v1_dot_policy__service__pb2.GetPolicySetRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_policy__service__pb2.GetPolicySetResponse.SerializeToString,
             ),
+            'ListPolicyRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPolicyRevisions,
+                    request_deserializer=truestock_dot_v1_dot_policy__service__pb2.ListPolicyRevisionsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_policy__service__pb2.ListPolicyRevisionsResponse.SerializeToString,
+            ),
             'FindFactValues': grpc.unary_unary_rpc_method_handler(
                     servicer.FindFactValues,
                     request_deserializer=truestock_dot_v1_dot_policy__service__pb2.FindFactValuesRequest.FromString,
@@ -150,6 +193,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.TestPolicies,
                     request_deserializer=truestock_dot_v1_dot_policy__service__pb2.TestPoliciesRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_policy__service__pb2.TestPoliciesResponse.SerializeToString,
+            ),
+            'StreamTestPolicies': grpc.stream_unary_rpc_method_handler(
+                    servicer.StreamTestPolicies,
+                    request_deserializer=truestock_dot_v1_dot_policy__service__pb2.StreamTestPoliciesRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_policy__service__pb2.StreamTestPoliciesResponse.SerializeToString,
             ),
             'GetDecision': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDecision,
@@ -206,6 +254,33 @@ class PolicyService:
             _registered_method=True)
 
     @staticmethod
+    def ListPolicyRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.PolicyService/ListPolicyRevisions',
+            truestock_dot_v1_dot_policy__service__pb2.ListPolicyRevisionsRequest.SerializeToString,
+            truestock_dot_v1_dot_policy__service__pb2.ListPolicyRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def FindFactValues(request,
             target,
             options=(),
@@ -249,6 +324,33 @@ class PolicyService:
             '/truestock.v1.PolicyService/TestPolicies',
             truestock_dot_v1_dot_policy__service__pb2.TestPoliciesRequest.SerializeToString,
             truestock_dot_v1_dot_policy__service__pb2.TestPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamTestPolicies(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/truestock.v1.PolicyService/StreamTestPolicies',
+            truestock_dot_v1_dot_policy__service__pb2.StreamTestPoliciesRequest.SerializeToString,
+            truestock_dot_v1_dot_policy__service__pb2.StreamTestPoliciesResponse.FromString,
             options,
             channel_credentials,
             insecure,

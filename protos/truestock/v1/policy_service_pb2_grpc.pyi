@@ -34,7 +34,18 @@ class PolicyServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PolicyServiceAsyncStub: ...
     GetPolicySet: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetPolicySetRequest, _policy_service_pb2.GetPolicySetResponse]
-    """Returns the rules in force, and the problems of a rules folder that was refused."""
+    """Returns the rules in force, and the problems of a rules folder that was refused; or the rules of another revision
+    that is kept. File contents are returned on request.
+
+    Errors: INVALID_FIELD, NOT_FOUND (a revision that is not kept, or a file that it does not have), OVERLOADED while too
+    many other calls read contents.
+    """
+    ListPolicyRevisions: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListPolicyRevisionsRequest, _policy_service_pb2.ListPolicyRevisionsResponse]
+    """Lists the revisions of the rules that are kept, newest first: those that are or were in force, or the candidates
+    that TestPolicies keeps.
+
+    Errors: INVALID_FIELD.
+    """
     FindFactValues: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.FindFactValuesRequest, _policy_service_pb2.FindFactValuesResponse]
     """Returns which of the named values of rules' facts the catalog has, and similar ones for those that it does not have.
 
@@ -44,8 +55,18 @@ class PolicyServiceStub:
     TestPolicies: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.TestPoliciesRequest, _policy_service_pb2.TestPoliciesResponse]
     """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
+    Rules without problems are kept as a candidate for 7 days, also if tests fail: GetPolicySet returns its files, and
+    AllocateOrder with `validate_only` and CheckAvailability answer by it. The same rules again renew it. At most 100
+    candidates of 256 MiB together are kept; beyond that, those that were sent longest ago are dropped.
     Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds of CPU time; OVERLOADED while too many other calls wait,
     or if a busy machine needs more than 60 seconds for them.
+    """
+    StreamTestPolicies: _grpc.StreamUnaryMultiCallable[_policy_service_pb2.StreamTestPoliciesRequest, _policy_service_pb2.StreamTestPoliciesResponse]
+    """TestPolicies for a folder that does not fit into one request: up to 16 MiB of rules, in any number of messages of
+    less than 1 MiB each. Nothing is tested or kept before the caller ends the stream.
+
+    Errors: as TestPolicies; INVALID_FIELD also for an empty stream, and for a stream that takes longer than 60 seconds;
+    OVERLOADED while 4 other folders are being received.
     """
     GetDecision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetDecisionRequest, _policy_service_pb2.GetDecisionResponse]
     """Returns one decision with all of its inputs.
@@ -77,7 +98,18 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPolicySet: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetPolicySetRequest, _policy_service_pb2.GetPolicySetResponse]  # type: ignore[assignment]
-    """Returns the rules in force, and the problems of a rules folder that was refused."""
+    """Returns the rules in force, and the problems of a rules folder that was refused; or the rules of another revision
+    that is kept. File contents are returned on request.
+
+    Errors: INVALID_FIELD, NOT_FOUND (a revision that is not kept, or a file that it does not have), OVERLOADED while too
+    many other calls read contents.
+    """
+    ListPolicyRevisions: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListPolicyRevisionsRequest, _policy_service_pb2.ListPolicyRevisionsResponse]  # type: ignore[assignment]
+    """Lists the revisions of the rules that are kept, newest first: those that are or were in force, or the candidates
+    that TestPolicies keeps.
+
+    Errors: INVALID_FIELD.
+    """
     FindFactValues: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.FindFactValuesRequest, _policy_service_pb2.FindFactValuesResponse]  # type: ignore[assignment]
     """Returns which of the named values of rules' facts the catalog has, and similar ones for those that it does not have.
 
@@ -87,8 +119,18 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     TestPolicies: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.TestPoliciesRequest, _policy_service_pb2.TestPoliciesResponse]  # type: ignore[assignment]
     """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
+    Rules without problems are kept as a candidate for 7 days, also if tests fail: GetPolicySet returns its files, and
+    AllocateOrder with `validate_only` and CheckAvailability answer by it. The same rules again renew it. At most 100
+    candidates of 256 MiB together are kept; beyond that, those that were sent longest ago are dropped.
     Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds of CPU time; OVERLOADED while too many other calls wait,
     or if a busy machine needs more than 60 seconds for them.
+    """
+    StreamTestPolicies: _aio.StreamUnaryMultiCallable[_policy_service_pb2.StreamTestPoliciesRequest, _policy_service_pb2.StreamTestPoliciesResponse]  # type: ignore[assignment]
+    """TestPolicies for a folder that does not fit into one request: up to 16 MiB of rules, in any number of messages of
+    less than 1 MiB each. Nothing is tested or kept before the caller ends the stream.
+
+    Errors: as TestPolicies; INVALID_FIELD also for an empty stream, and for a stream that takes longer than 60 seconds;
+    OVERLOADED while 4 other folders are being received.
     """
     GetDecision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetDecisionRequest, _policy_service_pb2.GetDecisionResponse]  # type: ignore[assignment]
     """Returns one decision with all of its inputs.
@@ -123,7 +165,24 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.GetPolicySetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.GetPolicySetResponse, _abc.Awaitable[_policy_service_pb2.GetPolicySetResponse]]:
-        """Returns the rules in force, and the problems of a rules folder that was refused."""
+        """Returns the rules in force, and the problems of a rules folder that was refused; or the rules of another revision
+        that is kept. File contents are returned on request.
+
+        Errors: INVALID_FIELD, NOT_FOUND (a revision that is not kept, or a file that it does not have), OVERLOADED while too
+        many other calls read contents.
+        """
+
+    @_abc_1.abstractmethod
+    def ListPolicyRevisions(
+        self,
+        request: _policy_service_pb2.ListPolicyRevisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.ListPolicyRevisionsResponse, _abc.Awaitable[_policy_service_pb2.ListPolicyRevisionsResponse]]:
+        """Lists the revisions of the rules that are kept, newest first: those that are or were in force, or the candidates
+        that TestPolicies keeps.
+
+        Errors: INVALID_FIELD.
+        """
 
     @_abc_1.abstractmethod
     def FindFactValues(
@@ -145,8 +204,24 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_policy_service_pb2.TestPoliciesResponse, _abc.Awaitable[_policy_service_pb2.TestPoliciesResponse]]:
         """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
+        Rules without problems are kept as a candidate for 7 days, also if tests fail: GetPolicySet returns its files, and
+        AllocateOrder with `validate_only` and CheckAvailability answer by it. The same rules again renew it. At most 100
+        candidates of 256 MiB together are kept; beyond that, those that were sent longest ago are dropped.
         Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds of CPU time; OVERLOADED while too many other calls wait,
         or if a busy machine needs more than 60 seconds for them.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamTestPolicies(
+        self,
+        request_iterator: _MaybeAsyncIterator[_policy_service_pb2.StreamTestPoliciesRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.StreamTestPoliciesResponse, _abc.Awaitable[_policy_service_pb2.StreamTestPoliciesResponse]]:
+        """TestPolicies for a folder that does not fit into one request: up to 16 MiB of rules, in any number of messages of
+        less than 1 MiB each. Nothing is tested or kept before the caller ends the stream.
+
+        Errors: as TestPolicies; INVALID_FIELD also for an empty stream, and for a stream that takes longer than 60 seconds;
+        OVERLOADED while 4 other folders are being received.
         """
 
     @_abc_1.abstractmethod
