@@ -177,6 +177,12 @@ TRANSFER_LINES = 500
 TRANSFER_ID_LENGTH = 128
 MOVEMENT_KINDS = 50
 """Entries in the filter by kind of ListStockMovements."""
+HISTORY_FILTER = 100
+"""Entries in each filter of the lists of history, other than SKUs."""
+RECORD_ID_LENGTH = 512
+"""Characters of an id in the history of the catalog, which may have that of a channel before it."""
+HISTORY_PROBLEM_LENGTH = 2_000
+"""Characters that are kept of the first problem of a rules folder that was refused."""
 INCOMING_SHOWN = 100
 """Incoming deliveries listed in a stock level, earliest first."""
 

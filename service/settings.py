@@ -42,6 +42,12 @@ class Settings(BaseSettings):
     """Days for which decisions and their inputs are kept."""
     publication_retention_days: int = Field(default=30, ge=1, le=3_650)
     """Days for which figures published to channels are kept; the last one of each product stays."""
+    policy_history_retention_days: int = Field(default=730, ge=1, le=3_650)
+    """Days for which it is kept which rules were in force when."""
+    catalog_history_retention_days: int = Field(default=730, ge=1, le=3_650)
+    """Days for which changes of the catalog are kept."""
+    instance: str | None = Field(default=None, min_length=1, max_length=128)
+    """The name of this service in the history of rules; None means the name of its host."""
     drain_seconds: float = Field(default=10.0, ge=0, le=600)
     """Seconds that calls in flight get to finish when the service stops."""
 

@@ -42,6 +42,7 @@ from service.metrics import Metrics
 from service.policy import policy_store
 from service.policy.active_policies import ActivePolicies
 from service.policy.folder_watcher import FolderWatcher
+from service.policy.policy_history import PolicyHistory
 from service.policy.rule_sandbox import RuleSandbox
 from service.policy.rule_tests import tested
 from service.policy.rules_folder import problems_text
@@ -71,6 +72,7 @@ GRPC_OPTIONS = (
 CUT_OFF_SECONDS = 0.2
 """What calls get to answer that the service stops, once their connections to the database are cut off."""
 PUBLICATIONS_SECONDS = 0.3
+HISTORY_SECONDS = 0.2
 METRICS_SECONDS = 0.2
 CONNECTIONS_SECONDS = 0.3
 SERVER_SECONDS = 1.8
@@ -133,9 +135,17 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
         reporting_lease = ReportingLease(database, metrics, new_id())
         await reporting_lease.renew()
         await policy_store.store_rules(database, active_policies)
+        instance = settings.instance or socket.gethostname()
+        policy_history = PolicyHistory(database, active_policies, instance=instance, run_id=new_id())
+        await policy_history.started()
+        drain.add("history of rules", policy_history.stopped, needed_seconds=HISTORY_SECONDS)
         metrics_server = _metrics_server(metrics_address, metrics, drain)
         port, health_servicer = await _start_grpc(
-            Dependencies(settings, database, active_policies, metrics, new_id), address, drain, hurried
+            Dependencies(settings, database, active_policies, metrics, new_id),
+            policy_history,
+            address=address,
+            drain=drain,
+            hurried=hurried,
         )
         metrics_server.ready = True
         drain.add("readiness", metrics_server.not_ready, at_once=True)
@@ -258,7 +268,12 @@ def _metrics_server(address: Address, metrics: Metrics, drain: Drain) -> Metrics
 
 
 async def _start_grpc(
-    deps: Dependencies, address: Address, drain: Drain, hurried: asyncio.Event | None
+    deps: Dependencies,
+    policy_history: PolicyHistory,
+    *,
+    address: Address,
+    drain: Drain,
+    hurried: asyncio.Event | None,
 ) -> tuple[int, health_aio.HealthServicer]:
     """Starts gRPC and all background work; returns the port and the gRPC health service."""
     server = grpc.aio.server(interceptors=[CallInterceptor(deps.metrics)], options=GRPC_OPTIONS)
@@ -290,7 +305,7 @@ async def _start_grpc(
         backorders=Backorders(deps),
         locations=LocationSweep(deps),
         exceptions=ExceptionSweep(deps),
-        publication_retention=timedelta(days=deps.settings.publication_retention_days),
+        settings=deps.settings,
     )
     _background(drain, "housekeeping", housekeeping.run)
     retention = timedelta(days=deps.settings.decision_retention_days)
@@ -304,9 +319,14 @@ async def _start_grpc(
     _background(
         drain, "ledger check", LedgerMonitor(deps.database, deps.metrics, deps.settings.verify_ledger_seconds).run
     )
+
+    async def record_rules() -> None:
+        await policy_store.store_rules(deps.database, deps.active_policies)
+        await policy_history.reloaded()
+
     watch = FolderWatcher(
         deps.active_policies,
-        lambda: policy_store.store_rules(deps.database, deps.active_policies),
+        record_rules,
         partial(_test_problems, RuleSandbox()) if deps.settings.require_tests else None,
     )
     _background(drain, "rules folder", watch.run)

@@ -6,7 +6,9 @@ No answer depends on it: a hold expires by the clock in each query, whether or n
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy import Integer, Interval, delete, func, select
@@ -17,16 +19,19 @@ from service.allocation.lifecycle import SWEEP_ORDERS, Lifecycle
 from service.background import every
 from service.database.database import Connection, Database, Statement, parameter
 from service.database.tables import request
+from service.history import catalog_history
 from service.orders import pending_cancellations
+from service.policy import policy_history
 from service.resolution.exception_sweep import ExceptionSweep
 from service.resolution.location_sweep import LocationSweep
+from service.settings import Settings
 from service.stock import publication_log
 
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 1.0
 PURGE_SECONDS = 60.0
-PUBLICATION_PURGE_SECONDS = 3600.0
+HISTORY_PURGE_SECONDS = 3600.0
 BACKORDER_SECONDS = 2.0
 LOCATION_SECONDS = 2.0
 """Time within which orders begin to leave a location that the catalog forbids them."""
@@ -53,21 +58,21 @@ class Housekeeping:
         backorders: Backorders,
         locations: LocationSweep,
         exceptions: ExceptionSweep,
-        publication_retention: timedelta,
+        settings: Settings,
     ) -> None:
         self._database = database
         self._lifecycle = lifecycle
         self._backorders = backorders
         self._locations = locations
         self._exceptions = exceptions
-        self._publication_retention = publication_retention
+        self._settings = settings
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweeps until `stop` is set."""
         await asyncio.gather(
             every(SWEEP_SECONDS, stop, self._sweep),
             every(PURGE_SECONDS, stop, self._purge),
-            every(PUBLICATION_PURGE_SECONDS, stop, self._purge_publications),
+            every(HISTORY_PURGE_SECONDS, stop, self._purge_histories),
             every(BACKORDER_SECONDS, stop, self._backorders.sweep),
             every(LOCATION_SECONDS, stop, self._locations.run),
             every(EXCEPTION_SECONDS, stop, self._exceptions.run),
@@ -81,14 +86,18 @@ class Housekeeping:
         await self._database.transaction("purge_requests", purge_requests)
         await self._database.transaction("purge_cancellations", pending_cancellations.delete_unclaimed)
 
-    async def _purge_publications(self) -> None:
-        retention = self._publication_retention
-        while (
-            await self._database.transaction(
-                "purge_publications", lambda connection: publication_log.purge(connection, retention)
-            )
-            == publication_log.PURGE_BATCH
+    async def _purge_histories(self) -> None:
+        settings = self._settings
+        for operation, purge, days in (
+            ("purge_publications", publication_log.purge, settings.publication_retention_days),
+            ("purge_policy_history", policy_history.purge, settings.policy_history_retention_days),
+            ("purge_catalog_history", catalog_history.purge, settings.catalog_history_retention_days),
         ):
+            await self._purge_history(operation, partial(purge, retention=timedelta(days=days)))
+
+    async def _purge_history(self, operation: str, purge: Callable[[Connection], Awaitable[int]]) -> None:
+        """Deletes all rows past retention, batch by batch."""
+        while await self._database.transaction(operation, purge):
             pass
 
 

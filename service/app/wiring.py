@@ -106,7 +106,10 @@ def add_services(
     )
     quarantine_retry = QuarantineRetry(deps)
     deps.background.append(quarantine_retry.run)
-    catalog_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(database, metrics, quarantine_retry), server)
+    history_retention = timedelta(days=deps.settings.catalog_history_retention_days)
+    catalog_grpc.add_CatalogServiceServicer_to_server(
+        CatalogServicer(database, metrics, quarantine_retry, history_retention), server
+    )
     fact_values = FactValueReader(database, deps.catalog_cache)
     warnings = CatalogWarnings(active_policies, fact_values, metrics)
     deps.background.append(warnings.run)

@@ -24,6 +24,7 @@ from policies.stock.velocity import Velocity
 from service.catalog import outlet_store
 from service.database.database import Connection, Statement, any_of, parameter, parameters
 from service.database.tables import catalog_version, channel, feed, location, pool, product
+from service.history.catalog_history import HistoryOf
 
 _requested = func.unnest(parameters("skus", Text)).table_valued("sku", name="requested").render_derived()
 PRODUCT_ROWS = (
@@ -172,7 +173,7 @@ async def recheck_locations_of(connection: Connection, channels: Sequence[Mappin
 
 
 class CatalogTable:
-    """One table of the catalog: upserts of whole records, and pages of a list."""
+    """One table of the catalog: upserts of whole records with their history, and pages of a list."""
 
     def __init__(
         self,
@@ -198,14 +199,17 @@ class CatalogTable:
         self._upsert = Statement(values.on_conflict_do_update(index_elements=[key], set_=updated))
         self._id_column = table.c[key]
         self._filters = {"ids": self._id_column == any_of("ids", Text), **filters}
+        self.history = HistoryOf(table)
+        self._call = f"Upsert{table.name.title().replace('_', '')}s"
         self._existing_ids = Statement(select(self._id_column).where(self._filters["ids"]))
         self._pages: dict[frozenset[str], Statement] = {}
 
     async def upsert(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
         """Writes whole records, under `claim`; returns (created, updated)."""
-        counts = await self.upsert_counts(connection, rows)
-        await self._upsert.run_for_each(connection, sorted(map(dict, rows), key=lambda row: str(row[self.key])))
-        return counts
+        keys = [(row[self.key],) for row in rows]
+        async with self.history.recorded(connection, keys, self._call) as existing:
+            await self._upsert.run_for_each(connection, sorted(map(dict, rows), key=lambda row: str(row[self.key])))
+        return len(rows) - len(existing), len(existing)
 
     async def upsert_counts(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
         """How many of these records an upsert would create, and how many it would update."""

@@ -26,6 +26,7 @@ from service.database.database import (
 )
 from service.database.keyset import COUNT, first_of_each
 from service.database.tables import listing
+from service.history.catalog_history import HistoryOf
 
 _KEY: Columns = {"channel_id": Text, "item_id": Text}
 _ROW: Columns = {**_KEY, "sku": Text, "unit_count": Integer}
@@ -45,6 +46,7 @@ _UPSERT = Statement(
         },
     )
 )
+HISTORY = HistoryOf(listing)
 _DELETE = Statement(
     delete(listing).where(
         listing.c.channel_id == parameter("channel_id", Text), listing.c.item_id == parameter("item_id", Text)
@@ -60,10 +62,10 @@ async def read(connection: Connection, keys: Iterable[ItemKey]) -> dict[ItemKey,
 
 async def upsert(connection: Connection, listings: Sequence[Listing]) -> tuple[int, int]:
     """Writes listings, under `catalog_store.claim`; returns (created, updated)."""
-    counts = await upsert_counts(connection, listings)
     rows = sorted((x.channel_id, x.item_id, x.sku, x.unit_count) for x in listings)
-    await _UPSERT.run(connection, **transposed(list(_ROW), rows))
-    return counts
+    async with HISTORY.recorded(connection, [x.key for x in listings], "UpsertListings") as existing:
+        await _UPSERT.run(connection, **transposed(list(_ROW), rows))
+    return len(listings) - len(existing), len(existing)
 
 
 async def upsert_counts(connection: Connection, listings: Sequence[Listing]) -> tuple[int, int]:
@@ -74,7 +76,8 @@ async def upsert_counts(connection: Connection, listings: Sequence[Listing]) -> 
 
 async def remove(connection: Connection, key: ItemKey) -> None:
     """Deletes the listing of an item, under `catalog_store.claim`."""
-    await _DELETE.run(connection, channel_id=key[0], item_id=key[1])
+    async with HISTORY.recorded(connection, [key], "DeleteListing"):
+        await _DELETE.run(connection, channel_id=key[0], item_id=key[1])
 
 
 async def page(

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from policies.domain.outlets import Outlet, OutletConflict, outlet_conflict
 from service.database.database import Connection, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import outlet, pool
+from service.history.catalog_history import HistoryOf
 
 OutletKey = tuple[str, str]
 """(Channel id, outlet id)."""
@@ -37,6 +38,7 @@ _UPSERT = Statement(
         set_={name: _values.excluded[name] for name in _COLUMNS[2:]} | {"update_time": func.clock_timestamp()},
     )
 )
+HISTORY, POOL_HISTORY = HistoryOf(outlet), HistoryOf(pool)
 _DELETE_OUTLET = Statement(
     delete(outlet)
     .where(outlet.c.channel_id == parameter("channel_id", Text), outlet.c.id == parameter("id", Text))
@@ -106,9 +108,10 @@ async def upsert_counts(connection: Connection, rows: Sequence[Mapping[str, Any]
 
 async def upsert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
     """Writes whole outlets, under the claim of the catalog; returns (created, updated)."""
-    counts = await upsert_counts(connection, rows)
-    await _UPSERT.run_for_each(connection, sorted(map(dict, rows), key=lambda row: (row["channel_id"], row["id"])))
-    return counts
+    keys = [(row["channel_id"], row["id"]) for row in rows]
+    async with HISTORY.recorded(connection, keys, "UpsertOutlets") as existing:
+        await _UPSERT.run_for_each(connection, sorted(map(dict, rows), key=lambda row: (row["channel_id"], row["id"])))
+    return len(rows) - len(existing), len(existing)
 
 
 async def page(
@@ -143,9 +146,11 @@ async def users_of_pool(connection: Connection, pool_id: str) -> list[OutletKey]
 
 async def delete_pool(connection: Connection, pool_id: str) -> None:
     """Deletes a pool, under the claim of the catalog. Its outlets stay, without locations."""
-    await _DELETE_POOL.run(connection, id=pool_id)
+    async with POOL_HISTORY.recorded(connection, [(pool_id,)], "DeletePool"):
+        await _DELETE_POOL.run(connection, id=pool_id)
 
 
 async def delete_outlet(connection: Connection, key: OutletKey) -> None:
     """Deletes an outlet, under the claim of the catalog."""
-    await _DELETE_OUTLET.run(connection, channel_id=key[0], id=key[1])
+    async with HISTORY.recorded(connection, [key], "DeleteOutlet"):
+        await _DELETE_OUTLET.run(connection, channel_id=key[0], id=key[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, Uuid, text
 
 from service.database.columns import Moment, Money, Texts, TransactionId, key, metadata, required, transaction_id
+from service.database.history_tables import catalog_history, policy_history
 from service.database.order_tables import (
     IS_ON_HOLD,
     IS_OPEN,
@@ -55,6 +56,7 @@ __all__ = [
     "allocation_copy",
     "availability_history",
     "availability_published",
+    "catalog_history",
     "catalog_version",
     "channel",
     "decision",
@@ -75,6 +77,7 @@ __all__ = [
     "order_line",
     "outlet",
     "policy_candidate",
+    "policy_history",
     "policy_revision",
     "policy_set",
     "pool",

@@ -34,7 +34,7 @@ _reload_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rules")
 
 
 class FolderWatcher:
-    """Reloads the rules of a folder when they change. `changed` is awaited when other rules came into force.
+    """Reloads the rules of a folder when they change. `changed` is awaited when others came into force or were refused.
 
     `refusals` says what keeps a folder's files out of force although its rules are readable.
     """
@@ -59,7 +59,7 @@ class FolderWatcher:
                 await self._reload_if_changed()
                 await self._watch(stop)
             except NotReady:
-                # The database, which has logged why it does not answer, must still take the rules that came into force.
+                # The database, which has logged why it does not answer, must still take what became of the rules.
                 await pause(stop, POLL_SECONDS)
             except Exception as error:
                 # The file system may be out of watches: the next attempt may succeed, and stopping here would keep the
@@ -94,7 +94,9 @@ class FolderWatcher:
         rules_folder = await self._changed_folder()
         if rules_folder is not None:
             refusals = await self._refusals(rules_folder.files) if self._refusals else ()
-            if await load_in_thread(self._active_policies, rules_folder, refusals):
+            refused = self._active_policies.current.refuse_time
+            is_loaded = await load_in_thread(self._active_policies, rules_folder, refusals)
+            if is_loaded or self._active_policies.current.refuse_time not in (None, refused):
                 self._is_notified = False
         if not self._is_notified:
             await self._changed()

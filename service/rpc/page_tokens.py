@@ -17,6 +17,8 @@ from service.rpc.validation import Fields
 
 _Position = TypeVar("_Position")
 _SEPARATOR = "\x1f"
+_MOST = 2**63 - 1
+"""The greatest number that numbers a row."""
 _PAGE_FIELDS = ("page_size", "page_token")
 NEWEST = datetime(9999, 12, 31, tzinfo=UTC)
 """Later than every stored time: the start of lists that show the newest first."""
@@ -41,7 +43,7 @@ class PageTokens:
         parts = (self._list_name, self._filters, *names)
         return base64.urlsafe_b64encode(_SEPARATOR.join(parts).encode()).decode()
 
-    def after_time(self, time: datetime, id: UUID | str) -> str:
+    def after_time(self, time: datetime, id: UUID | str | int) -> str:
         """The token of the position after an entry that is sorted by time, then by id."""
         return self.after(time.astimezone(UTC).isoformat(), str(id))
 
@@ -64,6 +66,10 @@ class PageTokens:
     def time_and_name(self, fields: Fields) -> tuple[datetime, str] | None:
         """The position in a token of a time and a name; None for the start of the list, and after a violation."""
         return self._read(fields, lambda time, id: (_time(time), _name(id)))
+
+    def time_and_number(self, fields: Fields) -> tuple[datetime, int] | None:
+        """The position in a token of a time and a number; None for the start of the list, and after a violation."""
+        return self._read(fields, lambda time, number: (_time(time), _number(number)))
 
     def _read(self, fields: Fields, read: Callable[..., _Position]) -> _Position | None:
         if not self._given:
@@ -104,6 +110,13 @@ def _time(text: str) -> datetime:
     if time.tzinfo is None:
         raise ValueError("a time without a zone")
     return time.astimezone(UTC)
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= _MOST:
+        raise ValueError("a number that no row has")
+    return number
 
 
 def _name(text: str) -> str:

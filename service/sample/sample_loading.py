@@ -18,6 +18,7 @@ from service.catalog.catalog_store import CHANNELS, LOCATIONS, POOLS, PRODUCTS, 
 from service.database.database import Connection, Database
 from service.feeds import stock_intake
 from service.feeds.stock_requests import record_request
+from service.history import catalog_history
 from service.sample.sample_retailer import (
     SOURCE,
     sample_channels,
@@ -40,6 +41,7 @@ async def load_sample(database: Database, new_id: Callable[[], UUID], policy_set
         await catalog_store.claim(connection)
         if await LOCATIONS.page(connection, "", 1, {}):
             return False
+        catalog_history.CHANGED_BY.set(SOURCE)
         await LOCATIONS.upsert(connection, catalog_requests.location_rows(sample_locations()))
         await PRODUCTS.upsert(connection, catalog_requests.product_rows(sample_products()))
         await CHANNELS.upsert(connection, catalog_requests.channel_rows(sample_channels()))

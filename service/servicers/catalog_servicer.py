@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from google.protobuf.message import Message
@@ -11,6 +12,7 @@ from policies.domain.listings import Listing
 from policies.stock.feeds import ownership_conflicts
 from service import limits
 from service.catalog import (
+    catalog_history_pages,
     catalog_messages,
     catalog_pages,
     catalog_requests,
@@ -31,6 +33,7 @@ from service.feeds import feed_requests
 from service.feeds.quarantine_retry import QuarantineRetry
 from service.metrics import Metrics
 from truestock.v1 import (
+    catalog_history_pb2 as history_pb,
     catalog_service_pb2 as catalog_pb,
     catalog_service_pb2_grpc as catalog_grpc,
     listing_pb2 as listing_pb,
@@ -43,7 +46,10 @@ Context = Any
 class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     """An upsert replaces whole records, and writes all records of a call or none."""
 
-    def __init__(self, database: Database, metrics: Metrics, quarantine_retry: QuarantineRetry) -> None:
+    def __init__(
+        self, database: Database, metrics: Metrics, quarantine_retry: QuarantineRetry, history_retention: timedelta
+    ) -> None:
+        self._history_retention = history_retention
         self._database = database
         self._metrics = metrics
         self._quarantine_retry = quarantine_retry
@@ -232,6 +238,16 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
 
         listing = await self._database.transaction("delete", remove)
         return listing_pb.DeleteListingResponse(listing=listing_requests.listing_message(listing))
+
+    async def ListCatalogHistory(
+        self, request: history_pb.ListCatalogHistoryRequest, context: Context
+    ) -> history_pb.ListCatalogHistoryResponse:
+        return await catalog_history_pages.listed(self._database, request)
+
+    async def GetCatalogRecord(
+        self, request: catalog_pb.GetCatalogRecordRequest, context: Context
+    ) -> catalog_pb.GetCatalogRecordResponse:
+        return await catalog_history_pages.record_as_of(self._database, request, self._history_retention)
 
     async def _upsert(self, table: CatalogTable, rows: Sequence[Row], *, validate_only: bool) -> tuple[int, int]:
         """The numbers of records created and updated. Raises NotFound for an unknown location, and FeedConflict."""

@@ -15,7 +15,7 @@ from service.decisions.decision_replay import DecisionReplayer
 from service.decisions.replay_requests import decisions_page
 from service.decisions.stored_decision import StoredDecision
 from service.errors import NotFound
-from service.policy import candidate_store, policy_requests
+from service.policy import candidate_store, policy_history_pages, policy_requests
 from service.policy.active_policies import ActivePolicies
 from service.policy.catalog_warnings import CatalogWarnings
 from service.policy.folder_upload import FolderUploads, received_files
@@ -31,7 +31,12 @@ from service.rpc.page_tokens import NEWEST, PageTokens
 from service.rpc.streams import ShutdownSignal
 from service.rpc.validation import Fields
 from service.version import VERSION
-from truestock.v1 import decision_pb2, policy_service_pb2 as policy_pb, policy_service_pb2_grpc as policy_grpc
+from truestock.v1 import (
+    decision_pb2,
+    policy_history_pb2 as history_pb,
+    policy_service_pb2 as policy_pb,
+    policy_service_pb2_grpc as policy_grpc,
+)
 
 
 class PolicyServicer(policy_grpc.PolicyServiceServicer):
@@ -173,6 +178,11 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
         is_valid = report.revision and not report.counts[0]
         expire_time = await candidate_store.keep(self._database, report.revision, files) if is_valid else None
         return tested_policies(report, expire_time)
+
+    async def ListPolicyHistory(
+        self, request: history_pb.ListPolicyHistoryRequest, context: Any
+    ) -> history_pb.ListPolicyHistoryResponse:
+        return await policy_history_pages.listed(self._database, request)
 
     async def _stored(self, text: str) -> StoredDecision:
         """The decision of this id. Raises InvalidFields and NotFound."""

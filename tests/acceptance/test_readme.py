@@ -526,6 +526,7 @@ BOUNDS = {
         f"wait for their order {span(limits.EARLY_CANCELLATION_RETENTION)}",
         f"decisions {Settings.model_fields['decision_retention_days'].default} days",
         f"published to channels {Settings.model_fields['publication_retention_days'].default} days",
+        f"histories of rules and of the catalog {Settings.model_fields['catalog_history_retention_days'].default} days",
     ),
     "quarantine": (
         f"{limits.QUARANTINED_CHANGES:,} changes of one source",

@@ -31,6 +31,7 @@ from tests.retailer import HOLD, Retailer, State
 from tests.service.test_page_tokens import FILES, paged_methods
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
+    catalog_history_pb2 as history_pb,
     catalog_service_pb2 as catalog_pb,
     exception_pb2,
     exception_service_pb2 as exception_pb,
@@ -38,6 +39,7 @@ from truestock.v1 import (
     listing_pb2 as listing_pb,
     order_pb2,
     outlet_pb2,
+    policy_history_pb2 as policy_history_pb,
     shipment_pb2,
     stock_service_pb2 as stock_pb,
 )
@@ -67,9 +69,19 @@ HISTORY = (
         'id', id || n, 'dispatch_time', dispatch_time - n * interval '1 h', 'complete_time', dispatch_time
     )) AS completed
     """,
+    """
+    INSERT INTO catalog_history (change_time, kind, record_id, change, call, before, after)
+    SELECT now() - n * interval '1 h', 'product', 'MUG', 'updated', 'UpsertProducts', '{"price": null}', '{"price": 1}'
+    FROM generate_series(1, 2000) AS n
+    """,
+    """
+    INSERT INTO policy_history (event_time, instance, run_id, event, revision, load_time)
+    SELECT now() - n * interval '1 h', 'pod-7', gen_random_uuid(), 'started', (n % 10)::text, now()
+    FROM generate_series(1, 2000) AS n
+    """,
     "INSERT INTO listing SELECT 'web', n, 'MUG', 6, now(), now() FROM generate_series(1, 2000) AS n",
 )
-"""Resolved exceptions, completed transfers and listings, as many as orders."""
+"""Resolved exceptions, completed transfers, changes of the catalog and of rules, and listings, as many as orders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +182,19 @@ LISTS = {
         "SELECT sku, location_id FROM stock_level ORDER BY sku, location_id",
         [{}, {"skus": ["MUG"]}, {"location_ids": ["dc"]}, {"skus": ["MUG"], "location_ids": ["dc"]}],
     ),
+    "ListCatalogHistory": PagedList(
+        history_pb.ListCatalogHistoryRequest,
+        "catalog",
+        "SELECT change_time, id FROM catalog_history ORDER BY change_time DESC, id DESC",
+        [
+            {},
+            {"record_ids": ["MUG"]},
+            {"record_ids": ["MUG", "dc"], "kinds": ["location"]},
+            {"kinds": ["feed"]},
+            {"since_time": LATE},
+            {"until_time": LATE},
+        ],
+    ),
     "ListCategories": PagedList(catalog_pb.ListCategoriesRequest, "catalog", _PRODUCTS, [{}]),
     "ListChannels": PagedList(
         catalog_pb.ListChannelsRequest,
@@ -215,6 +240,19 @@ LISTS = {
         "catalog",
         "SELECT id FROM channel",
         [{}, {"pool_ids": ["all"]}, {"location_ids": ["dc"]}],
+    ),
+    "ListPolicyHistory": PagedList(
+        policy_history_pb.ListPolicyHistoryRequest,
+        "policies",
+        "SELECT event_time, id FROM policy_history ORDER BY event_time DESC, id DESC",
+        [
+            {},
+            {"instances": ["pod-7"]},
+            {"policy_revisions": ["none"]},
+            {"policy_revisions": ["7"], "instances": ["pod-7"]},
+            {"since_time": LATE},
+            {"until_time": LATE},
+        ],
     ),
     "ListProducts": PagedList(
         catalog_pb.ListProductsRequest,

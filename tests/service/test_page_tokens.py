@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -12,17 +13,20 @@ import pytest
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 
 from service.rpc.page_tokens import PageTokens
+from tests.conftest import RetailerMaker
 from tests.retailer import Retailer
 from tests.service.test_bad_input import refused
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     availability_service_pb2 as availability_pb,
+    catalog_history_pb2 as history_pb,
     catalog_service_pb2 as catalog_pb,
     exception_pb2,
     exception_service_pb2 as exception_pb,
     fulfillment_service_pb2 as fulfillment_pb,
     listing_pb2 as listing_pb,
     outlet_pb2,
+    policy_history_pb2 as policy_history_pb,
     policy_service_pb2 as policy_pb,
     stock_service_pb2 as stock_pb,
 )
@@ -30,6 +34,7 @@ from truestock.v1 import (
 FILES = (allocation_pb, availability_pb, catalog_pb, exception_pb, fulfillment_pb, policy_pb, stock_pb)
 LISTS: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "ListAllocations": (allocation_pb.ListAllocationsRequest, "allocations", {"channel_ids": ["web"]}),
+    "ListCatalogHistory": (history_pb.ListCatalogHistoryRequest, "catalog", {"kinds": ["product", "feed"]}),
     "ListCategories": (catalog_pb.ListCategoriesRequest, "catalog", {}),
     "ListChannels": (catalog_pb.ListChannelsRequest, "catalog", {"channel_ids": ["web", "tiktok"]}),
     "ListExceptions": (
@@ -42,6 +47,11 @@ LISTS: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "ListLocations": (catalog_pb.ListLocationsRequest, "catalog", {"location_ids": ["dc", "store"]}),
     "ListOutlets": (outlet_pb2.ListOutletsRequest, "catalog", {"channel_ids": ["web", "tiktok"]}),
     "ListPools": (outlet_pb2.ListPoolsRequest, "catalog", {"pool_ids": ["all", "east"]}),
+    "ListPolicyHistory": (
+        policy_history_pb.ListPolicyHistoryRequest,
+        "policies",
+        {"instances": [socket.gethostname(), "other"]},
+    ),
     "ListProducts": (catalog_pb.ListProductsRequest, "catalog", {"skus": ["BOWL", "MUG"]}),
     "ListShipments": (fulfillment_pb.ListShipmentsRequest, "fulfillment", {"location_ids": ["dc"]}),
     "ListStockLevels": (stock_pb.ListStockLevelsRequest, "stock_service", {"location_ids": ["dc"]}),
@@ -62,8 +72,9 @@ def paged_methods(file: FileDescriptor) -> list[MethodDescriptor]:
 
 
 @pytest.fixture
-async def shop(retailer: Retailer) -> Retailer:
+async def shop(retailer: Retailer, retailers: RetailerMaker) -> Retailer:
     """At least two entries in every list."""
+    await retailers.make()
     await retailer.stock({("BOWL", "dc"): 5, ("MUG", "dc"): 10, ("MUG", "store"): 4})
     await retailer.channels(tiktok="")
     products = [catalog_pb.Product(sku=sku, tags=[sku.lower()], category=sku) for sku in ("BOWL", "MUG")]

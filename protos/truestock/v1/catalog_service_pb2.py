@@ -24,6 +24,7 @@ _sym_db = _symbol_database.Default()
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
 from google.type import dayofweek_pb2 as google_dot_type_dot_dayofweek__pb2
 from google.type import latlng_pb2 as google_dot_type_dot_latlng__pb2
@@ -31,9 +32,10 @@ from google.type import money_pb2 as google_dot_type_dot_money__pb2
 from google.type import timeofday_pb2 as google_dot_type_dot_timeofday__pb2
 from truestock.v1 import listing_pb2 as truestock_dot_v1_dot_listing__pb2
 from truestock.v1 import outlet_pb2 as truestock_dot_v1_dot_outlet__pb2
+from truestock.v1 import catalog_history_pb2 as truestock_dot_v1_dot_catalog__history__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"truestock/v1/catalog_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16google/type/date.proto\x1a\x1bgoogle/type/dayofweek.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\x1a\x1bgoogle/type/timeofday.proto\x1a\x1atruestock/v1/listing.proto\x1a\x19truestock/v1/outlet.proto\"\x8c\x06\n\x08Location\x12\x19\n\x0blocation_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x04type\x18\x02 \x01(\x0e\x32\x1b.truestock.v1.Location.TypeB\x04\xe2\x41\x01\x02\x12\x33\n\x06status\x18\x03 \x01(\x0e\x32\x1d.truestock.v1.Location.StatusB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x63ountry\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06region\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bpostal_code\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x0b\x63oordinates\x18\t \x01(\x0b\x32\x13.google.type.LatLngB\x04\xe2\x41\x01\x01\x12\x17\n\ttime_zone\x18\n \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\roffers_pickup\x18\x0b \x01(\x08\x42\x04\xe2\x41\x01\x01\x12#\n\x10handling_minutes\x18\x0c \x01(\x05\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1b\n\x08priority\x18\r \x01(\x05\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x31\n\x08ships_to\x18\x0e \x01(\x0b\x32\x19.truestock.v1.CountryListB\x04\xe2\x41\x01\x01\x12\x35\n\x0cworking_time\x18\x0f \x01(\x0b\x32\x19.truestock.v1.WorkingTimeB\x04\xe2\x41\x01\x01\"d\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x0e\n\nTYPE_STORE\x10\x01\x12\x12\n\x0eTYPE_WAREHOUSE\x10\x02\x12\x11\n\rTYPE_SUPPLIER\x10\x03\x12\x0f\n\x0bTYPE_POP_UP\x10\x04\"m\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATUS_OPEN\x10\x01\x12\x11\n\rSTATUS_PAUSED\x10\x02\x12\x14\n\x10STATUS_STOCKTAKE\x10\x03\x12\x11\n\rSTATUS_CLOSED\x10\x04\x42\x13\n\x11_handling_minutesB\x0b\n\t_priority\"\xf6\x01\n\x0bWorkingTime\x12-\n\x07\x63ut_off\x18\x01 \x01(\x0b\x32\x16.google.type.TimeOfDayB\x04\xe2\x41\x01\x01\x12\x32\n\x0copening_days\x18\x02 \x03(\x0e\x32\x16.google.type.DayOfWeekB\x04\xe2\x41\x01\x01\x12+\n\x05opens\x18\x03 \x01(\x0b\x32\x16.google.type.TimeOfDayB\x04\xe2\x41\x01\x01\x12,\n\x06\x63loses\x18\x04 \x01(\x0b\x32\x16.google.type.TimeOfDayB\x04\xe2\x41\x01\x01\x12)\n\x08holidays\x18\x05 \x03(\x0b\x32\x11.google.type.DateB\x04\xe2\x41\x01\x01\"&\n\x0b\x43ountryList\x12\x17\n\tcountries\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\"\xba\x04\n\x07Product\x12\x11\n\x03sku\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x32\n\x06status\x18\x03 \x01(\x0e\x32\x1c.truestock.v1.Product.StatusB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x63\x61tegory\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x62rand\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\'\n\x05price\x18\x07 \x01(\x0b\x32\x12.google.type.MoneyB\x04\xe2\x41\x01\x01\x12\x13\n\x05style\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x62\x61rcode\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\timage_uri\x18\n \x01(\tB\x04\xe2\x41\x01\x01\x12\x39\n\ndimensions\x18\x0b \x01(\x0b\x32\x1f.truestock.v1.PackageDimensionsB\x04\xe2\x41\x01\x01\x12#\n\x10velocity_per_day\x18\x0c \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12+\n\x18learned_velocity_per_day\x18\r \x01(\x01\x42\x04\xe2\x41\x01\x03H\x01\x88\x01\x01\"^\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x11\n\rSTATUS_ACTIVE\x10\x01\x12\x10\n\x0cSTATUS_DRAFT\x10\x02\x12\x17\n\x13STATUS_DISCONTINUED\x10\x03\x42\x13\n\x11_velocity_per_dayB\x1b\n\x19_learned_velocity_per_day\"y\n\x11PackageDimensions\x12\x1a\n\x0cweight_grams\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x17\n\tlength_mm\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x16\n\x08width_mm\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x17\n\theight_mm\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x02\"\xb8\x03\n\x07\x43hannel\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12.\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.truestock.v1.Channel.KindB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12(\n\x15\x63\x61ncellation_headroom\x18\x05 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x16\n\x08platform\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12 \n\x12\x66igure_lag_seconds\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12>\n\x15unpaid_order_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\"m\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08KIND_POS\x10\x01\x12\x0c\n\x08KIND_WEB\x10\x02\x12\x0f\n\x0bKIND_SOCIAL\x10\x03\x12\x14\n\x10KIND_MARKETPLACE\x10\x04\x12\x0c\n\x08KIND_B2B\x10\x05\x42\x18\n\x16_cancellation_headroom\"\xcd\x04\n\x04\x46\x65\x65\x64\x12\x14\n\x06source\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12+\n\x04role\x18\x02 \x01(\x0e\x32\x17.truestock.v1.Feed.RoleB\x04\xe2\x41\x01\x02\x12-\n\x05\x62\x61sis\x18\x03 \x01(\x0e\x32\x18.truestock.v1.Feed.BasisB\x04\xe2\x41\x01\x01\x12\x38\n\x0bopen_orders\x18\x04 \x01(\x0e\x32\x1d.truestock.v1.Feed.OpenOrdersB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04skus\x18\x06 \x03(\tB\x04\xe2\x41\x01\x01\x12\"\n\x0f\x63\x61\x64\x65nce_minutes\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1d\n\x0ftolerance_units\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x63omputed\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01\"?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_OWNER\x10\x01\x12\x11\n\rROLE_OBSERVER\x10\x02\"F\n\x05\x42\x61sis\x12\x15\n\x11\x42\x41SIS_UNSPECIFIED\x10\x00\x12\x11\n\rBASIS_ON_HAND\x10\x01\x12\x13\n\x0f\x42\x41SIS_AVAILABLE\x10\x02\"U\n\nOpenOrders\x12\x1b\n\x17OPEN_ORDERS_UNSPECIFIED\x10\x00\x12\x15\n\x11OPEN_ORDERS_GROSS\x10\x01\x12\x13\n\x0fOPEN_ORDERS_NET\x10\x02\x42\x12\n\x10_cadence_minutes\"Z\n\x12UpsertFeedsRequest\x12\'\n\x05\x66\x65\x65\x64s\x18\x01 \x03(\x0b\x32\x12.truestock.v1.FeedB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"C\n\x13UpsertFeedsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"E\n\x10ListFeedsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"O\n\x11ListFeedsResponse\x12!\n\x05\x66\x65\x65\x64s\x18\x01 \x03(\x0b\x32\x12.truestock.v1.Feed\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x16UpsertLocationsRequest\x12/\n\tlocations\x18\x01 \x03(\x0b\x32\x16.truestock.v1.LocationB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"G\n\x17UpsertLocationsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"\xfb\x01\n\x14ListLocationsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x30\n\x05types\x18\x04 \x03(\x0e\x32\x1b.truestock.v1.Location.TypeB\x04\xe2\x41\x01\x01\x12\x35\n\x08statuses\x18\x05 \x03(\x0e\x32\x1d.truestock.v1.Location.StatusB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\x06 \x03(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tcountries\x18\x07 \x03(\tB\x04\xe2\x41\x01\x01\"[\n\x15ListLocationsResponse\x12)\n\tlocations\x18\x01 \x03(\x0b\x32\x16.truestock.v1.Location\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"c\n\x15UpsertProductsRequest\x12-\n\x08products\x18\x01 \x03(\x0b\x32\x15.truestock.v1.ProductB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"F\n\x16UpsertProductsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"\xef\x01\n\x13ListProductsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04skus\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x34\n\x08statuses\x18\x04 \x03(\x0e\x32\x1c.truestock.v1.Product.StatusB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12\x18\n\ncategories\x18\x06 \x03(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x62rands\x18\x07 \x03(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tnear_skus\x18\x08 \x03(\tB\x04\xe2\x41\x01\x01\"X\n\x14ListProductsResponse\x12\'\n\x08products\x18\x01 \x03(\x0b\x32\x15.truestock.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"c\n\x15UpsertChannelsRequest\x12-\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x15.truestock.v1.ChannelB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"F\n\x16UpsertChannelsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"\x94\x01\n\x13ListChannelsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x63hannel_ids\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12/\n\x05kinds\x18\x04 \x03(\x0e\x32\x1a.truestock.v1.Channel.KindB\x04\xe2\x41\x01\x01\"X\n\x14ListChannelsResponse\x12\'\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x15.truestock.v1.Channel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"D\n\x0fListTagsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"B\n\x03Tag\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0elocation_count\x18\x02 \x01(\x03\x12\x15\n\rproduct_count\x18\x03 \x01(\x03\"L\n\x10ListTagsResponse\x12\x1f\n\x04tags\x18\x01 \x03(\x0b\x32\x11.truestock.v1.Tag\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x15ListCategoriesRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"/\n\x08\x43\x61tegory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rproduct_count\x18\x02 \x01(\x03\"]\n\x16ListCategoriesResponse\x12*\n\ncategories\x18\x01 \x03(\x0b\x32\x16.truestock.v1.Category\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x82\r\n\x0e\x43\x61talogService\x12^\n\x0fUpsertLocations\x12$.truestock.v1.UpsertLocationsRequest\x1a%.truestock.v1.UpsertLocationsResponse\x12X\n\rListLocations\x12\".truestock.v1.ListLocationsRequest\x1a#.truestock.v1.ListLocationsResponse\x12[\n\x0eUpsertProducts\x12#.truestock.v1.UpsertProductsRequest\x1a$.truestock.v1.UpsertProductsResponse\x12U\n\x0cListProducts\x12!.truestock.v1.ListProductsRequest\x1a\".truestock.v1.ListProductsResponse\x12[\n\x0eUpsertChannels\x12#.truestock.v1.UpsertChannelsRequest\x1a$.truestock.v1.UpsertChannelsResponse\x12U\n\x0cListChannels\x12!.truestock.v1.ListChannelsRequest\x1a\".truestock.v1.ListChannelsResponse\x12R\n\x0bUpsertFeeds\x12 .truestock.v1.UpsertFeedsRequest\x1a!.truestock.v1.UpsertFeedsResponse\x12L\n\tListFeeds\x12\x1e.truestock.v1.ListFeedsRequest\x1a\x1f.truestock.v1.ListFeedsResponse\x12R\n\x0bUpsertPools\x12 .truestock.v1.UpsertPoolsRequest\x1a!.truestock.v1.UpsertPoolsResponse\x12L\n\tListPools\x12\x1e.truestock.v1.ListPoolsRequest\x1a\x1f.truestock.v1.ListPoolsResponse\x12O\n\nDeletePool\x12\x1f.truestock.v1.DeletePoolRequest\x1a .truestock.v1.DeletePoolResponse\x12X\n\rUpsertOutlets\x12\".truestock.v1.UpsertOutletsRequest\x1a#.truestock.v1.UpsertOutletsResponse\x12R\n\x0bListOutlets\x12 .truestock.v1.ListOutletsRequest\x1a!.truestock.v1.ListOutletsResponse\x12U\n\x0c\x44\x65leteOutlet\x12!.truestock.v1.DeleteOutletRequest\x1a\".truestock.v1.DeleteOutletResponse\x12I\n\x08ListTags\x12\x1d.truestock.v1.ListTagsRequest\x1a\x1e.truestock.v1.ListTagsResponse\x12[\n\x0eListCategories\x12#.truestock.v1.ListCategoriesRequest\x1a$.truestock.v1.ListCategoriesResponse\x12[\n\x0eUpsertListings\x12#.truestock.v1.UpsertListingsRequest\x1a$.truestock.v1.UpsertListingsResponse\x12U\n\x0cListListings\x12!.truestock.v1.ListListingsRequest\x1a\".truestock.v1.ListListingsResponse\x12X\n\rDeleteListing\x12\".truestock.v1.DeleteListingRequest\x1a#.truestock.v1.DeleteListingResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"truestock/v1/catalog_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x1bgoogle/type/dayofweek.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\x1a\x1bgoogle/type/timeofday.proto\x1a\x1atruestock/v1/listing.proto\x1a\x19truestock/v1/outlet.proto\x1a\"truestock/v1/catalog_history.proto\"\x8c\x06\n\x08Location\x12\x19\n\x0blocation_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x04type\x18\x02 \x01(\x0e\x32\x1b.truestock.v1.Location.TypeB\x04\xe2\x41\x01\x02\x12\x33\n\x06status\x18\x03 \x01(\x0e\x32\x1d.truestock.v1.Location.StatusB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x63ountry\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06region\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bpostal_code\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x0b\x63oordinates\x18\t \x01(\x0b\x32\x13.google.type.LatLngB\x04\xe2\x41\x01\x01\x12\x17\n\ttime_zone\x18\n \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\roffers_pickup\x18\x0b \x01(\x08\x42\x04\xe2\x41\x01\x01\x12#\n\x10handling_minutes\x18\x0c \x01(\x05\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1b\n\x08priority\x18\r \x01(\x05\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x31\n\x08ships_to\x18\x0e \x01(\x0b\x32\x19.truestock.v1.CountryListB\x04\xe2\x41\x01\x01\x12\x35\n\x0cworking_time\x18\x0f \x01(\x0b\x32\x19.truestock.v1.WorkingTimeB\x04\xe2\x41\x01\x01\"d\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x0e\n\nTYPE_STORE\x10\x01\x12\x12\n\x0eTYPE_WAREHOUSE\x10\x02\x12\x11\n\rTYPE_SUPPLIER\x10\x03\x12\x0f\n\x0bTYPE_POP_UP\x10\x04\"m\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATUS_OPEN\x10\x01\x12\x11\n\rSTATUS_PAUSED\x10\x02\x12\x14\n\x10STATUS_STOCKTAKE\x10\x03\x12\x11\n\rSTATUS_CLOSED\x10\x04\x42\x13\n\x11_handling_minutesB\x0b\n\t_priority\"\xf6\x01\n\x0bWorkingTime\x12-\n\x07\x63ut_off\x18\x01 \x01(\x0b\x32\x16.google.type.TimeOfDayB\x04\xe2\x41\x01\x01\x12\x32\n\x0copening_days\x18\x02 \x03(\x0e\x32\x16.google.type.DayOfWeekB\x04\xe2\x41\x01\x01\x12+\n\x05opens\x18\x03 \x01(\x0b\x32\x16.google.type.TimeOfDayB\x04\xe2\x41\x01\x01\x12,\n\x06\x63loses\x18\x04 \x01(\x0b\x32\x16.google.type.TimeOfDayB\x04\xe2\x41\x01\x01\x12)\n\x08holidays\x18\x05 \x03(\x0b\x32\x11.google.type.DateB\x04\xe2\x41\x01\x01\"&\n\x0b\x43ountryList\x12\x17\n\tcountries\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\"\xba\x04\n\x07Product\x12\x11\n\x03sku\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x32\n\x06status\x18\x03 \x01(\x0e\x32\x1c.truestock.v1.Product.StatusB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x63\x61tegory\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x62rand\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\'\n\x05price\x18\x07 \x01(\x0b\x32\x12.google.type.MoneyB\x04\xe2\x41\x01\x01\x12\x13\n\x05style\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x62\x61rcode\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\timage_uri\x18\n \x01(\tB\x04\xe2\x41\x01\x01\x12\x39\n\ndimensions\x18\x0b \x01(\x0b\x32\x1f.truestock.v1.PackageDimensionsB\x04\xe2\x41\x01\x01\x12#\n\x10velocity_per_day\x18\x0c \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12+\n\x18learned_velocity_per_day\x18\r \x01(\x01\x42\x04\xe2\x41\x01\x03H\x01\x88\x01\x01\"^\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x11\n\rSTATUS_ACTIVE\x10\x01\x12\x10\n\x0cSTATUS_DRAFT\x10\x02\x12\x17\n\x13STATUS_DISCONTINUED\x10\x03\x42\x13\n\x11_velocity_per_dayB\x1b\n\x19_learned_velocity_per_day\"y\n\x11PackageDimensions\x12\x1a\n\x0cweight_grams\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x17\n\tlength_mm\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x16\n\x08width_mm\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x17\n\theight_mm\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x02\"\xb8\x03\n\x07\x43hannel\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12.\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.truestock.v1.Channel.KindB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12(\n\x15\x63\x61ncellation_headroom\x18\x05 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x16\n\x08platform\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12 \n\x12\x66igure_lag_seconds\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12>\n\x15unpaid_order_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\"m\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08KIND_POS\x10\x01\x12\x0c\n\x08KIND_WEB\x10\x02\x12\x0f\n\x0bKIND_SOCIAL\x10\x03\x12\x14\n\x10KIND_MARKETPLACE\x10\x04\x12\x0c\n\x08KIND_B2B\x10\x05\x42\x18\n\x16_cancellation_headroom\"\xcd\x04\n\x04\x46\x65\x65\x64\x12\x14\n\x06source\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12+\n\x04role\x18\x02 \x01(\x0e\x32\x17.truestock.v1.Feed.RoleB\x04\xe2\x41\x01\x02\x12-\n\x05\x62\x61sis\x18\x03 \x01(\x0e\x32\x18.truestock.v1.Feed.BasisB\x04\xe2\x41\x01\x01\x12\x38\n\x0bopen_orders\x18\x04 \x01(\x0e\x32\x1d.truestock.v1.Feed.OpenOrdersB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04skus\x18\x06 \x03(\tB\x04\xe2\x41\x01\x01\x12\"\n\x0f\x63\x61\x64\x65nce_minutes\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1d\n\x0ftolerance_units\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x63omputed\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01\"?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_OWNER\x10\x01\x12\x11\n\rROLE_OBSERVER\x10\x02\"F\n\x05\x42\x61sis\x12\x15\n\x11\x42\x41SIS_UNSPECIFIED\x10\x00\x12\x11\n\rBASIS_ON_HAND\x10\x01\x12\x13\n\x0f\x42\x41SIS_AVAILABLE\x10\x02\"U\n\nOpenOrders\x12\x1b\n\x17OPEN_ORDERS_UNSPECIFIED\x10\x00\x12\x15\n\x11OPEN_ORDERS_GROSS\x10\x01\x12\x13\n\x0fOPEN_ORDERS_NET\x10\x02\x42\x12\n\x10_cadence_minutes\"Z\n\x12UpsertFeedsRequest\x12\'\n\x05\x66\x65\x65\x64s\x18\x01 \x03(\x0b\x32\x12.truestock.v1.FeedB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"C\n\x13UpsertFeedsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"E\n\x10ListFeedsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"O\n\x11ListFeedsResponse\x12!\n\x05\x66\x65\x65\x64s\x18\x01 \x03(\x0b\x32\x12.truestock.v1.Feed\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x16UpsertLocationsRequest\x12/\n\tlocations\x18\x01 \x03(\x0b\x32\x16.truestock.v1.LocationB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"G\n\x17UpsertLocationsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"\xfb\x01\n\x14ListLocationsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x30\n\x05types\x18\x04 \x03(\x0e\x32\x1b.truestock.v1.Location.TypeB\x04\xe2\x41\x01\x01\x12\x35\n\x08statuses\x18\x05 \x03(\x0e\x32\x1d.truestock.v1.Location.StatusB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\x06 \x03(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tcountries\x18\x07 \x03(\tB\x04\xe2\x41\x01\x01\"[\n\x15ListLocationsResponse\x12)\n\tlocations\x18\x01 \x03(\x0b\x32\x16.truestock.v1.Location\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"c\n\x15UpsertProductsRequest\x12-\n\x08products\x18\x01 \x03(\x0b\x32\x15.truestock.v1.ProductB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"F\n\x16UpsertProductsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"\xef\x01\n\x13ListProductsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04skus\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x34\n\x08statuses\x18\x04 \x03(\x0e\x32\x1c.truestock.v1.Product.StatusB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12\x18\n\ncategories\x18\x06 \x03(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x62rands\x18\x07 \x03(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tnear_skus\x18\x08 \x03(\tB\x04\xe2\x41\x01\x01\"X\n\x14ListProductsResponse\x12\'\n\x08products\x18\x01 \x03(\x0b\x32\x15.truestock.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"c\n\x15UpsertChannelsRequest\x12-\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x15.truestock.v1.ChannelB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"F\n\x16UpsertChannelsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"\x94\x01\n\x13ListChannelsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x63hannel_ids\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12/\n\x05kinds\x18\x04 \x03(\x0e\x32\x1a.truestock.v1.Channel.KindB\x04\xe2\x41\x01\x01\"X\n\x14ListChannelsResponse\x12\'\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x15.truestock.v1.Channel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"D\n\x0fListTagsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"B\n\x03Tag\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0elocation_count\x18\x02 \x01(\x03\x12\x15\n\rproduct_count\x18\x03 \x01(\x03\"L\n\x10ListTagsResponse\x12\x1f\n\x04tags\x18\x01 \x03(\x0b\x32\x11.truestock.v1.Tag\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x15ListCategoriesRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"/\n\x08\x43\x61tegory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rproduct_count\x18\x02 \x01(\x03\"]\n\x16ListCategoriesResponse\x12*\n\ncategories\x18\x01 \x03(\x0b\x32\x16.truestock.v1.Category\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"v\n\x17GetCatalogRecordRequest\x12\x12\n\x04kind\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\trecord_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12.\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\"\xce\x01\n\x18GetCatalogRecordResponse\x12*\n\x08location\x18\x01 \x01(\x0b\x32\x16.truestock.v1.LocationH\x00\x12(\n\x07product\x18\x02 \x01(\x0b\x32\x15.truestock.v1.ProductH\x00\x12(\n\x07\x63hannel\x18\x03 \x01(\x0b\x32\x15.truestock.v1.ChannelH\x00\x12(\n\x06\x66ields\x18\x04 \x03(\x0b\x32\x18.truestock.v1.FieldValueB\x08\n\x06record2\xce\x0e\n\x0e\x43\x61talogService\x12^\n\x0fUpsertLocations\x12$.truestock.v1.UpsertLocationsRequest\x1a%.truestock.v1.UpsertLocationsResponse\x12X\n\rListLocations\x12\".truestock.v1.ListLocationsRequest\x1a#.truestock.v1.ListLocationsResponse\x12[\n\x0eUpsertProducts\x12#.truestock.v1.UpsertProductsRequest\x1a$.truestock.v1.UpsertProductsResponse\x12U\n\x0cListProducts\x12!.truestock.v1.ListProductsRequest\x1a\".truestock.v1.ListProductsResponse\x12[\n\x0eUpsertChannels\x12#.truestock.v1.UpsertChannelsRequest\x1a$.truestock.v1.UpsertChannelsResponse\x12U\n\x0cListChannels\x12!.truestock.v1.ListChannelsRequest\x1a\".truestock.v1.ListChannelsResponse\x12R\n\x0bUpsertFeeds\x12 .truestock.v1.UpsertFeedsRequest\x1a!.truestock.v1.UpsertFeedsResponse\x12L\n\tListFeeds\x12\x1e.truestock.v1.ListFeedsRequest\x1a\x1f.truestock.v1.ListFeedsResponse\x12R\n\x0bUpsertPools\x12 .truestock.v1.UpsertPoolsRequest\x1a!.truestock.v1.UpsertPoolsResponse\x12L\n\tListPools\x12\x1e.truestock.v1.ListPoolsRequest\x1a\x1f.truestock.v1.ListPoolsResponse\x12O\n\nDeletePool\x12\x1f.truestock.v1.DeletePoolRequest\x1a .truestock.v1.DeletePoolResponse\x12X\n\rUpsertOutlets\x12\".truestock.v1.UpsertOutletsRequest\x1a#.truestock.v1.UpsertOutletsResponse\x12R\n\x0bListOutlets\x12 .truestock.v1.ListOutletsRequest\x1a!.truestock.v1.ListOutletsResponse\x12U\n\x0c\x44\x65leteOutlet\x12!.truestock.v1.DeleteOutletRequest\x1a\".truestock.v1.DeleteOutletResponse\x12I\n\x08ListTags\x12\x1d.truestock.v1.ListTagsRequest\x1a\x1e.truestock.v1.ListTagsResponse\x12[\n\x0eListCategories\x12#.truestock.v1.ListCategoriesRequest\x1a$.truestock.v1.ListCategoriesResponse\x12[\n\x0eUpsertListings\x12#.truestock.v1.UpsertListingsRequest\x1a$.truestock.v1.UpsertListingsResponse\x12U\n\x0cListListings\x12!.truestock.v1.ListListingsRequest\x1a\".truestock.v1.ListListingsResponse\x12X\n\rDeleteListing\x12\".truestock.v1.DeleteListingRequest\x1a#.truestock.v1.DeleteListingResponse\x12g\n\x12ListCatalogHistory\x12\'.truestock.v1.ListCatalogHistoryRequest\x1a(.truestock.v1.ListCatalogHistoryResponse\x12\x61\n\x10GetCatalogRecord\x12%.truestock.v1.GetCatalogRecordRequest\x1a&.truestock.v1.GetCatalogRecordResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -218,78 +220,88 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCATEGORIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
   _globals['_LISTCATEGORIESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTCATEGORIESREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
-  _globals['_LOCATION']._serialized_start=306
-  _globals['_LOCATION']._serialized_end=1086
-  _globals['_LOCATION_TYPE']._serialized_start=841
-  _globals['_LOCATION_TYPE']._serialized_end=941
-  _globals['_LOCATION_STATUS']._serialized_start=943
-  _globals['_LOCATION_STATUS']._serialized_end=1052
-  _globals['_WORKINGTIME']._serialized_start=1089
-  _globals['_WORKINGTIME']._serialized_end=1335
-  _globals['_COUNTRYLIST']._serialized_start=1337
-  _globals['_COUNTRYLIST']._serialized_end=1375
-  _globals['_PRODUCT']._serialized_start=1378
-  _globals['_PRODUCT']._serialized_end=1948
-  _globals['_PRODUCT_STATUS']._serialized_start=1804
-  _globals['_PRODUCT_STATUS']._serialized_end=1898
-  _globals['_PACKAGEDIMENSIONS']._serialized_start=1950
-  _globals['_PACKAGEDIMENSIONS']._serialized_end=2071
-  _globals['_CHANNEL']._serialized_start=2074
-  _globals['_CHANNEL']._serialized_end=2514
-  _globals['_CHANNEL_KIND']._serialized_start=2379
-  _globals['_CHANNEL_KIND']._serialized_end=2488
-  _globals['_FEED']._serialized_start=2517
-  _globals['_FEED']._serialized_end=3106
-  _globals['_FEED_ROLE']._serialized_start=2864
-  _globals['_FEED_ROLE']._serialized_end=2927
-  _globals['_FEED_BASIS']._serialized_start=2929
-  _globals['_FEED_BASIS']._serialized_end=2999
-  _globals['_FEED_OPENORDERS']._serialized_start=3001
-  _globals['_FEED_OPENORDERS']._serialized_end=3086
-  _globals['_UPSERTFEEDSREQUEST']._serialized_start=3108
-  _globals['_UPSERTFEEDSREQUEST']._serialized_end=3198
-  _globals['_UPSERTFEEDSRESPONSE']._serialized_start=3200
-  _globals['_UPSERTFEEDSRESPONSE']._serialized_end=3267
-  _globals['_LISTFEEDSREQUEST']._serialized_start=3269
-  _globals['_LISTFEEDSREQUEST']._serialized_end=3338
-  _globals['_LISTFEEDSRESPONSE']._serialized_start=3340
-  _globals['_LISTFEEDSRESPONSE']._serialized_end=3419
-  _globals['_UPSERTLOCATIONSREQUEST']._serialized_start=3421
-  _globals['_UPSERTLOCATIONSREQUEST']._serialized_end=3523
-  _globals['_UPSERTLOCATIONSRESPONSE']._serialized_start=3525
-  _globals['_UPSERTLOCATIONSRESPONSE']._serialized_end=3596
-  _globals['_LISTLOCATIONSREQUEST']._serialized_start=3599
-  _globals['_LISTLOCATIONSREQUEST']._serialized_end=3850
-  _globals['_LISTLOCATIONSRESPONSE']._serialized_start=3852
-  _globals['_LISTLOCATIONSRESPONSE']._serialized_end=3943
-  _globals['_UPSERTPRODUCTSREQUEST']._serialized_start=3945
-  _globals['_UPSERTPRODUCTSREQUEST']._serialized_end=4044
-  _globals['_UPSERTPRODUCTSRESPONSE']._serialized_start=4046
-  _globals['_UPSERTPRODUCTSRESPONSE']._serialized_end=4116
-  _globals['_LISTPRODUCTSREQUEST']._serialized_start=4119
-  _globals['_LISTPRODUCTSREQUEST']._serialized_end=4358
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=4360
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=4448
-  _globals['_UPSERTCHANNELSREQUEST']._serialized_start=4450
-  _globals['_UPSERTCHANNELSREQUEST']._serialized_end=4549
-  _globals['_UPSERTCHANNELSRESPONSE']._serialized_start=4551
-  _globals['_UPSERTCHANNELSRESPONSE']._serialized_end=4621
-  _globals['_LISTCHANNELSREQUEST']._serialized_start=4624
-  _globals['_LISTCHANNELSREQUEST']._serialized_end=4772
-  _globals['_LISTCHANNELSRESPONSE']._serialized_start=4774
-  _globals['_LISTCHANNELSRESPONSE']._serialized_end=4862
-  _globals['_LISTTAGSREQUEST']._serialized_start=4864
-  _globals['_LISTTAGSREQUEST']._serialized_end=4932
-  _globals['_TAG']._serialized_start=4934
-  _globals['_TAG']._serialized_end=5000
-  _globals['_LISTTAGSRESPONSE']._serialized_start=5002
-  _globals['_LISTTAGSRESPONSE']._serialized_end=5078
-  _globals['_LISTCATEGORIESREQUEST']._serialized_start=5080
-  _globals['_LISTCATEGORIESREQUEST']._serialized_end=5154
-  _globals['_CATEGORY']._serialized_start=5156
-  _globals['_CATEGORY']._serialized_end=5203
-  _globals['_LISTCATEGORIESRESPONSE']._serialized_start=5205
-  _globals['_LISTCATEGORIESRESPONSE']._serialized_end=5298
-  _globals['_CATALOGSERVICE']._serialized_start=5301
-  _globals['_CATALOGSERVICE']._serialized_end=6967
+  _globals['_GETCATALOGRECORDREQUEST'].fields_by_name['kind']._loaded_options = None
+  _globals['_GETCATALOGRECORDREQUEST'].fields_by_name['kind']._serialized_options = b'\342A\001\002'
+  _globals['_GETCATALOGRECORDREQUEST'].fields_by_name['record_id']._loaded_options = None
+  _globals['_GETCATALOGRECORDREQUEST'].fields_by_name['record_id']._serialized_options = b'\342A\001\002'
+  _globals['_GETCATALOGRECORDREQUEST'].fields_by_name['time']._loaded_options = None
+  _globals['_GETCATALOGRECORDREQUEST'].fields_by_name['time']._serialized_options = b'\342A\001\001'
+  _globals['_LOCATION']._serialized_start=375
+  _globals['_LOCATION']._serialized_end=1155
+  _globals['_LOCATION_TYPE']._serialized_start=910
+  _globals['_LOCATION_TYPE']._serialized_end=1010
+  _globals['_LOCATION_STATUS']._serialized_start=1012
+  _globals['_LOCATION_STATUS']._serialized_end=1121
+  _globals['_WORKINGTIME']._serialized_start=1158
+  _globals['_WORKINGTIME']._serialized_end=1404
+  _globals['_COUNTRYLIST']._serialized_start=1406
+  _globals['_COUNTRYLIST']._serialized_end=1444
+  _globals['_PRODUCT']._serialized_start=1447
+  _globals['_PRODUCT']._serialized_end=2017
+  _globals['_PRODUCT_STATUS']._serialized_start=1873
+  _globals['_PRODUCT_STATUS']._serialized_end=1967
+  _globals['_PACKAGEDIMENSIONS']._serialized_start=2019
+  _globals['_PACKAGEDIMENSIONS']._serialized_end=2140
+  _globals['_CHANNEL']._serialized_start=2143
+  _globals['_CHANNEL']._serialized_end=2583
+  _globals['_CHANNEL_KIND']._serialized_start=2448
+  _globals['_CHANNEL_KIND']._serialized_end=2557
+  _globals['_FEED']._serialized_start=2586
+  _globals['_FEED']._serialized_end=3175
+  _globals['_FEED_ROLE']._serialized_start=2933
+  _globals['_FEED_ROLE']._serialized_end=2996
+  _globals['_FEED_BASIS']._serialized_start=2998
+  _globals['_FEED_BASIS']._serialized_end=3068
+  _globals['_FEED_OPENORDERS']._serialized_start=3070
+  _globals['_FEED_OPENORDERS']._serialized_end=3155
+  _globals['_UPSERTFEEDSREQUEST']._serialized_start=3177
+  _globals['_UPSERTFEEDSREQUEST']._serialized_end=3267
+  _globals['_UPSERTFEEDSRESPONSE']._serialized_start=3269
+  _globals['_UPSERTFEEDSRESPONSE']._serialized_end=3336
+  _globals['_LISTFEEDSREQUEST']._serialized_start=3338
+  _globals['_LISTFEEDSREQUEST']._serialized_end=3407
+  _globals['_LISTFEEDSRESPONSE']._serialized_start=3409
+  _globals['_LISTFEEDSRESPONSE']._serialized_end=3488
+  _globals['_UPSERTLOCATIONSREQUEST']._serialized_start=3490
+  _globals['_UPSERTLOCATIONSREQUEST']._serialized_end=3592
+  _globals['_UPSERTLOCATIONSRESPONSE']._serialized_start=3594
+  _globals['_UPSERTLOCATIONSRESPONSE']._serialized_end=3665
+  _globals['_LISTLOCATIONSREQUEST']._serialized_start=3668
+  _globals['_LISTLOCATIONSREQUEST']._serialized_end=3919
+  _globals['_LISTLOCATIONSRESPONSE']._serialized_start=3921
+  _globals['_LISTLOCATIONSRESPONSE']._serialized_end=4012
+  _globals['_UPSERTPRODUCTSREQUEST']._serialized_start=4014
+  _globals['_UPSERTPRODUCTSREQUEST']._serialized_end=4113
+  _globals['_UPSERTPRODUCTSRESPONSE']._serialized_start=4115
+  _globals['_UPSERTPRODUCTSRESPONSE']._serialized_end=4185
+  _globals['_LISTPRODUCTSREQUEST']._serialized_start=4188
+  _globals['_LISTPRODUCTSREQUEST']._serialized_end=4427
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=4429
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=4517
+  _globals['_UPSERTCHANNELSREQUEST']._serialized_start=4519
+  _globals['_UPSERTCHANNELSREQUEST']._serialized_end=4618
+  _globals['_UPSERTCHANNELSRESPONSE']._serialized_start=4620
+  _globals['_UPSERTCHANNELSRESPONSE']._serialized_end=4690
+  _globals['_LISTCHANNELSREQUEST']._serialized_start=4693
+  _globals['_LISTCHANNELSREQUEST']._serialized_end=4841
+  _globals['_LISTCHANNELSRESPONSE']._serialized_start=4843
+  _globals['_LISTCHANNELSRESPONSE']._serialized_end=4931
+  _globals['_LISTTAGSREQUEST']._serialized_start=4933
+  _globals['_LISTTAGSREQUEST']._serialized_end=5001
+  _globals['_TAG']._serialized_start=5003
+  _globals['_TAG']._serialized_end=5069
+  _globals['_LISTTAGSRESPONSE']._serialized_start=5071
+  _globals['_LISTTAGSRESPONSE']._serialized_end=5147
+  _globals['_LISTCATEGORIESREQUEST']._serialized_start=5149
+  _globals['_LISTCATEGORIESREQUEST']._serialized_end=5223
+  _globals['_CATEGORY']._serialized_start=5225
+  _globals['_CATEGORY']._serialized_end=5272
+  _globals['_LISTCATEGORIESRESPONSE']._serialized_start=5274
+  _globals['_LISTCATEGORIESRESPONSE']._serialized_end=5367
+  _globals['_GETCATALOGRECORDREQUEST']._serialized_start=5369
+  _globals['_GETCATALOGRECORDREQUEST']._serialized_end=5487
+  _globals['_GETCATALOGRECORDRESPONSE']._serialized_start=5490
+  _globals['_GETCATALOGRECORDRESPONSE']._serialized_end=5696
+  _globals['_CATALOGSERVICE']._serialized_start=5699
+  _globals['_CATALOGSERVICE']._serialized_end=7569
 # @@protoc_insertion_point(module_scope)

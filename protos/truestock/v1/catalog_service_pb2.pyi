@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import date_pb2 as _date_pb2
@@ -14,6 +15,7 @@ from google.type import dayofweek_pb2 as _dayofweek_pb2
 from google.type import latlng_pb2 as _latlng_pb2
 from google.type import money_pb2 as _money_pb2
 from google.type import timeofday_pb2 as _timeofday_pb2
+from truestock.v1 import catalog_history_pb2 as _catalog_history_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -1181,3 +1183,69 @@ class ListCategoriesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListCategoriesResponse: _TypeAlias = ListCategoriesResponse  # noqa: Y015
+
+@_typing.final
+class GetCatalogRecordRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Such as `location`, `product`, `channel` or `feed`."""
+    record_id: _builtins.str
+    """As in ListCatalogHistoryRequest."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """Now if unset. A record that was changed at this time is returned as it was after the change."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        record_id: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "record_id", b"record_id", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCatalogRecordRequest: _TypeAlias = GetCatalogRecordRequest  # noqa: Y015
+
+@_typing.final
+class GetCatalogRecordResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCATION_FIELD_NUMBER: _builtins.int
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def location(self) -> Global___Location: ...
+    @_builtins.property
+    def product(self) -> Global___Product: ...
+    @_builtins.property
+    def channel(self) -> Global___Channel: ...
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[_catalog_history_pb2.FieldValue]:
+        """Its fields that had a value, by name."""
+
+    def __init__(
+        self,
+        *,
+        location: Global___Location | None = ...,
+        product: Global___Product | None = ...,
+        channel: Global___Channel | None = ...,
+        fields: _abc.Iterable[_catalog_history_pb2.FieldValue] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "location", b"location", "product", b"product", "record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "fields", b"fields", "location", b"location", "product", b"product", "record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["location", "product", "channel"]  # noqa: Y015
+    _WhichOneofArgType_record: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_record) -> _WhichOneofReturnType_record | None: ...
+
+Global___GetCatalogRecordResponse: _TypeAlias = GetCatalogRecordResponse  # noqa: Y015

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from truestock.v1 import catalog_history_pb2 as truestock_dot_v1_dot_catalog__history__pb2
 from truestock.v1 import catalog_service_pb2 as truestock_dot_v1_dot_catalog__service__pb2
 from truestock.v1 import listing_pb2 as truestock_dot_v1_dot_listing__pb2
 from truestock.v1 import outlet_pb2 as truestock_dot_v1_dot_outlet__pb2
@@ -134,6 +135,16 @@ class CatalogServiceStub:
                 '/truestock.v1.CatalogService/DeleteListing',
                 request_serializer=truestock_dot_v1_dot_listing__pb2.DeleteListingRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_listing__pb2.DeleteListingResponse.FromString,
+                _registered_method=True)
+        self.ListCatalogHistory = channel.unary_unary(
+                '/truestock.v1.CatalogService/ListCatalogHistory',
+                request_serializer=truestock_dot_v1_dot_catalog__history__pb2.ListCatalogHistoryRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_catalog__history__pb2.ListCatalogHistoryResponse.FromString,
+                _registered_method=True)
+        self.GetCatalogRecord = channel.unary_unary(
+                '/truestock.v1.CatalogService/GetCatalogRecord',
+                request_serializer=truestock_dot_v1_dot_catalog__service__pb2.GetCatalogRecordRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_catalog__service__pb2.GetCatalogRecordResponse.FromString,
                 _registered_method=True)
 
 
@@ -278,6 +289,25 @@ class CatalogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCatalogHistory(self, request, context):
+        """Lists changes of the catalog: what was changed when, by which call, before and after. Newest first.
+
+        Kept for 730 days unless the service is configured otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCatalogRecord(self, request, context):
+        """Returns what a record of the catalog was at a time in the past.
+
+        Errors: INVALID_FIELD (a kind that does not exist, a time in the future, or one before the history that is kept),
+        NOT_FOUND (there was no such record then).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CatalogServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -375,6 +405,16 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.DeleteListing,
                     request_deserializer=truestock_dot_v1_dot_listing__pb2.DeleteListingRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_listing__pb2.DeleteListingResponse.SerializeToString,
+            ),
+            'ListCatalogHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCatalogHistory,
+                    request_deserializer=truestock_dot_v1_dot_catalog__history__pb2.ListCatalogHistoryRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_catalog__history__pb2.ListCatalogHistoryResponse.SerializeToString,
+            ),
+            'GetCatalogRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCatalogRecord,
+                    request_deserializer=truestock_dot_v1_dot_catalog__service__pb2.GetCatalogRecordRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_catalog__service__pb2.GetCatalogRecordResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -894,6 +934,60 @@ class CatalogService:
             '/truestock.v1.CatalogService/DeleteListing',
             truestock_dot_v1_dot_listing__pb2.DeleteListingRequest.SerializeToString,
             truestock_dot_v1_dot_listing__pb2.DeleteListingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCatalogHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/ListCatalogHistory',
+            truestock_dot_v1_dot_catalog__history__pb2.ListCatalogHistoryRequest.SerializeToString,
+            truestock_dot_v1_dot_catalog__history__pb2.ListCatalogHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCatalogRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/GetCatalogRecord',
+            truestock_dot_v1_dot_catalog__service__pb2.GetCatalogRecordRequest.SerializeToString,
+            truestock_dot_v1_dot_catalog__service__pb2.GetCatalogRecordResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from truestock.v1 import catalog_history_pb2 as _catalog_history_pb2
 from truestock.v1 import catalog_service_pb2 as _catalog_service_pb2
 from truestock.v1 import listing_pb2 as _listing_pb2
 from truestock.v1 import outlet_pb2 as _outlet_pb2
@@ -81,6 +82,17 @@ class CatalogServiceStub:
     """Lists listings by channel, then by item."""
     DeleteListing: _grpc.UnaryUnaryMultiCallable[_listing_pb2.DeleteListingRequest, _listing_pb2.DeleteListingResponse]
     """Deletes a listing, also one that orders use. NOT_FOUND if there is none."""
+    ListCatalogHistory: _grpc.UnaryUnaryMultiCallable[_catalog_history_pb2.ListCatalogHistoryRequest, _catalog_history_pb2.ListCatalogHistoryResponse]
+    """Lists changes of the catalog: what was changed when, by which call, before and after. Newest first.
+
+    Kept for 730 days unless the service is configured otherwise.
+    """
+    GetCatalogRecord: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.GetCatalogRecordRequest, _catalog_service_pb2.GetCatalogRecordResponse]
+    """Returns what a record of the catalog was at a time in the past.
+
+    Errors: INVALID_FIELD (a kind that does not exist, a time in the future, or one before the history that is kept),
+    NOT_FOUND (there was no such record then).
+    """
 
 @_typing.type_check_only
 class CatalogServiceAsyncStub(CatalogServiceStub):
@@ -133,6 +145,17 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Lists listings by channel, then by item."""
     DeleteListing: _aio.UnaryUnaryMultiCallable[_listing_pb2.DeleteListingRequest, _listing_pb2.DeleteListingResponse]  # type: ignore[assignment]
     """Deletes a listing, also one that orders use. NOT_FOUND if there is none."""
+    ListCatalogHistory: _aio.UnaryUnaryMultiCallable[_catalog_history_pb2.ListCatalogHistoryRequest, _catalog_history_pb2.ListCatalogHistoryResponse]  # type: ignore[assignment]
+    """Lists changes of the catalog: what was changed when, by which call, before and after. Newest first.
+
+    Kept for 730 days unless the service is configured otherwise.
+    """
+    GetCatalogRecord: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetCatalogRecordRequest, _catalog_service_pb2.GetCatalogRecordResponse]  # type: ignore[assignment]
+    """Returns what a record of the catalog was at a time in the past.
+
+    Errors: INVALID_FIELD (a kind that does not exist, a time in the future, or one before the history that is kept),
+    NOT_FOUND (there was no such record then).
+    """
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     """Locations, products, channels and feeds: the master data of rules and responses; and the outlets of channels.
@@ -296,5 +319,28 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_listing_pb2.DeleteListingResponse, _abc.Awaitable[_listing_pb2.DeleteListingResponse]]:
         """Deletes a listing, also one that orders use. NOT_FOUND if there is none."""
+
+    @_abc_1.abstractmethod
+    def ListCatalogHistory(
+        self,
+        request: _catalog_history_pb2.ListCatalogHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_history_pb2.ListCatalogHistoryResponse, _abc.Awaitable[_catalog_history_pb2.ListCatalogHistoryResponse]]:
+        """Lists changes of the catalog: what was changed when, by which call, before and after. Newest first.
+
+        Kept for 730 days unless the service is configured otherwise.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCatalogRecord(
+        self,
+        request: _catalog_service_pb2.GetCatalogRecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.GetCatalogRecordResponse, _abc.Awaitable[_catalog_service_pb2.GetCatalogRecordResponse]]:
+        """Returns what a record of the catalog was at a time in the past.
+
+        Errors: INVALID_FIELD (a kind that does not exist, a time in the future, or one before the history that is kept),
+        NOT_FOUND (there was no such record then).
+        """
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

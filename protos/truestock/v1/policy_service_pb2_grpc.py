@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from truestock.v1 import policy_history_pb2 as truestock_dot_v1_dot_policy__history__pb2
 from truestock.v1 import policy_service_pb2 as truestock_dot_v1_dot_policy__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -74,6 +75,11 @@ class PolicyServiceStub:
                 '/truestock.v1.PolicyService/ReplayDecisions',
                 request_serializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionsRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionsResponse.FromString,
+                _registered_method=True)
+        self.ListPolicyHistory = channel.unary_unary(
+                '/truestock.v1.PolicyService/ListPolicyHistory',
+                request_serializer=truestock_dot_v1_dot_policy__history__pb2.ListPolicyHistoryRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_policy__history__pb2.ListPolicyHistoryResponse.FromString,
                 _registered_method=True)
 
 
@@ -171,6 +177,17 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPolicyHistory(self, request, context):
+        """Lists which rules were in force when, on which service: its starts and stops, rules that came into force, and
+        folders that were refused. Newest first.
+
+        Kept for 730 days unless the service is configured otherwise; the last event of a service stays twice as long.
+        Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -213,6 +230,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.ReplayDecisions,
                     request_deserializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionsRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionsResponse.SerializeToString,
+            ),
+            'ListPolicyHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPolicyHistory,
+                    request_deserializer=truestock_dot_v1_dot_policy__history__pb2.ListPolicyHistoryRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_policy__history__pb2.ListPolicyHistoryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -432,6 +454,33 @@ class PolicyService:
             '/truestock.v1.PolicyService/ReplayDecisions',
             truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionsRequest.SerializeToString,
             truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPolicyHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.PolicyService/ListPolicyHistory',
+            truestock_dot_v1_dot_policy__history__pb2.ListPolicyHistoryRequest.SerializeToString,
+            truestock_dot_v1_dot_policy__history__pb2.ListPolicyHistoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

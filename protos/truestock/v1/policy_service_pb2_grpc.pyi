@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from truestock.v1 import policy_history_pb2 as _policy_history_pb2
 from truestock.v1 import policy_service_pb2 as _policy_service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -91,6 +92,13 @@ class PolicyServiceStub:
     Errors: INVALID_FIELD, NOT_FOUND (the decision that is named), RULES_TOO_COSTLY, OVERLOADED while too many other
     calls wait.
     """
+    ListPolicyHistory: _grpc.UnaryUnaryMultiCallable[_policy_history_pb2.ListPolicyHistoryRequest, _policy_history_pb2.ListPolicyHistoryResponse]
+    """Lists which rules were in force when, on which service: its starts and stops, rules that came into force, and
+    folders that were refused. Newest first.
+
+    Kept for 730 days unless the service is configured otherwise; the last event of a service stays twice as long.
+    Errors: INVALID_FIELD.
+    """
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
@@ -154,6 +162,13 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     decision. The rules in force are unchanged. Oldest first; a page ends early where its time is used up.
     Errors: INVALID_FIELD, NOT_FOUND (the decision that is named), RULES_TOO_COSTLY, OVERLOADED while too many other
     calls wait.
+    """
+    ListPolicyHistory: _aio.UnaryUnaryMultiCallable[_policy_history_pb2.ListPolicyHistoryRequest, _policy_history_pb2.ListPolicyHistoryResponse]  # type: ignore[assignment]
+    """Lists which rules were in force when, on which service: its starts and stops, rules that came into force, and
+    folders that were refused. Newest first.
+
+    Kept for 730 days unless the service is configured otherwise; the last event of a service stays twice as long.
+    Errors: INVALID_FIELD.
     """
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -263,6 +278,19 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         decision. The rules in force are unchanged. Oldest first; a page ends early where its time is used up.
         Errors: INVALID_FIELD, NOT_FOUND (the decision that is named), RULES_TOO_COSTLY, OVERLOADED while too many other
         calls wait.
+        """
+
+    @_abc_1.abstractmethod
+    def ListPolicyHistory(
+        self,
+        request: _policy_history_pb2.ListPolicyHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_history_pb2.ListPolicyHistoryResponse, _abc.Awaitable[_policy_history_pb2.ListPolicyHistoryResponse]]:
+        """Lists which rules were in force when, on which service: its starts and stops, rules that came into force, and
+        folders that were refused. Newest first.
+
+        Kept for 730 days unless the service is configured otherwise; the last event of a service stays twice as long.
+        Errors: INVALID_FIELD.
         """
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,63 @@
+"""The tables of the past: the rules that were in force, and changes of the catalog.
+
+Rows are only added, and deleted once they are older than the retention of their table.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Identity,
+    Index,
+    Integer,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from service.database.columns import Moment, metadata, required
+
+
+def _number() -> Column[int]:
+    """A key that rises with each row, made by the database: it costs the service nothing."""
+    return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+policy_history = Table(
+    "policy_history",
+    metadata,
+    _number(),
+    required("event_time", Moment, server_default=text("clock_timestamp()")),
+    required("instance", Text, comment="name of the service"),
+    required("run_id", Uuid, comment="of one run of the service, from its start to its end"),
+    required("event", Text, comment="started, loaded, refused or stopped"),
+    required("revision", Text, comment="of the rules in force after the event"),
+    required("load_time", Moment, comment="when the service read these rules"),
+    required("problem_count", Integer, server_default="0", comment="of the folder that was refused"),
+    Column("problem", Text, comment="the first of them"),
+    Index("policy_history_time_idx", "event_time", "id"),
+    Index("policy_history_revision_idx", "revision", "event_time", "id"),
+    Index("policy_history_instance_idx", "instance", "event_time", "id"),
+    UniqueConstraint("run_id", "event", "event_time"),
+    comment="Append-only: which rules were in force when, on which service.",
+)
+
+catalog_history = Table(
+    "catalog_history",
+    metadata,
+    _number(),
+    required("change_time", Moment, server_default=text("statement_timestamp()")),
+    required("kind", Text, comment="table of the record, such as location"),
+    required("record_id", Text),
+    required("change", Text, comment="created, updated or deleted"),
+    required("call", Text, comment="the call that changed it, such as UpsertLocations"),
+    required("before", JSONB, comment="values before, of the columns that changed; of a deleted record all"),
+    Column("after", JSONB, comment="the whole record after the change; null if it was deleted"),
+    Index("catalog_history_time_idx", "change_time", "id"),
+    Index("catalog_history_record_idx", "record_id", "change_time", "id"),
+    comment="Append-only: what changed in the catalog.",
+)
