@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from policies.decisions.location_availability import LocationAvailability
+from policies.decisions.outlet_split import outlet_figures
 from policies.decisions.sellable import Availability
 from policies.domain.model import Destination, Product, StockLevel, World
+from policies.domain.outlets import Outlet
 from policies.explanation import FiredRule
 from policies.policy_set import PolicySet
 from service import limits
+from service.availability import channel_promises
 from service.availability.product_assessment import ProductProblem, assess_product
 from service.background import in_turns, let_others_run, pause_of_turn
 from service.catalog import catalog_store
@@ -47,6 +50,7 @@ class AvailabilityRequest:
     method: str
     destination: Destination | None
     include_locations: bool
+    include_outlets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class Snapshot:
     """Answers that take turns with other work."""
     recorded: set[int] = field(default_factory=set)
     """The `id` of each answer that is in the publication log."""
+    promised: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Units promised to the orders of one channel, if they were read for it, by (SKU, location id)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -113,6 +119,17 @@ class AvailabilityReader:
         if self._reading is None:
             self._reading = asyncio.create_task(self._read_all())
         return await waiting.snapshot
+
+    async def read_with_promises(self, skus: Sequence[str], channel_id: str) -> Snapshot:
+        """Reads the stock of these SKUs and the units promised to a channel's orders, for one call alone."""
+
+        async def read(connection: Connection) -> Snapshot:
+            snapshot = await self._read(connection, set(skus))
+            return replace(snapshot, promised=await channel_promises.read(connection, channel_id, skus, snapshot.now))
+
+        # Between two statements without a common snapshot an order could take units of a level, and would then be an
+        # order of another channel.
+        return await self._database.snapshot("availability", read)
 
     async def _read_all(self) -> None:
         try:
@@ -228,7 +245,10 @@ def _assess(
             availability = assess_product(
                 policy_set, world, channel, sku, method=request.method, destination=request.destination
             )
-            availabilities.append(_message(availability, world, include_locations=request.include_locations))
+            message = _message(availability, world, include_locations=request.include_locations)
+            if request.include_outlets:
+                _add_outlets(message, availability, catalog.outlets.get(channel.id, ()), snapshot)
+            availabilities.append(message)
             let_others_run()
     return availability_pb.CheckAvailabilityResponse(
         availabilities=availabilities,
@@ -255,6 +275,33 @@ def _message(
         message.locations.extend(_location(figure, world) for figure in availability.locations)
         message.fired_rules.extend(decision_messages.fired_rule(fired) for fired in availability.fired)
     return message
+
+
+def _add_outlets(
+    message: availability_pb.Availability,
+    availability: Availability | ProductProblem,
+    outlets: Sequence[Outlet],
+    snapshot: Snapshot,
+) -> None:
+    """Adds the figures of the outlets, and what the units are that are not sellable."""
+    if isinstance(availability, ProductProblem):
+        message.outlets.extend(availability_pb.OutletAvailability(outlet_id=outlet.id) for outlet in outlets)
+        return
+    for figure in outlet_figures(availability, outlets, snapshot.levels, snapshot.promised):
+        message.kept_by_rules_count += figure.kept_by_rules
+        message.promised_to_channel_count += figure.promised_here
+        message.promised_elsewhere_count += figure.promised_elsewhere
+        message.unavailable_count += figure.unavailable
+        if outlets:
+            message.outlets.add(
+                outlet_id=figure.outlet_id,
+                sellable_count=figure.sellable,
+                kept_by_rules_count=figure.kept_by_rules,
+                promised_to_channel_count=figure.promised_here,
+                promised_elsewhere_count=figure.promised_elsewhere,
+                unavailable_count=figure.unavailable,
+                on_hand_count=figure.on_hand,
+            )
 
 
 def _location(figure: LocationAvailability, world: World) -> availability_pb.LocationAvailability:

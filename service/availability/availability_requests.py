@@ -27,4 +27,11 @@ def availability_request(request: availability_pb.CheckAvailabilityRequest) -> A
         order_requests.order_destination(fields, request.destination) if request.HasField("destination") else None
     )
     fields.finish()
-    return AvailabilityRequest(request.channel_id, tuple(request.skus), method, destination, request.include_locations)
+    return AvailabilityRequest(
+        request.channel_id,
+        tuple(request.skus),
+        method,
+        destination,
+        request.include_locations,
+        request.include_outlets,
+    )

@@ -9,14 +9,19 @@ service that loads new rules publishes everything again, so the newest rules pre
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import asyncpg
 from sqlalchemy import BigInteger, Text, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
+from policies.decisions.outlet_split import outlet_units
+from policies.decisions.sellable import Availability
 from policies.domain.model import World
+from policies.domain.outlets import Outlet
 from policies.policy_set import PolicySet
 from service.availability.product_assessment import ProductProblem, assess_product
 from service.background import Turn
@@ -41,6 +46,7 @@ COLUMNS = (
     _published.sellable,
     _published.largest_single_order,
     _published.version,
+    _published.outlets,
     as_bigint(_published.xid).label("xid"),
 )
 _PAIR = {"channel_id": Text, "sku": Text}
@@ -67,13 +73,14 @@ _CREATE = Statement(
     )
     .on_conflict_do_nothing()
 )
-_VALUE = {**_PAIR, "sellable": BigInteger, "largest_single_order": BigInteger}
+_VALUE = {**_PAIR, "sellable": BigInteger, "largest_single_order": BigInteger, "outlets": Text}
 _value = unnested("value", **_VALUE)
 _WRITE = Statement(
     update(availability_published)
     .values(
         sellable=_value.c.sellable,
         largest_single_order=_value.c.largest_single_order,
+        outlets=_value.c.outlets,
         version=_published.version + 1,
         publish_time=func.clock_timestamp(),
         xid=func.pg_current_xact_id(),
@@ -81,6 +88,17 @@ _WRITE = Statement(
     .where(_published.channel_id == _value.c.channel_id, _published.sku == _value.c.sku)
     .returning(*COLUMNS)
 )
+
+
+class PublishedUnits(NamedTuple):
+    """What is published of a SKU, in units: sellable ones, those of the largest single order, and by outlet.
+
+    `outlets` is a JSON object by outlet id, empty for a channel without outlets.
+    """
+
+    sellable: int
+    largest_single_order: int
+    outlets: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +111,7 @@ class PublishedValue:
     largest_single_order: int
     version: int
     xid: int
+    outlets: str = ""
 
     @property
     def pair(self) -> Pair:
@@ -100,15 +119,21 @@ class PublishedValue:
         return self.channel_id, self.sku
 
     @property
-    def units(self) -> tuple[int, int]:
-        """(Sellable units, units of the largest single order)."""
-        return self.sellable, self.largest_single_order
+    def units(self) -> PublishedUnits:
+        """What is published."""
+        return PublishedUnits(self.sellable, self.largest_single_order, self.outlets)
+
+    def outlet_units(self) -> dict[str, int]:
+        """Sellable units by outlet id, in order."""
+        units: dict[str, int] = json.loads(self.outlets) if self.outlets else {}
+        return units
 
 
 def published_value(row: asyncpg.Record) -> PublishedValue:
     """A row of `availability_published` as a value."""
     return PublishedValue(
-        row["channel_id"], row["sku"], row["sellable"], row["largest_single_order"], row["version"], row["xid"]
+        *(row["channel_id"], row["sku"], row["sellable"], row["largest_single_order"]),
+        *(row["version"], row["xid"], row["outlets"]),
     )
 
 
@@ -158,7 +183,7 @@ class Publisher:
             published |= {x.pair: x for x in map(published_value, written)}
         return [published[pair] for pair in units_by_pair]
 
-    async def _units_by_pair(self, connection: Connection, pairs: Sequence[Pair]) -> dict[Pair, tuple[int, int]]:
+    async def _units_by_pair(self, connection: Connection, pairs: Sequence[Pair]) -> dict[Pair, PublishedUnits]:
         """The values by current stock of those pairs whose channel and product are in the catalog."""
         skus = sorted({sku for _, sku in pairs})
         version, products = await catalog_store.products(connection, skus)
@@ -170,17 +195,22 @@ class Publisher:
 
 async def _assess(
     policy_set: PolicySet, world: World, catalog: Catalog, pairs: Sequence[Pair]
-) -> dict[Pair, tuple[int, int]]:
-    units_by_pair: dict[Pair, tuple[int, int]] = {}
+) -> dict[Pair, PublishedUnits]:
+    units_by_pair: dict[Pair, PublishedUnits] = {}
     turn = Turn()
     for channel_id, sku in pairs:
         if channel_id in catalog.channels and sku in world.products:
             availability = assess_product(policy_set, world, catalog.channels[channel_id], sku)
-            # What cannot be computed is published as 0, so that no channel sells units that may not be there.
-            units_by_pair[channel_id, sku] = (
-                (0, 0)
-                if isinstance(availability, ProductProblem)
-                else (availability.sellable, availability.largest_single_order)
-            )
+            units_by_pair[channel_id, sku] = _units(availability, catalog.outlets.get(channel_id, ()))
         await turn.end_if_long()
     return units_by_pair
+
+
+def _units(availability: Availability | ProductProblem, outlets: Sequence[Outlet]) -> PublishedUnits:
+    # What cannot be computed is published as 0, so that no channel sells units that may not be there.
+    if isinstance(availability, ProductProblem):
+        by_outlet, units = {outlet.id: 0 for outlet in outlets}, PublishedUnits(0, 0)
+    else:
+        by_outlet = outlet_units(availability, outlets) if outlets else {}
+        units = PublishedUnits(availability.sellable, availability.largest_single_order)
+    return units._replace(outlets=json.dumps(by_outlet, ensure_ascii=False)) if outlets else units

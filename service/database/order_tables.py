@@ -186,6 +186,7 @@ promise = Table(
     CheckConstraint("returned + refunded <= shipped", name="returned_within_shipped"),
     CheckConstraint("rejected >= 0", name="rejected_not_negative"),
     CheckConstraint("(state = 'held') = (expire_time IS NOT NULL)", name="only_holds_expire"),
+    Index("promise_open_idx", "sku", "location_id", postgresql_where=text("unit_count > 0")),
     Index("promise_expiring_idx", "sku", "expire_time", postgresql_where=text("state = 'held' AND unit_count > 0")),
     comment="Units of one order line promised at one location. Changed only under the lock of its stock level.",
 )

@@ -105,6 +105,7 @@ availability_published = Table(
     required("largest_single_order", BigInteger),
     required("version", BigInteger, comment="rises with every new value, set under the row's lock"),
     required("publish_time", Moment),
+    required("outlets", Text, server_default="", comment="sellable units by outlet, JSON; empty without outlets"),
     transaction_id(),
     comment="The value last published to a channel for each product.",
 )

@@ -44,7 +44,11 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         policy_set = self._active_policies.current.policy_set
         # Calls with large answers share reads of their own, behind which small ones do not have to wait.
         reader = self._large_reader if self._reader.is_large(question.skus) else self._reader
-        snapshot = await reader.read(question.skus)
+        snapshot = (
+            await reader.read_with_promises(question.skus, question.channel_id)
+            if question.include_outlets
+            else await reader.read(question.skus)
+        )
         answer = await availability_reader.answer(policy_set, snapshot, question)
         if not request.internal:
             availability_reader.record(self._publication_log, snapshot, question.channel_id, answer)

@@ -96,7 +96,7 @@ class AvailabilityWatch:
                         # pending. It names the oldest transaction still open, because that one may commit changes
                         # later.
                         token = tokens.at(self._position.horizon.oldest)
-                    yield self._message(changes, token)
+                    yield self._message(subscription, changes, token)
                     if not subscriber.pending:
                         await pause(subscriber.wake, subscription.heartbeat.total_seconds())
 
@@ -131,7 +131,7 @@ class AvailabilityWatch:
         # Looked up after the first poll, because later polls find products that are added from then on.
         unknown_skus = await self._unknown_skus(subscription)
         if unknown_skus:
-            yield self._message([], "", unknown_skus)
+            yield self._message(subscription, [], "", unknown_skus)
         last_sent = time.monotonic()
         async for skus in self._sku_batches(subscription, unknown_skus):
             self._closing.raise_if_stopping()
@@ -140,7 +140,7 @@ class AvailabilityWatch:
                 if sku in subscribers.published:
                     subscriber.notify(subscribers.published[sku])
             if subscriber.pending or time.monotonic() - last_sent > subscription.heartbeat.total_seconds() / 2:
-                yield self._message(self._take_changes(subscription, subscribers, subscriber), "")
+                yield self._message(subscription, self._take_changes(subscription, subscribers, subscriber), "")
                 last_sent = time.monotonic()
 
     async def _wait_for_first_poll(self, subscriber: AvailabilitySubscriber) -> None:
@@ -318,30 +318,43 @@ class AvailabilityWatch:
         return self._position.horizon.now + timedelta(seconds=time.monotonic() - self._poll_time)
 
     def _message(
-        self, changes: Sequence[PublishedValue], token: str, unknown_skus: Iterable[str] = ()
+        self,
+        subscription: AvailabilitySubscription,
+        changes: Sequence[PublishedValue],
+        token: str,
+        unknown_skus: Iterable[str] = (),
     ) -> availability_pb.WatchAvailabilityResponse:
         assert self._position is not None
         return availability_pb.WatchAvailabilityResponse(
-            changes=[
-                availability_pb.AvailabilityChange(
-                    sku=value.sku,
-                    version=value.version,
-                    sellable_count=value.sellable,
-                    largest_single_order_count=value.largest_single_order,
-                )
-                for value in changes
-            ],
+            changes=[_change(value, include_outlets=subscription.include_outlets) for value in changes],
             resume_token=token,
             read_time=proto_values.timestamp(self._position.horizon.now),
             unknown_skus=sorted(unknown_skus),
         )
 
 
+def _change(value: PublishedValue, *, include_outlets: bool) -> availability_pb.AvailabilityChange:
+    change = availability_pb.AvailabilityChange(
+        sku=value.sku,
+        version=value.version,
+        sellable_count=value.sellable,
+        largest_single_order_count=value.largest_single_order,
+    )
+    if include_outlets:
+        for outlet_id, units in value.outlet_units().items():
+            change.outlets.add(outlet_id=outlet_id, sellable_count=units)
+    return change
+
+
 def _channels_edited(before: ReadPosition, after: ReadPosition) -> set[str]:
-    """Ids of channels whose values may all have changed because the channel or a location was edited."""
+    """Ids of channels whose values may all have changed because the channel, an outlet or a location was edited."""
     old, new = before.catalog, after.catalog
     if old is new:
         return set()
     if old.locations != new.locations:
         return set(new.channels)
-    return {channel_id for channel_id, channel in new.channels.items() if old.channels.get(channel_id) != channel}
+    return {
+        channel_id
+        for channel_id, channel in new.channels.items()
+        if old.channels.get(channel_id) != channel or old.outlets.get(channel_id) != new.outlets.get(channel_id)
+    }

@@ -24,7 +24,7 @@ _TOKEN = re.compile(r"([a-z]\d+)\.([0-9a-f]{8})\.(\d{1,19})")
 class AvailabilitySubscription:
     """What availability to send: `skus` None is every product. `since` is the transaction of the resume token.
 
-    `internal`: what is sent is not for the channel.
+    `internal`: what is sent is not for the channel. `include_outlets`: the units of its outlets are sent too.
     """
 
     channel_id: str
@@ -32,6 +32,7 @@ class AvailabilitySubscription:
     since: int | None
     heartbeat: timedelta
     internal: bool = False
+    include_outlets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ def availability_subscription(request: availability_pb.WatchAvailabilityRequest)
     heartbeat = _heartbeat(fields, request.heartbeat_interval, given=request.HasField("heartbeat_interval"))
     fields.finish()
     skus = frozenset(request.skus) or None
-    return AvailabilitySubscription(request.channel_id, skus, since, heartbeat, request.internal)
+    return AvailabilitySubscription(
+        request.channel_id, skus, since, heartbeat, request.internal, request.include_outlets
+    )
 
 
 def order_subscription(request: allocation_pb.WatchOrdersRequest) -> OrderSubscription:

@@ -32,6 +32,7 @@ class CheckAvailabilityRequest(_message.Message):
     DESTINATION_FIELD_NUMBER: _builtins.int
     INCLUDE_LOCATIONS_FIELD_NUMBER: _builtins.int
     INTERNAL_FIELD_NUMBER: _builtins.int
+    INCLUDE_OUTLETS_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     method: _order_pb2.FulfillmentMethod.ValueType
     include_locations: _builtins.bool
@@ -40,6 +41,8 @@ class CheckAvailabilityRequest(_message.Message):
     """The answer is for a person or a report, not for the channel. Other answers are kept as published to the channel,
     and a later oversell is explained by them.
     """
+    include_outlets: _builtins.bool
+    """Also return the figures of each of the channel's outlets, and what the units are that the channel may not sell."""
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """1 to 500 different SKUs."""
@@ -55,10 +58,11 @@ class CheckAvailabilityRequest(_message.Message):
         destination: _order_pb2.Destination | None = ...,
         include_locations: _builtins.bool = ...,
         internal: _builtins.bool = ...,
+        include_outlets: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "destination", b"destination", "include_locations", b"include_locations", "internal", b"internal", "method", b"method", "skus", b"skus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "destination", b"destination", "include_locations", b"include_locations", "include_outlets", b"include_outlets", "internal", b"internal", "method", b"method", "skus", b"skus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -123,6 +127,11 @@ class Availability(_message.Message):
     FIRED_RULES_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     UNPUBLISHED_COUNT_FIELD_NUMBER: _builtins.int
+    OUTLETS_FIELD_NUMBER: _builtins.int
+    KEPT_BY_RULES_COUNT_FIELD_NUMBER: _builtins.int
+    PROMISED_TO_CHANNEL_COUNT_FIELD_NUMBER: _builtins.int
+    PROMISED_ELSEWHERE_COUNT_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_COUNT_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     sellable_count: _builtins.int
     available_count: _builtins.int
@@ -139,6 +148,13 @@ class Availability(_message.Message):
     """Units that the channel's rules do not publish, after its buffer: those that `publish_zero_at_or_below` hides, or
     those above the `cap`.
     """
+    kept_by_rules_count: _builtins.int
+    """Only with `include_outlets`: what the units are that are at the channel's locations and that it may not sell, over
+    all of them. See OutletAvailability.
+    """
+    promised_to_channel_count: _builtins.int
+    promised_elsewhere_count: _builtins.int
+    unavailable_count: _builtins.int
     @_builtins.property
     def locations(self) -> _containers.RepeatedCompositeFieldContainer[Global___LocationAvailability]:
         """Only with `include_locations`."""
@@ -146,6 +162,13 @@ class Availability(_message.Message):
     @_builtins.property
     def fired_rules(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.FiredRule]:
         """Only with `include_locations`: the rules that fired on the channel's total and on the locations."""
+
+    @_builtins.property
+    def outlets(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutletAvailability]:
+        """Only with `include_outlets`, and only of a channel that has outlets: one for each, by id. Their sellable units always
+        add up to `sellable_count`. Stock at locations of the channel that are in none of its outlets is the last entry, with
+        an empty `outlet_id`: the channel's orders that name no outlet may use it.
+        """
 
     def __init__(
         self,
@@ -159,14 +182,72 @@ class Availability(_message.Message):
         fired_rules: _abc.Iterable[_decision_pb2.FiredRule] | None = ...,
         problem: _builtins.str = ...,
         unpublished_count: _builtins.int = ...,
+        outlets: _abc.Iterable[Global___OutletAvailability] | None = ...,
+        kept_by_rules_count: _builtins.int = ...,
+        promised_to_channel_count: _builtins.int = ...,
+        promised_elsewhere_count: _builtins.int = ...,
+        unavailable_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_count", b"available_count", "channel_buffer_count", b"channel_buffer_count", "fired_rules", b"fired_rules", "largest_single_order_count", b"largest_single_order_count", "locations", b"locations", "problem", b"problem", "sellable_count", b"sellable_count", "sku", b"sku", "unpublished_count", b"unpublished_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_count", b"available_count", "channel_buffer_count", b"channel_buffer_count", "fired_rules", b"fired_rules", "kept_by_rules_count", b"kept_by_rules_count", "largest_single_order_count", b"largest_single_order_count", "locations", b"locations", "outlets", b"outlets", "problem", b"problem", "promised_elsewhere_count", b"promised_elsewhere_count", "promised_to_channel_count", b"promised_to_channel_count", "sellable_count", b"sellable_count", "sku", b"sku", "unavailable_count", b"unavailable_count", "unpublished_count", b"unpublished_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Availability: _TypeAlias = Availability  # noqa: Y015
+
+@_typing.final
+class OutletAvailability(_message.Message):
+    """The figures of one SKU in one outlet of a channel, in units. `sellable_count` and the four counts that follow it add up
+    to `on_hand_count`, unless a location has fewer units than are promised there: it then has none to sell.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTLET_ID_FIELD_NUMBER: _builtins.int
+    SELLABLE_COUNT_FIELD_NUMBER: _builtins.int
+    KEPT_BY_RULES_COUNT_FIELD_NUMBER: _builtins.int
+    PROMISED_TO_CHANNEL_COUNT_FIELD_NUMBER: _builtins.int
+    PROMISED_ELSEWHERE_COUNT_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_COUNT_FIELD_NUMBER: _builtins.int
+    ON_HAND_COUNT_FIELD_NUMBER: _builtins.int
+    outlet_id: _builtins.str
+    """The channel's own id of it; empty for locations in no outlet."""
+    sellable_count: _builtins.int
+    """What the locations of the outlet may sell, less its share of what rules keep from the channel's total (buffer,
+    cut-off and cap). That share is taken a unit at a time from the outlet that has most left, ties by id, after the
+    locations in no outlet, where nobody can buy. A cut-off leaves 0 everywhere.
+
+    An order that names the outlet may use more of it as long as the channel's other locations cover the channel's
+    buffer.
+    """
+    kept_by_rules_count: _builtins.int
+    """Kept by buffers, blocks, routing, cut-off or cap, or because the location is closed or its stock is not tracked."""
+    promised_to_channel_count: _builtins.int
+    """Held or allocated for orders of this channel."""
+    promised_elsewhere_count: _builtins.int
+    """Held or allocated for orders of other channels."""
+    unavailable_count: _builtins.int
+    """Damaged, on display, and other units that are not sellable."""
+    on_hand_count: _builtins.int
+    def __init__(
+        self,
+        *,
+        outlet_id: _builtins.str = ...,
+        sellable_count: _builtins.int = ...,
+        kept_by_rules_count: _builtins.int = ...,
+        promised_to_channel_count: _builtins.int = ...,
+        promised_elsewhere_count: _builtins.int = ...,
+        unavailable_count: _builtins.int = ...,
+        on_hand_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept_by_rules_count", b"kept_by_rules_count", "on_hand_count", b"on_hand_count", "outlet_id", b"outlet_id", "promised_elsewhere_count", b"promised_elsewhere_count", "promised_to_channel_count", b"promised_to_channel_count", "sellable_count", b"sellable_count", "unavailable_count", b"unavailable_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutletAvailability: _TypeAlias = OutletAvailability  # noqa: Y015
 
 @_typing.final
 class LocationAvailability(_message.Message):
@@ -232,6 +313,7 @@ class WatchAvailabilityRequest(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     INTERNAL_FIELD_NUMBER: _builtins.int
+    INCLUDE_OUTLETS_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     resume_token: _builtins.str
     """`resume_token` of an earlier message: only what may have changed since is sent first. Without it, every value is
@@ -239,6 +321,8 @@ class WatchAvailabilityRequest(_message.Message):
     """
     internal: _builtins.bool
     """What is sent is for a person or a report, not for the channel; see CheckAvailabilityRequest."""
+    include_outlets: _builtins.bool
+    """Also send the sellable units of each of the channel's outlets."""
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most 10,000 different SKUs; all products, including new ones, if empty."""
@@ -255,10 +339,11 @@ class WatchAvailabilityRequest(_message.Message):
         resume_token: _builtins.str = ...,
         heartbeat_interval: _duration_pb2.Duration | None = ...,
         internal: _builtins.bool = ...,
+        include_outlets: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "heartbeat_interval", b"heartbeat_interval", "internal", b"internal", "resume_token", b"resume_token", "skus", b"skus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "heartbeat_interval", b"heartbeat_interval", "include_outlets", b"include_outlets", "internal", b"internal", "resume_token", b"resume_token", "skus", b"skus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -314,11 +399,20 @@ class AvailabilityChange(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     SELLABLE_COUNT_FIELD_NUMBER: _builtins.int
     LARGEST_SINGLE_ORDER_COUNT_FIELD_NUMBER: _builtins.int
+    OUTLETS_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     version: _builtins.int
-    """Rises with every new value; ignore a version lower than the one you have."""
+    """Rises with every new value, also if only the division over outlets changed; ignore a version lower than the one you
+    have.
+    """
     sellable_count: _builtins.int
     largest_single_order_count: _builtins.int
+    @_builtins.property
+    def outlets(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutletUnits]:
+        """Only with `include_outlets`, and only of a channel that has outlets: one for each, by id, as in Availability. They
+        always add up to `sellable_count`.
+        """
+
     def __init__(
         self,
         *,
@@ -326,11 +420,37 @@ class AvailabilityChange(_message.Message):
         version: _builtins.int = ...,
         sellable_count: _builtins.int = ...,
         largest_single_order_count: _builtins.int = ...,
+        outlets: _abc.Iterable[Global___OutletUnits] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["largest_single_order_count", b"largest_single_order_count", "sellable_count", b"sellable_count", "sku", b"sku", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["largest_single_order_count", b"largest_single_order_count", "outlets", b"outlets", "sellable_count", b"sellable_count", "sku", b"sku", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AvailabilityChange: _TypeAlias = AvailabilityChange  # noqa: Y015
+
+@_typing.final
+class OutletUnits(_message.Message):
+    """The sellable units of one outlet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTLET_ID_FIELD_NUMBER: _builtins.int
+    SELLABLE_COUNT_FIELD_NUMBER: _builtins.int
+    outlet_id: _builtins.str
+    """The channel's own id of it; empty for locations in no outlet."""
+    sellable_count: _builtins.int
+    def __init__(
+        self,
+        *,
+        outlet_id: _builtins.str = ...,
+        sellable_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outlet_id", b"outlet_id", "sellable_count", b"sellable_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutletUnits: _TypeAlias = OutletUnits  # noqa: Y015
