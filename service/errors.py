@@ -1,6 +1,7 @@
 """The errors that a caller can see, and their form on the wire.
 
     TruestockError
+    ├── ForwardedError     any of these         from a process that answers by other rules
     ├── InvalidFields      INVALID_ARGUMENT     every invalid field at once
     ├── RequestIdReused    INVALID_ARGUMENT     the same request id with other contents
     ├── EventIdReused      INVALID_ARGUMENT     the same event id with other units
@@ -93,6 +94,19 @@ class TruestockError(Exception):
         )
 
 
+class ForwardedError(TruestockError):
+    """An error of a process that answers in place of the service."""
+
+    def __init__(self, status: status_pb2.Status) -> None:
+        super().__init__(status.message)
+        self.code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+        self._status = status
+
+    def status(self) -> status_pb2.Status:
+        """The status as the process gave it."""
+        return self._status
+
+
 class InvalidFields(TruestockError):
     """One or more fields are missing, malformed or out of range."""
 
@@ -142,13 +156,18 @@ class RulesTooCostly(TruestockError):
     code = grpc.StatusCode.INVALID_ARGUMENT
     reason = "RULES_TOO_COSTLY"
 
-    def __init__(self, limit: str) -> None:
-        super().__init__(
-            f"loading and testing these rules takes more than {limit}; send fewer rules or tests in one call, "
-            "or run `truestock check` on the folder",
-            metadata={"limit": limit},
-            violations=[Violation("files", f"take more than {limit} to load and test")],
-        )
+    def __init__(self, limit: str, *, is_deciding: bool = False) -> None:
+        """`is_deciding`: by a candidate that the request names, instead of rules in the request."""
+        if is_deciding:
+            message = f"an answer by these rules takes more than {limit}; ask for less in one call, or send fewer rules"
+            violation = Violation("candidate_revision", f"takes more than {limit} to answer by")
+        else:
+            message = (
+                f"loading and testing these rules takes more than {limit}; send fewer rules or tests in one call, "
+                "or run `truestock check` on the folder"
+            )
+            violation = Violation("files", f"take more than {limit} to load and test")
+        super().__init__(message, metadata={"limit": limit}, violations=[violation])
 
 
 class NotFound(TruestockError):

@@ -147,6 +147,12 @@ CANDIDATES = 100
 CANDIDATE_BYTES = 256 << 20
 CANDIDATE_RETENTION = timedelta(days=7)
 """Candidates that are kept, their size together, and for how long after they were last sent."""
+CANDIDATE_PROCESSES = 2
+CANDIDATE_CALLS_WAITING = 8
+CANDIDATE_CALL_SECONDS = 30
+CANDIDATE_IDLE = timedelta(minutes=5)
+"""Processes that answer by candidates, each for one of them, calls that wait for one, the CPU time of a call, and when
+an idle process ends."""
 CONTENTS_AT_ONCE = 4
 CONTENTS_WAITING = 32
 """Calls of GetPolicySet that read contents at a time, and further ones that wait."""

@@ -141,7 +141,10 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
         drain.add("history of rules", policy_history.stopped, needed_seconds=HISTORY_SECONDS)
         metrics_server = _metrics_server(metrics_address, metrics, drain)
         port, health_servicer = await _start_grpc(
-            Dependencies(settings, database, active_policies, metrics, new_id),
+            # Processes that answer by candidates read the same database, also if it is the embedded one.
+            Dependencies(
+                settings.model_copy(update={"database_url": source.url}), database, active_policies, metrics, new_id
+            ),
             policy_history,
             address=address,
             drain=drain,

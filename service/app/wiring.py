@@ -15,12 +15,13 @@ from service.allocation.cancellation import CancellationOperations
 from service.allocation.hold_release import HoldRelease
 from service.allocation.lifecycle import Lifecycle
 from service.availability.availability_reader import AvailabilityReader
+from service.candidates.candidate_processes import CandidateProcesses
+from service.candidates.kept_rules import KeptRules
 from service.catalog.fact_values import FactValueReader
 from service.dependencies import Dependencies
 from service.feeds.quarantine_retry import QuarantineRetry
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
 from service.policy.catalog_warnings import CatalogWarnings
-from service.policy.policy_revisions import KeptRules
 from service.policy.rule_tests import RuleTests
 from service.resolution.exception_operations import ExceptionOperations
 from service.servicers.allocation_servicer import AllocationServicer, OrderOperations
@@ -81,9 +82,12 @@ def add_services(
     fulfillment = FulfillmentOperations(deps)
     watch, order_watch = AvailabilityWatch(deps), OrderWatch(deps)
     deps.background.extend((watch.poller.run, order_watch.poller.run))
+    kept_rules = KeptRules(database, timedelta(days=deps.settings.decision_retention_days))
+    candidates = CandidateProcesses(kept_rules, deps.settings)
+    deps.background.append(candidates.run)
     orders = AllocationServicer(
         allocator=queue,
-        operations=OrderOperations(batch, CancellationOperations(deps), HoldRelease(deps)),
+        operations=OrderOperations(batch, CancellationOperations(deps), HoldRelease(deps), candidates),
         lifecycle=lifecycle,
         fulfillment=fulfillment,
         database=database,
@@ -94,7 +98,15 @@ def add_services(
     reader = AvailabilityReader(database, deps.catalog_cache, metrics)
     large_reader = AvailabilityReader(database, deps.catalog_cache, metrics, waits_for_answers=True)
     availability_grpc.add_AvailabilityServiceServicer_to_server(
-        AvailabilityServicer(reader, large_reader, active_policies, watch, deps.publication_log), server
+        AvailabilityServicer(
+            reader=reader,
+            large_reader=large_reader,
+            active_policies=active_policies,
+            watch=watch,
+            publication_log=deps.publication_log,
+            candidates=candidates,
+        ),
+        server,
     )
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
     fulfillment_grpc.add_FulfillmentServiceServicer_to_server(
@@ -115,7 +127,6 @@ def add_services(
     deps.background.append(warnings.run)
     rule_tests = RuleTests(active_policies, metrics)
     deps.background.append(rule_tests.run)
-    kept_rules = KeptRules(database, timedelta(days=deps.settings.decision_retention_days))
     policy_servicer = PolicyServicer(
         active_policies=active_policies,
         database=database,

@@ -22,6 +22,7 @@ def availability_request(request: availability_pb.CheckAvailabilityRequest) -> A
             if sku in first_index:
                 fields.wrong(f"skus[{index}]", f"'{sku}' is also skus[{first_index[sku]}]")
             first_index.setdefault(sku, index)
+    fields.text("candidate_revision", request.candidate_revision, longest=limits.ID_LENGTH)
     method = order_requests.order_method(fields, request.method)
     destination = (
         order_requests.order_destination(fields, request.destination) if request.HasField("destination") else None

@@ -31,8 +31,9 @@ LOST_STATEMENTS = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePrepar
 class ConnectionPool:
     """A pool that finds out whether a pooler is between it and PostgreSQL, and then does without named statements."""
 
-    def __init__(self, statement_cache_size: int) -> None:
+    def __init__(self, statement_cache_size: int, *, read_only: bool = False) -> None:
         self._statement_cache_size = statement_cache_size
+        self._read_only = read_only
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self.behind_pooler = False
         """Whether sessions may change between two transactions of one connection."""
@@ -40,10 +41,15 @@ class ConnectionPool:
 
     @classmethod
     async def open(
-        cls, url: str, *, connections: int, statement_cache_size: int = STATEMENT_CACHE_SIZE
+        cls,
+        url: str,
+        *,
+        connections: int,
+        statement_cache_size: int = STATEMENT_CACHE_SIZE,
+        read_only: bool = False,
     ) -> ConnectionPool:
         """Opens the pool and one connection; `url` is in asyncpg's form. Raises what asyncpg raises."""
-        pool = cls(statement_cache_size)
+        pool = cls(statement_cache_size, read_only=read_only)
         pool._pool = await asyncpg.create_pool(
             url,
             min_size=1,
@@ -94,6 +100,9 @@ class ConnectionPool:
             self._note_pooler()
             connection.terminate()
             connection = await asyncpg.connect(*args, **options, statement_cache_size=0)
+        if self._read_only and not self.behind_pooler:
+            # A pooler would lend the session to others, which write.
+            await connection.execute("SET default_transaction_read_only = on")
         return connection
 
     def _note_pooler(self) -> None:

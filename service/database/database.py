@@ -163,10 +163,11 @@ class Database:
         *,
         connections: int = 10,
         statement_cache_size: int = STATEMENT_CACHE_SIZE,
+        read_only: bool = False,
     ) -> Database:
-        """Opens the pool. Raises what asyncpg raises."""
+        """Opens the pool; sessions that are `read_only` write nothing. Raises what asyncpg raises."""
         pool = await ConnectionPool.open(
-            plain_url(url), connections=connections, statement_cache_size=statement_cache_size
+            plain_url(url), connections=connections, statement_cache_size=statement_cache_size, read_only=read_only
         )
         return cls(pool, metrics)
 

@@ -31,13 +31,14 @@ from sqlalchemy import (
 
 from service import limits
 from service.background import every
+from service.candidates import candidate_store
 from service.database import monthly_partitions
 from service.database.database import Connection, Database, Statement, any_of, parameter
 from service.database.monthly_partitions import Partition
 from service.database.tables import Moment, allocation, decision, decision_batch, decision_catalog, policy_set
 from service.decisions import stored_decision
 from service.metrics import Metrics
-from service.policy import candidate_store, policy_store
+from service.policy import policy_store
 from service.policy.active_policies import ActivePolicies
 from service.stock import levels
 

@@ -141,6 +141,10 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
         fields.wrong("copy_of", "is the order itself; leave it out if the order is not a copy")
     update_time = fields.usable(lambda strict: _update_time(strict, request))
     status = fields.text("channel_status", request.channel_status, longest=limits.CHANNEL_STATUS_LENGTH)
+    if request.candidate_revision:
+        fields.text("candidate_revision", request.candidate_revision, longest=limits.ID_LENGTH)
+        if not request.validate_only:
+            fields.wrong("candidate_revision", "is only for validate_only; orders are allocated by the rules in force")
     fields.finish()
     assert commitment is not None
     order = Order(

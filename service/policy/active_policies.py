@@ -52,6 +52,15 @@ class ActivePolicies:
         self.current = LoadedPolicies(reading.policy_set, datetime.now(UTC), self.last_read.files)
         self._report_loaded(reading.policy_set)
 
+    @classmethod
+    def fixed(cls, policy_set: PolicySet, files: Mapping[str, bytes], metrics: Metrics) -> ActivePolicies:
+        """Rules that stay in force, without a folder."""
+        policies = cls.__new__(cls)
+        policies.folder, policies._metrics = Path(FOLDER), metrics
+        policies.last_read = RulesFolder(dict(files))
+        policies.current = LoadedPolicies(policy_set, datetime.now(UTC), files)
+        return policies
+
     def in_force(self) -> PolicySet:
         """The policy set in force."""
         return self.current.policy_set

@@ -93,8 +93,10 @@ async def _run(module: str, task: bytes, allowance: Allowance) -> bytes:
     return output
 
 
-def start_process(module: str, allowance: Allowance) -> subprocess.Popen[bytes]:
-    """The process of a module. Call it from the thread of the event loop: the kernel ends the process with the thread.
+def start_process(module: str, allowance: Allowance, *, has_log: bool = False) -> subprocess.Popen[bytes]:
+    """The process of a module; one that `has_log` writes to the log of the service.
+
+    Call it from the thread of the event loop: the kernel ends the process with the thread.
 
     The event loop must not start it: uvloop calls fork(), and then gRPC's handlers of fork() crash the new process
     whenever other threads are busy in gRPC. `subprocess` calls posix_spawn(), which runs no handlers, if it need not
@@ -107,7 +109,7 @@ def start_process(module: str, allowance: Allowance) -> subprocess.Popen[bytes]:
         ),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=None if has_log else subprocess.PIPE,
         close_fds=False,
     )
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
 import pickle
 import resource
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
@@ -120,8 +122,11 @@ def main(*arguments: str) -> None:
 
 
 @contextmanager
-def confined(seconds: str, memory_bytes: str, service: str) -> Iterator[None]:
-    """Runs rules within these limits of CPU time and memory; ends with the service, whose process id this is."""
+def confined(seconds: str, memory_bytes: str, service: str, *, is_renewed: bool = False) -> Iterator[None]:
+    """Runs rules within these limits of CPU time and memory; ends with the service, whose process id this is.
+
+    If `is_renewed`, the seconds begin now, and `renew_seconds` sets new ones.
+    """
     end_with(int(service))
     # A signal to all processes of the service stops it; until it has answered its calls, this one works on.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -130,12 +135,22 @@ def confined(seconds: str, memory_bytes: str, service: str) -> Iterator[None]:
     # The rule engine is C code, which no Python timeout can interrupt, and any caller may send rules. The kernel can
     # always end a process: this bound holds even if the service that waits for it has died. At the first number it
     # sends SIGXCPU, which tells this end from others, at the second SIGKILL.
-    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 1))
+    if is_renewed:
+        renew_seconds(int(seconds))
+    else:
+        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 1))
     resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
     try:
         yield
     except MemoryError:
         sys.exit(TOO_MUCH_MEMORY)
+
+
+def renew_seconds(seconds: int) -> None:
+    """Lets this process use so much more CPU time."""
+    used = time.clock_gettime(time.CLOCK_PROCESS_CPUTIME_ID)
+    _, highest = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used) + seconds, highest))
 
 
 def end_with(service: int) -> None:

@@ -15,6 +15,7 @@ from service.allocation.allocation_queue import AllocationQueue, Ticket
 from service.allocation.cancellation import CancellationOperations
 from service.allocation.hold_release import HoldRelease
 from service.allocation.lifecycle import Lifecycle
+from service.candidates.candidate_processes import CandidateProcesses
 from service.database.database import Connection, Database
 from service.errors import TruestockError, no_allocation, no_order
 from service.exceptions import exception_messages
@@ -40,11 +41,12 @@ AllocateOne = Callable[[allocation_pb.AllocateOrderRequest], Awaitable[allocatio
 
 @dataclass(frozen=True, slots=True)
 class OrderOperations:
-    """The operations that allocate orders, cancel them, and release them from a hold."""
+    """The operations that allocate orders, cancel them, release them from a hold, and preview them by other rules."""
 
     orders: AllocationBatch
     cancellations: CancellationOperations
     hold_release: HoldRelease
+    candidates: CandidateProcesses
 
 
 class AllocationServicer(allocation_grpc.AllocationServiceServicer):
@@ -65,7 +67,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self._watch = watch
         self._allocator = allocator
         self._orders, self._cancellations = operations.orders, operations.cancellations
-        self._hold_release = operations.hold_release
+        self._hold_release, self._candidates = operations.hold_release, operations.candidates
         self._lifecycle = lifecycle
         self._fulfillment = fulfillment
         self._database = database
@@ -83,11 +85,21 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self, request: allocation_pb.AllocateOrderRequest, context: Context
     ) -> allocation_pb.AllocateOrderResponse:
         order_request = order_requests.order_request(request)
+        if request.candidate_revision not in ("", self._active_policies.in_force().revision):
+            return await self._by_candidate(request)
         key = IdempotentRequest.of("AllocateOrder", request, order_request.request_id, self._new_id).key
         ticket = self._ticket(order_request, key, request, context)
         if request.validate_only:
             return allocation_pb.AllocateOrderResponse(allocation=await self._orders.preview(ticket))
         return allocation_pb.AllocateOrderResponse(allocation=await self._allocator.allocate(ticket))
+
+    async def _by_candidate(self, request: allocation_pb.AllocateOrderRequest) -> allocation_pb.AllocateOrderResponse:
+        """The answer that the order would get by rules that are not in force; `validate_only` is set."""
+        question = allocation_pb.AllocateOrderRequest()
+        question.CopyFrom(request)
+        question.ClearField("candidate_revision")
+        method, response = "truestock.v1.AllocationService/AllocateOrder", allocation_pb.AllocateOrderResponse
+        return await self._candidates.answer(request.candidate_revision, method, question, response)
 
     async def BatchAllocateOrders(
         self, request: allocation_pb.BatchAllocateOrdersRequest, context: Context

@@ -8,6 +8,7 @@ from typing import Any
 from service.availability import availability_reader
 from service.availability.availability_reader import AvailabilityReader
 from service.availability.availability_requests import availability_request
+from service.candidates.candidate_processes import CandidateProcesses
 from service.policy.active_policies import ActivePolicies
 from service.stock.publication_log import PublicationLog
 from service.watch import watch_requests
@@ -25,12 +26,15 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
 
     def __init__(
         self,
+        *,
         reader: AvailabilityReader,
         large_reader: AvailabilityReader,
         active_policies: ActivePolicies,
         watch: AvailabilityWatch,
         publication_log: PublicationLog,
+        candidates: CandidateProcesses,
     ) -> None:
+        self._candidates = candidates
         self._reader = reader
         self._large_reader = large_reader
         self._active_policies = active_policies
@@ -42,6 +46,8 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     ) -> availability_pb.CheckAvailabilityResponse:
         question = availability_request(request)
         policy_set = self._active_policies.current.policy_set
+        if request.candidate_revision not in ("", policy_set.revision):
+            return await self._by_candidate(request)
         # Calls with large answers share reads of their own, behind which small ones do not have to wait.
         reader = self._large_reader if self._reader.is_large(question.skus) else self._reader
         snapshot = (
@@ -50,9 +56,23 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
             else await reader.read(question.skus)
         )
         answer = await availability_reader.answer(policy_set, snapshot, question)
-        if not request.internal:
+        if not request.internal and not request.candidate_revision:
             availability_reader.record(self._publication_log, snapshot, question.channel_id, answer)
         return answer
+
+    async def _by_candidate(
+        self, request: availability_pb.CheckAvailabilityRequest
+    ) -> availability_pb.CheckAvailabilityResponse:
+        """The answer by rules that are not in force, which no channel is told."""
+        question = availability_pb.CheckAvailabilityRequest()
+        question.CopyFrom(request)
+        question.ClearField("candidate_revision")
+        question.internal = True
+        method, response = (
+            "truestock.v1.AvailabilityService/CheckAvailability",
+            availability_pb.CheckAvailabilityResponse,
+        )
+        return await self._candidates.answer(request.candidate_revision, method, question, response)
 
     def WatchAvailability(
         self, request: availability_pb.WatchAvailabilityRequest, context: Context

@@ -7,6 +7,10 @@ from typing import Any
 
 from policies.linting.catalog_values import KnownValues
 from service import limits
+from service.candidates import candidate_store
+from service.candidates.candidate_messages import policy_revision, tested_policies
+from service.candidates.folder_upload import FolderUploads, received_files
+from service.candidates.kept_rules import KeptRules
 from service.catalog.fact_values import FactValueReader
 from service.database.database import Database
 from service.decisions import stored_decision
@@ -15,13 +19,11 @@ from service.decisions.decision_replay import DecisionReplayer
 from service.decisions.replay_requests import decisions_page
 from service.decisions.stored_decision import StoredDecision
 from service.errors import NotFound
-from service.policy import candidate_store, policy_history_pages, policy_requests
+from service.policy import policy_history_pages, policy_requests
 from service.policy.active_policies import ActivePolicies
 from service.policy.catalog_warnings import CatalogWarnings
-from service.policy.folder_upload import FolderUploads, received_files
-from service.policy.policy_messages import policy_problem, policy_revision, tested_policies
+from service.policy.policy_messages import policy_problem
 from service.policy.policy_requests import PolicySetRequest, candidate_files, named_values, policy_set_request
-from service.policy.policy_revisions import KeptRules
 from service.policy.rule_sandbox import RuleSandbox
 from service.policy.rule_tests import RuleTestRun, RuleTests
 from service.policy.sandbox_process import Listed

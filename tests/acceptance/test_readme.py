@@ -557,6 +557,10 @@ BOUNDS = {
         f"{limits.CANDIDATES} candidates of {size(limits.CANDIDATE_BYTES)} together",
         f"{span(limits.CANDIDATE_RETENTION)} after it was last sent",
         f"{limits.CONTENTS_AT_ONCE} calls at once, and {limits.CONTENTS_WAITING} wait",
+        f"{limits.CANDIDATE_PROCESSES} processes answer",
+        f"{limits.CANDIDATE_CALLS_WAITING} calls wait",
+        f"{limits.CANDIDATE_CALL_SECONDS} seconds of CPU time",
+        f"ends after {span(limits.CANDIDATE_IDLE)}",
     ),
 }
 """What each row of the README's table of bounds must say. No row says another number."""

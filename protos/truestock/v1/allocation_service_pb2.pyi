@@ -450,6 +450,7 @@ class AllocateOrderRequest(_message.Message):
     COPY_OF_FIELD_NUMBER: _builtins.int
     CHANNEL_STATUS_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
+    CANDIDATE_REVISION_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     order_id: _builtins.str
     """The channel's own order number; at most 128 characters."""
@@ -471,6 +472,10 @@ class AllocateOrderRequest(_message.Message):
     paid makes it SOLD, one that means on hold puts it on hold, one that means to be fulfilled releases it, and one that
     means cancelled or refunded cancels what has not shipped. An unknown status, and one that reports a
     failure, raises a `sync_failed` exception. docs/channel-statuses.md lists them. Otherwise `commitment` decides.
+    """
+    candidate_revision: _builtins.str
+    """Decide by these rules instead of those in force: a candidate that TestPolicies keeps, or an earlier revision that is
+    kept. Only with `validate_only`. `decision.policy_revision` of the answer states it.
     """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]:
@@ -532,10 +537,11 @@ class AllocateOrderRequest(_message.Message):
         copy_of: _order_pb2.OrderReference | None = ...,
         channel_status: _builtins.str = ...,
         hold: _order_pb2.OrderHold | None = ...,
+        candidate_revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_update_time", b"channel_update_time", "copy_of", b"copy_of", "destination", b"destination", "hold", b"hold", "hold_duration", b"hold_duration", "order_value", b"order_value", "priority", b"priority"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copy_of", b"copy_of", "destination", b"destination", "hold", b"hold", "hold_duration", b"hold_duration", "lines", b"lines", "method", b"method", "order_id", b"order_id", "order_value", b"order_value", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "request_id", b"request_id", "tags", b"tags", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copy_of", b"copy_of", "destination", b"destination", "hold", b"hold", "hold_duration", b"hold_duration", "lines", b"lines", "method", b"method", "order_id", b"order_id", "order_value", b"order_value", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "request_id", b"request_id", "tags", b"tags", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015

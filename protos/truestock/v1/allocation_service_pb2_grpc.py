@@ -123,7 +123,8 @@ class AllocationServiceServicer:
         Otherwise it stays cancelled and raises the exception `paid_after_cancellation`, unless it repeats an earlier sale.
 
         Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD: a cart that could never be sold whole is not
-        held in part), REQUEST_ID_REUSED, OVERLOADED.
+        held in part; candidate), REQUEST_ID_REUSED, OVERLOADED; RULES_TOO_COSTLY if an answer by a candidate takes more than
+        30 seconds of CPU time, or if its rules take too much time or memory to load.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,7 +53,8 @@ class AllocationServiceStub:
     Otherwise it stays cancelled and raises the exception `paid_after_cancellation`, unless it repeats an earlier sale.
 
     Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD: a cart that could never be sold whole is not
-    held in part), REQUEST_ID_REUSED, OVERLOADED.
+    held in part; candidate), REQUEST_ID_REUSED, OVERLOADED; RULES_TOO_COSTLY if an answer by a candidate takes more than
+    30 seconds of CPU time, or if its rules take too much time or memory to load.
     """
     BatchAllocateOrders: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.BatchAllocateOrdersRequest, _allocation_service_pb2.BatchAllocateOrdersResponse]
     """Allocates many orders, each as AllocateOrder would and independently: an order that fails does not affect the
@@ -155,7 +156,8 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     Otherwise it stays cancelled and raises the exception `paid_after_cancellation`, unless it repeats an earlier sale.
 
     Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD: a cart that could never be sold whole is not
-    held in part), REQUEST_ID_REUSED, OVERLOADED.
+    held in part; candidate), REQUEST_ID_REUSED, OVERLOADED; RULES_TOO_COSTLY if an answer by a candidate takes more than
+    30 seconds of CPU time, or if its rules take too much time or memory to load.
     """
     BatchAllocateOrders: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.BatchAllocateOrdersRequest, _allocation_service_pb2.BatchAllocateOrdersResponse]  # type: ignore[assignment]
     """Allocates many orders, each as AllocateOrder would and independently: an order that fails does not affect the
@@ -260,7 +262,8 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         Otherwise it stays cancelled and raises the exception `paid_after_cancellation`, unless it repeats an earlier sale.
 
         Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD: a cart that could never be sold whole is not
-        held in part), REQUEST_ID_REUSED, OVERLOADED.
+        held in part; candidate), REQUEST_ID_REUSED, OVERLOADED; RULES_TOO_COSTLY if an answer by a candidate takes more than
+        30 seconds of CPU time, or if its rules take too much time or memory to load.
         """
 
     @_abc_1.abstractmethod

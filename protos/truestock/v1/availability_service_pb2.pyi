@@ -32,6 +32,7 @@ class CheckAvailabilityRequest(_message.Message):
     DESTINATION_FIELD_NUMBER: _builtins.int
     INCLUDE_LOCATIONS_FIELD_NUMBER: _builtins.int
     INTERNAL_FIELD_NUMBER: _builtins.int
+    CANDIDATE_REVISION_FIELD_NUMBER: _builtins.int
     INCLUDE_OUTLETS_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     method: _order_pb2.FulfillmentMethod.ValueType
@@ -40,6 +41,10 @@ class CheckAvailabilityRequest(_message.Message):
     internal: _builtins.bool
     """The answer is for a person or a report, not for the channel. Other answers are kept as published to the channel,
     and a later oversell is explained by them.
+    """
+    candidate_revision: _builtins.str
+    """Answer by these rules instead of those in force: a candidate that TestPolicies keeps, or an earlier revision that is
+    kept. `policy_revision` of the answer states it. The answer is never kept as published to the channel.
     """
     include_outlets: _builtins.bool
     """Also return the figures of each of the channel's outlets, and what the units are that the channel may not sell."""
@@ -58,11 +63,12 @@ class CheckAvailabilityRequest(_message.Message):
         destination: _order_pb2.Destination | None = ...,
         include_locations: _builtins.bool = ...,
         internal: _builtins.bool = ...,
+        candidate_revision: _builtins.str = ...,
         include_outlets: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "destination", b"destination", "include_locations", b"include_locations", "include_outlets", b"include_outlets", "internal", b"internal", "method", b"method", "skus", b"skus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "destination", b"destination", "include_locations", b"include_locations", "include_outlets", b"include_outlets", "internal", b"internal", "method", b"method", "skus", b"skus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,7 +55,8 @@ class AvailabilityServiceServicer:
         """Returns how many units of each SKU a channel may sell, from live stock.
 
         An unknown SKU fails nothing: it is listed in `unknown_skus`, and all others are answered.
-        Errors: INVALID_FIELD, NOT_FOUND (channel).
+        Errors: INVALID_FIELD, NOT_FOUND (channel, candidate); RULES_TOO_COSTLY and OVERLOADED as AllocateOrder for a
+        candidate.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,8 @@ class AvailabilityServiceStub:
     """Returns how many units of each SKU a channel may sell, from live stock.
 
     An unknown SKU fails nothing: it is listed in `unknown_skus`, and all others are answered.
-    Errors: INVALID_FIELD, NOT_FOUND (channel).
+    Errors: INVALID_FIELD, NOT_FOUND (channel, candidate); RULES_TOO_COSTLY and OVERLOADED as AllocateOrder for a
+    candidate.
     """
     WatchAvailability: _grpc.UnaryStreamMultiCallable[_availability_service_pb2.WatchAvailabilityRequest, _availability_service_pb2.WatchAvailabilityResponse]
     """Streams the sellable counts of a channel's products, and every change of them, until the caller ends the call.
@@ -63,7 +64,8 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
     """Returns how many units of each SKU a channel may sell, from live stock.
 
     An unknown SKU fails nothing: it is listed in `unknown_skus`, and all others are answered.
-    Errors: INVALID_FIELD, NOT_FOUND (channel).
+    Errors: INVALID_FIELD, NOT_FOUND (channel, candidate); RULES_TOO_COSTLY and OVERLOADED as AllocateOrder for a
+    candidate.
     """
     WatchAvailability: _aio.UnaryStreamMultiCallable[_availability_service_pb2.WatchAvailabilityRequest, _availability_service_pb2.WatchAvailabilityResponse]  # type: ignore[assignment]
     """Streams the sellable counts of a channel's products, and every change of them, until the caller ends the call.
@@ -92,7 +94,8 @@ class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns how many units of each SKU a channel may sell, from live stock.
 
         An unknown SKU fails nothing: it is listed in `unknown_skus`, and all others are answered.
-        Errors: INVALID_FIELD, NOT_FOUND (channel).
+        Errors: INVALID_FIELD, NOT_FOUND (channel, candidate); RULES_TOO_COSTLY and OVERLOADED as AllocateOrder for a
+        candidate.
         """
 
     @_abc_1.abstractmethod

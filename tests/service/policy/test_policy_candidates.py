@@ -13,9 +13,10 @@ from prometheus_client import CollectorRegistry
 
 from policies.reading.rules_reader import MAX_FOLDER_BYTES
 from service import limits
+from service.candidates import candidate_store
 from service.database.database import Database
 from service.metrics import Metrics
-from service.policy import candidate_store, rule_tests
+from service.policy import rule_tests
 from tests.conftest import RetailerMaker
 from tests.retailer import Retailer, eventually
 from tests.service.policy.test_rule_sandbox import BUFFER, CANDIDATE, ROUTING, encoded, send

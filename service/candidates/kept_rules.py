@@ -11,10 +11,11 @@ from sqlalchemy import Boolean, Integer, Interval, Text, func, literal_column, s
 
 from policies.reading.rules_reader import is_rule_file
 from service import limits
+from service.candidates import candidate_store
 from service.database.database import Connection, Database, Statement, parameter
 from service.database.tables import Moment, policy_candidate, policy_revision, policy_set
 from service.errors import NotFound
-from service.policy import candidate_store, policy_store
+from service.policy import policy_store
 
 Position = tuple[datetime, str]
 """Where a page starts: a time of creation and a revision."""
