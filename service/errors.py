@@ -16,6 +16,7 @@
     ├── TooManyUnits       FAILED_PRECONDITION  more units than remain of an order line
     ├── FeedConflict       FAILED_PRECONDITION  two feeds that would own the same stock
     ├── SharedLocation     FAILED_PRECONDITION  a location that would be in two outlets of a channel
+    ├── KitConflict        FAILED_PRECONDITION  a kit as a component of a kit, or more kits than the catalog takes
     ├── InsufficientStock  FAILED_PRECONDITION  a transfer of more units than are available
     ├── UnreadableRequest  INVALID_ARGUMENT     bytes that are no message of the method
     ├── RequestTooLarge    RESOURCE_EXHAUSTED   above the byte limit
@@ -376,6 +377,32 @@ class SharedLocation(TruestockError):
                 "other_outlet_id": conflict.other_outlet_id,
             },
             violations=[Violation(field, f"location '{conflict.location_id}' would be in {both}")],
+        )
+
+
+class KitConflict(TruestockError):
+    """A kit would be a component of a kit, or the catalog would have too many kits; nothing was changed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "KIT_CONFLICT"
+
+    @classmethod
+    def nested(cls, field: str, sku: str, component_sku: str) -> KitConflict:
+        """`component_sku` of the kit `sku` is a kit; `field` is the path of the record that makes it so."""
+        return cls(
+            f"the kit {sku} would contain {component_sku}, which is a kit too; name the components of {component_sku} "
+            f"in {sku} instead, or delete the kit {component_sku} with DeleteKit first",
+            metadata={"sku": sku, "component_sku": component_sku},
+            violations=[Violation(field, f"makes the kit '{component_sku}' a component of the kit '{sku}'")],
+        )
+
+    @classmethod
+    def full(cls, count: int, limit: int) -> KitConflict:
+        """The catalog would have `count` kits."""
+        return cls(
+            f"the catalog would have {count:,} kits, and at most {limit:,} are allowed; delete some that are no longer "
+            "sold with DeleteKit first",
+            metadata={"limit": str(limit)},
         )
 
 

@@ -25,6 +25,15 @@ ITEM_UNITS = 10_000
 CANCELLATIONS = 500
 BATCHED_ORDERS = 500
 """Orders in one BatchAllocateOrders request."""
+KITS = 10_000
+"""Kits of the catalog: every service keeps all of them in memory."""
+KIT_COMPONENTS = 20
+KIT_UNITS = 100
+"""Units of one component in one kit."""
+ORDER_COMPONENTS = 1_000
+"""Lines of one order after its kits have become lines of components."""
+KIT_ORDERS = 100
+"""Orders that still use a deleted kit, of which DeleteKit names the oldest."""
 CHANNEL_FILTER = 100
 ALLOCATIONS_PAGE_LIMIT = 500
 ALLOCATIONS_PAGE_BYTES = 16 << 20

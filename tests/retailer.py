@@ -31,6 +31,7 @@ from truestock.v1 import (
     exception_service_pb2_grpc as exception_grpc,
     fulfillment_service_pb2 as fulfillment_pb,
     fulfillment_service_pb2_grpc as fulfillment_grpc,
+    kit_pb2,
     listing_pb2 as listing_pb,
     order_pb2,
     policy_service_pb2 as policy_pb,
@@ -206,6 +207,17 @@ class Retailer:
         answer: allocation_pb.CancelOrderLinesResponse = await self.allocations.CancelOrderLines(request)
         return answer
 
+    async def kits(self, kits: Mapping[str, Mapping[str, int]], *, may_split: bool = False) -> None:
+        """Declares the components of kits, whose SKUs become products if they are none yet."""
+        products = [catalog_pb.Product(sku=sku) for sku in kits]
+        await self.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
+        await self.upsert_kits(*(kit_of(sku, components, may_split=may_split) for sku, components in kits.items()))
+
+    async def upsert_kits(self, *kits: kit_pb2.Kit, **fields: Any) -> kit_pb2.UpsertKitsResponse:
+        request = kit_pb2.UpsertKitsRequest(kits=kits, **fields)
+        answer: kit_pb2.UpsertKitsResponse = await self.catalog.UpsertKits(request)
+        return answer
+
     async def channels(self, **platforms: str) -> None:
         """Creates social channels, each with the platform whose states it uses; empty for none."""
         channels = [
@@ -287,6 +299,12 @@ class Retailer:
         samples = (sample for family in self.service.metrics.registry.collect() for sample in family.samples)
         named = (x for x in samples if x.name == f"truestock_{name}" and labels.items() <= x.labels.items())
         return sum(sample.value for sample in named)
+
+
+def kit_of(sku: str, components: Mapping[str, int], *, may_split: bool = False) -> kit_pb2.Kit:
+    """A kit of units by SKU."""
+    parts = [kit_pb2.KitComponent(sku=component, unit_count=units) for component, units in components.items()]
+    return kit_pb2.Kit(sku=sku, components=parts, may_split=may_split)
 
 
 def order_request(

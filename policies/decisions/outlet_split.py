@@ -63,13 +63,16 @@ def reduced(units: Mapping[str, int], count: int) -> dict[str, int]:
 def outlet_units(availability: Availability, outlets: Sequence[Outlet]) -> dict[str, int]:
     """Sellable units by outlet id; they add up to `availability.sellable`.
 
-    NO_OUTLET is there if the product has stock at locations of the channel that are in none of these outlets.
+    NO_OUTLET is there if the product has stock at locations of the channel that are in none of these outlets. It also
+    has the kits that several locations make up together: only orders that name no outlet may use them.
     """
     by_location = _outlet_ids(outlets)
     units = dict.fromkeys((outlet.id for outlet in outlets), 0)
     for figure in availability.locations:
         outlet_id = by_location.get(figure.location_id, NO_OUTLET)
         units[outlet_id] = units.get(outlet_id, 0) + figure.sellable
+    if availability.kit is not None and availability.kit.split_count:
+        units[NO_OUTLET] = units.get(NO_OUTLET, 0) + availability.kit.split_count
     withheld = sum(units.values()) - availability.sellable
     without_outlet = units.pop(NO_OUTLET, None)
     if without_outlet is None:
@@ -105,7 +108,8 @@ def outlet_figures(
             on_hand=figure.on_hand + level.on_hand,
         )
     return tuple(
-        replace(figure, kept_by_rules=available[outlet_id] - figure.sellable) for outlet_id, figure in figures.items()
+        replace(figure, kept_by_rules=max(0, available[outlet_id] - figure.sellable))
+        for outlet_id, figure in figures.items()
     )
 
 

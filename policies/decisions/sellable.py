@@ -6,8 +6,8 @@ Their sum minus the channel buffer is published: 0 at or below the cut-off, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffer_effect, units_held_back
@@ -15,9 +15,25 @@ from policies.decisions.eligibility import RoutingQuestion, may_split, policies_
 from policies.decisions.location_availability import NOTHING_WAIVED, LocationAvailability, assess_location
 from policies.decisions.planning_memory import PolicyView
 from policies.decisions.ranking import RankingContext, rank_locations
+from policies.domain.kits import Kit
 from policies.domain.model import Channel, Context, Destination, OrderFacts, StockLevel, World
 from policies.explanation import FiredRule
 from policies.policy_set import PLAN_STEPS, PolicySet, RoutingPolicy, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class KitFigures:
+    """What makes up the sellable kits of one kit.
+
+    `components` are sellable units of its components by SKU, as each could be sold alone. `levels` are the kits at each
+    location before all rules; those that are on hand and not available are unavailable, or else allocated, because a
+    component is. `split_count` kits are made up by several locations together and are in the figure of none.
+    """
+
+    kit: Kit
+    components: Mapping[str, int] = field(hash=False)
+    levels: Mapping[str, StockLevel] = field(hash=False)
+    split_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +55,15 @@ class Availability:
     locations: tuple[LocationAvailability, ...]
     fired: tuple[FiredRule, ...]
     policy: RoutingPolicy
+    kit: KitFigures | None = None
+    """Set if it is a kit; all figures above are then in whole kits."""
 
     @property
     def unpublished(self) -> int:
         """Units that the channel's cut-off or cap keeps from being published, after its buffer."""
-        return sum(figure.sellable for figure in self.locations) - self.held_back_by_channel - self.sellable
+        split_count = 0 if self.kit is None else self.kit.split_count
+        subtotal = sum(figure.sellable for figure in self.locations) + split_count
+        return subtotal - self.held_back_by_channel - self.sellable
 
 
 def assess_availability(

@@ -8,9 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from policies.decisions.kits.kit_availability import kits_promised
 from policies.decisions.location_availability import LocationAvailability
 from policies.decisions.outlet_split import outlet_figures
-from policies.decisions.sellable import Availability
+from policies.decisions.sellable import Availability, KitFigures
 from policies.domain.model import Destination, Product, StockLevel, World
 from policies.domain.outlets import Outlet
 from policies.explanation import FiredRule
@@ -125,7 +126,9 @@ class AvailabilityReader:
 
         async def read(connection: Connection) -> Snapshot:
             snapshot = await self._read(connection, set(skus))
-            return replace(snapshot, promised=await channel_promises.read(connection, channel_id, skus, snapshot.now))
+            read_skus = [*skus, *snapshot.catalog.kits.components_of(skus).difference(skus)]
+            promised = await channel_promises.read(connection, channel_id, read_skus, snapshot.now)
+            return replace(snapshot, promised=promised)
 
         # Between two statements without a common snapshot an order could take units of a level, and would then be an
         # order of another channel.
@@ -191,6 +194,10 @@ class AvailabilityReader:
     async def _read(self, connection: Connection, skus: set[str]) -> Snapshot:
         version, products = await catalog_store.products(connection, skus)
         catalog = await self._cache.at(connection, version)
+        components = catalog.kits.components_of(skus) - skus
+        if components:
+            products |= (await catalog_store.products(connection, components))[1]
+            skus |= components
         now, stock_levels = await levels.read(connection, skus)
         return Snapshot(now, catalog, products, stock_levels)
 
@@ -243,7 +250,13 @@ def _assess(
     for sku in request.skus:
         if sku in snapshot.products:
             availability = assess_product(
-                policy_set, world, channel, sku, method=request.method, destination=request.destination
+                policy_set,
+                world,
+                channel,
+                sku,
+                method=request.method,
+                destination=request.destination,
+                kit=catalog.kits.by_sku.get(sku),
             )
             message = _message(availability, world, include_locations=request.include_locations)
             if request.include_outlets:
@@ -271,8 +284,12 @@ def _message(
         channel_buffer_count=availability.held_back_by_channel,
         unpublished_count=availability.unpublished,
     )
+    kit = availability.kit
+    if kit is not None:
+        message.components.extend(_component(kit, sku) for sku in kit.kit.components)
+        message.split_kit_count = kit.split_count
     if include_locations:
-        message.locations.extend(_location(figure, world) for figure in availability.locations)
+        message.locations.extend(_location(figure, world, kit) for figure in availability.locations)
         message.fired_rules.extend(decision_messages.fired_rule(fired) for fired in availability.fired)
     return message
 
@@ -287,7 +304,11 @@ def _add_outlets(
     if isinstance(availability, ProductProblem):
         message.outlets.extend(availability_pb.OutletAvailability(outlet_id=outlet.id) for outlet in outlets)
         return
-    for figure in outlet_figures(availability, outlets, snapshot.levels, snapshot.promised):
+    levels_of, promised, kit = snapshot.levels, snapshot.promised, availability.kit
+    if kit is not None:
+        promised = kits_promised(kit.kit, snapshot.levels, snapshot.promised, kit.levels)
+        levels_of = {(kit.kit.sku, location_id): level for location_id, level in kit.levels.items()}
+    for figure in outlet_figures(availability, outlets, levels_of, promised):
         message.kept_by_rules_count += figure.kept_by_rules
         message.promised_to_channel_count += figure.promised_here
         message.promised_elsewhere_count += figure.promised_elsewhere
@@ -304,13 +325,38 @@ def _add_outlets(
             )
 
 
-def _location(figure: LocationAvailability, world: World) -> availability_pb.LocationAvailability:
+def _component(kit: KitFigures, sku: str) -> availability_pb.KitComponentAvailability:
+    return availability_pb.KitComponentAvailability(
+        sku=sku, units_per_kit=kit.kit.components[sku], sellable_count=kit.components[sku]
+    )
+
+
+def _location(
+    figure: LocationAvailability, world: World, kit: KitFigures | None
+) -> availability_pb.LocationAvailability:
+    if kit is not None:
+        return _kit_location(figure, kit.levels[figure.location_id])
     level = world.levels[figure.sku, figure.location_id]
     return availability_pb.LocationAvailability(
         location_id=figure.location_id,
         on_hand_count=level.on_hand,
         unavailable_count=level.unavailable,
         held_count=level.held,
+        allocated_count=level.allocated,
+        available_count=figure.available,
+        buffer_count=figure.held_back,
+        sellable_count=figure.sellable,
+        reasons=_reasons(figure),
+        as_of_time=proto_values.timestamp(level.as_of_time),
+    )
+
+
+def _kit_location(figure: LocationAvailability, level: StockLevel) -> availability_pb.LocationAvailability:
+    """Kits at one location; whether a component is held or allocated is in its own figures."""
+    return availability_pb.LocationAvailability(
+        location_id=figure.location_id,
+        on_hand_count=level.on_hand,
+        unavailable_count=level.unavailable,
         allocated_count=level.allocated,
         available_count=figure.available,
         buffer_count=figure.held_back,

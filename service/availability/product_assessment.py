@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import structlog
 
+from policies.decisions.kits.kit_availability import assess_kit
 from policies.decisions.sellable import Availability, assess_availability
+from policies.domain.kits import Kit
 from policies.domain.model import Channel, Destination, World
 from policies.policy_set import PolicySet
 
@@ -35,9 +37,15 @@ def assess_product(
     *,
     method: str | None = None,
     destination: Destination | None = None,
+    kit: Kit | None = None,
 ) -> Availability | ProductProblem:
-    """The availability of one product for a channel, or the problem that prevents it, which is logged once."""
+    """The availability of one product for a channel, or the problem that prevents it, which is logged once.
+
+    `kit` is set if the product is a kit; its components are in the world too.
+    """
     try:
+        if kit is not None:
+            return assess_kit(policy_set, world, channel, kit, method=method, destination=destination)
         return assess_availability(policy_set, world, channel, sku, method=method, destination=destination)
     except Exception:
         error_id = _log_once(policy_set.revision, channel.id, sku)

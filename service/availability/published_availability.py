@@ -188,6 +188,10 @@ class Publisher:
         skus = sorted({sku for _, sku in pairs})
         version, products = await catalog_store.products(connection, skus)
         catalog = await self._cache.at(connection, version)
+        components = sorted(catalog.kits.components_of(skus).difference(skus))
+        if components:
+            products |= (await catalog_store.products(connection, components))[1]
+            skus = sorted({*skus, *components})
         now, stock_levels = await levels.read(connection, skus)
         world = World(now, catalog.locations, products, stock_levels)
         return await _assess(self._active_policies.current.policy_set, world, catalog, pairs)
@@ -200,7 +204,8 @@ async def _assess(
     turn = Turn()
     for channel_id, sku in pairs:
         if channel_id in catalog.channels and sku in world.products:
-            availability = assess_product(policy_set, world, catalog.channels[channel_id], sku)
+            kit = catalog.kits.by_sku.get(sku)
+            availability = assess_product(policy_set, world, catalog.channels[channel_id], sku, kit=kit)
             units_by_pair[channel_id, sku] = _units(availability, catalog.outlets.get(channel_id, ()))
         await turn.end_if_long()
     return units_by_pair

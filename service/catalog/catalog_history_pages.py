@@ -12,6 +12,7 @@ import asyncpg
 from service import limits
 from service.catalog import catalog_messages, listing_store, outlet_store
 from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, PRODUCTS
+from service.catalog.kit_store import KITS
 from service.database.database import Connection, Database
 from service.database.tables import catalog_history
 from service.errors import NotFound
@@ -33,7 +34,7 @@ _CHANGES = {
 _HISTORIES: dict[str, HistoryOf] = {
     recorded.table.name: recorded
     for recorded in (
-        *(table.history for table in (LOCATIONS, PRODUCTS, CHANNELS, FEEDS)),
+        *(table.history for table in (LOCATIONS, PRODUCTS, CHANNELS, FEEDS, KITS)),
         outlet_store.POOL_HISTORY,
         outlet_store.HISTORY,
         listing_store.HISTORY,

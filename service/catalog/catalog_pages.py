@@ -14,7 +14,7 @@ from service.database.database import Connection, Statement, parameter
 from service.database.tables import location, product
 from service.rpc.page_tokens import PageTokens
 from service.rpc.validation import Fields
-from truestock.v1 import catalog_service_pb2 as catalog_pb
+from truestock.v1 import catalog_service_pb2 as catalog_pb, kit_pb2
 
 _tags = union_all(
     select(
@@ -88,6 +88,16 @@ def channels_page(request: catalog_pb.ListChannelsRequest) -> CatalogPage:
     filters = {
         "ids": texts(fields, "channel_ids", request.channel_ids),
         "kinds": _words(fields, "kinds", request.kinds, CHANNEL_KIND),
+    }
+    return page_of(fields, request, filters)
+
+
+def kits_page(request: kit_pb2.ListKitsRequest) -> CatalogPage:
+    """Raises InvalidFields."""
+    fields = Fields()
+    filters = {
+        "ids": texts(fields, "skus", request.skus),
+        "component_skus": texts(fields, "component_skus", request.component_skus),
     }
     return page_of(fields, request, filters)
 

@@ -1,7 +1,7 @@
 """Locations, products, channels and pools in PostgreSQL.
 
-Locations, channels and outlets are few and are cached by version: every read of stock returns the current version, and
-a cached copy that is older is read again. Products are not cached.
+Locations, channels, outlets and kits are few and are cached by version: every read of stock returns the current
+version, and a cached copy that is older is read again. Products are not cached.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import asyncpg
 from sqlalchemy import ColumnElement, Integer, Table, Text, case, func, literal_column, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
+from policies.domain.kits import NO_KITS, Kit, Kits
 from policies.domain.model import Channel, Coordinates, Location, Product
 from policies.domain.outlets import Outlet
 from policies.stock import velocity
@@ -23,7 +24,7 @@ from policies.stock.feeds import Feed
 from policies.stock.velocity import Velocity
 from service.catalog import outlet_store
 from service.database.database import Connection, Statement, any_of, parameter, parameters
-from service.database.tables import catalog_version, channel, feed, location, pool, product
+from service.database.tables import catalog_version, channel, feed, kit, location, pool, product
 from service.history.catalog_history import HistoryOf
 
 _requested = func.unnest(parameters("skus", Text)).table_valued("sku", name="requested").render_derived()
@@ -43,8 +44,9 @@ _PRODUCTS = Statement(PRODUCT_ROWS)
 _LOCATIONS = Statement(select(location).order_by(location.c.id))
 _CHANNELS = Statement(select(channel).order_by(channel.c.id))
 _FEEDS = Statement(select(feed).order_by(feed.c.source))
+_KITS = Statement(select(kit).order_by(kit.c.sku))
 _RAISE_VERSION = Statement(update(catalog_version).values(version=catalog_version.c.version + 1))
-_VERSION = Statement(select(catalog_version.c.version))
+_VERSION = Statement(select(catalog_version.c.version, catalog_version.c.kit_version))
 _CURRENT_VERSION = select(catalog_version.c.version).scalar_subquery()
 _OLD_CHANNELS = Statement(
     select(channel.c.id, channel.c.kind, channel.c.location_ids).where(channel.c.id == any_of("ids", Text))
@@ -65,7 +67,7 @@ _EXISTING_PRODUCTS = Statement(select(product.c.sku).where(product.c.sku == any_
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Every location, channel, declared feed and outlet as of one version."""
+    """Every location, channel, declared feed, outlet and kit as of one version."""
 
     version: int
     locations: Mapping[str, Location]
@@ -73,6 +75,9 @@ class Catalog:
     feeds: Mapping[str, Feed] = field(default_factory=dict)
     outlets: Mapping[str, tuple[Outlet, ...]] = field(default_factory=dict)
     """By channel id, each channel's sorted by id; channels without outlets are left out."""
+    kits: Kits = NO_KITS
+    kit_version: int = 0
+    """The version of the last edit of a kit."""
 
     def outlet(self, channel_id: str, outlet_id: str) -> Outlet | None:
         """The outlet of a channel, or None if it has no such outlet."""
@@ -93,17 +98,27 @@ class CatalogCache:
     async def at(self, connection: Connection, version: int) -> Catalog:
         """The catalog at this version or a later one."""
         if self._newest.version < version:
-            self._newest = await read(connection)
+            self._newest = await read(connection, self._newest)
         return self._newest
 
 
-async def read(connection: Connection) -> Catalog:
-    """Every location, channel, declared feed and outlet."""
+async def read(connection: Connection, before: Catalog | None = None) -> Catalog:
+    """Every location, channel, declared feed, outlet and kit.
+
+    Kits are those of the catalog `before` if none was edited since.
+    """
     # The version is read first: an edit between the statements makes the copy newer than its version, never older.
-    current = await version(connection)
+    row = await _VERSION.row(connection)
+    current, kit_version = (row["version"], row["kit_version"]) if row else (0, 0)
     locations = {row["id"]: location_of(row) for row in await _LOCATIONS.rows(connection)}
     channels = {row["id"]: channel_of(row) for row in await _CHANNELS.rows(connection)}
-    return Catalog(current, locations, channels, await feeds(connection), await outlet_store.outlets(connection))
+    kits = before.kits if before is not None and before.kit_version == kit_version else await _kits(connection)
+    outlets = await outlet_store.outlets(connection)
+    return Catalog(current, locations, channels, await feeds(connection), outlets, kits, kit_version)
+
+
+async def _kits(connection: Connection) -> Kits:
+    return Kits([kit_of(row) for row in await _KITS.rows(connection)])
 
 
 async def feeds(connection: Connection) -> dict[str, Feed]:
@@ -307,6 +322,11 @@ def channel_of(row: asyncpg.Record) -> Channel:
     lag, seconds = timedelta(seconds=row["figure_lag_seconds"]), row["unpaid_order_seconds"]
     unpaid = None if seconds is None else timedelta(seconds=seconds)
     return Channel(*identity, location_ids, row["cancellation_headroom"], row["platform"], lag, unpaid)
+
+
+def kit_of(row: asyncpg.Record | Mapping[str, Any]) -> Kit:
+    """A row of `kit` as a value of `policies`."""
+    return Kit(row["sku"], dict(zip(row["component_skus"], row["component_units"], strict=True)), row["may_split"])
 
 
 def feed_of(row: asyncpg.Record | Mapping[str, Any]) -> Feed:

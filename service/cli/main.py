@@ -19,6 +19,7 @@ from service.cli.commands import (
     facts_command,
     feed_commands,
     import_commands,
+    kit_commands,
     listing_commands,
     movement_commands,
     order_commands,
@@ -270,6 +271,7 @@ app.command(rich_help_panel=_CATALOG)(catalog_commands.locations)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.products)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.channels)
 app.add_typer(listing_commands.app, rich_help_panel=_CATALOG)
+app.add_typer(kit_commands.app, rich_help_panel=_CATALOG)
 app.add_typer(outlet_commands.pools_app, rich_help_panel=_CATALOG)
 app.add_typer(outlet_commands.outlets_app, rich_help_panel=_CATALOG)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.tags)

@@ -128,6 +128,13 @@ order_line = Table(
     required("withheld", Integer, server_default="0", comment="units ever short because a buffer or block kept them"),
     required("excess", Integer, server_default="0", comment="shipped units that the channel does not order any more"),
     Column("unit_price", Money),
+    Column("kit_line_id", Text, comment="line on which the kit was ordered that this is a component of"),
+    Column("kit_sku", Text, comment="null if it was ordered by itself, like the other columns of kits"),
+    Column("kit_units", Integer, comment="units of this component in one kit"),
+    Column("kit_may_split", Boolean, comment="components of one kit may be shipped from several locations"),
+    CheckConstraint("num_nulls(kit_line_id, kit_sku, kit_units, kit_may_split) IN (0, 4)", name="kit_whole"),
+    # Finds the orders that use a kit.
+    Index("order_line_kit_idx", "kit_sku", postgresql_where=text("kit_sku IS NOT NULL")),
     CheckConstraint("excess BETWEEN 0 AND unit_count", name="excess_within_unit_count"),
     CheckConstraint("unit_count >= 1", name="unit_count_positive"),
     CheckConstraint("cancelled BETWEEN 0 AND unit_count", name="cancelled_within_unit_count"),

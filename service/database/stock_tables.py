@@ -148,11 +148,28 @@ outlet = Table(
     comment="What a channel calls a location or a warehouse; a location is in at most one outlet of a channel.",
 )
 
+kit = Table(
+    "kit",
+    metadata,
+    key("sku"),
+    required("component_skus", Texts, comment="in the retailer's order"),
+    required("component_units", ARRAY(Integer), comment="units in one kit, in the order of component_skus"),
+    required("may_split", Boolean, comment="components of one kit may be shipped from several locations"),
+    *timestamps(),
+    CheckConstraint("cardinality(component_skus) = cardinality(component_units)", name="components_whole"),
+    CheckConstraint("cardinality(component_skus) >= 1", name="components_present"),
+    CheckConstraint("NOT component_skus @> ARRAY[sku]", name="no_kit_in_itself"),
+    # Finds the kits that contain a product.
+    Index("kit_component_skus_idx", "component_skus", postgresql_using="gin"),
+    comment="Products that consist of other products.",
+)
+
 catalog_version = Table(
     "catalog_version",
     metadata,
     key("id", Integer),
     required("version", BigInteger),
+    required("kit_version", BigInteger, server_default="0", comment="version of the last edit of a kit"),
     CheckConstraint("id = 1", name="one_row"),
     comment="Rises with every edit of locations, channels, pools and outlets, so that services notice a stale copy.",
 )

@@ -9,6 +9,8 @@ from policies.policy_set import PolicySet
 from service.catalog import (
     catalog_requests,
     catalog_store,
+    kit_requests,
+    kit_store,
     listing_requests,
     listing_store,
     outlet_requests,
@@ -22,6 +24,7 @@ from service.history import catalog_history
 from service.sample.sample_retailer import (
     SOURCE,
     sample_channels,
+    sample_kits,
     sample_listings,
     sample_locations,
     sample_outlets,
@@ -46,6 +49,7 @@ async def load_sample(database: Database, new_id: Callable[[], UUID], policy_set
         await PRODUCTS.upsert(connection, catalog_requests.product_rows(sample_products()))
         await CHANNELS.upsert(connection, catalog_requests.channel_rows(sample_channels()))
         await listing_store.upsert(connection, listing_requests.listings(sample_listings()))
+        await kit_store.upsert(connection, kit_requests.kit_rows(sample_kits()), validate_only=False)
         await POOLS.upsert(connection, outlet_requests.pool_rows(sample_pools()))
         await outlet_store.upsert(connection, outlet_requests.outlet_rows(sample_outlets()))
         await _record_stock(connection, new_id, policy_set)

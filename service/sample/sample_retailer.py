@@ -17,6 +17,7 @@ from google.type.timeofday_pb2 import TimeOfDay
 from service.rpc import proto_values
 from service.sample.sample_products import BRANDS, STYLES, Style
 from truestock.v1.catalog_service_pb2 import Channel, CountryList, Location, PackageDimensions, Product, WorkingTime
+from truestock.v1.kit_pb2 import Kit, KitComponent
 from truestock.v1.listing_pb2 import Listing
 from truestock.v1.outlet_pb2 import Outlet, Pool
 from truestock.v1.stock_service_pb2 import StockChange, StockCount
@@ -25,6 +26,7 @@ SOURCE = "sample-retailer"
 """The source of the sample's stock counts."""
 SEED = 20_261_127
 WAREHOUSE = "dc-memphis"
+KIT = "DUN-1790-KIT"
 
 
 class _City(NamedTuple):
@@ -105,13 +107,33 @@ def sample_outlets() -> list[Outlet]:
 
 
 def sample_products() -> list[Product]:
-    """About 300 products: every style in its colors and sizes, sorted by SKU.
+    """About 300 products: every style in its colors and sizes, and one kit, sorted by SKU.
 
     As in real catalogs, a few lack dimensions, barcode or picture. New products have no velocity yet.
     """
+    kit = Product(
+        sku=KIT,
+        display_name="Night Walk Kit, lantern and power bank",
+        status=Product.STATUS_ACTIVE,
+        tags=["gift", "hazmat"],
+        category="lighting",
+        brand=BRANDS["DUN"],
+        price=proto_values.money(Decimal(115), "USD"),
+    )
+    return sorted([*_stocked_products(), kit], key=lambda product: product.sku)
+
+
+def _stocked_products() -> list[Product]:
     generator = random.Random(SEED)
-    products = [product for style in STYLES for product in _variants(style, generator)]
-    return sorted(products, key=lambda product: product.sku)
+    return sorted(
+        (product for style in STYLES for product in _variants(style, generator)), key=lambda product: product.sku
+    )
+
+
+def sample_kits() -> list[Kit]:
+    """A lantern with its power bank, shipped together."""
+    components = [KitComponent(sku="DUN-1701-BLA", unit_count=1), KitComponent(sku="DUN-1709-BLA-10K", unit_count=1)]
+    return [Kit(sku=KIT, components=components)]
 
 
 def sample_listings() -> list[Listing]:
@@ -130,7 +152,7 @@ def sample_stock(now: datetime) -> list[StockChange]:
     """
     generator = random.Random(SEED + 1)
     changes = []
-    for product in sample_products():
+    for product in _stocked_products():
         for location in [WAREHOUSE, *_STORE_SHARES]:
             count = (
                 _warehouse_count(product, generator)

@@ -17,6 +17,8 @@ from service.catalog import (
     catalog_pages,
     catalog_requests,
     catalog_store,
+    kit_requests,
+    kit_store,
     listing_requests,
     listing_store,
     outlet_edits,
@@ -27,6 +29,7 @@ from service.catalog import (
 from service.catalog.catalog_pages import CatalogPage
 from service.catalog.catalog_requests import Row
 from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, POOLS, PRODUCTS, CatalogTable, feed_of
+from service.catalog.kit_store import KITS
 from service.database.database import Connection, Database
 from service.errors import FeedConflict, no_channel, no_listing
 from service.feeds import feed_requests
@@ -36,7 +39,9 @@ from truestock.v1 import (
     catalog_history_pb2 as history_pb,
     catalog_service_pb2 as catalog_pb,
     catalog_service_pb2_grpc as catalog_grpc,
+    kit_pb2,
     listing_pb2 as listing_pb,
+    order_pb2,
     outlet_pb2,
 )
 
@@ -116,6 +121,28 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     async def ListFeeds(self, request: catalog_pb.ListFeedsRequest, context: Context) -> catalog_pb.ListFeedsResponse:
         messages, token = await self._page(FEEDS, catalog_pages.unfiltered_page(request), feed_requests.feed_message)
         return catalog_pb.ListFeedsResponse(feeds=messages, next_page_token=token)
+
+    async def UpsertKits(self, request: kit_pb2.UpsertKitsRequest, context: Context) -> kit_pb2.UpsertKitsResponse:
+        rows = kit_requests.kit_rows(request.kits)
+        created, updated = await self._database.transaction(
+            "upsert", lambda connection: kit_store.upsert(connection, rows, validate_only=request.validate_only)
+        )
+        return kit_pb2.UpsertKitsResponse(created_count=created, updated_count=updated)
+
+    async def ListKits(self, request: kit_pb2.ListKitsRequest, context: Context) -> kit_pb2.ListKitsResponse:
+        messages, token = await self._page(KITS, catalog_pages.kits_page(request), kit_requests.kit_message)
+        return kit_pb2.ListKitsResponse(kits=messages, next_page_token=token)
+
+    async def DeleteKit(self, request: kit_pb2.DeleteKitRequest, context: Context) -> kit_pb2.DeleteKitResponse:
+        sku = kit_requests.kit_sku(request)
+        use = await self._database.transaction(
+            "delete", lambda connection: kit_store.delete_kit(connection, sku, validate_only=request.validate_only)
+        )
+        return kit_pb2.DeleteKitResponse(
+            kit=kit_requests.kit_message(use.row),
+            open_order_count=use.order_count,
+            orders=[order_pb2.OrderReference(channel_id=c, order_id=o) for c, o in use.orders],
+        )
 
     async def UpsertPools(
         self, request: outlet_pb2.UpsertPoolsRequest, context: Context

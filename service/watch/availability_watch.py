@@ -215,7 +215,8 @@ class AvailabilityWatch:
     def _apply_changes(self, before: ReadPosition, changes: AvailabilityChanges) -> None:
         for sku, ingest_time in changes.moved.items():
             self._mark_due(sku, ingest_time)
-        for sku in (*changes.expired, *changes.edited):
+        edited_kits = _kits_edited(before, changes.position)
+        for sku in (*changes.expired, *changes.edited, *edited_kits):
             self._mark_due(sku, None)
         self._update(changes.published, computed=False)
         revision = self._active_policies.current.policy_set.revision
@@ -229,9 +230,12 @@ class AvailabilityWatch:
         self._position = changes.position
 
     def _mark_due(self, sku: str, ingest_time: datetime | None) -> None:
+        """Has a product computed again, and the kits that contain it."""
+        kits = self._position.catalog.kits.by_component.get(sku, ()) if self._position else ()
         for channel_id, subscribers in self._channel_subscribers.items():
-            if subscribers.is_watched(sku):
-                self._due.setdefault((channel_id, sku), ingest_time)
+            for key in (sku, *kits):
+                if subscribers.is_watched(key):
+                    self._due.setdefault((channel_id, key), ingest_time)
 
     async def _publish_due(self) -> None:
         while self._due:
@@ -358,3 +362,11 @@ def _channels_edited(before: ReadPosition, after: ReadPosition) -> set[str]:
         for channel_id, channel in new.channels.items()
         if old.channels.get(channel_id) != channel or old.outlets.get(channel_id) != new.outlets.get(channel_id)
     }
+
+
+def _kits_edited(before: ReadPosition, after: ReadPosition) -> set[str]:
+    """SKUs that were or are kits and whose components have changed."""
+    old, new = before.catalog.kits, after.catalog.kits
+    if old is new:
+        return set()
+    return {sku for sku in (*old.by_sku, *new.by_sku) if old.by_sku.get(sku) != new.by_sku.get(sku)}

@@ -41,7 +41,7 @@ from service.settings import Settings
 from tests.conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text()
-SKU, SCARCE = "TRN-1205-MOS", "QLM-1404-CRE"
+SKU, SCARCE, KIT = "TRN-1205-MOS", "QLM-1404-CRE", "DUN-1790-KIT"
 """A tumbler that the sample retailer has hundreds of, and a product that is oversold here."""
 
 # Commands
@@ -107,6 +107,8 @@ COMMANDS = {
     "locations": Command("--type store", r"store-austin .*store"),
     "products": Command(SKU, rf"{SKU} "),
     "channels": Command("", r"tiktok_shop .*social"),
+    "kits": Command("", rf"{KIT} +1 x DUN-1701-BLA, 1 x DUN-1709-BLA-10K +together"),
+    "kits delete": Command(f"{KIT} --dry-run", rf"Would delete the kit {KIT}\."),
     "listings": Command("--channel tiktok_shop", rf"tiktok_shop +1729583201114820002 +{SKU} +6"),
     "listings delete": Command("tiktok_shop {item} --dry-run", rf"Would delete item .*: 6 units of {SKU}"),
     "pools": Command("", r"all-stores .*store-austin"),
@@ -118,6 +120,7 @@ COMMANDS = {
     "export locations": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
     "export products": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
     "export channels": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
+    "export kits": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows?"),
     "export listings": Command("{folder}/exported.csv", r"exported\.csv: [\d,]+ rows"),
     "export pools": Command("{folder}/exported.csv", r"exported\.csv: 2 rows"),
     "export outlets": Command("{folder}/exported.csv", r"exported\.csv: 3 rows"),
@@ -126,6 +129,7 @@ COMMANDS = {
     "import locations": Command("{folder}/locations.csv", r"created +1"),
     "import products": Command("{folder}/products.csv", r"created +1"),
     "import channels": Command("{folder}/channels.csv", r"created +1"),
+    "import kits": Command("{folder}/kits.csv", r"created +1"),
     "import listings": Command("{folder}/listings.csv", r"created +1"),
     "import pools": Command("{folder}/pools.csv", r"created +1"),
     "import outlets": Command("{folder}/outlets.csv", r"created +1"),
@@ -146,6 +150,7 @@ FILES = {
     "locations": "location_id,type,country\nstore-boise,store,US\n",
     "products": "sku,display_name\nNEW-1,New\n",
     "channels": "channel_id,kind\nfair,pos\n",
+    "kits": f"sku,components\n{SCARCE},{SKU}:2\n",
     "listings": f"channel_id,item_id,sku,unit_count\nshopify,8112345678901234567,{SKU},6\n",
     "pools": "pool_id,location_ids\nwest,store-seattle|store-denver\n",
     "outlets": "channel_id,outlet_id,pool_id\npos,west,all-stores\n",
@@ -318,7 +323,7 @@ def test_the_table_of_this_test_has_every_command_that_the_readme_shows_and_no_o
 
 
 def test_the_readme_shows_every_command_that_there_is_and_no_other() -> None:
-    kinds = ("locations", "products", "channels", "pools", "outlets", "listings", "feeds", "stock")
+    kinds = ("locations", "products", "channels", "kits", "pools", "outlets", "listings", "feeds", "stock")
     existing = set(existing_commands()) - {"export"} | {f"export {kind}" for kind in kinds}
 
     assert set(shown_commands()) == existing
@@ -490,6 +495,7 @@ BOUNDS = {
     "record": (
         f"{limits.ITEM_UNITS:,} units in an item of a channel",
         f"{limits.ITEM_ID_LENGTH} characters of its id",
+        f"{limits.KITS:,} kits, {limits.KIT_COMPONENTS} components of one and {limits.KIT_UNITS} units of each",
         f"{limits.COUNTED_UNITS:,} units of one product at one location",
         f"{LEAST_VELOCITY:f} to {limits.VELOCITY_PER_DAY:,.0f} units a day",
         "velocity of 0,",

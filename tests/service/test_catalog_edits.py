@@ -13,13 +13,14 @@ from service.metrics import Metrics
 from service.policy.active_policies import ActivePolicies
 from service.sample.sample_loading import load_sample
 from tests.conftest import PLAIN_RULES
-from tests.retailer import Retailer, refused
-from truestock.v1 import catalog_service_pb2 as catalog_pb, outlet_pb2
+from tests.retailer import Retailer, kit_of, refused
+from truestock.v1 import catalog_service_pb2 as catalog_pb, kit_pb2, outlet_pb2
 
 LOCATION = catalog_pb.Location(location_id="nyc", type=catalog_pb.Location.TYPE_WAREHOUSE)
 CHANNEL = catalog_pb.Channel(channel_id="pop-up", kind=catalog_pb.Channel.KIND_SOCIAL)
 POOL = outlet_pb2.Pool(pool_id="east", location_ids=["nyc"])
 OUTLET = outlet_pb2.Outlet(channel_id="pop-up", outlet_id="1", pool_id="east")
+KIT = kit_of("MUGS", {"MUG": 6})
 FEED = catalog_pb.Feed(source="wms", role=catalog_pb.Feed.ROLE_OWNER)
 
 
@@ -30,7 +31,7 @@ async def version(shop: Retailer) -> int:
 
 
 async def test_each_edit_is_one_version(retailer: Retailer) -> None:
-    await retailer.locations("dc")
+    await retailer.stock({("MUG", "dc"): 1, ("MUGS", "dc"): 1})
     catalog, before = retailer.catalog, await version(retailer)
     edits: list[tuple[Any, Any]] = [
         (catalog.UpsertLocations, catalog_pb.UpsertLocationsRequest(locations=[LOCATION])),
@@ -40,6 +41,7 @@ async def test_each_edit_is_one_version(retailer: Retailer) -> None:
         (catalog.UpsertOutlets, outlet_pb2.UpsertOutletsRequest(outlets=[OUTLET])),
         (catalog.DeleteOutlet, outlet_pb2.DeleteOutletRequest(channel_id="pop-up", outlet_id="1")),
         (catalog.DeletePool, outlet_pb2.DeletePoolRequest(pool_id="east")),
+        (catalog.UpsertKits, kit_pb2.UpsertKitsRequest(kits=[KIT])),
         (catalog.UpsertFeeds, catalog_pb.UpsertFeedsRequest(feeds=[FEED])),
     ]
 

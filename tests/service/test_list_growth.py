@@ -36,6 +36,7 @@ from truestock.v1 import (
     exception_pb2,
     exception_service_pb2 as exception_pb,
     fulfillment_service_pb2 as fulfillment_pb,
+    kit_pb2,
     listing_pb2 as listing_pb,
     order_pb2,
     outlet_pb2,
@@ -80,8 +81,9 @@ HISTORY = (
     FROM generate_series(1, 2000) AS n
     """,
     "INSERT INTO listing SELECT 'web', n, 'MUG', 6, now(), now() FROM generate_series(1, 2000) AS n",
+    "INSERT INTO kit SELECT 'KIT-' || n, ARRAY['PART-' || n], ARRAY[2], false FROM generate_series(1, 2000) AS n",
 )
-"""Resolved exceptions, completed transfers, changes of the catalog and of rules, and listings, as many as orders."""
+"""Resolved exceptions, completed transfers, changes of the catalog and rules, listings and kits, as many as orders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,12 @@ LISTS = {
         [{}, {"channel_ids": ["web"]}, {"kinds": [catalog_pb.Channel.KIND_WEB]}],
     ),
     "ListFeeds": PagedList(catalog_pb.ListFeedsRequest, "catalog", _PRODUCTS, [{}]),
+    "ListKits": PagedList(
+        kit_pb2.ListKitsRequest,
+        "catalog",
+        "SELECT sku FROM kit ORDER BY sku",
+        [{}, {"skus": ["KIT-7"]}, {"component_skus": ["PART-7"]}, {"component_skus": ["none"]}],
+    ),
     "ListListings": PagedList(
         listing_pb.ListListingsRequest,
         "catalog",

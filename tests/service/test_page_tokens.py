@@ -24,6 +24,7 @@ from truestock.v1 import (
     exception_pb2,
     exception_service_pb2 as exception_pb,
     fulfillment_service_pb2 as fulfillment_pb,
+    kit_pb2,
     listing_pb2 as listing_pb,
     outlet_pb2,
     policy_history_pb2 as policy_history_pb,
@@ -43,6 +44,7 @@ LISTS: dict[str, tuple[Any, str, dict[str, Any]]] = {
         {"states": [exception_pb2.ExceptionRecord.STATE_OPEN]},
     ),
     "ListFeeds": (catalog_pb.ListFeedsRequest, "catalog", {}),
+    "ListKits": (kit_pb2.ListKitsRequest, "catalog", {"component_skus": ["BOWL", "MUG"]}),
     "ListListings": (listing_pb.ListListingsRequest, "catalog", {"skus": ["BOWL", "MUG"]}),
     "ListLocations": (catalog_pb.ListLocationsRequest, "catalog", {"location_ids": ["dc", "store"]}),
     "ListOutlets": (outlet_pb2.ListOutletsRequest, "catalog", {"channel_ids": ["web", "tiktok"]}),
@@ -79,6 +81,7 @@ async def shop(retailer: Retailer, retailers: RetailerMaker) -> Retailer:
     await retailer.channels(tiktok="")
     products = [catalog_pb.Product(sku=sku, tags=[sku.lower()], category=sku) for sku in ("BOWL", "MUG")]
     await retailer.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
+    await retailer.kits({"KIT-1": {"BOWL": 1, "MUG": 2}, "KIT-2": {"BOWL": 1}})
     for item_id, sku in (("1", "BOWL"), ("2", "MUG"), ("3", "MUG")):
         await retailer.list_item("web", item_id, sku)
     owner = catalog_pb.Feed.ROLE_OBSERVER

@@ -119,7 +119,8 @@ Global___CheckAvailabilityResponse: _TypeAlias = CheckAvailabilityResponse  # no
 @_typing.final
 class Availability(_message.Message):
     """What a channel may sell of one SKU, in units. The sellable units of all locations add up to `sellable_count`,
-    `channel_buffer_count` and `unpublished_count`.
+    `channel_buffer_count` and `unpublished_count`. Of a kit, all counts are whole kits: a kit is at a location if all its
+    components are, and `split_kit_count` is part of the sum too.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -138,6 +139,8 @@ class Availability(_message.Message):
     PROMISED_TO_CHANNEL_COUNT_FIELD_NUMBER: _builtins.int
     PROMISED_ELSEWHERE_COUNT_FIELD_NUMBER: _builtins.int
     UNAVAILABLE_COUNT_FIELD_NUMBER: _builtins.int
+    COMPONENTS_FIELD_NUMBER: _builtins.int
+    SPLIT_KIT_COUNT_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     sellable_count: _builtins.int
     available_count: _builtins.int
@@ -152,7 +155,7 @@ class Availability(_message.Message):
     """
     unpublished_count: _builtins.int
     """Units that the channel's rules do not publish, after its buffer: those that `publish_zero_at_or_below` hides, or
-    those above the `cap`.
+    those above the `cap`. Of a kit also those that the channel's rules about its components do not leave to it.
     """
     kept_by_rules_count: _builtins.int
     """Only with `include_outlets`: what the units are that are at the channel's locations and that it may not sell, over
@@ -161,6 +164,8 @@ class Availability(_message.Message):
     promised_to_channel_count: _builtins.int
     promised_elsewhere_count: _builtins.int
     unavailable_count: _builtins.int
+    split_kit_count: _builtins.int
+    """Only of a kit that may be split: the kits that several locations make up together, which are in the figure of none."""
     @_builtins.property
     def locations(self) -> _containers.RepeatedCompositeFieldContainer[Global___LocationAvailability]:
         """Only with `include_locations`."""
@@ -175,6 +180,10 @@ class Availability(_message.Message):
         add up to `sellable_count`. Stock at locations of the channel that are in none of its outlets is the last entry, with
         an empty `outlet_id`: the channel's orders that name no outlet may use it.
         """
+
+    @_builtins.property
+    def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___KitComponentAvailability]:
+        """Only of a kit, whose figures are all in whole kits: its components, with what of each could be sold alone."""
 
     def __init__(
         self,
@@ -193,10 +202,12 @@ class Availability(_message.Message):
         promised_to_channel_count: _builtins.int = ...,
         promised_elsewhere_count: _builtins.int = ...,
         unavailable_count: _builtins.int = ...,
+        components: _abc.Iterable[Global___KitComponentAvailability] | None = ...,
+        split_kit_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_count", b"available_count", "channel_buffer_count", b"channel_buffer_count", "fired_rules", b"fired_rules", "kept_by_rules_count", b"kept_by_rules_count", "largest_single_order_count", b"largest_single_order_count", "locations", b"locations", "outlets", b"outlets", "problem", b"problem", "promised_elsewhere_count", b"promised_elsewhere_count", "promised_to_channel_count", b"promised_to_channel_count", "sellable_count", b"sellable_count", "sku", b"sku", "unavailable_count", b"unavailable_count", "unpublished_count", b"unpublished_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_count", b"available_count", "channel_buffer_count", b"channel_buffer_count", "components", b"components", "fired_rules", b"fired_rules", "kept_by_rules_count", b"kept_by_rules_count", "largest_single_order_count", b"largest_single_order_count", "locations", b"locations", "outlets", b"outlets", "problem", b"problem", "promised_elsewhere_count", b"promised_elsewhere_count", "promised_to_channel_count", b"promised_to_channel_count", "sellable_count", b"sellable_count", "sku", b"sku", "split_kit_count", b"split_kit_count", "unavailable_count", b"unavailable_count", "unpublished_count", b"unpublished_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -254,6 +265,33 @@ class OutletAvailability(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OutletAvailability: _TypeAlias = OutletAvailability  # noqa: Y015
+
+@_typing.final
+class KitComponentAvailability(_message.Message):
+    """What a kit needs of one of its components, and how many units of it could be sold alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: _builtins.int
+    UNITS_PER_KIT_FIELD_NUMBER: _builtins.int
+    SELLABLE_COUNT_FIELD_NUMBER: _builtins.int
+    sku: _builtins.str
+    units_per_kit: _builtins.int
+    sellable_count: _builtins.int
+    def __init__(
+        self,
+        *,
+        sku: _builtins.str = ...,
+        units_per_kit: _builtins.int = ...,
+        sellable_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sellable_count", b"sellable_count", "sku", b"sku", "units_per_kit", b"units_per_kit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KitComponentAvailability: _TypeAlias = KitComponentAvailability  # noqa: Y015
 
 @_typing.final
 class LocationAvailability(_message.Message):

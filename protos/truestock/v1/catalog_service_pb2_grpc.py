@@ -5,6 +5,7 @@ import warnings
 
 from truestock.v1 import catalog_history_pb2 as truestock_dot_v1_dot_catalog__history__pb2
 from truestock.v1 import catalog_service_pb2 as truestock_dot_v1_dot_catalog__service__pb2
+from truestock.v1 import kit_pb2 as truestock_dot_v1_dot_kit__pb2
 from truestock.v1 import listing_pb2 as truestock_dot_v1_dot_listing__pb2
 from truestock.v1 import outlet_pb2 as truestock_dot_v1_dot_outlet__pb2
 
@@ -110,6 +111,21 @@ class CatalogServiceStub:
                 '/truestock.v1.CatalogService/DeleteOutlet',
                 request_serializer=truestock_dot_v1_dot_outlet__pb2.DeleteOutletRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_outlet__pb2.DeleteOutletResponse.FromString,
+                _registered_method=True)
+        self.UpsertKits = channel.unary_unary(
+                '/truestock.v1.CatalogService/UpsertKits',
+                request_serializer=truestock_dot_v1_dot_kit__pb2.UpsertKitsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_kit__pb2.UpsertKitsResponse.FromString,
+                _registered_method=True)
+        self.ListKits = channel.unary_unary(
+                '/truestock.v1.CatalogService/ListKits',
+                request_serializer=truestock_dot_v1_dot_kit__pb2.ListKitsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_kit__pb2.ListKitsResponse.FromString,
+                _registered_method=True)
+        self.DeleteKit = channel.unary_unary(
+                '/truestock.v1.CatalogService/DeleteKit',
+                request_serializer=truestock_dot_v1_dot_kit__pb2.DeleteKitRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_kit__pb2.DeleteKitResponse.FromString,
                 _registered_method=True)
         self.ListTags = channel.unary_unary(
                 '/truestock.v1.CatalogService/ListTags',
@@ -254,6 +270,29 @@ class CatalogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpsertKits(self, request, context):
+        """Declares of which components kits consist. A component that is a kit, or a kit that is a component, is rejected with
+        KIT_CONFLICT. Open orders keep the components that they were given. Errors: also NOT_FOUND (SKU of the kit or of a
+        component).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListKits(self, request, context):
+        """Lists kits by SKU.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteKit(self, request, context):
+        """Deletes a kit, and says what still uses it. Errors: INVALID_FIELD, NOT_FOUND (kit).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTags(self, request, context):
         """Lists the tags of locations and products by name: what rules can test with `location.tags` and `product.tags`.
         """
@@ -380,6 +419,21 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.DeleteOutlet,
                     request_deserializer=truestock_dot_v1_dot_outlet__pb2.DeleteOutletRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_outlet__pb2.DeleteOutletResponse.SerializeToString,
+            ),
+            'UpsertKits': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpsertKits,
+                    request_deserializer=truestock_dot_v1_dot_kit__pb2.UpsertKitsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_kit__pb2.UpsertKitsResponse.SerializeToString,
+            ),
+            'ListKits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKits,
+                    request_deserializer=truestock_dot_v1_dot_kit__pb2.ListKitsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_kit__pb2.ListKitsResponse.SerializeToString,
+            ),
+            'DeleteKit': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteKit,
+                    request_deserializer=truestock_dot_v1_dot_kit__pb2.DeleteKitRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_kit__pb2.DeleteKitResponse.SerializeToString,
             ),
             'ListTags': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTags,
@@ -799,6 +853,87 @@ class CatalogService:
             '/truestock.v1.CatalogService/DeleteOutlet',
             truestock_dot_v1_dot_outlet__pb2.DeleteOutletRequest.SerializeToString,
             truestock_dot_v1_dot_outlet__pb2.DeleteOutletResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpsertKits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/UpsertKits',
+            truestock_dot_v1_dot_kit__pb2.UpsertKitsRequest.SerializeToString,
+            truestock_dot_v1_dot_kit__pb2.UpsertKitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/ListKits',
+            truestock_dot_v1_dot_kit__pb2.ListKitsRequest.SerializeToString,
+            truestock_dot_v1_dot_kit__pb2.ListKitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteKit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/DeleteKit',
+            truestock_dot_v1_dot_kit__pb2.DeleteKitRequest.SerializeToString,
+            truestock_dot_v1_dot_kit__pb2.DeleteKitResponse.FromString,
             options,
             channel_credentials,
             insecure,

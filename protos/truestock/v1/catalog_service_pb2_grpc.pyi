@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from truestock.v1 import catalog_history_pb2 as _catalog_history_pb2
 from truestock.v1 import catalog_service_pb2 as _catalog_service_pb2
+from truestock.v1 import kit_pb2 as _kit_pb2
 from truestock.v1 import listing_pb2 as _listing_pb2
 from truestock.v1 import outlet_pb2 as _outlet_pb2
 import abc as _abc_1
@@ -72,6 +73,15 @@ class CatalogServiceStub:
     """Lists outlets by channel, then by id."""
     DeleteOutlet: _grpc.UnaryUnaryMultiCallable[_outlet_pb2.DeleteOutletRequest, _outlet_pb2.DeleteOutletResponse]
     """Deletes an outlet, and says what still uses it. Errors: INVALID_FIELD, NOT_FOUND (outlet)."""
+    UpsertKits: _grpc.UnaryUnaryMultiCallable[_kit_pb2.UpsertKitsRequest, _kit_pb2.UpsertKitsResponse]
+    """Declares of which components kits consist. A component that is a kit, or a kit that is a component, is rejected with
+    KIT_CONFLICT. Open orders keep the components that they were given. Errors: also NOT_FOUND (SKU of the kit or of a
+    component).
+    """
+    ListKits: _grpc.UnaryUnaryMultiCallable[_kit_pb2.ListKitsRequest, _kit_pb2.ListKitsResponse]
+    """Lists kits by SKU."""
+    DeleteKit: _grpc.UnaryUnaryMultiCallable[_kit_pb2.DeleteKitRequest, _kit_pb2.DeleteKitResponse]
+    """Deletes a kit, and says what still uses it. Errors: INVALID_FIELD, NOT_FOUND (kit)."""
     ListTags: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListTagsRequest, _catalog_service_pb2.ListTagsResponse]
     """Lists the tags of locations and products by name: what rules can test with `location.tags` and `product.tags`."""
     ListCategories: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListCategoriesRequest, _catalog_service_pb2.ListCategoriesResponse]
@@ -135,6 +145,15 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Lists outlets by channel, then by id."""
     DeleteOutlet: _aio.UnaryUnaryMultiCallable[_outlet_pb2.DeleteOutletRequest, _outlet_pb2.DeleteOutletResponse]  # type: ignore[assignment]
     """Deletes an outlet, and says what still uses it. Errors: INVALID_FIELD, NOT_FOUND (outlet)."""
+    UpsertKits: _aio.UnaryUnaryMultiCallable[_kit_pb2.UpsertKitsRequest, _kit_pb2.UpsertKitsResponse]  # type: ignore[assignment]
+    """Declares of which components kits consist. A component that is a kit, or a kit that is a component, is rejected with
+    KIT_CONFLICT. Open orders keep the components that they were given. Errors: also NOT_FOUND (SKU of the kit or of a
+    component).
+    """
+    ListKits: _aio.UnaryUnaryMultiCallable[_kit_pb2.ListKitsRequest, _kit_pb2.ListKitsResponse]  # type: ignore[assignment]
+    """Lists kits by SKU."""
+    DeleteKit: _aio.UnaryUnaryMultiCallable[_kit_pb2.DeleteKitRequest, _kit_pb2.DeleteKitResponse]  # type: ignore[assignment]
+    """Deletes a kit, and says what still uses it. Errors: INVALID_FIELD, NOT_FOUND (kit)."""
     ListTags: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListTagsRequest, _catalog_service_pb2.ListTagsResponse]  # type: ignore[assignment]
     """Lists the tags of locations and products by name: what rules can test with `location.tags` and `product.tags`."""
     ListCategories: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListCategoriesRequest, _catalog_service_pb2.ListCategoriesResponse]  # type: ignore[assignment]
@@ -279,6 +298,33 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_outlet_pb2.DeleteOutletResponse, _abc.Awaitable[_outlet_pb2.DeleteOutletResponse]]:
         """Deletes an outlet, and says what still uses it. Errors: INVALID_FIELD, NOT_FOUND (outlet)."""
+
+    @_abc_1.abstractmethod
+    def UpsertKits(
+        self,
+        request: _kit_pb2.UpsertKitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_kit_pb2.UpsertKitsResponse, _abc.Awaitable[_kit_pb2.UpsertKitsResponse]]:
+        """Declares of which components kits consist. A component that is a kit, or a kit that is a component, is rejected with
+        KIT_CONFLICT. Open orders keep the components that they were given. Errors: also NOT_FOUND (SKU of the kit or of a
+        component).
+        """
+
+    @_abc_1.abstractmethod
+    def ListKits(
+        self,
+        request: _kit_pb2.ListKitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_kit_pb2.ListKitsResponse, _abc.Awaitable[_kit_pb2.ListKitsResponse]]:
+        """Lists kits by SKU."""
+
+    @_abc_1.abstractmethod
+    def DeleteKit(
+        self,
+        request: _kit_pb2.DeleteKitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_kit_pb2.DeleteKitResponse, _abc.Awaitable[_kit_pb2.DeleteKitResponse]]:
+        """Deletes a kit, and says what still uses it. Errors: INVALID_FIELD, NOT_FOUND (kit)."""
 
     @_abc_1.abstractmethod
     def ListTags(

@@ -62,6 +62,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. A location would be in two outlets of one channel. Metadata: `channel_id`, `location_id`,
     `outlet_id`, `other_outlet_id`.
     """
+    ERROR_REASON_KIT_CONFLICT: _ErrorReason.ValueType  # 16
+    """FAILED_PRECONDITION. A component of a kit is a kit itself, or would be, or the catalog has no room for more kits.
+    Metadata: `sku`, `component_sku`, or `limit`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `google.rpc.ErrorInfo.reason` of every error, without the `ERROR_REASON_` prefix; its domain is `truestock.v1`."""
@@ -105,5 +109,9 @@ or nested too deep. Nothing was done. Metadata: `byte_count`.
 ERROR_REASON_OUTLET_CONFLICT: ErrorReason.ValueType  # 14
 """FAILED_PRECONDITION. A location would be in two outlets of one channel. Metadata: `channel_id`, `location_id`,
 `outlet_id`, `other_outlet_id`.
+"""
+ERROR_REASON_KIT_CONFLICT: ErrorReason.ValueType  # 16
+"""FAILED_PRECONDITION. A component of a kit is a kit itself, or would be, or the catalog has no room for more kits.
+Metadata: `sku`, `component_sku`, or `limit`.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

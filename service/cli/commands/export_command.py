@@ -26,6 +26,7 @@ class ExportKind(StrEnum):
     POOLS = "pools"
     OUTLETS = "outlets"
     LISTINGS = "listings"
+    KITS = "kits"
     FEEDS = "feeds"
     STOCK = "stock"
 
@@ -40,8 +41,8 @@ def export(
 ) -> None:
     """Exports all records of one kind as a CSV file that `truestock import` reads.
 
-    To fill an empty service, import locations, products, channels, pools,
-    outlets, listings, stock and then feeds: once a feed owns a stock level, other counts are only compared.
+    To fill an empty service, import locations, products, channels, kits,
+    pools, outlets, listings, stock and then feeds: once a feed owns a stock level, other counts are only compared.
 
     A stock level is exported as a count at the time at which its figure was
     last true, by a person only if nothing has moved since. Units held or

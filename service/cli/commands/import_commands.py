@@ -100,6 +100,18 @@ def channels(
     _run("channels", file, decimal, encoding, server, as_json=as_json)
 
 
+@app.command(help=_help("kits", "  truestock import kits kits.csv"))
+def kits(
+    file: File,
+    decimal: options.Decimals = None,
+    encoding: options.Encoding = "utf-8",
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Imports kits."""
+    _run("kits", file, decimal, encoding, server, as_json=as_json)
+
+
 @app.command(help=_help("listings", "  truestock import listings listings.csv"))
 def listings(
     file: File,

@@ -21,6 +21,7 @@ from truestock.v1.catalog_service_pb2 import (
     ListLocationsRequest,
     ListProductsRequest,
 )
+from truestock.v1.kit_pb2 import ListKitsRequest
 from truestock.v1.listing_pb2 import ListListingsRequest
 from truestock.v1.outlet_pb2 import ListOutletsRequest, ListPoolsRequest
 from truestock.v1.stock_service_pb2 import ListStockLevelsRequest
@@ -130,6 +131,7 @@ def _lists(client: Client) -> dict[str, tuple[Any, Callable[..., Awaitable[Any]]
         "pools": (ListPoolsRequest(), client.catalog.ListPools, "pools"),
         "outlets": (ListOutletsRequest(), client.catalog.ListOutlets, "outlets"),
         "listings": (ListListingsRequest(), client.catalog.ListListings, "listings"),
+        "kits": (ListKitsRequest(), client.catalog.ListKits, "kits"),
         "feeds": (ListFeedsRequest(), client.catalog.ListFeeds, "feeds"),
         "stock": (ListStockLevelsRequest(), client.stock.ListStockLevels, "stock_levels"),
     }

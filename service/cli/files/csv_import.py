@@ -20,6 +20,7 @@ from truestock.v1.catalog_service_pb2 import (
     UpsertLocationsRequest,
     UpsertProductsRequest,
 )
+from truestock.v1.kit_pb2 import Kit, UpsertKitsRequest
 from truestock.v1.listing_pb2 import Listing, UpsertListingsRequest
 from truestock.v1.outlet_pb2 import Outlet, Pool, UpsertOutletsRequest, UpsertPoolsRequest
 
@@ -93,6 +94,10 @@ async def _upsert_outlets(client: Client, outlets: list[Outlet], validate_only: 
     return await client.ask(client.catalog.UpsertOutlets, request)
 
 
+async def _upsert_kits(client: Client, kits: list[Kit], validate_only: bool) -> Any:
+    return await client.ask(client.catalog.UpsertKits, UpsertKitsRequest(kits=kits, validate_only=validate_only))
+
+
 async def _upsert_feeds(client: Client, feeds: list[Feed], validate_only: bool) -> Any:
     return await client.ask(client.catalog.UpsertFeeds, UpsertFeedsRequest(feeds=feeds, validate_only=validate_only))
 
@@ -104,5 +109,6 @@ _UPSERTS: dict[str, Callable[[Client, list[Any], bool], Awaitable[Any]]] = {
     "pools": _upsert_pools,
     "outlets": _upsert_outlets,
     "listings": _upsert_listings,
+    "kits": _upsert_kits,
     "feeds": _upsert_feeds,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from service.cli.files.channel_file import CHANNELS
 from service.cli.files.feed_file import FEEDS
+from service.cli.files.kit_file import KITS
 from service.cli.files.listing_file import LISTINGS
 from service.cli.files.location_file import LOCATIONS
 from service.cli.files.outlet_file import OUTLETS, POOLS
@@ -17,6 +18,7 @@ KINDS = {
     "pools": POOLS,
     "outlets": OUTLETS,
     "listings": LISTINGS,
+    "kits": KITS,
     "feeds": FEEDS,
     "stock": STOCK,
 }

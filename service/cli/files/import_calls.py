@@ -79,7 +79,7 @@ def located_error(error: ServiceError, file: ImportFile, batch: Sequence[Record]
         match = re.fullmatch(r"[a-z_]+\[([0-9]+)\]\.?(.*)", violation.field)
         if match is None or int(match[1]) >= len(batch):
             return error
-        field = re.sub(r"\[[0-9]+\]$", "", match[2])
+        field = re.sub(r"\[[0-9]+\]", "", match[2])
         column = file.kind.field_columns.get(field, file.kind.field_columns.get(field.split(".")[0], field))
         problems.append(file.table.problem(batch[int(match[1])].line, column, violation.description))
     return CsvError(problems) if problems else error

@@ -9,6 +9,7 @@ from rich.console import Console
 from service.cli.console import add_row, enum_word, new_table
 from service.cli.spreadsheets.cell_values import money_text
 from truestock.v1.catalog_service_pb2 import Channel, Location, Product
+from truestock.v1.kit_pb2 import Kit
 from truestock.v1.listing_pb2 import Listing
 
 
@@ -74,6 +75,18 @@ def print_listings(console: Console, listings: Sequence[Listing]) -> None:
     table = new_table("channel", "item", "SKU", "units", numbers=("units",))
     for listing in listings:
         add_row(table, listing.channel_id, listing.item_id, listing.sku, listing.unit_count)
+    console.print(table)
+
+
+def print_kits(console: Console, kits: Sequence[Kit]) -> None:
+    """Prints kits, by SKU."""
+    if not kits:
+        console.print("No matching kits. `truestock import kits FILE.csv` adds some.")
+        return
+    table = new_table("kit", "components", "shipped")
+    for kit in kits:
+        components = ", ".join(f"{component.unit_count} x {component.sku}" for component in kit.components)
+        add_row(table, kit.sku, components, "apart if need be" if kit.may_split else "together")
     console.print(table)
 
 

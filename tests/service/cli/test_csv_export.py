@@ -23,12 +23,13 @@ from tests.retailer import change, movement
 from tests.service.cli.test_cli import Run, run  # noqa: F401
 from truestock.v1 import (
     catalog_service_pb2 as catalog_pb,
+    kit_pb2,
     listing_pb2 as listing_pb,
     outlet_pb2,
     stock_service_pb2 as stock_pb,
 )
 
-KINDS_IN_ORDER = ("locations", "products", "channels", "pools", "outlets", "listings", "stock", "feeds")
+KINDS_IN_ORDER = ("locations", "products", "channels", "kits", "pools", "outlets", "listings", "stock", "feeds")
 ODD = [
     "0042",
     "'0013",
@@ -106,6 +107,10 @@ CHANNELS = [
         unpaid_order_duration=Duration(seconds=61),
     ),
 ]
+KITS = [
+    kit_pb2.Kit(sku="FULL", components=[kit_pb2.KitComponent(sku=sku, unit_count=100) for sku in ODD], may_split=True),
+    kit_pb2.Kit(sku="SLOW", components=[kit_pb2.KitComponent(sku="0042", unit_count=1)]),
+]
 LISTINGS = [
     *(listing_pb.Listing(channel_id="bare", item_id=item_id, sku="FULL", unit_count=10_000) for item_id in ODD),
     listing_pb.Listing(channel_id="full", item_id="9223372036854775808", sku="0042", unit_count=1),
@@ -161,7 +166,7 @@ def stock_changes() -> list[stock_pb.StockChange]:
 
 
 def test_the_records_of_this_test_have_every_field() -> None:
-    for records in (LOCATIONS, PRODUCTS, CHANNELS, POOLS, OUTLETS, LISTINGS, FEEDS):
+    for records in (LOCATIONS, PRODUCTS, CHANNELS, KITS, POOLS, OUTLETS, LISTINGS, FEEDS):
         stated = {field.name for record in records for field, _ in record.ListFields()}
 
         assert stated | {"learned_velocity_per_day"} >= set(records[0].DESCRIPTOR.fields_by_name)
@@ -182,6 +187,7 @@ async def catalog(client: Client) -> list[Message]:
         await client.ask(calls.ListLocations, catalog_pb.ListLocationsRequest()),
         await client.ask(calls.ListProducts, catalog_pb.ListProductsRequest()),
         await client.ask(calls.ListChannels, catalog_pb.ListChannelsRequest()),
+        await client.ask(calls.ListKits, kit_pb2.ListKitsRequest()),
         await client.ask(calls.ListListings, listing_pb.ListListingsRequest()),
         await client.ask(calls.ListPools, outlet_pb2.ListPoolsRequest()),
         await client.ask(calls.ListOutlets, outlet_pb2.ListOutletsRequest()),
@@ -198,6 +204,7 @@ async def fill(client: Client) -> None:
     await client.ask(client.catalog.UpsertLocations, catalog_pb.UpsertLocationsRequest(locations=LOCATIONS))
     await client.ask(client.catalog.UpsertProducts, catalog_pb.UpsertProductsRequest(products=PRODUCTS))
     await client.ask(client.catalog.UpsertChannels, catalog_pb.UpsertChannelsRequest(channels=CHANNELS))
+    await client.ask(client.catalog.UpsertKits, kit_pb2.UpsertKitsRequest(kits=KITS))
     await client.ask(client.catalog.UpsertListings, listing_pb.UpsertListingsRequest(listings=LISTINGS))
     await client.ask(client.catalog.UpsertPools, outlet_pb2.UpsertPoolsRequest(pools=POOLS))
     await client.ask(client.catalog.UpsertOutlets, outlet_pb2.UpsertOutletsRequest(outlets=OUTLETS))

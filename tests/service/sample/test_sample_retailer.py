@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from service import limits
 from service.sample.sample_retailer import (
     sample_channels,
+    sample_kits,
     sample_listings,
     sample_locations,
     sample_products,
@@ -87,6 +88,14 @@ def test_sales_have_a_long_tail() -> None:
     assert sum(velocities[:30]) > sum(velocities) * 0.4
 
 
+def test_a_kit_consists_of_products_that_are_stocked() -> None:
+    (kit,), skus = sample_kits(), {product.sku for product in sample_products()}
+    stocked = {change.sku for change in sample_stock(NOW)}
+
+    assert kit.sku in skus - stocked
+    assert {component.sku for component in kit.components} <= stocked
+
+
 def test_tiktok_shop_sells_a_product_alone_and_by_the_case_under_ids_of_its_own() -> None:
     listings, skus = sample_listings(), {product.sku for product in sample_products()}
 
@@ -97,7 +106,7 @@ def test_tiktok_shop_sells_a_product_alone_and_by_the_case_under_ids_of_its_own(
 
 
 def test_counts_are_of_known_products_at_known_locations_and_in_the_past() -> None:
-    skus = {product.sku for product in sample_products()}
+    skus = {product.sku for product in sample_products()} - {kit.sku for kit in sample_kits()}
     places = {place.location_id for place in sample_locations()}
     changes = sample_stock(NOW)
 

@@ -1,0 +1,131 @@
+"""The availability of a kit for a channel, in kits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from policies.decisions.eligibility import RoutingQuestion, may_split, policies_for
+from policies.decisions.kits.kit_stock import KitStock, available_kits, kit_stock, largest_order
+from policies.decisions.location_availability import NOTHING_WAIVED, LocationAvailability
+from policies.decisions.planning_memory import PolicyView
+from policies.decisions.ranking import RankingContext, rank_locations
+from policies.decisions.sellable import Availability, KitFigures, assess_availability
+from policies.domain.kits import Kit
+from policies.domain.model import Channel, Destination, OrderFacts, StockLevel, World
+from policies.policy_set import PLAN_STEPS, PolicySet
+
+
+def assess_kit(
+    policy_set: PolicySet,
+    world: World,
+    channel: Channel,
+    kit: Kit,
+    *,
+    method: str | None = None,
+    destination: Destination | None = None,
+) -> Availability:
+    """Sellable kits for the channel, as `assess_availability` does it for a product."""
+    order = OrderFacts(method=method)
+    question = RoutingQuestion(world, channel, order, destination)
+    policy = policies_for(policy_set, question)[0]
+    view = PolicyView(policy_set, question, policy)
+    stock = kit_stock(view, kit)
+    sellable = stock.sellable
+    remaining = max(0, stock.subtotal - stock.channel_effect.held_back)
+    components = {
+        sku: assess_availability(policy_set, world, channel, sku, method=method, destination=destination).sellable
+        for sku in kit.components
+    }
+    return Availability(
+        sku=kit.sku,
+        sellable=sellable,
+        total_available=available_kits(view, kit),
+        held_back_by_channel=stock.subtotal - remaining,
+        cut_off_applied=remaining > sellable == 0,
+        capped=0 < sellable < remaining,
+        largest_single_order=largest_order(stock, _Filling(view, stock)),
+        locations=tuple(stock.figures.values()),
+        fired=stock.fired,
+        policy=policy,
+        kit=KitFigures(kit, components, _shown_levels(view, stock), stock.split_count),
+    )
+
+
+def _shown_levels(view: PolicyView, stock: KitStock) -> dict[str, StockLevel]:
+    """The kits at each location by what their components are: on hand, unavailable, promised, available."""
+    shown = {}
+    for location_id, level in stock.levels.items():
+        parts = [view.question.level(sku, location_id) for sku in stock.kit.components]
+        sellable = [0 if part is None else max(0, part.on_hand - part.unavailable) for part in parts]
+        kits = stock.kit.count_in(dict(zip(stock.kit.components, sellable, strict=True)))
+        unavailable = level.on_hand - min(level.on_hand, kits)
+        allocated = level.on_hand - unavailable - stock.figures[location_id].available
+        shown[location_id] = replace(level, unavailable=unavailable, allocated=max(0, allocated))
+    return shown
+
+
+def kits_promised(
+    kit: Kit,
+    levels: Mapping[tuple[str, str], StockLevel],
+    promised: Mapping[tuple[str, str], int],
+    location_ids: Iterable[str],
+) -> dict[tuple[str, str], int]:
+    """Kits that would be available too, had the promised units, by (SKU, location id), not been promised.
+
+    By (SKU of the kit, location id).
+    """
+    kits = {}
+    for location_id in location_ids:
+        stored = {sku: levels.get((sku, location_id)) for sku in kit.components}
+        units = {sku: 0 if level is None else max(0, level.available) for sku, level in stored.items()}
+        with_promised = {sku: count + promised.get((sku, location_id), 0) for sku, count in units.items()}
+        kits[kit.sku, location_id] = kit.count_in(with_promised) - kit.count_in(units)
+    return kits
+
+
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """From which locations an order of a number of kits alone is filled, as `policies.decisions.parts` fills it."""
+
+    view: PolicyView
+    stock: KitStock
+
+    def __call__(self, size: int) -> list[int]:
+        """The kits of each of these locations."""
+        policy = self.view.policy
+        suppliers = [figure for figure in self.stock.figures.values() if figure.sellable]
+        limit = policy.max_shipments if may_split(policy, self._value(size)) else 1
+        if self.stock.kit.may_split and limit is None:
+            # Its components may come from everywhere.
+            return [self.stock.subtotal]
+        return [figure.sellable for figure in self._in_order(suppliers, size)[:limit]]
+
+    def _in_order(self, suppliers: Sequence[LocationAvailability], size: int) -> list[LocationAvailability]:
+        if any(step.kind in PLAN_STEPS for step in self.view.policy.rank):
+            return sorted(suppliers, key=lambda figure: -figure.sellable)
+        components = self.stock.kit.components
+        numbers, waived = self.view.memory.numbers, frozenset[str]()
+        units = {
+            sku: {
+                figure.location_id: self.view.stock(sku)
+                .assessments(waived)
+                .figures[numbers[figure.location_id]]
+                .sellable
+                for figure in suppliers
+            }
+            for sku in components
+        }
+        demand = {sku: size * unit_count for sku, unit_count in components.items()}
+        context = RankingContext(self.view, tuple(components), demand=demand, units=units)
+        ranked = rank_locations(context, [figure.location_id for figure in suppliers])
+        return sorted(suppliers, key=lambda figure: (ranked[figure.location_id], figure.location_id))
+
+    def _units(self, sku: str, location_ids: Sequence[str]) -> dict[str, int]:
+        figures, numbers = self.view.stock(sku).assessments(NOTHING_WAIVED).figures, self.view.memory.numbers
+        return {location_id: figures[numbers[location_id]].sellable for location_id in location_ids}
+
+    def _value(self, size: int) -> Decimal | None:
+        product = self.view.question.world.products.get(self.stock.kit.sku)
+        return None if product is None or product.price is None else product.price * size

@@ -1,0 +1,162 @@
+"""How many kits a channel may sell: the least over the components, after rules of the components and of the kit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given, settings, strategies as st
+
+from policies.decisions.kits.kit_availability import assess_kit
+from policies.decisions.sellable import Availability, assess_availability
+from policies.domain.kits import Kit
+from policies.domain.model import Product, World
+from policies.policy_set import PolicySet
+from tests.policies.decisions.test_routing_properties import policy_sets, worlds
+from tests.policies.small_retailer import ANYWHERE, TIKTOK, level, policy, rules, store, warehouse, world
+
+SET = Kit("SET", {"MUG": 1, "BOWL": 2})
+DC, SHOP = warehouse("dc"), store("shop")
+
+
+def ask(policy_set: PolicySet, snapshot: World, kit: Kit = SET, **product: Any) -> Availability:
+    products = {**snapshot.products, kit.sku: Product(kit.sku, **product)}
+    return assess_kit(policy_set, replace(snapshot, products=products), TIKTOK, kit)
+
+
+def of_kit(entry: str, scope: str = "location") -> str:
+    """A buffer rule about the kit's own SKU."""
+    condition = "when: {product.sku: SET}, "
+    return f"kind: buffer\nname: kit\nscope: {scope}\nrules:\n  - {{name: of-kit, {condition}{entry}}}\n"
+
+
+def of_mug(entry: str, scope: str = "channel") -> str:
+    return (
+        f"kind: buffer\nname: mug\nscope: {scope}\nrules:\n  - {{name: of-mug, when: {{product.sku: MUG}}, {entry}}}\n"
+    )
+
+
+TWO_PLACES = world(
+    [DC, SHOP],
+    [level("MUG", "dc", 10), level("BOWL", "dc", 5), level("MUG", "shop", 1), level("BOWL", "shop", 9)],
+)
+
+
+def test_a_kit_is_sellable_where_all_its_components_are() -> None:
+    found = ask(rules(ANYWHERE), TWO_PLACES)
+
+    assert [(figure.location_id, figure.sellable) for figure in found.locations] == [("dc", 2), ("shop", 1)]
+    assert (found.sellable, found.total_available, found.largest_single_order) == (3, 3, 3)
+    assert found.kit is not None
+    assert found.kit.components == {"MUG": 11, "BOWL": 14}
+
+
+def test_a_kit_that_may_be_split_is_sellable_from_all_locations_together() -> None:
+    found = ask(rules(ANYWHERE), TWO_PLACES, replace(SET, may_split=True))
+
+    assert (found.sellable, found.total_available, found.largest_single_order) == (7, 7, 7)
+    assert found.kit is not None
+    assert found.kit.split_count == 4
+    assert found.unpublished == 0
+
+
+def test_a_location_that_lacks_a_component_has_no_kit() -> None:
+    snapshot = world([DC, SHOP], [level("MUG", "dc", 10), level("BOWL", "shop", 9)])
+
+    found = ask(rules(ANYWHERE), snapshot)
+    split = ask(rules(ANYWHERE), snapshot, replace(SET, may_split=True))
+
+    assert (found.sellable, found.locations) == (0, ())
+    assert (split.sellable, [figure.sellable for figure in split.locations]) == (4, [0, 0])
+
+
+def test_buffers_of_components_and_of_the_kit_both_apply() -> None:
+    of_store = "kind: buffer\nname: floor\nscope: location\nrules:\n  - {name: two, when: {location.type: warehouse, product.sku: BOWL}, hold_back: {units: 1}}\n"  # noqa: E501
+    found = ask(rules(ANYWHERE, of_store), TWO_PLACES)
+    both = ask(rules(ANYWHERE, of_store, of_kit("hold_back: {units: 1}")), TWO_PLACES)
+
+    assert [figure.sellable for figure in found.locations] == [2, 1]
+    assert [figure.sellable for figure in both.locations] == [1, 0]
+    assert [rule.name for rule in both.fired] == ["of-kit", "two", "of-kit"]
+
+
+def test_an_exposure_rule_of_a_component_blocks_the_kit_there_and_says_why() -> None:
+    block = "kind: exposure\nname: safe\nrules:\n  - {name: recall, when: {product.sku: MUG, location.type: store}, block: recalled}\n"  # noqa: E501
+    found = ask(rules(ANYWHERE, block), TWO_PLACES)
+
+    assert found.sellable == 2
+    assert [(rule.sku, rule.effect) for rule in found.locations[1].blocked_by] == [("MUG", "blocked: recalled")]
+
+
+def test_an_exposure_rule_of_the_kit_blocks_only_the_kit() -> None:
+    block = "kind: exposure\nname: safe\nrules:\n  - {name: bulky, when: {product.tags: {contains: bulky}, location.type: store}, block: no room}\n"  # noqa: E501
+    policy_set = rules(ANYWHERE, block)
+    found = ask(policy_set, TWO_PLACES, tags=frozenset({"bulky"}))
+    split = ask(policy_set, TWO_PLACES, replace(SET, may_split=True), tags=frozenset({"bulky"}))
+
+    assert [figure.sellable for figure in found.locations] == [2, 0]
+    assert split.sellable == 2
+    assert assess_availability(policy_set, TWO_PLACES, TIKTOK, "MUG").sellable == 11
+
+
+def test_rules_of_the_channels_total_of_the_kit_and_of_a_component_both_apply() -> None:
+    buffer = ask(rules(ANYWHERE, of_kit("hold_back: {units: 1}", "channel")), TWO_PLACES)
+    cap = ask(rules(ANYWHERE, of_mug("cap: 2")), TWO_PLACES)
+    cut_off = ask(rules(ANYWHERE, of_kit("publish_zero_at_or_below: 3", "channel")), TWO_PLACES)
+    component = ask(rules(ANYWHERE, of_mug("publish_zero_at_or_below: 11")), TWO_PLACES)
+
+    assert (buffer.sellable, buffer.held_back_by_channel, buffer.unpublished) == (2, 1, 0)
+    assert (cap.sellable, cap.capped, cap.unpublished) == (2, True, 1)
+    assert (cut_off.sellable, cut_off.cut_off_applied) == (0, True)
+    assert (component.sellable, component.cut_off_applied) == (0, True)
+
+
+def test_a_kit_is_as_old_and_as_uncertain_as_its_worst_component() -> None:
+    snapshot = world(
+        [DC],
+        [level("MUG", "dc", 9, age_minutes=5, count_confidence=0.9), level("BOWL", "dc", 9, age_minutes=90)],
+    )
+    found = ask(rules(ANYWHERE), snapshot)
+
+    assert found.kit is not None
+    kit_level = found.kit.levels["dc"]
+    assert kit_level.as_of_time == snapshot.levels["BOWL", "dc"].as_of_time
+    assert kit_level.count_confidence is None
+
+
+def test_one_order_gets_no_more_kits_than_its_shipments_allow() -> None:
+    found = ask(rules(policy(rank="[priority]", max_shipments=1)), TWO_PLACES)
+
+    assert (found.sellable, found.largest_single_order) == (3, 2)
+
+
+@settings(max_examples=120, deadline=None)
+@given(policy_sets, worlds(), st.dictionaries(st.sampled_from(["MUG", "CAP", "PEN"]), st.integers(1, 3), min_size=1))
+def test_kits_never_exceed_what_each_component_may_sell_and_every_kit_is_accounted_for(
+    policy_set: PolicySet, snapshot: World, components: dict[str, int]
+) -> None:
+    kit = Kit("SET", components)
+    whole, split = ask(policy_set, snapshot, kit), ask(policy_set, snapshot, replace(kit, may_split=True))
+
+    for found in (whole, split):
+        assert found.kit is not None
+        for sku, unit_count in components.items():
+            assert found.sellable * unit_count <= assess_availability(policy_set, snapshot, TIKTOK, sku).sellable
+        shown = sum(figure.sellable for figure in found.locations) + found.kit.split_count
+        assert shown == found.sellable + found.held_back_by_channel + found.unpublished
+        assert min(found.held_back_by_channel, found.unpublished, found.kit.split_count) >= 0
+        assert found.largest_single_order <= found.sellable <= found.total_available
+    assert whole.total_available <= split.total_available
+
+
+@settings(max_examples=60, deadline=None)
+@given(policy_sets, worlds())
+def test_a_kit_of_one_unit_of_one_component_is_sold_like_it_where_no_rule_has_a_total(
+    policy_set: PolicySet, snapshot: World
+) -> None:
+    product = assess_availability(policy_set, snapshot, TIKTOK, "MUG")
+    kit = ask(policy_set, snapshot, Kit("SET", {"MUG": 1}))
+
+    assert kit.total_available == product.total_available
+    if not product.fired:
+        assert kit.sellable == product.sellable
