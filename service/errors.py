@@ -227,10 +227,10 @@ def no_location(missing: Mapping[str, str], location_ids: Iterable[str]) -> NotF
     return NotFound("location", missing, ADD_LOCATION_FIRST, near_names(_first(missing), location_ids))
 
 
-def no_listing(key: tuple[str, str]) -> NotFound:
-    """The error for an item that no listing maps; `key` is (channel id, item id)."""
-    advice = "look the channel's items up with ListListings or `truestock listings --channel CHANNEL`"
-    return NotFound("listing", {"item_id": "/".join(key)}, advice)
+def no_listing(channel_id: str, missing: Mapping[str, str]) -> NotFound:
+    """The error for items of a channel that no listing maps; `missing` maps each field that names one to it."""
+    advice = f"map it first with UpsertListings, or look it up with `truestock listings --channel {channel_id}`"
+    return NotFound("listing", missing, advice)
 
 
 def no_pool(missing: Mapping[str, str], pool_ids: Iterable[str]) -> NotFound:

@@ -54,7 +54,7 @@ EXAMINED = 1_000
 ID_LENGTH = 64
 SKU_LENGTH = 64
 SOLD_SKU_LENGTH = 255
-"""Characters that are kept of the SKU of a sold line. Channels allow that many; no product of the catalog has them."""
+"""Characters that are kept of the SKU, or item id, of a sold line. Channels allow that many; no product has them."""
 ORDER_ID_LENGTH = 128
 ITEM_ID_LENGTH = 128
 LINE_ID_LENGTH = 64

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from policies.domain.listings import OrderedItem
 from policies.domain.model import OrderLine
 
 BUYER, SELLER, CARRIER, FRAUD = "buyer", "seller", "carrier", "fraud"
@@ -45,7 +46,7 @@ class CancelledUnits:
 
 @dataclass(frozen=True, slots=True)
 class PendingCancellation:
-    """Cancelled units of one line or, without a line, all units not yet shipped.
+    """Cancelled units of one line or, without a line, all units not yet shipped; items if `item_id` is set.
 
     `cancel_time` is by the channel's clock, and so is `latest_time`, the latest at which it can have happened; None is
     unknown. `is_applied` is false until the order's contents have arrived.
@@ -57,6 +58,7 @@ class PendingCancellation:
     is_applied: bool = False
     latest_time: datetime | None = None
     cause: CancellationCause = NO_CAUSE
+    item_id: str | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -103,7 +105,8 @@ def cancelled_units(
 
     Applied cancellations with a time are removed from the prior ones first and then assessed again by their time.
     """
-    pending = [cancellation for cancellation in pending if not cancellation.is_whole]
+    items = {line.line_id: line.item for line in lines}
+    pending = [_in_units(cancellation, items) for cancellation in pending if not cancellation.is_whole]
     units: dict[str, int] = dict(prior.units)
     for cancellation in pending:
         if cancellation.is_applied and _is_reassessed(cancellation, contents_time):
@@ -116,6 +119,14 @@ def cancelled_units(
             units[cancellation.line_id] = units.get(cancellation.line_id, 0) + cancellation.unit_count
     ordered = {line.line_id: line.unit_count for line in lines}
     return {line_id: min(count, ordered[line_id]) for line_id, count in units.items() if count and line_id in ordered}
+
+
+def _in_units(pending: PendingCancellation, items: Mapping[str, OrderedItem | None]) -> PendingCancellation:
+    """The cancellation in units of its line's SKU; one of items of a line that ordered none counts units."""
+    item = items.get(pending.line_id)
+    if pending.item_id is None or item is None:
+        return pending
+    return replace(pending, unit_count=item.units(pending.unit_count), item_id=None)
 
 
 def _is_reassessed(pending: PendingCancellation, contents_time: datetime | None) -> bool:

@@ -16,6 +16,7 @@ from enum import StrEnum
 from math import isfinite
 from typing import Final
 
+from policies.domain.listings import OrderedItem
 from policies.domain.placement import ANYWHERE, Placement
 
 LOCATION_TYPES = ("store", "warehouse", "supplier", "pop-up")
@@ -233,7 +234,8 @@ class Destination:
 class OrderLine:
     """A number of ordered units of one product; `line_id` is unique within its order.
 
-    `placement` says where its units may come from.
+    `placement` says where its units may come from. `item` is what the channel ordered if that was an item of its own;
+    `unit_price` is then the price of an item.
     """
 
     line_id: str
@@ -241,10 +243,19 @@ class OrderLine:
     unit_count: int
     unit_price: Decimal | None = None
     placement: Placement = ANYWHERE
+    item: OrderedItem | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.unit_count <= MAX_UNITS:
             raise ValueError(f"line {self.line_id} has {self.unit_count} units; order 1 to {MAX_UNITS}")
+
+    @property
+    def price(self) -> Decimal | None:
+        """The price of all its units; None if it has none."""
+        if self.unit_price is None:
+            return None
+        price = self.unit_price * self.unit_count
+        return price if self.item is None else price / (self.item.units_each or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +283,7 @@ class Order:
         """The stated value, otherwise the sum of the lines' prices; None if a line has no price."""
         if self.stated_value is not None:
             return self.stated_value
-        prices = [line.unit_price * line.unit_count for line in self.lines if line.unit_price is not None]
+        prices = [price for line in self.lines if (price := line.price) is not None]
         return sum(prices, Decimal(0)) if len(prices) == len(self.lines) else None
 
     def units_by_sku(self) -> dict[str, int]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from policies.domain.listings import ItemKey, Listing
 from policies.domain.model import Commitment, Product
 from policies.policy_set import PolicySet
 from service import limits
-from service.allocation import channel_words, rebalancing
+from service.allocation import channel_words, ordered_items, rebalancing
 from service.allocation.allocation_queue import Outcomes, Ticket
 from service.allocation.channel_words import read_status
 from service.allocation.order_counts import count_answer
@@ -19,7 +20,7 @@ from service.allocation.planner import AllocationChange
 from service.allocation.planning_context import PlanningContext
 from service.allocation.unit_of_work import UnitOfWork
 from service.background import Turn, in_turns
-from service.catalog import catalog_store, unknown_records
+from service.catalog import catalog_store, listing_store, unknown_records
 from service.catalog.catalog_store import Catalog
 from service.database.database import Connection, Statement, transposed
 from service.dependencies import Dependencies
@@ -46,6 +47,8 @@ class _BatchState:
 
     catalog: Catalog
     products: dict[str, Product]
+    listings: dict[ItemKey, Listing] = field(default_factory=dict)
+    """The listings of the items that the orders name."""
     known_keys: Set[OrderKey] = frozenset()
     """Keys of which an order, a copy or a cancellation was stored before anything was locked."""
     outcomes: dict[UUID, allocation_pb.Allocation | TruestockError] = field(default_factory=dict)
@@ -54,6 +57,11 @@ class _BatchState:
     unit_of_work: UnitOfWork | None = None
     receipt_id: UUID | None = None
     """Of the row that shows, after a commit whose confirmation was lost, whether it succeeded."""
+
+    def skus_of(self, tickets: Iterable[Ticket]) -> set[str]:
+        """The SKUs that these orders name, and those of their items."""
+        skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
+        return skus | {listing.sku for listing in self.listings.values()} if self.listings else skus
 
     async def load_products(self, connection: Connection, skus: set[str]) -> None:
         """Reads the products of stored orders that no request names."""
@@ -98,14 +106,14 @@ class AllocationBatch:
                 raise error
             orders = await order_identity.find(connection, _order_keys([ticket]), self._deps.new_id)
             records = (await order_store.read(connection, orders.existing_ids)).values()
-            skus = {x.sku for x in ticket.request.order.lines} | {x.sku for r in records for x in r.lines}
+            skus = batch.skus_of([ticket]) | {x.sku for r in records for x in r.lines}
             await batch.load_products(connection, skus)
             now, stock_levels = await levels.read(connection, skus)
             cancellations = await pending_cancellations.read(connection, {*_order_keys([ticket]), *orders.ids})
             book = Book(now, dict(stock_levels), self._deps.new_id)
             unit_of_work = UnitOfWork(book, self._deps.publication_log)
             unit_of_work.load(records)
-            return batch, Intake.of(unit_of_work, orders, cancellations)
+            return batch, Intake.of(unit_of_work, orders, cancellations, batch.listings)
 
         batch, intake = await self._deps.database.snapshot("preview", work)
         change = await _receive(intake, ticket, batch.context(ticket.policy_set))
@@ -144,12 +152,14 @@ class AllocationBatch:
 
     async def _start(self, connection: Connection, tickets: Sequence[Ticket]) -> _BatchState:
         """Reads the catalog and the products; an order that names an unknown record is answered with an error."""
-        skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
-        keys = _order_keys(tickets)
+        items = {key for ticket in tickets for key in ordered_items.item_keys(ticket.request.order)}
+        listings = await listing_store.read(connection, items) if items else {}
+        batch = _BatchState(Catalog(-1, {}, {}), {}, listings)
+        keys, skus = _order_keys(tickets), batch.skus_of(tickets)
         rows = await _START.rows(connection, skus=sorted(skus), **transposed(["channel_id", "order_id"], keys))
-        version, products = catalog_store.products_of(rows)
+        version, batch.products = catalog_store.products_of(rows)
         known_positions = (rows[0]["known_positions"] if rows else None) or ()
-        batch = _BatchState(await self._deps.catalog_cache.at(connection, version), products)
+        batch.catalog = await self._deps.catalog_cache.at(connection, version)
         batch.known_keys = {keys[position - 1] for position in known_positions}
         unknown = sorted({sku for ticket in tickets for sku in _unknown_skus(batch, ticket.request).values()})
         near = await unknown_records.near_products(connection, unknown)
@@ -167,7 +177,7 @@ class AllocationBatch:
         # deadlock.
         order_keys, known_keys = _order_keys(tickets), batch.known_keys
         orders = await order_identity.lock_stored(connection, order_keys, links, known_keys, self._deps.new_id)
-        skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
+        skus = batch.skus_of(tickets)
         skus |= await order_store.line_skus(connection, orders.existing_ids) if orders.existing_ids else set()
         await batch.load_products(connection, skus)
         locked = await levels.lock(connection, skus)
@@ -175,7 +185,7 @@ class AllocationBatch:
         unit_of_work = batch.unit_of_work = UnitOfWork(book, self._deps.publication_log)
         unit_of_work.load((await order_store.read(connection, orders.existing_ids)).values())
         cancellations = await pending_cancellations.read(connection, {*order_keys, *orders.ids}) if known_keys else []
-        intake = Intake.of(unit_of_work, orders, cancellations)
+        intake = Intake.of(unit_of_work, orders, cancellations, batch.listings)
         # Tickets are in order of arrival, so the last one has the newest rules. Backorders that are filled here belong
         # to no ticket and follow those.
         policy_set = tickets[-1].policy_set
@@ -253,7 +263,11 @@ def _unknown_skus(batch: _BatchState, request: OrderRequest) -> dict[str, str]:
     """By field, the SKUs that refuse the order. A sold order is not refused: its units are short until they exist."""
     if request.order.commitment is not Commitment.HOLD:
         return {}
-    return {f"lines[{i}].sku": x.sku for i, x in enumerate(request.order.lines) if x.sku not in batch.products}
+    return {
+        f"lines[{i}].sku": x.sku
+        for i, x in enumerate(request.order.lines)
+        if x.item is None and x.sku not in batch.products
+    }
 
 
 def _request_error(
@@ -274,9 +288,20 @@ def _request_error(
     missing_skus = _unknown_skus(batch, request)
     if missing_skus:
         return no_product(missing_skus, near_skus)
+    error = _unmapped_item(batch, request)
+    if error is not None:
+        return error
     if order.pickup_location_id and order.pickup_location_id not in batch.catalog.locations:
         return no_location({"pickup_location_id": order.pickup_location_id}, batch.catalog.locations)
     return None
+
+
+def _unmapped_item(batch: _BatchState, request: OrderRequest) -> NotFound | None:
+    """The error of a new cart with items that are not mapped; a stored one keeps the SKUs that its items were."""
+    order = request.order
+    if order.commitment is not Commitment.HOLD or request.key in batch.known_keys:
+        return None
+    return ordered_items.unmapped_error(order, lambda item_id: (order.channel_id, item_id) in batch.listings)
 
 
 def _stored_answer(ticket: Ticket, stored: StoredAnswer) -> allocation_pb.Allocation | TruestockError:

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
+from policies.domain.model import OrderLine
 from policies.policy_set import PolicySet
 from service import limits
 from service.allocation.line_pace import LinePace
@@ -53,7 +54,7 @@ class Ticket:
 
     def __post_init__(self) -> None:
         order = self.request.order
-        self.skus = frozenset(line.sku for line in order.lines)
+        self.skus = frozenset(_ordered(order.channel_id, line) for line in order.lines)
         # Two entries of the same order, or of the same request, in one transaction could not see each other's outcome.
         # A copy and its original are the same order.
         order_keys = [key for key in (self.request.key, self.request.copy_of) if key is not None]
@@ -68,6 +69,11 @@ class Ticket:
     def conflict_keys(self) -> frozenset[Hashable]:
         """SKUs, orders and requests that no two transactions in flight may share."""
         return self.skus | self.identity_keys
+
+
+def _ordered(channel_id: str, line: OrderLine) -> Hashable:
+    """What a line orders: a SKU, or an item of its channel, which is a SKU only once its listing has been read."""
+    return line.sku if line.item is None else (channel_id, line.item.item_id)
 
 
 @dataclass(slots=True, eq=False)

@@ -121,7 +121,7 @@ def _with_cancelled(order: Order, cancelled: Mapping[str, int], planned: list[Li
         units = cancelled.get(stated.line_id, 0)
         line = planned_by_id.pop(stated.line_id, None)
         if line is None:
-            line = LineRecord(stated.line_id, stated.sku, stated.unit_count, stated.unit_price)
+            line = LineRecord.of(stated)
             line.cancelled = units
         else:
             # Units that have shipped stay on the line and cannot be cancelled.

@@ -7,9 +7,10 @@ arrive later.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from policies.decisions.cancellations import PendingCancellation, stands
-from service.allocation import contradictions, rebalancing
+from service.allocation import contradictions, ordered_items, rebalancing
 from service.allocation.amendments import cancel_whole_order
 from service.allocation.contradictions import IGNORED
 from service.allocation.excess_units import has_shipped, note_excess
@@ -80,6 +81,9 @@ class CancellationOperations:
         record, now = unit_of_work.records[allocation_id], unit_of_work.book.now
         stored = await pending_cancellations.read(connection, [original])
         if all(row.event_id != event_id for row in stored):
+            # In units from here on; a cancellation that waits for its order keeps its items.
+            units = ordered_items.cancelled_units(record, request.cancellations)
+            request = replace(request, cancellations=units)
             change = _cancel(unit_of_work, record, request)
             if request.is_whole and change.event != IGNORED and has_shipped(record):
                 policy_set, cache = self._deps.policies(), self._deps.catalog_cache
@@ -117,6 +121,11 @@ async def _store_early_cancellation(
         for index, cancellation in enumerate(request.cancellations)
         if cancellation.shipment_id is not None
     ]
+    violations += [
+        Violation(f"cancellations[{index}].line_id", "must not be empty: the order has not arrived yet")
+        for index, cancellation in enumerate(request.cancellations)
+        if not cancellation.line_id
+    ]
     if violations:
         raise InvalidFields(violations)
     rows = _rows(request, key, event_id, is_applied=False)
@@ -125,16 +134,17 @@ async def _store_early_cancellation(
 
 def _rows(request: CancelRequest, key: OrderKey, event_id: str, *, is_applied: bool) -> list[CancellationRow]:
     """The rows to store of a cancellation: its units by line, over all shipments."""
-    units: dict[str, int] = {} if not request.is_whole else {"": 0}
+    units: dict[tuple[str, str | None], int] = {} if not request.is_whole else {("", None): 0}
     for cancellation in request.cancellations:
-        units[cancellation.line_id] = units.get(cancellation.line_id, 0) + cancellation.unit_count
+        line = cancellation.line_id, cancellation.item_id
+        units[line] = units.get(line, 0) + cancellation.unit_count
     return [
         CancellationRow(
             key,
             event_id,
-            PendingCancellation(line_id, count, request.cancel_time, is_applied, cause=request.cause),
+            PendingCancellation(line_id, count, request.cancel_time, is_applied, cause=request.cause, item_id=item_id),
         )
-        for line_id, count in units.items()
+        for (line_id, item_id), count in units.items()
     ]
 
 

@@ -6,18 +6,25 @@ sold order stays sold and a cancelled one cancelled, so the same events in any o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from policies.decisions.cancellations import PERMANENT, CancelledUnits, PendingCancellation, stands
 from policies.domain.channel_statuses import ChannelStatus
+from policies.domain.listings import ItemKey, Listing
 from policies.domain.model import Commitment, Order
 from policies.explanation import unit_count_text
 from policies.policy_set import PolicySet
-from policies.stock.oversell import UNMAPPED
 from service import limits
-from service.allocation import contradictions, hold_release, order_holds, stated_contents, sync_failures
+from service.allocation import (
+    contradictions,
+    hold_release,
+    order_holds,
+    ordered_items,
+    stated_contents,
+    sync_failures,
+)
 from service.allocation.amendments import amend, cancel_whole_order, merge_copy
 from service.allocation.channel_words import ReadRequest, read_status
 from service.allocation.contradictions import IGNORED, PAID_AFTER_CANCELLATION, KnownOrder
@@ -51,6 +58,8 @@ class Intake:
     locked: LockedOrders
     records: dict[OrderKey, AllocationRecord]
     cancellations: dict[OrderKey, list[CancellationRow]] = field(default_factory=dict)
+    listings: Mapping[ItemKey, Listing] = field(default_factory=dict)
+    """The listings of the items that the requests name."""
     changed_links: dict[OrderKey, CopyLink] = field(default_factory=dict)
     changed_cancellations: dict[tuple[OrderKey, str, str], CancellationRow] = field(default_factory=dict)
     moved_cancellations: set[OrderKey] = field(default_factory=set)
@@ -61,10 +70,16 @@ class Intake:
     _notes: list[tuple[str, str, CancelledUnits | None]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, unit_of_work: UnitOfWork, locked: LockedOrders, cancellations: Iterable[CancellationRow]) -> Intake:
+    def of(
+        cls,
+        unit_of_work: UnitOfWork,
+        locked: LockedOrders,
+        cancellations: Iterable[CancellationRow],
+        listings: Mapping[ItemKey, Listing],
+    ) -> Intake:
         """Returns an intake of orders that have just been read."""
         records = {(record.channel_id, record.order_id): record for record in unit_of_work.records.values()}
-        intake = cls(unit_of_work, locked, records, _links=dict(locked.links))
+        intake = cls(unit_of_work, locked, records, listings=listings, _links=dict(locked.links))
         for row in cancellations:
             intake.cancellations.setdefault(row.key, []).append(row)
         return intake
@@ -73,9 +88,10 @@ class Intake:
         """Applies one request to its order, changes the book and the records to match, and returns the change."""
         key, was_linked = request.key, request.key in self._links
         read = read_status(request, context.of(key[0]).channel)
-        request = read.request
-        original, separate = self._identify(request)
+        original, separate = self._identify(read.request)
         record = self._record(original)
+        request = ordered_items.expanded(read.request, record, self.listings)
+        read = replace(read, request=request)
         if separate is not None:
             self._merge(separate, record, request)
             record.hold = record.hold or separate.hold
@@ -377,10 +393,7 @@ class Intake:
         if change.decision is None:
             return
         channel = context.of(record.channel_id).channel
-        lines = {short.sku: short.line_id for short in record.shortages if short.cause == UNMAPPED}
-        self.incidents += [
-            order_exceptions.unmapped_product(record, sku, line_id, channel) for sku, line_id in sorted(lines.items())
-        ]
+        self.incidents += order_exceptions.unmapped_products(record, channel)
 
 
 async def write_intake(connection: Connection, intake: Intake, policy_set: PolicySet) -> None:

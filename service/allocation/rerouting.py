@@ -8,7 +8,7 @@ from dataclasses import replace
 from policies.decisions.eligibility import WholeOrder, may_split
 from policies.decisions.routing import Decision, route
 from policies.decisions.shortages import ShortageKind
-from policies.domain.model import Order, OrderFacts, OrderLine, World
+from policies.domain.model import Order, OrderFacts, World
 from policies.domain.shipments import ShipmentState
 from policies.explanation import unit_count_text
 from policies.stock.oversell import EVENTS
@@ -159,11 +159,7 @@ def _promise(
 
 
 def _suborder(record: AllocationRecord, units: Mapping[str, int]) -> Order:
-    lines = tuple(
-        OrderLine(line.line_id, line.sku, units[line.line_id], line.unit_price)
-        for line in record.lines
-        if units.get(line.line_id)
-    )
+    lines = tuple(line.ordered(units[line.line_id]) for line in record.lines if units.get(line.line_id))
     return record.order_of(lines, record.commitment)
 
 

@@ -14,6 +14,7 @@ from service.allocation.allocation_queue import AllocationQueue
 from service.allocation.cancellation import CancellationOperations
 from service.allocation.hold_release import HoldRelease
 from service.allocation.lifecycle import Lifecycle
+from service.allocation.mapped_items import MappedItems
 from service.availability.availability_reader import AvailabilityReader
 from service.candidates.candidate_processes import CandidateProcesses
 from service.candidates.kept_rules import KeptRules
@@ -118,10 +119,11 @@ def add_services(
     )
     quarantine_retry = QuarantineRetry(deps)
     deps.background.append(quarantine_retry.run)
+    mapped_items = MappedItems(deps)
+    deps.background.append(mapped_items.run)
     history_retention = timedelta(days=deps.settings.catalog_history_retention_days)
-    catalog_grpc.add_CatalogServiceServicer_to_server(
-        CatalogServicer(database, metrics, quarantine_retry, history_retention), server
-    )
+    catalog = CatalogServicer(database, metrics, quarantine_retry, mapped_items, history_retention)
+    catalog_grpc.add_CatalogServiceServicer_to_server(catalog, server)
     fact_values = FactValueReader(database, deps.catalog_cache)
     warnings = CatalogWarnings(active_policies, fact_values, metrics)
     deps.background.append(warnings.run)

@@ -368,7 +368,13 @@ stock_quarantine = Table(
     required("reason", Text),
     required("effective_time", Moment),
     required("ingest_time", Moment),
+    Column("channel_id", Text, comment="of the item; null if the change names a SKU"),
+    Column("item_id", Text, comment="the item that the change names; its SKU is empty while no listing maps it"),
+    CheckConstraint("(channel_id IS NULL) = (item_id IS NULL)", name="item_whole"),
     Index("stock_quarantine_sku_idx", "sku"),
+    Index(
+        "stock_quarantine_item_idx", "channel_id", "item_id", postgresql_where=text("sku = '' AND item_id IS NOT NULL")
+    ),
     Index("stock_quarantine_location_idx", "location_id"),
     comment="Stock changes that cannot be recorded yet, kept until the cause is fixed.",
 )

@@ -19,6 +19,7 @@ from google.type.timeofday_pb2 import TimeOfDay
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS, WholeOrder
 from policies.decisions.routing import Decision, route
+from policies.domain.listings import OrderedItem
 from policies.domain.model import (
     Channel,
     Commitment,
@@ -160,6 +161,8 @@ def set_order(message: decision_pb2.OrderInput, order: Order) -> None:
     for line in order.lines:
         message.lines.add(line_id=line.line_id, sku=line.sku, unit_count=line.unit_count)
         message.unit_prices.append(_decimal_text(line.unit_price))
+        if line.item is not None:
+            _add_item(message, line.line_id, line.item)
     if order.pickup_location_id:
         message.pickup_location_id = order.pickup_location_id
     if order.stated_value is not None:
@@ -170,15 +173,22 @@ def set_order(message: decision_pb2.OrderInput, order: Order) -> None:
         message.tags.extend(sorted(order.tags))
 
 
+def _add_item(message: decision_pb2.OrderInput, line_id: str, item: OrderedItem) -> None:
+    message.items.add(line_id=line_id, item_id=item.item_id, item_count=item.count, units_per_item=item.units_each)
+
+
 def _order_of(message: decision_pb2.OrderInput, locations: Mapping[str, Location]) -> Order:
     destination = _destination_of(message.destination) if message.HasField("destination") else None
     if message.HasField("erased_destination"):
         destination = erased_destination.destination_of(message.erased_destination, locations)
     lines = zip(message.lines, message.unit_prices, strict=True)
+    items = {x.line_id: OrderedItem(x.item_id, x.item_count, x.units_per_item) for x in message.items}
     return Order(
         channel_id=message.channel_id,
         order_id=message.order_id,
-        lines=tuple(OrderLine(x.line_id, x.sku, x.unit_count, _decimal(price)) for x, price in lines),
+        lines=tuple(
+            OrderLine(x.line_id, x.sku, x.unit_count, _decimal(price), item=items.get(x.line_id)) for x, price in lines
+        ),
         commitment=Commitment(_COMMITMENT_WORDS[message.commitment]),
         method=_METHOD_WORDS[message.method],
         destination=destination,

@@ -279,8 +279,7 @@ def _rejection(transition: ShipmentTransition, units: Mapping[str, int]) -> Orde
 
 
 def _order_lines(record: AllocationRecord, units: Mapping[str, int]) -> list[OrderLine]:
-    lines = (record.line(line_id) for line_id in units)
-    return [OrderLine(line.line_id, line.sku, units[line.line_id], line.unit_price) for line in lines]
+    return [record.line(line_id).ordered(unit_count) for line_id, unit_count in units.items()]
 
 
 def _rerouted_exception(exception: OrderException, rerouting: AllocationChange) -> OrderException:

@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from policies.domain.listings import OrderedItem
 from policies.domain.model import WITHHELD_KINDS, Commitment, Coordinates, Destination, Order, OrderLine, Outcome
 from policies.domain.returns import ShippedUnits
 from policies.domain.shipments import OPEN, ShipmentState, state_after
@@ -47,11 +48,22 @@ class LineRecord:
     oversold: int = 0
     withheld: int = 0
     excess: int = 0
+    item: OrderedItem | None = None
+    """What the channel ordered, if that was an item of its own; `sku` and the units are what that was at intake."""
 
     @property
     def uncancelled(self) -> int:
         """Ordered units less cancelled ones."""
         return self.unit_count - self.cancelled
+
+    def ordered(self, unit_count: int) -> OrderLine:
+        """So many of its units as a line of an order."""
+        return OrderLine(self.line_id, self.sku, unit_count, self.unit_price, item=self.item)
+
+    @classmethod
+    def of(cls, line: OrderLine) -> LineRecord:
+        """The record of an order's line of which nothing is cancelled."""
+        return cls(line.line_id, line.sku, line.unit_count, line.unit_price, item=line.item)
 
 
 @dataclass(slots=True)
@@ -292,12 +304,12 @@ class AllocationRecord:
 
     def order(self, commitment: Commitment) -> Order:
         """The order less its cancelled units. Raises ValueError if none remain."""
-        lines = tuple(OrderLine(x.line_id, x.sku, x.uncancelled, x.unit_price) for x in self.lines if x.uncancelled)
+        lines = tuple(x.ordered(x.uncancelled) for x in self.lines if x.uncancelled)
         return self.order_of(lines, commitment)
 
     def order_as_stated(self) -> Order:
         """The order as its channel last stated it, units cancelled since included."""
-        lines = tuple(OrderLine(x.line_id, x.sku, x.unit_count, x.unit_price) for x in self.lines)
+        lines = tuple(x.ordered(x.unit_count) for x in self.lines)
         return self.order_of(lines, self.commitment)
 
     def order_of(self, lines: tuple[OrderLine, ...], commitment: Commitment) -> Order:
@@ -345,7 +357,7 @@ class AllocationRecord:
         self.priority = order.priority
         self.tags = order.tags
         old_lines = {line.line_id: line for line in self.lines}
-        new_lines = [LineRecord(x.line_id, x.sku, x.unit_count, x.unit_price) for x in order.lines]
+        new_lines = [LineRecord.of(line) for line in order.lines]
         for line in new_lines:
             before = old_lines.pop(line.line_id, None)
             if before is not None and before.sku == line.sku:

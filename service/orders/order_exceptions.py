@@ -19,8 +19,8 @@ from service.database.database import Connection, Statement, any_of
 from service.database.tables import exception, exception_record
 from service.exceptions.exception_model import OPEN, POLICY, RESOLVED, ExceptionEvent, resolution_text
 from service.exceptions.incidents import Incident
-from service.orders.allocation_record import AllocationRecord, ShortageRecord
-from service.orders.order_lines import SKU_FORM, is_possible_sku
+from service.orders.allocation_record import AllocationRecord, LineRecord, ShortageRecord
+from service.orders.order_lines import ITEM_FORM, SKU_FORM, is_possible_item, is_possible_sku
 
 CANCELLED_AFTER_SHIPPING = "cancelled_after_shipping"
 """The kind of an exception about shipped units that the channel does not order any more."""
@@ -159,13 +159,41 @@ _KEPT = {
 
 
 UNMAPPED_PRODUCT = "unmapped_product"
+ITEM_SUBJECT = "item "
+"""Before the channel and the id of an item, which may be those of a SKU too."""
 
 
-def unmapped_product(record: AllocationRecord, sku: str, line_id: str, channel: Channel) -> Incident:
-    """An exception for a SKU of a sold line that the catalog does not have, or that no product can have.
+def unmapped_products(record: AllocationRecord, channel: Channel) -> list[Incident]:
+    """The exceptions for what the lines of an order name that the catalog does not have, or can never have.
 
-    All orders of a SKU share one. A line without a SKU has one of its own.
+    All orders of a SKU, or of an item of a channel, share one. A line that names neither has one of its own.
     """
+    lines: dict[tuple[str, str], LineRecord] = {}
+    for short in record.shortages:
+        if short.cause == UNMAPPED:
+            line = record.line(short.line_id)
+            lines[short.sku, line.item.item_id if line.item is not None else ""] = line
+    return [_unmapped(record, lines[name], channel) for name in sorted(lines)]
+
+
+def _unmapped(record: AllocationRecord, line: LineRecord, channel: Channel) -> Incident:
+    if line.item is None or line.item.is_mapped:
+        return _unmapped_product(record, line.sku, line.line_id, channel)
+    item_id = line.item.item_id
+    advice = "map it to a SKU with UpsertListings or `truestock import listings`"
+    if not is_possible_item(item_id):
+        advice = f"no item can have this id ({ITEM_FORM}), so correct it in the channel and send the order again"
+    sentence = f"{record.channel_id} sold the item '{item_id}', which is not mapped to a SKU: {advice}."
+    subject = item_subject(record.channel_id, item_id)
+    return Incident(UNMAPPED_PRODUCT, subject, sentence, channel, channel_id=record.channel_id)
+
+
+def item_subject(channel_id: str, item_id: str) -> str:
+    """The subject of exceptions about an item that is not mapped."""
+    return f"{ITEM_SUBJECT}{channel_id}/{item_id}"
+
+
+def _unmapped_product(record: AllocationRecord, sku: str, line_id: str, channel: Channel) -> Incident:
     advice = "add the product"
     if not is_possible_sku(sku):
         advice = f"no product can have this SKU ({SKU_FORM}), so correct it in the channel and send the order again"
@@ -181,14 +209,19 @@ def unmapped_product(record: AllocationRecord, sku: str, line_id: str, channel: 
 
 
 _of_kind = exception.c.kind == literal_column(f"'{UNMAPPED_PRODUCT}'")
-_OF_SKUS = Statement(
+_OF_SUBJECTS = Statement(
     select(*exception_record)
-    .where(_of_kind, exception.c.subject == any_of("skus", Text), exception.c.state == literal_column("'open'"))
+    .where(_of_kind, exception.c.subject == any_of("subjects", Text), exception.c.state == literal_column("'open'"))
     .order_by(exception.c.create_time, exception.c.id)
 )
 
 
 async def open_unmapped(connection: Connection, record: AllocationRecord) -> list[asyncpg.Record]:
     """The open exceptions about products that an order waits for because the catalog does not have them."""
-    skus = sorted({short.sku for short in record.shortages if short.cause == UNMAPPED})
-    return await _OF_SKUS.rows(connection, skus=skus) if skus else []
+    subjects = set()
+    for short in record.shortages:
+        if short.cause == UNMAPPED:
+            item = record.line(short.line_id).item
+            is_item = item is not None and not item.is_mapped
+            subjects.add(item_subject(record.channel_id, item.item_id) if is_item and item else short.sku)
+    return await _OF_SUBJECTS.rows(connection, subjects=sorted(subjects)) if subjects else []

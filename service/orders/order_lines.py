@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
+from policies.domain.listings import OrderedItem
 from policies.domain.model import OrderLine
 from service import limits
 from service.errors import Violation
@@ -18,6 +19,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 SKU_FORM = f"1 to {limits.SKU_LENGTH} characters, without spaces around them and control characters"
 """The form of a SKU that a product can have."""
+ITEM_FORM = f"1 to {limits.ITEM_ID_LENGTH} characters, without spaces around them and control characters"
+"""The form of an item id that a listing can have."""
 
 
 class LenientFields(Fields):
@@ -52,7 +55,7 @@ def order_lines(fields: LenientFields, lines: Sequence[order_pb2.OrderLine]) -> 
     for index, line in enumerate(lines):
         at = f"lines[{index}]"
         violations_before = len(fields.violations)
-        sku = _sku(fields, f"{at}.sku", line.sku)
+        sku, item_id = _ordered(fields, at, line)
         fields.whole_number(f"{at}.unit_count", line.unit_count, 1, limits.LINE_UNITS)
         line_id = fields.text(f"{at}.line_id", line.line_id, longest=limits.LINE_ID_LENGTH) or str(index + 1)
         if line_id in used_ids:
@@ -60,7 +63,8 @@ def order_lines(fields: LenientFields, lines: Sequence[order_pb2.OrderLine]) -> 
         used_ids.add(line_id)
         price = _price(fields, f"{at}.unit_price", line) if has_one_currency else None
         if len(fields.violations) == violations_before:
-            checked.append(OrderLine(line_id, sku, line.unit_count, price))
+            item = OrderedItem(item_id, line.unit_count) if item_id else None
+            checked.append(OrderLine(line_id, sku, line.unit_count, price, item=item))
     return checked
 
 
@@ -71,13 +75,36 @@ def is_possible_sku(sku: str) -> bool:
     return not fields.violations and _UNREADABLE not in sku
 
 
-def _sku(fields: LenientFields, field: str, sku: str) -> str:
-    """The SKU as its channel sent it, as far as it can be stored; one of another form than products have is unknown."""
+def is_possible_item(item_id: str) -> bool:
+    """Whether this item id, as a line keeps it, can be that of a listing."""
+    fields = Fields()
+    fields.text("item_id", item_id, longest=limits.ITEM_ID_LENGTH, required=True)
+    return not fields.violations and _UNREADABLE not in item_id
+
+
+def _ordered(fields: LenientFields, at: str, line: order_pb2.OrderLine) -> tuple[str, str]:
+    """The SKU and the item id that a line names, one of which is empty; both are where a sold one names two."""
+    if not line.item_id:
+        return _as_sent(fields, f"{at}.sku", line.sku, fields.sku), ""
+    if line.sku:
+        both = Violation(f"{at}.item_id", "name either sku or item_id")
+        (fields.left_out if fields.is_lenient else fields.violations).append(both)
+        return "", ""
+    return "", _as_sent(
+        fields,
+        f"{at}.item_id",
+        line.item_id,
+        lambda field, id: fields.text(field, id, longest=limits.ITEM_ID_LENGTH, required=True) or "",
+    )
+
+
+def _as_sent(fields: LenientFields, field: str, name: str, check: Callable[[str, str], str]) -> str:
+    """A SKU or item id as its channel sent it, as far as it can be stored; one of an impossible form is unknown."""
     if not fields.is_lenient:
-        return fields.sku(field, sku)
-    kept = _CONTROL.sub(_UNREADABLE, sku[: limits.SOLD_SKU_LENGTH])
-    if len(sku) > len(kept):
-        fields.left_out.append(Violation(field, f"has {len(sku):,} characters; the first {len(kept)} are kept"))
+        return check(field, name)
+    kept = _CONTROL.sub(_UNREADABLE, name[: limits.SOLD_SKU_LENGTH])
+    if len(name) > len(kept):
+        fields.left_out.append(Violation(field, f"has {len(name):,} characters; the first {len(kept)} are kept"))
     return kept
 
 

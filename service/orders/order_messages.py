@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from policies.domain.listings import OrderedItem
 from policies.domain.model import Commitment, Outcome
 from policies.domain.order_status import LineFigures, OrderFigures, OrderStatus, status_of
 from policies.domain.shipments import OPEN, ShipmentState
@@ -134,7 +135,7 @@ def _line(record: AllocationRecord, line: LineRecord, *, promising: bool) -> all
     let_others_run()
     promised = record.promised_of_line(line.line_id) if promising else 0
     short = record.short_of_line(line.line_id, backordered=False) if promising else 0
-    return allocation_pb.AllocatedLine(
+    message = allocation_pb.AllocatedLine(
         line_id=line.line_id,
         sku=line.sku,
         unit_count=line.unit_count,
@@ -148,6 +149,9 @@ def _line(record: AllocationRecord, line: LineRecord, *, promising: bool) -> all
         excess_count=line.excess,
         backordered_count=record.short_of_line(line.line_id, backordered=True) if promising else 0,
     )
+    if line.item is not None:
+        message.item_id, message.item_count = line.item.item_id, line.item.count
+    return message
 
 
 def line_outcome(record: AllocationRecord, line: LineRecord, promised: int, *, promising: bool) -> Outcome:
@@ -219,11 +223,12 @@ def _shortages(record: AllocationRecord) -> list[allocation_pb.Shortage]:
     """Shortages in the order of the lines, then by kind and cause, so that equal orders give equal messages."""
     positions = {line.line_id: position for position, line in enumerate(record.lines)}
     shortages = sorted(record.shortages, key=lambda x: (positions.get(x.line_id, 0), x.kind, x.cause, x.backordered))
-    return [_shortage(short) for short in shortages]
+    items = {line.line_id: line.item for line in record.lines}
+    return [_shortage(short, items.get(short.line_id)) for short in shortages]
 
 
-def _shortage(short: ShortageRecord) -> allocation_pb.Shortage:
-    return allocation_pb.Shortage(
+def _shortage(short: ShortageRecord, item: OrderedItem | None) -> allocation_pb.Shortage:
+    message = allocation_pb.Shortage(
         line_id=short.line_id,
         sku=short.sku,
         unit_count=short.unit_count,
@@ -232,6 +237,9 @@ def _shortage(short: ShortageRecord) -> allocation_pb.Shortage:
         backordered=short.backordered,
         rules=short.rules,
     )
+    if item is not None:
+        message.item_id, message.item_count = item.item_id, item.items(short.unit_count)
+    return message
 
 
 def timeline_event(row: asyncpg.Record) -> allocation_pb.TimelineEvent:

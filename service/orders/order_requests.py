@@ -78,11 +78,15 @@ class OrderRequest:
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """Units of one line to cancel; `shipment_id` None means from any shipment."""
+    """Units of one line to cancel, or items if `item_id` is set; `shipment_id` None means from any shipment.
+
+    With an item, the line may be left out: it is then the one that ordered the item.
+    """
 
     line_id: str
     unit_count: int
     shipment_id: UUID | None
+    item_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,13 +219,15 @@ def _cancellations(fields: Fields, request: allocation_pb.CancelOrderLinesReques
     if fields.size("cancellations", request.cancellations, 1, limits.CANCELLATIONS):
         for index, entry in enumerate(request.cancellations):
             at = f"cancellations[{index}]"
-            fields.text(f"{at}.line_id", entry.line_id, longest=limits.LINE_ID_LENGTH, required=True)
+            item_id = fields.text(f"{at}.item_id", entry.item_id, longest=limits.SOLD_SKU_LENGTH)
+            fields.text(f"{at}.line_id", entry.line_id, longest=limits.LINE_ID_LENGTH, required=item_id is None)
             fields.whole_number(f"{at}.unit_count", entry.unit_count, 1, limits.LINE_UNITS)
             shipment_id = fields.uuid(f"{at}.shipment_id", entry.shipment_id)
-            if (entry.line_id, entry.shipment_id) in used:
-                fields.wrong(f"{at}.line_id", f"line '{entry.line_id}' appears twice for the same shipment")
-            used.add((entry.line_id, entry.shipment_id))
-            cancellations.append(Cancellation(entry.line_id, entry.unit_count, shipment_id))
+            line = entry.line_id or f"of item {item_id}"
+            if (line, entry.shipment_id) in used:
+                fields.wrong(f"{at}.line_id", f"line '{line}' appears twice for the same shipment")
+            used.add((line, entry.shipment_id))
+            cancellations.append(Cancellation(entry.line_id, entry.unit_count, shipment_id, item_id))
     return tuple(cancellations)
 
 

@@ -9,6 +9,7 @@ import asyncpg
 from sqlalchemy import Integer, Text, Uuid, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from policies.domain.listings import OrderedItem
 from policies.domain.model import Commitment, Outcome
 from policies.domain.shipments import ShipmentState
 from service.database.database import NEEDED, Connection, Statement, any_of, parameter, transposed, unnested
@@ -258,6 +259,7 @@ async def read(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Alloca
         line = LineRecord(
             *(row["line_id"], row["sku"], row["unit_count"], row["unit_price"]),
             *(row["cancelled"], row["oversold"], row["withheld"], row["excess"]),
+            OrderedItem(row["item_id"], row["item_count"], row["item_units"]) if row["item_id"] is not None else None,
         )
         records[row["allocation_id"]].lines.append(line)
     shipments: dict[UUID, ShipmentRecord] = {}

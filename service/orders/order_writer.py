@@ -94,6 +94,9 @@ _LINE: Columns = {
     "withheld": Integer,
     "excess": Integer,
     "unit_price": Money,
+    "item_id": Text,
+    "item_count": Integer,
+    "item_units": Integer,
 }
 _SHIPMENT: Columns = {
     "id": Uuid,
@@ -315,6 +318,7 @@ def _line_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
         (
             *(record.id, x.line_id, position, x.sku),
             *(x.unit_count, x.cancelled, x.oversold, x.withheld, x.excess, x.unit_price),
+            *((None, None, None) if x.item is None else (x.item.item_id, x.item.count, x.item.units_each)),
         )
         for position, x in enumerate(record.lines)
     ]

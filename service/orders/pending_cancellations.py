@@ -32,6 +32,7 @@ _ROW: Columns = {
     "event_id": Text,
     "line_id": Text,
     "unit_count": Integer,
+    "item_id": Text,
     "ingest_time": Moment,
     "cancel_time": Moment,
     "apply_time": Moment,
@@ -103,6 +104,7 @@ async def read(connection: Connection, keys: Iterable[OrderKey]) -> list[Cancell
                 is_applied=r["apply_time"] is not None,
                 latest_time=latest_time(r["cancel_time"], r["ingest_time"]),
                 cause=CancellationCause(r["fault"], r["reason"]),
+                item_id=r["item_id"],
             ),
         )
         for r in rows
@@ -115,6 +117,7 @@ async def write(connection: Connection, now: datetime, rows: Iterable[Cancellati
         (
             *(*row.key, row.event_id, row.cancellation.line_id),
             None if row.cancellation.is_whole else row.cancellation.unit_count,
+            row.cancellation.item_id,
             *(now, row.cancellation.cancel_time, now if row.cancellation.is_applied else None),
             *(row.cancellation.cause.fault, row.cancellation.cause.reason),
         )

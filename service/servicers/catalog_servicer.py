@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from policies.domain.listings import Listing
 from policies.stock.feeds import ownership_conflicts
 from service import limits
+from service.allocation.mapped_items import MappedItems
 from service.catalog import (
     catalog_history_pages,
     catalog_messages,
@@ -52,12 +53,18 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     """An upsert replaces whole records, and writes all records of a call or none."""
 
     def __init__(
-        self, database: Database, metrics: Metrics, quarantine_retry: QuarantineRetry, history_retention: timedelta
+        self,
+        database: Database,
+        metrics: Metrics,
+        quarantine_retry: QuarantineRetry,
+        mapped_items: MappedItems,
+        history_retention: timedelta,
     ) -> None:
         self._history_retention = history_retention
         self._database = database
         self._metrics = metrics
         self._quarantine_retry = quarantine_retry
+        self._mapped_items = mapped_items
 
     async def UpsertLocations(
         self, request: catalog_pb.UpsertLocationsRequest, context: Context
@@ -234,6 +241,9 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
             return await listing_store.upsert(connection, listings)
 
         created, updated = await self._database.transaction("upsert", write)
+        if not request.validate_only:
+            await self._mapped_items.map_now(listings)
+            await self._quarantine_retry.retry_mapped(items=[listing.key for listing in listings])
         return listing_pb.UpsertListingsResponse(created_count=created, updated_count=updated)
 
     async def ListListings(
@@ -258,7 +268,7 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
                 await catalog_store.claim(connection)
             listing = (await listing_store.read(connection, [key])).get(key)
             if listing is None:
-                raise no_listing(key)
+                raise no_listing(key[0], {"item_id": key[1]})
             if not request.validate_only:
                 await listing_store.remove(connection, key)
             return listing

@@ -296,6 +296,8 @@ class AllocatedLine(_message.Message):
     BACKORDERED_COUNT_FIELD_NUMBER: _builtins.int
     REFUNDED_COUNT_FIELD_NUMBER: _builtins.int
     EXCESS_COUNT_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    ITEM_COUNT_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
     sku: _builtins.str
     unit_count: _builtins.int
@@ -315,6 +317,12 @@ class AllocatedLine(_message.Message):
     """Of the shipped units, those that the channel does not order any more: it cancelled or removed them after they had
     left. Until they are back or refunded, an exception of the kind `cancelled_after_shipping` is open.
     """
+    item_id: _builtins.str
+    """The channel's item that was ordered, if the line named one. `sku` and the counts of units are what it was when the
+    order arrived. While no listing maps it, `sku` is empty and each item counts as one unit.
+    """
+    item_count: _builtins.int
+    """How many items were ordered, cancelled ones included."""
     def __init__(
         self,
         *,
@@ -330,10 +338,12 @@ class AllocatedLine(_message.Message):
         backordered_count: _builtins.int = ...,
         refunded_count: _builtins.int = ...,
         excess_count: _builtins.int = ...,
+        item_id: _builtins.str = ...,
+        item_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered_count", b"backordered_count", "cancelled_count", b"cancelled_count", "excess_count", b"excess_count", "line_id", b"line_id", "outcome", b"outcome", "promised_count", b"promised_count", "refunded_count", b"refunded_count", "returned_count", b"returned_count", "shipped_count", b"shipped_count", "short_count", b"short_count", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered_count", b"backordered_count", "cancelled_count", b"cancelled_count", "excess_count", b"excess_count", "item_count", b"item_count", "item_id", b"item_id", "line_id", b"line_id", "outcome", b"outcome", "promised_count", b"promised_count", "refunded_count", b"refunded_count", "returned_count", b"returned_count", "shipped_count", b"shipped_count", "short_count", b"short_count", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -393,6 +403,8 @@ class Shortage(_message.Message):
     CAUSE_FIELD_NUMBER: _builtins.int
     BACKORDERED_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    ITEM_COUNT_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
     sku: _builtins.str
     unit_count: _builtins.int
@@ -404,6 +416,9 @@ class Shortage(_message.Message):
     """
     backordered: _builtins.bool
     """The units wait for stock and are served before new orders."""
+    item_id: _builtins.str
+    """The channel's item, if the line named one, and how many items lack some or all of their units."""
+    item_count: _builtins.int
     @_builtins.property
     def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the buffer or exposure rules that keep the units."""
@@ -418,10 +433,12 @@ class Shortage(_message.Message):
         cause: _builtins.str = ...,
         backordered: _builtins.bool = ...,
         rules: _abc.Iterable[_builtins.str] | None = ...,
+        item_id: _builtins.str = ...,
+        item_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered", b"backordered", "cause", b"cause", "kind", b"kind", "line_id", b"line_id", "rules", b"rules", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered", b"backordered", "cause", b"cause", "item_count", b"item_count", "item_id", b"item_id", "kind", b"kind", "line_id", b"line_id", "rules", b"rules", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1132,21 +1149,25 @@ class LineCancellation(_message.Message):
     LINE_ID_FIELD_NUMBER: _builtins.int
     UNIT_COUNT_FIELD_NUMBER: _builtins.int
     SHIPMENT_ID_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
     unit_count: _builtins.int
-    """1 or more."""
+    """1 or more units of the line's SKU; items if `item_id` is set."""
     shipment_id: _builtins.str
     """The shipment whose units are cancelled."""
+    item_id: _builtins.str
+    """The item that the line ordered; `unit_count` then counts items."""
     def __init__(
         self,
         *,
         line_id: _builtins.str = ...,
         unit_count: _builtins.int = ...,
         shipment_id: _builtins.str = ...,
+        item_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_id", b"line_id", "shipment_id", b"shipment_id", "unit_count", b"unit_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "line_id", b"line_id", "shipment_id", b"shipment_id", "unit_count", b"unit_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

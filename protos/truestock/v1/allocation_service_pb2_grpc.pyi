@@ -46,13 +46,18 @@ class AllocationServiceStub:
 
     A SOLD order is never rejected because of one bad line. Units of a SKU that the catalog lacks, or that no product can
     have (longer than 64 characters, empty, spaces around it, control characters), are short, and an exception is
-    raised; UpsertProducts, or the corrected order, ends that. A price or a channel_update_time that cannot be used is
-    left out, and the timeline says so. A line without units, or with the id of another line, is an error.
+    raised; UpsertProducts, or the corrected order, ends that. So are items that no listing maps; UpsertListings ends that.
+    A line that names both a SKU and an item is taken as one that names neither. A price or a channel_update_time that
+    cannot be used is left out, and the timeline says so. A line without units, or with the id of another line, is an error.
 
     A SOLD order that was cancelled whole is allocated anew if its channel_update_time is later than the cancellation.
     Otherwise it stays cancelled and raises the exception `paid_after_cancellation`, unless it repeats an earlier sale.
 
-    Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD: a cart that could never be sold whole is not
+    A line may name an item of the channel, such as a case of 6, by `item_id`. It then counts items, and its SKU and units
+    are those of the item's listing when the order arrives: later changes of the listing, or its deletion, change no
+    order.
+
+    Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU or item of a HOLD: a cart that could never be sold whole is not
     held in part; candidate), REQUEST_ID_REUSED, OVERLOADED; RULES_TOO_COSTLY if an answer by a candidate takes more than
     30 seconds of CPU time, or if its rules take too much time or memory to load.
     """
@@ -149,13 +154,18 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
 
     A SOLD order is never rejected because of one bad line. Units of a SKU that the catalog lacks, or that no product can
     have (longer than 64 characters, empty, spaces around it, control characters), are short, and an exception is
-    raised; UpsertProducts, or the corrected order, ends that. A price or a channel_update_time that cannot be used is
-    left out, and the timeline says so. A line without units, or with the id of another line, is an error.
+    raised; UpsertProducts, or the corrected order, ends that. So are items that no listing maps; UpsertListings ends that.
+    A line that names both a SKU and an item is taken as one that names neither. A price or a channel_update_time that
+    cannot be used is left out, and the timeline says so. A line without units, or with the id of another line, is an error.
 
     A SOLD order that was cancelled whole is allocated anew if its channel_update_time is later than the cancellation.
     Otherwise it stays cancelled and raises the exception `paid_after_cancellation`, unless it repeats an earlier sale.
 
-    Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD: a cart that could never be sold whole is not
+    A line may name an item of the channel, such as a case of 6, by `item_id`. It then counts items, and its SKU and units
+    are those of the item's listing when the order arrives: later changes of the listing, or its deletion, change no
+    order.
+
+    Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU or item of a HOLD: a cart that could never be sold whole is not
     held in part; candidate), REQUEST_ID_REUSED, OVERLOADED; RULES_TOO_COSTLY if an answer by a candidate takes more than
     30 seconds of CPU time, or if its rules take too much time or memory to load.
     """
@@ -255,13 +265,18 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A SOLD order is never rejected because of one bad line. Units of a SKU that the catalog lacks, or that no product can
         have (longer than 64 characters, empty, spaces around it, control characters), are short, and an exception is
-        raised; UpsertProducts, or the corrected order, ends that. A price or a channel_update_time that cannot be used is
-        left out, and the timeline says so. A line without units, or with the id of another line, is an error.
+        raised; UpsertProducts, or the corrected order, ends that. So are items that no listing maps; UpsertListings ends that.
+        A line that names both a SKU and an item is taken as one that names neither. A price or a channel_update_time that
+        cannot be used is left out, and the timeline says so. A line without units, or with the id of another line, is an error.
 
         A SOLD order that was cancelled whole is allocated anew if its channel_update_time is later than the cancellation.
         Otherwise it stays cancelled and raises the exception `paid_after_cancellation`, unless it repeats an earlier sale.
 
-        Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU of a HOLD: a cart that could never be sold whole is not
+        A line may name an item of the channel, such as a case of 6, by `item_id`. It then counts items, and its SKU and units
+        are those of the item's listing when the order arrives: later changes of the listing, or its deletion, change no
+        order.
+
+        Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU or item of a HOLD: a cart that could never be sold whole is not
         held in part; candidate), REQUEST_ID_REUSED, OVERLOADED; RULES_TOO_COSTLY if an answer by a candidate takes more than
         30 seconds of CPU time, or if its rules take too much time or memory to load.
         """

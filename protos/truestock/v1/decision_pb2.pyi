@@ -416,6 +416,7 @@ class OrderInput(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     UNIT_PRICES_FIELD_NUMBER: _builtins.int
     ERASED_DESTINATION_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     order_id: _builtins.str
     commitment: _order_pb2.Commitment.ValueType
@@ -439,6 +440,10 @@ class OrderInput(_message.Message):
     def erased_destination(self) -> Global___ErasedDestination:
         """Set instead of `destination` once that was erased."""
 
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderedItem]:
+        """Of the lines that name an item of the channel; `lines` has their SKUs and units."""
+
     def __init__(
         self,
         *,
@@ -454,10 +459,11 @@ class OrderInput(_message.Message):
         tags: _abc.Iterable[_builtins.str] | None = ...,
         unit_prices: _abc.Iterable[_builtins.str] | None = ...,
         erased_destination: Global___ErasedDestination | None = ...,
+        items: _abc.Iterable[_order_pb2.OrderedItem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "destination", b"destination", "erased_destination", b"erased_destination", "priority", b"priority"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "commitment", b"commitment", "destination", b"destination", "erased_destination", b"erased_destination", "lines", b"lines", "method", b"method", "order_id", b"order_id", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "stated_value", b"stated_value", "tags", b"tags", "unit_prices", b"unit_prices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "commitment", b"commitment", "destination", b"destination", "erased_destination", b"erased_destination", "items", b"items", "lines", b"lines", "method", b"method", "order_id", b"order_id", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "stated_value", b"stated_value", "tags", b"tags", "unit_prices", b"unit_prices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015

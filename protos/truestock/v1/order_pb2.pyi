@@ -306,7 +306,7 @@ Global___Destination: _TypeAlias = Destination  # noqa: Y015
 
 @_typing.final
 class OrderLine(_message.Message):
-    """An ordered quantity of one product."""
+    """An ordered quantity of one product, or of one of the channel's items."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -314,14 +314,25 @@ class OrderLine(_message.Message):
     SKU_FIELD_NUMBER: _builtins.int
     UNIT_COUNT_FIELD_NUMBER: _builtins.int
     UNIT_PRICE_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
     """Unique within the order; the line's number, counted from 1, if empty."""
     sku: _builtins.str
-    """At most 64 characters. Of a SOLD order any text is accepted, and 255 characters of it are kept."""
+    """Either this or `item_id`. At most 64 characters. Of a SOLD order any text is accepted, and 255 characters of it are
+    kept.
+    """
     unit_count: _builtins.int
-    """1 to 100,000 units."""
+    """1 to 100,000 units; items if the line names one by `item_id`."""
+    item_id: _builtins.str
+    """The item of the order's channel that was ordered, instead of a SKU: at most 128 characters; of a SOLD order any text
+    is accepted, and 255 characters of it are kept. Its listing says which units of which SKU that is when the order
+    arrives. The line keeps these, whatever becomes of the listing, until it states another item or another number of
+    them.
+    """
     @_builtins.property
-    def unit_price(self) -> _money_pb2.Money: ...
+    def unit_price(self) -> _money_pb2.Money:
+        """The price of one unit; of one item if the line names one by `item_id`."""
+
     def __init__(
         self,
         *,
@@ -329,11 +340,43 @@ class OrderLine(_message.Message):
         sku: _builtins.str = ...,
         unit_count: _builtins.int = ...,
         unit_price: _money_pb2.Money | None = ...,
+        item_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["unit_price", b"unit_price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_id", b"line_id", "sku", b"sku", "unit_count", b"unit_count", "unit_price", b"unit_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "line_id", b"line_id", "sku", b"sku", "unit_count", b"unit_count", "unit_price", b"unit_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OrderLine: _TypeAlias = OrderLine  # noqa: Y015
+
+@_typing.final
+class OrderedItem(_message.Message):
+    """What a line ordered of a channel's item."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_ID_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    ITEM_COUNT_FIELD_NUMBER: _builtins.int
+    UNITS_PER_ITEM_FIELD_NUMBER: _builtins.int
+    line_id: _builtins.str
+    item_id: _builtins.str
+    item_count: _builtins.int
+    units_per_item: _builtins.int
+    """Units of the line's SKU in one item; 0 while no listing maps the item."""
+    def __init__(
+        self,
+        *,
+        line_id: _builtins.str = ...,
+        item_id: _builtins.str = ...,
+        item_count: _builtins.int = ...,
+        units_per_item: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_count", b"item_count", "item_id", b"item_id", "line_id", b"line_id", "units_per_item", b"units_per_item"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderedItem: _TypeAlias = OrderedItem  # noqa: Y015

@@ -12,6 +12,7 @@ from hypothesis import given, strategies as st
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS
 from policies.domain.geography import great_circle_km
+from policies.domain.listings import OrderedItem
 from policies.domain.model import (
     CHANNEL_KINDS,
     LOCATION_STATUSES,
@@ -30,6 +31,7 @@ from policies.domain.model import (
     StockLevel,
     World,
 )
+from policies.domain.placement import ANYWHERE
 from service import limits
 from service.decisions import decision_batch, erased_destination, stored_decision
 from service.decisions.decision_batch import BATCH_COLUMNS, DECISION_COLUMNS, DecisionRows, DecisionWrite
@@ -121,12 +123,21 @@ channels = built(
 destinations = built(
     Destination, country=maybe_words, region=maybe_words, postal_code=maybe_words, coordinates=st.none() | points
 )
-lines = built(OrderLine, line_id=words, sku=st.sampled_from("AB"), unit_count=st.integers(1, 10**9), unit_price=amounts)
+items = built(OrderedItem, item_id=words, count=st.integers(1, 10**5), units_each=st.integers(0, 10**4))
+lines = built(
+    OrderLine,
+    line_id=words,
+    sku=st.sampled_from("AB"),
+    unit_count=st.integers(1, 10**9),
+    unit_price=amounts,
+    placement=st.just(ANYWHERE),
+    item=st.none() | items,
+)
 orders = built(
     Order,
     channel_id=words,
     order_id=words,
-    lines=st.lists(lines, min_size=1, max_size=3).map(tuple),
+    lines=st.lists(lines, min_size=1, max_size=3, unique_by=lambda line: line.line_id).map(tuple),
     commitment=st.sampled_from(Commitment),
     method=st.sampled_from(METHODS),
     destination=st.none() | destinations,
