@@ -93,6 +93,9 @@ class ChangeRecorder:
         if change.effective_time > self.book.now + limits.CLOCK_SKEW:
             reason = "effective_time is more than 5 minutes in the future; the change is recorded at that time"
             return self._result(change, Assessment(ChangeResult.QUARANTINED, reason, cause=QuarantineCause.AHEAD))
+        if change.largest_count > limits.COUNTED_UNITS:
+            # No count of a SKU is as large, but items of many units each may be.
+            return self._result(change, _over_limit())
         result = self._record_by_type(change, feed_authority(self.feeds, change.source, *change.key))
         if result.result is not ChangeResult.QUARANTINED:
             self.recorded_ids.add((change.source, change.change_id))

@@ -27,10 +27,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from policies.domain.listings import ItemKey
 from policies.stock.counting import QuarantineCause
 from service import limits
 from service.database.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
-from service.database.tables import Moment, location, product, stock_level, stock_quarantine
+from service.database.tables import Moment, listing, location, product, stock_level, stock_quarantine
 from service.feeds.stock_change import StockChange, stored_change
 
 RETRY_BATCH = 1_000
@@ -46,6 +47,8 @@ _CHANGE: Columns = {
     "cause": Text,
     "reason": Text,
     "effective_time": Moment,
+    "channel_id": Text,
+    "item_id": Text,
 }
 _new = unnested("change", **_CHANGE)
 _insert = insert(stock_quarantine).from_select(
@@ -144,6 +147,24 @@ _DUE_OF = Statement(
 )
 
 
+_of_items = (
+    select(_stored.source, _stored.change_id, _stored.content, _stored.cause)
+    .select_from(
+        stock_quarantine.join(
+            listing, (listing.c.channel_id == _stored.channel_id) & (listing.c.item_id == _stored.item_id)
+        ).join(location, location.c.id == _stored.location_id)
+    )
+    .where(_stored.sku == literal_column("''"), _stored.item_id.is_not(None))
+    .order_by(_stored.effective_time, _stored.source, _stored.change_id)
+    .limit(parameter("count", Integer))
+)
+_DUE_OF_ITEMS = Statement(_of_items)
+"""Quarantined changes of items that are mapped by now."""
+_named = unnested("named", channel_id=Text, item_id=Text)
+_is_named = (_named.c.channel_id == _stored.channel_id) & (_named.c.item_id == _stored.item_id)
+_DUE_OF_NAMED_ITEMS = Statement(_of_items.where(select(_named).where(_is_named).exists()))
+
+
 async def store(
     connection: Connection,
     now: datetime,
@@ -160,7 +181,10 @@ async def store(
     await _LOCK.run(connection)
     refused = await _refused_sources(connection, {source for source, _ in latest} - set(declared), declared)
     rows = [
-        (c.source, c.change_id, c.sku, c.location_id, c.content, cause.value, reason, c.effective_time)
+        (
+            *(c.source, c.change_id, c.sku, c.location_id, c.content, cause.value, reason, c.effective_time),
+            *(c.item or (None, None)),
+        )
         for c, cause, reason in latest.values()
         if c.source not in refused
     ]
@@ -196,15 +220,24 @@ async def remove(connection: Connection, ids: Iterable[tuple[str, str]]) -> None
 
 
 async def due(
-    connection: Connection, skus: Sequence[str] = (), location_ids: Sequence[str] = ()
+    connection: Connection, skus: Sequence[str] = (), location_ids: Sequence[str] = (), items: Sequence[ItemKey] = ()
 ) -> tuple[list[StockChange], int]:
     """Quarantined changes to retry, by effective time, and how many rows were read.
 
-    At most RETRY_BATCH, for these SKUs or locations, or for all if none are given. Changes that the current limits
-    refuse stay in quarantine.
+    At most RETRY_BATCH of products and as many of items, for these SKUs, locations or items, or for all if none are
+    given. Changes that the current limits refuse stay in quarantine.
     """
-    is_filtered = bool(skus or location_ids)
-    values = {"skus": list(skus), "location_ids": list(location_ids)} if is_filtered else {}
-    rows = await (_DUE_OF if is_filtered else _DUE).rows(connection, count=RETRY_BATCH, **values)
-    changes = [stored_change(row["source"], row["content"]) for row in rows]
-    return [change for change in changes if change is not None], len(rows)
+    rows = []
+    if skus or location_ids:
+        values = {"skus": list(skus), "location_ids": list(location_ids)}
+        rows += await _DUE_OF.rows(connection, count=RETRY_BATCH, **values)
+    elif not items:
+        rows += await _DUE.rows(connection, count=RETRY_BATCH)
+    if items:
+        named = transposed(["channel_id", "item_id"], items)
+        rows += await _DUE_OF_NAMED_ITEMS.rows(connection, count=RETRY_BATCH, **named)
+    elif not skus:
+        # Those of a location that has just been added, too: there are few.
+        rows += await _DUE_OF_ITEMS.rows(connection, count=RETRY_BATCH)
+    stored = [change for row in rows if (change := stored_change(row["source"], row["content"])) is not None]
+    return sorted(stored, key=lambda change: change.effective_time), len(rows)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Integer, Text, literal_column, select
+from sqlalchemy import Integer, Text, func, literal_column, select
 
+from policies.domain.listings import ItemKey
 from policies.domain.resolutions import COMPLETED, MAPPED
 from service.background import FailureLog, every
 from service.database.database import Connection, Statement, parameter
-from service.database.tables import exception, location, product
+from service.database.tables import exception, listing, location, product
 from service.dependencies import Dependencies
 from service.errors import NotReady
 from service.exceptions import incidents
@@ -20,6 +21,7 @@ from service.exceptions.incidents import RaisedException
 from service.feeds import feed_silence, quarantine, stock_intake
 from service.feeds.stock_incidents import UNMAPPED_LOCATION, UNMAPPED_PRODUCT
 from service.feeds.stock_intake import Intake
+from service.orders.order_exceptions import ITEM_SUBJECT
 from service.stock import levels
 
 RETRY_SECONDS = 3.0
@@ -38,6 +40,22 @@ _MAPPED = {
         (UNMAPPED_PRODUCT, product, product.c.sku),
     )
 }
+_subject_of_item = func.substr(exception.c.subject, literal_column(str(len(ITEM_SUBJECT) + 1)))
+_channel_of_item = func.split_part(_subject_of_item, literal_column("'/'"), literal_column("1"))
+_MAPPED_ITEMS = Statement(
+    select(exception.c.subject)
+    .join(
+        listing,
+        (listing.c.channel_id == _channel_of_item)
+        & (listing.c.item_id == func.substr(_subject_of_item, func.length(_channel_of_item) + literal_column("2"))),
+    )
+    .where(
+        exception.c.state == literal_column("'open'"),
+        exception.c.kind == parameter("kind", Text),
+        exception.c.subject.like(literal_column(f"'{ITEM_SUBJECT}%'")),
+    )
+    .limit(parameter("count", Integer))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +80,12 @@ class QuarantineRetry:
             every(RETRY_SECONDS, stop, self.retry_due), every(FEED_CHECK_SECONDS, stop, self.check_feeds)
         )
 
-    async def retry_mapped(self, *, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> None:
-        """Records changes that waited for these products or locations, which are committed."""
+    async def retry_mapped(
+        self, *, skus: Sequence[str] = (), location_ids: Sequence[str] = (), items: Sequence[ItemKey] = ()
+    ) -> None:
+        """Records changes that waited for these products, locations or items, which are committed."""
         try:
-            await self._retry_batch(skus, location_ids)
+            await self._retry_batch(skus, location_ids, items)
         except NotReady:
             # The database has logged why it does not answer, and the background retry records the changes later.
             pass
@@ -78,7 +98,7 @@ class QuarantineRetry:
 
     async def retry_due(self) -> None:
         """Records all quarantined changes that can be recorded by now."""
-        while await self._retry_batch() == quarantine.RETRY_BATCH:
+        while await self._retry_batch() >= quarantine.RETRY_BATCH:
             pass
 
     async def check_feeds(self) -> None:
@@ -95,12 +115,14 @@ class QuarantineRetry:
 
         await self._deps.database.transaction("check_feed_silence", work, count)
 
-    async def _retry_batch(self, skus: Sequence[str] = (), location_ids: Sequence[str] = ()) -> int:
+    async def _retry_batch(
+        self, skus: Sequence[str] = (), location_ids: Sequence[str] = (), items: Sequence[ItemKey] = ()
+    ) -> int:
         """Retries one batch in one transaction and returns how many changes it read."""
         policy_set = self._deps.policies()
 
         async def work(connection: Connection) -> _RetriedBatch:
-            changes, change_count = await quarantine.due(connection, skus, location_ids)
+            changes, change_count = await quarantine.due(connection, skus, location_ids, items)
             intake = None
             if changes:
                 intake = await stock_intake.record(
@@ -118,18 +140,20 @@ class QuarantineRetry:
 
     async def _resolve_mapped(self, connection: Connection) -> dict[str, list[UUID]]:
         """Resolves exceptions about products and locations that are in the catalog now; returns their ids by kind."""
-        resolved = {}
-        for kind, statement in _MAPPED.items():
+        resolved: dict[str, list[UUID]] = {}
+        for kind, statement in (*_MAPPED.items(), (UNMAPPED_PRODUCT, _MAPPED_ITEMS)):
             rows = await statement.rows(connection, kind=kind, count=RESOLVED_AT_ONCE)
             subjects = [row["subject"] for row in rows]
             if subjects:
-                resolved[kind] = await incidents.resolve_all(
-                    connection,
-                    await levels.clock(connection),
-                    kind,
-                    subjects,
-                    resolution=MAPPED,
-                    description="It is in the catalog now.",
-                    new_id=self._deps.new_id,
+                resolved.setdefault(kind, []).extend(
+                    await incidents.resolve_all(
+                        connection,
+                        await levels.clock(connection),
+                        kind,
+                        subjects,
+                        resolution=MAPPED,
+                        description="It is in the catalog now.",
+                        new_id=self._deps.new_id,
+                    )
                 )
         return resolved

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from policies.domain.listings import ItemKey, Listing
 from policies.stock.counting import MOVEMENT_SIGNS, SETTING_ASIDE_SIGNS
 from policies.stock.unavailable import OTHER, REASONS
 from service import limits
+from service.catalog import listing_requests
 from service.rpc.validation import Fields
 from truestock.v1 import stock_service_pb2 as stock_pb
 
@@ -54,7 +56,8 @@ class ReportedIncoming:
 class StockChange:
     """One change that a source reports: a count, a movement or both, or `incoming`, or `untracked`.
 
-    `content` is the serialized StockChange message.
+    `content` is the serialized StockChange message. `item` is the channel's item that it names instead of a SKU; the
+    SKU is then empty, and its counts are items, until `in_units` gives it those of the item's listing.
     """
 
     source: str
@@ -68,6 +71,38 @@ class StockChange:
     movement: ReportedMovement | None = None
     incoming: ReportedIncoming | None = None
     untracked: bool = False
+    item: ItemKey | None = None
+
+    @property
+    def subject(self) -> str:
+        """The product or item that it is about, as a noun and its id."""
+        if self.item is None:
+            return f"product '{self.sku}'"
+        return f"item '{self.item[1]}' of channel '{self.item[0]}'"
+
+    def in_units(self, listing: Listing | None) -> StockChange:
+        """The change of an item in units of its SKU; unchanged if it names a SKU, or if no listing maps the item."""
+        if self.item is None or listing is None:
+            return self
+        each, count, movement, incoming = listing.unit_count, self.count, self.movement, self.incoming
+        return replace(
+            self,
+            sku=listing.sku,
+            count=None if count is None else _multiplied(count, each),
+            movement=None if movement is None else replace(movement, units=movement.units * each),
+            incoming=None if incoming is None else replace(incoming, units=incoming.units * each),
+        )
+
+    @property
+    def largest_count(self) -> int:
+        """The largest number of units that it reports."""
+        reports = (self.count, self.movement, self.incoming)
+        return max((abs(report.units) for report in reports if report is not None), default=0)
+
+    @property
+    def subject_key(self) -> tuple[str, str]:
+        """(What it is about, location id)."""
+        return self.subject, self.location_id
 
     @property
     def key(self) -> tuple[str, str]:
@@ -75,11 +110,21 @@ class StockChange:
         return self.sku, self.location_id
 
 
+def _multiplied(count: ReportedCount, factor: int) -> ReportedCount:
+    total, reasons = count.unavailable_total, count.unavailable
+    return replace(
+        count,
+        units=count.units * factor,
+        unavailable_total=None if total is None else total * factor,
+        unavailable=None if reasons is None else {reason: units * factor for reason, units in reasons.items()},
+    )
+
+
 def checked_change(fields: Fields, at: str, source: str, change: stock_pb.StockChange) -> StockChange | None:
     """The change, or None after adding its problems to `fields`."""
     before = len(fields.violations)
     fields.text(f"{at}.change_id", change.change_id, longest=limits.CHANGE_ID_LENGTH, required=True)
-    fields.sku(f"{at}.sku", change.sku)
+    item = _item(fields, at, change)
     fields.text(f"{at}.location_id", change.location_id, longest=limits.ID_LENGTH, required=True)
     is_given = change.HasField("effective_time")
     effective_time = fields.moment(f"{at}.effective_time", change.effective_time, given=is_given)
@@ -101,7 +146,20 @@ def checked_change(fields: Fields, at: str, source: str, change: stock_pb.StockC
         movement=movement,
         incoming=incoming,
         untracked=change.WhichOneof("change") == "untracked",
+        item=item,
     )
+
+
+def _item(fields: Fields, at: str, change: stock_pb.StockChange) -> ItemKey | None:
+    """The item that a change names; None if it names a SKU. It must name one of the two."""
+    if not change.item_id:
+        fields.sku(f"{at}.sku", change.sku)
+        if change.channel_id:
+            fields.wrong(f"{at}.channel_id", "is only for a change of an item; name it in item_id, or omit the channel")
+        return None
+    if change.sku:
+        fields.wrong(f"{at}.item_id", "name either sku or item_id")
+    return listing_requests.item_key(fields, f"{at}.", change.channel_id, change.item_id)
 
 
 def stored_change(source: str, content: bytes) -> StockChange | None:

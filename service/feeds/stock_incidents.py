@@ -18,6 +18,7 @@ from service.exceptions import incidents
 from service.exceptions.incidents import Incident, RaisedException
 from service.feeds.change_processing import RecordedChange
 from service.feeds.quarantine import QuarantineLoss
+from service.orders.order_exceptions import item_subject
 
 MISMATCH = "mismatch"
 SOURCES_NAMED = 3
@@ -99,9 +100,13 @@ def _unmapped(
     result: RecordedChange, products: Mapping[str, Product], locations: Mapping[str, Location]
 ) -> list[Incident]:
     change, unmapped = result.change, []
-    if change.sku not in products:
+    location = locations.get(change.location_id)
+    if change.sku not in products and change.item is not None:
+        description = f"{change.source} reports {change.subject}, which is not mapped to a SKU; upsert its listing."
+        subject = item_subject(*change.item)
+        unmapped.append(Incident(UNMAPPED_PRODUCT, subject, description, location=location, source=change.source))
+    elif change.sku not in products:
         description = f"{change.source} reports product '{change.sku}', which is not in the catalog; upsert it."
-        location = locations.get(change.location_id)
         unmapped.append(
             Incident(UNMAPPED_PRODUCT, change.sku, description, location=location, sku=change.sku, source=change.source)
         )

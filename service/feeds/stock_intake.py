@@ -17,7 +17,7 @@ from policies.stock.feeds import Feed
 from service import limits
 from service.allocation import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
-from service.catalog import catalog_store
+from service.catalog import catalog_store, listing_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection, Statement, any_of, transposed, unnested
 from service.database.tables import stock_movement
@@ -84,16 +84,17 @@ async def record(
     They may come from several sources. Locks levels like every other writer. A change id counts once for its source,
     whatever the second change with it contains.
     """
+    changes = await _in_units(connection, changes)
     version, products = await catalog_store.products(connection, {change.sku for change in changes})
     catalog = await cache.at(connection, version)
-    unmapped = {change.key: _unmapped(change, products, catalog) for change in changes}
-    mapped = [change for change in changes if not unmapped[change.key]]
+    unmapped = {change.subject_key: _unmapped(change, products, catalog) for change in changes}
+    mapped = [change for change in changes if not unmapped[change.subject_key]]
     await order_store.lock_needed(connection)
     await levels.ensure(connection, {change.key for change in mapped})
     locked = await levels.lock(connection, {change.sku for change in mapped})
     book = await levels.open_book(connection, locked, new_id)
     recorder = await _recorder(connection, book, mapped, catalog.feeds)
-    results: Sequence[RecordedChange] = [recorder.record(change, unmapped[change.key]) for change in changes]
+    results: Sequence[RecordedChange] = [recorder.record(change, unmapped[change.subject_key]) for change in changes]
     unit_of_work = UnitOfWork(book)
     await rebalancing.rebalance(connection, unit_of_work, cache, policy_set)
     await unit_of_work.write(connection)
@@ -120,11 +121,22 @@ async def record(
     return Intake(results, unit_of_work, loss)
 
 
+async def _in_units(connection: Connection, changes: Sequence[StockChange]) -> Sequence[StockChange]:
+    """The changes with those of items in units of their SKUs, as far as listings map them."""
+    items = {change.item for change in changes if change.item is not None}
+    if not items:
+        return changes
+    listings = await listing_store.read(connection, items)
+    return [change if change.item is None else change.in_units(listings.get(change.item)) for change in changes]
+
+
 def _unmapped(change: StockChange, products: Mapping[str, Product], catalog: Catalog) -> str:
     """Which product or location of a change is not in the catalog; empty if both are."""
     advice = "is not in the catalog; the change is recorded once it is upserted"
     if change.sku not in products:
-        return f"product '{change.sku}' {advice}"
+        if change.item is not None:
+            advice = "is not mapped; the change is recorded once a listing maps it"
+        return f"{change.subject} {advice}"
     return "" if change.location_id in catalog.locations else f"location '{change.location_id}' {advice}"
 
 

@@ -125,7 +125,7 @@ Global___UnavailableUnits: _TypeAlias = UnavailableUnits  # noqa: Y015
 
 @_typing.final
 class StockChange(_message.Message):
-    """One report by a source on one product at one location."""
+    """One report by a source on one product at one location, or on one of a channel's items there."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -139,15 +139,25 @@ class StockChange(_message.Message):
     UNTRACKED_FIELD_NUMBER: _builtins.int
     EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
     change_id: _builtins.str
     """Unique per source, such as the number of the sale or count; at most 128 characters. It is the change's idempotency
     key.
     """
     sku: _builtins.str
+    """Either this, or `channel_id` and `item_id`."""
     location_id: _builtins.str
     sequence: _builtins.int
     """The source's own version of the figure, if it has one. Of two counts of one source that both have a version, the
     higher version is newer, whatever their times.
+    """
+    channel_id: _builtins.str
+    """The channel whose item it is; only with `item_id`."""
+    item_id: _builtins.str
+    """The item of that channel, instead of a SKU, at most 128 characters. All counts of the change are then items: 3 cases
+    of 6 are 18 units of the SKU, and a count of cases is a count of all units of the SKU. The listing at the time of
+    recording applies. A change of an item that no listing maps is quarantined until one does.
     """
     @_builtins.property
     def count(self) -> Global___StockCount:
@@ -188,10 +198,12 @@ class StockChange(_message.Message):
         untracked: Global___Untracked | None = ...,
         effective_time: _timestamp_pb2.Timestamp | None = ...,
         sequence: _builtins.int | None = ...,
+        channel_id: _builtins.str = ...,
+        item_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_sequence", b"_sequence", "change", b"change", "count", b"count", "counted_movement", b"counted_movement", "effective_time", b"effective_time", "incoming", b"incoming", "movement", b"movement", "sequence", b"sequence", "untracked", b"untracked"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sequence", b"_sequence", "change", b"change", "change_id", b"change_id", "count", b"count", "counted_movement", b"counted_movement", "effective_time", b"effective_time", "incoming", b"incoming", "location_id", b"location_id", "movement", b"movement", "sequence", b"sequence", "sku", b"sku", "untracked", b"untracked"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sequence", b"_sequence", "change", b"change", "change_id", b"change_id", "channel_id", b"channel_id", "count", b"count", "counted_movement", b"counted_movement", "effective_time", b"effective_time", "incoming", b"incoming", "item_id", b"item_id", "location_id", b"location_id", "movement", b"movement", "sequence", b"sequence", "sku", b"sku", "untracked", b"untracked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__sequence: _TypeAlias = _typing.Literal["sequence"]  # noqa: Y015
     _WhichOneofArgType__sequence: _TypeAlias = _typing.Literal["_sequence", b"_sequence"]  # noqa: Y015
@@ -447,7 +459,7 @@ class StockChangeResult(_message.Message):
         CHANGE_RESULT_ABSORBED: StockChangeResult._ChangeResult.ValueType  # 4
         """A movement at or before the last accepted count, which already includes it; recorded without effect."""
         CHANGE_RESULT_QUARANTINED: StockChangeResult._ChangeResult.ValueType  # 5
-        """Set aside until its cause is fixed, and then recorded: an unknown SKU or location, a time in the future, two
+        """Set aside until its cause is fixed, and then recorded: an unknown SKU, item or location, a time in the future, two
         different counts of one moment, more put back than was set aside. A change with an impossible value must be
         corrected and sent again.
         """
@@ -471,7 +483,7 @@ class StockChangeResult(_message.Message):
     CHANGE_RESULT_ABSORBED: StockChangeResult.ChangeResult.ValueType  # 4
     """A movement at or before the last accepted count, which already includes it; recorded without effect."""
     CHANGE_RESULT_QUARANTINED: StockChangeResult.ChangeResult.ValueType  # 5
-    """Set aside until its cause is fixed, and then recorded: an unknown SKU or location, a time in the future, two
+    """Set aside until its cause is fixed, and then recorded: an unknown SKU, item or location, a time in the future, two
     different counts of one moment, more put back than was set aside. A change with an impossible value must be
     corrected and sent again.
     """
@@ -1061,7 +1073,7 @@ class StockMovementRecord(_message.Message):
     held_delta: _builtins.int
     allocated_delta: _builtins.int
     reported_count: _builtins.int
-    """The quantity that the source reported; unset if none."""
+    """The quantity that the source reported, in units, also where it reported items; unset if none."""
     source: _builtins.str
     change_id: _builtins.str
     allocation_id: _builtins.str
