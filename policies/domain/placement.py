@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from policies.domain.listings import OrderedItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +40,10 @@ class Placement:
 
 ANYWHERE = Placement()
 """No restriction and no group: every line of most orders."""
+
+
+def of_whole_items(placement: Placement, line_id: str, item: OrderedItem | None) -> Placement:
+    """Where a line may ship from that orders an item of its channel: each item whole from one location, like a kit."""
+    if item is None or item.units_each <= 1 or placement.kit_line_id:
+        return placement
+    return replace(placement, kit_line_id=line_id, units_per_kit=item.units_each)

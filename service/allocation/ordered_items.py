@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from policies.domain.listings import ItemKey, Listing
 from policies.domain.model import Commitment, Order, OrderLine
+from policies.domain.placement import of_whole_items
 from service.errors import InvalidFields, NotFound, Violation, no_listing
 from service.orders.allocation_record import AllocationRecord, LineRecord
 from service.orders.order_requests import Cancellation, OrderRequest
@@ -71,9 +72,9 @@ def _expanded(
 def as_units(line: OrderLine, sku: str, units_each: int) -> OrderLine:
     """The line of an item that is so many units of a SKU."""
     assert line.item is not None
-    return replace(
-        line, sku=sku, unit_count=line.item.count * units_each, item=replace(line.item, units_each=units_each)
-    )
+    item = replace(line.item, units_each=units_each)
+    placement = of_whole_items(line.placement, line.line_id, item)
+    return replace(line, sku=sku, unit_count=item.units(item.count), placement=placement, item=item)
 
 
 def cancelled_units(record: AllocationRecord, cancellations: Iterable[Cancellation]) -> tuple[Cancellation, ...]:

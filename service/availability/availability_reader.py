@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,15 +12,17 @@ from policies.decisions.kits.kit_availability import kits_promised
 from policies.decisions.location_availability import LocationAvailability
 from policies.decisions.outlet_split import outlet_figures
 from policies.decisions.sellable import Availability, KitFigures
+from policies.domain.listings import Listing
 from policies.domain.model import Destination, Product, StockLevel, World
 from policies.domain.outlets import Outlet
 from policies.explanation import FiredRule
 from policies.policy_set import PolicySet
 from service import limits
 from service.availability import channel_promises
+from service.availability.item_answers import published_units, set_item
 from service.availability.product_assessment import ProductProblem, assess_product
 from service.background import in_turns, let_others_run, pause_of_turn
-from service.catalog import catalog_store
+from service.catalog import catalog_store, listing_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection, Database
 from service.decisions import decision_messages
@@ -44,7 +46,7 @@ LARGE_RETURN_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class AvailabilityRequest:
-    """A checked CheckAvailability request."""
+    """A checked CheckAvailability request. `listings` are those of its items, as far as they are mapped."""
 
     channel_id: str
     skus: tuple[str, ...]
@@ -52,6 +54,23 @@ class AvailabilityRequest:
     destination: Destination | None
     include_locations: bool
     include_outlets: bool = False
+    item_ids: tuple[str, ...] = ()
+    listings: tuple[Listing, ...] = ()
+
+    @property
+    def all_skus(self) -> Sequence[str]:
+        """The SKUs that it names, and those of its items."""
+        return self.skus if not self.listings else [*self.skus, *(listing.sku for listing in self.listings)]
+
+    def entries(self) -> Iterator[tuple[str, Listing | None]]:
+        """What is answered, in order: SKUs, and those of items with their listings."""
+        yield from ((sku, None) for sku in self.skus)
+        yield from ((listing.sku, listing) for listing in self.listings)
+
+    def unknown_item_ids(self) -> list[str]:
+        """The items that are not mapped."""
+        mapped = {listing.item_id for listing in self.listings}
+        return [item_id for item_id in self.item_ids if item_id not in mapped]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +127,12 @@ class AvailabilityReader:
     def is_large(self, skus: Sequence[str]) -> bool:
         """Whether an answer about these SKUs is worked out in turns with everything else."""
         return _is_large(skus, self._cache.location_count)
+
+    async def listings(self, channel_id: str, item_ids: Sequence[str]) -> tuple[Listing, ...]:
+        """The listings of those of a channel's items that have one, in the order of the items."""
+        keys = [(channel_id, item_id) for item_id in item_ids]
+        found = await self._database.unlocked("availability", lambda connection: listing_store.read(connection, keys))
+        return tuple(found[key] for key in keys if key in found)
 
     async def read(self, skus: Sequence[str]) -> Snapshot:
         """Reads the stock of at least these SKUs, as of a time after this call."""
@@ -217,7 +242,7 @@ async def answer(
     response = snapshot.answers.get(key)
     if response is not None:
         return response
-    if not _is_large(request.skus, len(snapshot.catalog.locations)):
+    if not _is_large(request.all_skus, len(snapshot.catalog.locations)):
         response = snapshot.answers[key] = _assess(policy_set, snapshot, request)
         return response
     work = snapshot.large_answers.get(key)
@@ -234,7 +259,7 @@ def record(
     """Adds an answer that is sent to a channel to the publication log, once for each stock read."""
     if id(response) not in snapshot.recorded:
         snapshot.recorded.add(id(response))
-        units = {x.sku: x.sellable_count for x in response.availabilities}
+        units = published_units(response)
         log.record(channel_id, units, snapshot.now, response.policy_revision)
 
 
@@ -247,7 +272,8 @@ def _assess(
     catalog = snapshot.catalog
     world = World(snapshot.now, catalog.locations, snapshot.products, snapshot.levels, pause_of_turn())
     availabilities = []
-    for sku in request.skus:
+    outlets = catalog.outlets.get(channel.id, ())
+    for sku, listing in request.entries():
         if sku in snapshot.products:
             availability = assess_product(
                 policy_set,
@@ -260,7 +286,9 @@ def _assess(
             )
             message = _message(availability, world, include_locations=request.include_locations)
             if request.include_outlets:
-                _add_outlets(message, availability, catalog.outlets.get(channel.id, ()), snapshot)
+                _add_outlets(message, availability, outlets, snapshot)
+            if listing is not None:
+                set_item(message, availability, listing, outlets)
             availabilities.append(message)
             let_others_run()
     return availability_pb.CheckAvailabilityResponse(
@@ -268,6 +296,7 @@ def _assess(
         policy_revision=policy_set.revision,
         stock_read_time=proto_values.timestamp(snapshot.now),
         unknown_skus=[sku for sku in request.skus if sku not in snapshot.products],
+        unknown_item_ids=request.unknown_item_ids(),
     )
 
 

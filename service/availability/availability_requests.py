@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from service import limits
 from service.availability.availability_reader import AvailabilityRequest
 from service.orders import order_requests
@@ -15,13 +17,14 @@ def availability_request(request: availability_pb.CheckAvailabilityRequest) -> A
     """Checks a CheckAvailability request. Raises InvalidFields."""
     fields = Fields()
     fields.text("channel_id", request.channel_id, longest=limits.ID_LENGTH, required=True)
-    if fields.size("skus", request.skus, 1, limits.SKUS):
-        first_index: dict[str, int] = {}
+    # The error about too many, or none, names the list that most callers fill.
+    if fields.size("skus", [*request.skus, *request.item_ids], 1, limits.SKUS):
+        for index, item_id in enumerate(request.item_ids):
+            fields.text(f"item_ids[{index}]", item_id, longest=limits.ITEM_ID_LENGTH, required=True)
         for index, sku in enumerate(request.skus):
             fields.sku(f"skus[{index}]", sku)
-            if sku in first_index:
-                fields.wrong(f"skus[{index}]", f"'{sku}' is also skus[{first_index[sku]}]")
-            first_index.setdefault(sku, index)
+        _check_unique(fields, "skus", request.skus)
+        _check_unique(fields, "item_ids", request.item_ids)
     fields.text("candidate_revision", request.candidate_revision, longest=limits.ID_LENGTH)
     method = order_requests.order_method(fields, request.method)
     destination = (
@@ -35,4 +38,13 @@ def availability_request(request: availability_pb.CheckAvailabilityRequest) -> A
         destination,
         request.include_locations,
         request.include_outlets,
+        tuple(request.item_ids),
     )
+
+
+def _check_unique(fields: Fields, name: str, values: Sequence[str]) -> None:
+    first_index: dict[str, int] = {}
+    for index, value in enumerate(values):
+        if value in first_index:
+            fields.wrong(f"{name}[{index}]", f"'{value}' is also {name}[{first_index[value]}]")
+        first_index.setdefault(value, index)

@@ -34,6 +34,7 @@ from policies.domain.model import (
     StockLevel,
     World,
 )
+from policies.domain.placement import ANYWHERE, of_whole_items
 from policies.policy_set import PolicySet
 from policies.stock.oversell import OversellEvidence, PublishedFigure
 from service.catalog.catalog_words import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
@@ -186,9 +187,7 @@ def _order_of(message: decision_pb2.OrderInput, locations: Mapping[str, Location
     return Order(
         channel_id=message.channel_id,
         order_id=message.order_id,
-        lines=tuple(
-            OrderLine(x.line_id, x.sku, x.unit_count, _decimal(price), item=items.get(x.line_id)) for x, price in lines
-        ),
+        lines=tuple(_line_of(x, price, items.get(x.line_id)) for x, price in lines),
         commitment=Commitment(_COMMITMENT_WORDS[message.commitment]),
         method=_METHOD_WORDS[message.method],
         destination=destination,
@@ -197,6 +196,11 @@ def _order_of(message: decision_pb2.OrderInput, locations: Mapping[str, Location
         priority=message.priority if message.HasField("priority") else None,
         tags=frozenset(message.tags),
     )
+
+
+def _line_of(message: order_pb2.OrderLine, price: str, item: OrderedItem | None) -> OrderLine:
+    placement = of_whole_items(ANYWHERE, message.line_id, item)
+    return OrderLine(message.line_id, message.sku, message.unit_count, _decimal(price), placement, item)
 
 
 def destination_message(destination: Destination | None) -> order_pb2.Destination | None:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from policies.domain.listings import OrderedItem
 from policies.domain.model import WITHHELD_KINDS, Commitment, Coordinates, Destination, Order, OrderLine, Outcome
+from policies.domain.placement import ANYWHERE, of_whole_items
 from policies.domain.returns import ShippedUnits
 from policies.domain.shipments import OPEN, ShipmentState, state_after
 from service.orders.order_hold import OrderHold
@@ -58,7 +59,8 @@ class LineRecord:
 
     def ordered(self, unit_count: int) -> OrderLine:
         """So many of its units as a line of an order."""
-        return OrderLine(self.line_id, self.sku, unit_count, self.unit_price, item=self.item)
+        placement = of_whole_items(ANYWHERE, self.line_id, self.item)
+        return OrderLine(self.line_id, self.sku, unit_count, self.unit_price, placement, self.item)
 
     @classmethod
     def of(cls, line: OrderLine) -> LineRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from service.availability import availability_reader
@@ -46,14 +47,16 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     ) -> availability_pb.CheckAvailabilityResponse:
         question = availability_request(request)
         policy_set = self._active_policies.current.policy_set
+        if question.item_ids:
+            question = replace(question, listings=await self._reader.listings(question.channel_id, question.item_ids))
         if request.candidate_revision not in ("", policy_set.revision):
             return await self._by_candidate(request)
         # Calls with large answers share reads of their own, behind which small ones do not have to wait.
-        reader = self._large_reader if self._reader.is_large(question.skus) else self._reader
+        reader = self._large_reader if self._reader.is_large(question.all_skus) else self._reader
         snapshot = (
-            await reader.read_with_promises(question.skus, question.channel_id)
+            await reader.read_with_promises(question.all_skus, question.channel_id)
             if question.include_outlets
-            else await reader.read(question.skus)
+            else await reader.read(question.all_skus)
         )
         answer = await availability_reader.answer(policy_set, snapshot, question)
         if not request.internal and not request.candidate_revision:

@@ -417,7 +417,7 @@ class Shortage(_message.Message):
     backordered: _builtins.bool
     """The units wait for stock and are served before new orders."""
     item_id: _builtins.str
-    """The channel's item, if the line named one, and how many items lack some or all of their units."""
+    """The channel's item, if the line named one, and how many items lack some or all of these units."""
     item_count: _builtins.int
     @_builtins.property
     def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

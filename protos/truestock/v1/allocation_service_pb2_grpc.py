@@ -125,7 +125,8 @@ class AllocationServiceServicer:
 
         A line may name an item of the channel, such as a case of 6, by `item_id`. It then counts items, and its SKU and units
         are those of the item's listing when the order arrives: later changes of the listing, or its deletion, change no
-        order.
+        order. Items are promised whole, each from one location: where only 4 of 6 units are there, all 6 are short. Units
+        that make up no whole item, as after a rejection of some, are planned one by one.
 
         Errors: INVALID_FIELD, NOT_FOUND (channel, location, SKU or item of a HOLD: a cart that could never be sold whole is not
         held in part; candidate), REQUEST_ID_REUSED, OVERLOADED; RULES_TOO_COSTLY if an answer by a candidate takes more than

@@ -32,6 +32,7 @@ class CheckAvailabilityRequest(_message.Message):
     DESTINATION_FIELD_NUMBER: _builtins.int
     INCLUDE_LOCATIONS_FIELD_NUMBER: _builtins.int
     INTERNAL_FIELD_NUMBER: _builtins.int
+    ITEM_IDS_FIELD_NUMBER: _builtins.int
     CANDIDATE_REVISION_FIELD_NUMBER: _builtins.int
     INCLUDE_OUTLETS_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
@@ -50,10 +51,14 @@ class CheckAvailabilityRequest(_message.Message):
     """Also return the figures of each of the channel's outlets, and what the units are that the channel may not sell."""
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 500 different SKUs."""
+        """Different SKUs; 1 to 500 together with `item_ids`."""
 
     @_builtins.property
     def destination(self) -> _order_pb2.Destination: ...
+    @_builtins.property
+    def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Different items of the channel, by the channel's own ids."""
+
     def __init__(
         self,
         *,
@@ -63,12 +68,13 @@ class CheckAvailabilityRequest(_message.Message):
         destination: _order_pb2.Destination | None = ...,
         include_locations: _builtins.bool = ...,
         internal: _builtins.bool = ...,
+        item_ids: _abc.Iterable[_builtins.str] | None = ...,
         candidate_revision: _builtins.str = ...,
         include_outlets: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "destination", b"destination", "include_locations", b"include_locations", "include_outlets", b"include_outlets", "internal", b"internal", "method", b"method", "skus", b"skus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "destination", b"destination", "include_locations", b"include_locations", "include_outlets", b"include_outlets", "internal", b"internal", "item_ids", b"item_ids", "method", b"method", "skus", b"skus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -82,12 +88,14 @@ class CheckAvailabilityResponse(_message.Message):
     POLICY_REVISION_FIELD_NUMBER: _builtins.int
     STOCK_READ_TIME_FIELD_NUMBER: _builtins.int
     UNKNOWN_SKUS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_ITEM_IDS_FIELD_NUMBER: _builtins.int
     policy_revision: _builtins.str
     """Content hash of the policy set that was applied."""
     @_builtins.property
     def availabilities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Availability]:
-        """One for each SKU that the catalog has, in the order of `skus`. Match them by `sku`, not by position: an unknown SKU
-        has none, because no figure is right for it, not even 0.
+        """One for each SKU that the catalog has, in the order of `skus`, then one for each item that is mapped, in the order of
+        `item_ids`. Match them by `sku` and `item_id`, not by position: an unknown SKU has none, because no figure is right
+        for it, not even 0.
         """
 
     @_builtins.property
@@ -100,6 +108,12 @@ class CheckAvailabilityResponse(_message.Message):
         with UpsertProducts, or correct the SKU.
         """
 
+    @_builtins.property
+    def unknown_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The items of the request that no listing of the channel maps, in the order of `item_ids`. Do not offer them: map them
+        with UpsertListings.
+        """
+
     def __init__(
         self,
         *,
@@ -107,10 +121,11 @@ class CheckAvailabilityResponse(_message.Message):
         policy_revision: _builtins.str = ...,
         stock_read_time: _timestamp_pb2.Timestamp | None = ...,
         unknown_skus: _abc.Iterable[_builtins.str] | None = ...,
+        unknown_item_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stock_read_time", b"stock_read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["availabilities", b"availabilities", "policy_revision", b"policy_revision", "stock_read_time", b"stock_read_time", "unknown_skus", b"unknown_skus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["availabilities", b"availabilities", "policy_revision", b"policy_revision", "stock_read_time", b"stock_read_time", "unknown_item_ids", b"unknown_item_ids", "unknown_skus", b"unknown_skus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -118,9 +133,16 @@ Global___CheckAvailabilityResponse: _TypeAlias = CheckAvailabilityResponse  # no
 
 @_typing.final
 class Availability(_message.Message):
-    """What a channel may sell of one SKU, in units. The sellable units of all locations add up to `sellable_count`,
-    `channel_buffer_count` and `unpublished_count`. Of a kit, all counts are whole kits: a kit is at a location if all its
-    components are, and `split_kit_count` is part of the sum too.
+    """What a channel may sell of one SKU, in units, or of one of its items.
+
+    The sellable units of all locations add up to `sellable_count`, `channel_buffer_count` and `unpublished_count`. Of a
+    kit, all counts are whole kits: a kit is at a location if all its components are, and `split_kit_count` is part of the
+    sum too.
+
+    The items of one SKU sell from one pool: what is sold of one is missing in all. Of an item, `sellable_count`,
+    `largest_single_order_count` and the `sellable_count` of outlets count items: the units that the channel may sell,
+    divided by those in an item and rounded down, at each location and in all, because an item comes whole from one
+    location. All other counts stay units.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -139,6 +161,8 @@ class Availability(_message.Message):
     PROMISED_TO_CHANNEL_COUNT_FIELD_NUMBER: _builtins.int
     PROMISED_ELSEWHERE_COUNT_FIELD_NUMBER: _builtins.int
     UNAVAILABLE_COUNT_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    UNITS_PER_ITEM_FIELD_NUMBER: _builtins.int
     COMPONENTS_FIELD_NUMBER: _builtins.int
     SPLIT_KIT_COUNT_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
@@ -164,6 +188,10 @@ class Availability(_message.Message):
     promised_to_channel_count: _builtins.int
     promised_elsewhere_count: _builtins.int
     unavailable_count: _builtins.int
+    item_id: _builtins.str
+    """The item that this answers; empty if it answers a SKU."""
+    units_per_item: _builtins.int
+    """Units of the SKU in one of these items; unset if it answers a SKU."""
     split_kit_count: _builtins.int
     """Only of a kit that may be split: the kits that several locations make up together, which are in the figure of none."""
     @_builtins.property
@@ -202,12 +230,14 @@ class Availability(_message.Message):
         promised_to_channel_count: _builtins.int = ...,
         promised_elsewhere_count: _builtins.int = ...,
         unavailable_count: _builtins.int = ...,
+        item_id: _builtins.str = ...,
+        units_per_item: _builtins.int = ...,
         components: _abc.Iterable[Global___KitComponentAvailability] | None = ...,
         split_kit_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_count", b"available_count", "channel_buffer_count", b"channel_buffer_count", "components", b"components", "fired_rules", b"fired_rules", "kept_by_rules_count", b"kept_by_rules_count", "largest_single_order_count", b"largest_single_order_count", "locations", b"locations", "outlets", b"outlets", "problem", b"problem", "promised_elsewhere_count", b"promised_elsewhere_count", "promised_to_channel_count", b"promised_to_channel_count", "sellable_count", b"sellable_count", "sku", b"sku", "split_kit_count", b"split_kit_count", "unavailable_count", b"unavailable_count", "unpublished_count", b"unpublished_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_count", b"available_count", "channel_buffer_count", b"channel_buffer_count", "components", b"components", "fired_rules", b"fired_rules", "item_id", b"item_id", "kept_by_rules_count", b"kept_by_rules_count", "largest_single_order_count", b"largest_single_order_count", "locations", b"locations", "outlets", b"outlets", "problem", b"problem", "promised_elsewhere_count", b"promised_elsewhere_count", "promised_to_channel_count", b"promised_to_channel_count", "sellable_count", b"sellable_count", "sku", b"sku", "split_kit_count", b"split_kit_count", "unavailable_count", b"unavailable_count", "units_per_item", b"units_per_item", "unpublished_count", b"unpublished_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -54,7 +54,8 @@ class AvailabilityServiceServicer:
     def CheckAvailability(self, request, context):
         """Returns how many units of each SKU a channel may sell, from live stock.
 
-        An unknown SKU fails nothing: it is listed in `unknown_skus`, and all others are answered.
+        An unknown SKU fails nothing: it is listed in `unknown_skus`, and all others are answered. So are items that no
+        listing of the channel maps, in `unknown_item_ids`.
         Errors: INVALID_FIELD, NOT_FOUND (channel, candidate); RULES_TOO_COSTLY and OVERLOADED as AllocateOrder for a
         candidate.
         """

@@ -36,7 +36,8 @@ class AvailabilityServiceStub:
     CheckAvailability: _grpc.UnaryUnaryMultiCallable[_availability_service_pb2.CheckAvailabilityRequest, _availability_service_pb2.CheckAvailabilityResponse]
     """Returns how many units of each SKU a channel may sell, from live stock.
 
-    An unknown SKU fails nothing: it is listed in `unknown_skus`, and all others are answered.
+    An unknown SKU fails nothing: it is listed in `unknown_skus`, and all others are answered. So are items that no
+    listing of the channel maps, in `unknown_item_ids`.
     Errors: INVALID_FIELD, NOT_FOUND (channel, candidate); RULES_TOO_COSTLY and OVERLOADED as AllocateOrder for a
     candidate.
     """
@@ -63,7 +64,8 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
     CheckAvailability: _aio.UnaryUnaryMultiCallable[_availability_service_pb2.CheckAvailabilityRequest, _availability_service_pb2.CheckAvailabilityResponse]  # type: ignore[assignment]
     """Returns how many units of each SKU a channel may sell, from live stock.
 
-    An unknown SKU fails nothing: it is listed in `unknown_skus`, and all others are answered.
+    An unknown SKU fails nothing: it is listed in `unknown_skus`, and all others are answered. So are items that no
+    listing of the channel maps, in `unknown_item_ids`.
     Errors: INVALID_FIELD, NOT_FOUND (channel, candidate); RULES_TOO_COSTLY and OVERLOADED as AllocateOrder for a
     candidate.
     """
@@ -93,7 +95,8 @@ class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_availability_service_pb2.CheckAvailabilityResponse, _abc.Awaitable[_availability_service_pb2.CheckAvailabilityResponse]]:
         """Returns how many units of each SKU a channel may sell, from live stock.
 
-        An unknown SKU fails nothing: it is listed in `unknown_skus`, and all others are answered.
+        An unknown SKU fails nothing: it is listed in `unknown_skus`, and all others are answered. So are items that no
+        listing of the channel maps, in `unknown_item_ids`.
         Errors: INVALID_FIELD, NOT_FOUND (channel, candidate); RULES_TOO_COSTLY and OVERLOADED as AllocateOrder for a
         candidate.
         """

@@ -78,9 +78,27 @@ async def test_the_stored_decision_keeps_what_was_ordered(shop: Retailer) -> Non
 
 async def test_a_shortage_counts_units_and_items(shop: Retailer) -> None:
     answer = await order(shop, "A-1", (HUGE, 5))
-    short = answer.shortages[0]
+    shortages = [(x.sku, x.unit_count, x.item_id, x.item_count) for x in answer.shortages]
 
-    assert (short.sku, short.unit_count, short.item_id, short.item_count) == ("MUG", 10, HUGE, 2)
+    assert promised(answer) == {"dc": 18}
+    assert sorted(shortages) == [("MUG", 2, HUGE, 1), ("MUG", 10, HUGE, 2)]
+
+
+async def test_items_come_whole_from_one_location_each(shop: Retailer) -> None:
+    await shop.stock({("CUP", "dc"): 10, ("CUP", "store"): 9})
+    await shop.list_item("web", "cups", "CUP", 6)
+    answer = await order(shop, "A-1", ("cups", 3))
+
+    assert promised(answer) == {"dc": 6, "store": 6}
+    assert [(x.unit_count, x.item_count) for x in answer.shortages] == [(6, 1)]
+    assert (await shop.replay(answer.decision.decision_id)).identical
+
+
+async def test_a_location_that_lacks_a_part_of_an_item_is_passed_over(shop: Retailer) -> None:
+    await shop.stock({("CUP", "dc"): 4, ("CUP", "store"): 8})
+    await shop.list_item("web", "cups", "CUP", 6)
+
+    assert promised(await order(shop, "A-1", ("cups", 1))) == {"store": 6}
 
 
 async def test_the_same_order_is_the_same_after_its_listing_has_changed_or_is_gone(shop: Retailer) -> None:
@@ -270,7 +288,7 @@ async def test_units_of_a_mapped_item_that_are_not_there_wait_for_stock(shop: Re
     waiting = await find(shop)
     await shop.count({("BOWL", "dc"): 40})
 
-    assert [(x.unit_count, x.promised_count, x.backordered_count) for x in waiting.lines] == [(12, 9, 3)]
+    assert [(x.unit_count, x.promised_count, x.backordered_count) for x in waiting.lines] == [(12, 8, 4)]
     assert promised(await find(shop)) == {"dc": 12}
     assert shop.metric("oversold_units_total", channel="web", cause="unmapped") == 12
 

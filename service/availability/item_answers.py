@@ -1,0 +1,40 @@
+"""Availability of a channel's items: the figures of their SKUs, with what is sellable in items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from policies.decisions.item_availability import in_items
+from policies.decisions.outlet_split import outlet_units
+from policies.decisions.sellable import Availability
+from policies.domain.listings import Listing
+from policies.domain.outlets import Outlet
+from service.availability.product_assessment import ProductProblem
+from truestock.v1 import availability_service_pb2 as availability_pb
+
+
+def set_item(
+    message: availability_pb.Availability,
+    availability: Availability | ProductProblem,
+    listing: Listing,
+    outlets: Sequence[Outlet],
+) -> None:
+    """Makes the answer about an item's SKU one about the item; `outlets` are those of the channel, if it has them."""
+    message.item_id, message.units_per_item = listing.item_id, listing.unit_count
+    if isinstance(availability, ProductProblem):
+        return
+    items = in_items(availability, listing.unit_count)
+    message.sellable_count, message.largest_single_order_count = items.sellable, items.largest_single_order
+    if message.outlets:
+        by_outlet = outlet_units(items, outlets)
+        for outlet in message.outlets:
+            outlet.sellable_count = by_outlet[outlet.outlet_id]
+
+
+def published_units(response: availability_pb.CheckAvailabilityResponse) -> dict[str, int]:
+    """The units of each SKU that a channel was shown as sellable: those of the answer that shows most of it."""
+    units: dict[str, int] = {}
+    for answer in response.availabilities:
+        count = answer.sellable_count * (answer.units_per_item or 1)
+        units[answer.sku] = max(count, units.get(answer.sku, 0))
+    return units
