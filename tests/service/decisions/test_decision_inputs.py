@@ -31,7 +31,7 @@ from policies.domain.model import (
     StockLevel,
     World,
 )
-from policies.domain.placement import ANYWHERE
+from policies.domain.placement import ANYWHERE, of_whole_items
 from service import limits
 from service.decisions import decision_batch, erased_destination, stored_decision
 from service.decisions.decision_batch import BATCH_COLUMNS, DECISION_COLUMNS, DecisionRows, DecisionWrite
@@ -132,7 +132,7 @@ lines = built(
     unit_price=amounts,
     placement=st.just(ANYWHERE),
     item=st.none() | items,
-)
+).map(lambda line: dataclasses.replace(line, placement=of_whole_items(ANYWHERE, line.line_id, line.item)))
 orders = built(
     Order,
     channel_id=words,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -14,7 +14,6 @@ from truestock.v1 import catalog_service_pb2 as catalog_pb, listing_pb2 as listi
 Result = stock_pb.StockChangeResult
 HUGE = "9223372036854775808123"
 """The id of an item, a number of more than 64 bits."""
-NINE = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=3)
 SOLD, RECEIVED = stock_pb.MOVEMENT_KIND_SOLD, stock_pb.MOVEMENT_KIND_RECEIVED
 
 
@@ -26,8 +25,9 @@ async def shop(retailer: Retailer) -> Retailer:
     return retailer
 
 
-def item(item_id: str, *, minutes: int = 0, channel_id: str = "web", **fields: Any) -> stock_pb.StockChange:
-    at = NINE + timedelta(minutes=minutes)
+def item(item_id: str, *, channel_id: str = "web", **fields: Any) -> stock_pb.StockChange:
+    """A change that is newer than all before it."""
+    at = datetime.now(UTC)
     return change("", fields.pop("location_id", "dc"), at=at, channel_id=channel_id, item_id=item_id, **fields)
 
 
@@ -41,20 +41,18 @@ async def record(shop: Retailer, *changes: stock_pb.StockChange) -> list[int]:
 
 async def test_counts_of_items_are_counts_of_their_units(shop: Retailer) -> None:
     aside = stock_pb.UnavailableUnits(reason=stock_pb.UNAVAILABLE_REASON_DAMAGED, unit_count=2)
-    later = datetime.now(UTC) - timedelta(seconds=1)
-    counted_item = change("", "dc", at=later, channel_id="web", item_id=HUGE, count=counted(5, unavailable=[aside]))
-    assert await record(shop, counted_item) == [Result.CHANGE_RESULT_ACCEPTED]
+    results = await record(shop, item(HUGE, count=counted(5, unavailable=[aside])))
 
     level = await shop.level("MUG", "dc")
+    assert results == [Result.CHANGE_RESULT_ACCEPTED]
     assert (level.on_hand_count, level.unavailable_count, level.available_count) == (30, 12, 18)
     assert (await shop.ledger()).balanced
 
 
 async def test_movements_and_deliveries_of_items_are_of_their_units(shop: Retailer) -> None:
-    now = datetime.now(UTC)
     delivery = stock_pb.IncomingUnits(reference="PO-1", unit_count=4)
     for fields in ({"movement": movement(RECEIVED, 3)}, {"movement": movement(SOLD, 1)}, {"incoming": delivery}):
-        await record(shop, change("", "dc", at=now, channel_id="web", item_id=HUGE, **fields))
+        await record(shop, item(HUGE, **fields))
     level = await shop.level("MUG", "dc")
     listed = await shop.stock_service.ListStockMovements(stock_pb.ListStockMovementsRequest(kinds=["received"]))
 
@@ -64,7 +62,7 @@ async def test_movements_and_deliveries_of_items_are_of_their_units(shop: Retail
 
 
 async def test_a_change_of_an_item_counts_once(shop: Retailer) -> None:
-    once = item(HUGE, change_id="w-1", count=counted(2), minutes=170)
+    once = item(HUGE, change_id="w-1", count=counted(2))
     results = [*await record(shop, once), *await record(shop, once)]
 
     assert results[1] == Result.CHANGE_RESULT_DUPLICATE
@@ -136,7 +134,7 @@ async def test_a_change_names_either_a_sku_or_an_item_of_a_channel(
 
 async def test_items_may_be_named_in_a_stream(shop: Retailer) -> None:
     async def messages() -> Any:
-        yield stock_pb.StreamStockChangesRequest(source="wms", changes=[item(HUGE, count=counted(2), minutes=180)])
+        yield stock_pb.StreamStockChangesRequest(source="wms", changes=[item(HUGE, count=counted(2))])
         yield stock_pb.StreamStockChangesRequest(changes=[item("new", count=counted(2))])
 
     answers = [answer async for answer in shop.stock_service.StreamStockChanges(messages())]
@@ -148,9 +146,9 @@ async def test_items_may_be_named_in_a_stream(shop: Retailer) -> None:
 
 
 async def test_a_deleted_listing_leaves_recorded_stock_as_it_is(shop: Retailer) -> None:
-    await record(shop, item(HUGE, count=counted(2), minutes=180))
+    await record(shop, item(HUGE, count=counted(2)))
     await shop.catalog.DeleteListing(listing_pb.DeleteListingRequest(channel_id="web", item_id=HUGE))
-    results = await record(shop, item(HUGE, count=counted(3), minutes=181))
+    results = await record(shop, item(HUGE, count=counted(3)))
 
     assert (await shop.level("MUG", "dc")).on_hand_count == 12
     assert results == [Result.CHANGE_RESULT_QUARANTINED]
