@@ -51,6 +51,13 @@ PAGE_SIZE_LIMIT = 1_000
 EXAMINED = 1_000
 """Entries that a page of a list examines to find those that pass all its filters; it may end before it is full."""
 
+ORDER_NUMBER_PART = 3
+"""Characters that a part of an order number to search for has at least."""
+NUMBERS_SEARCHED = 1_000_000
+"""Order numbers among which a part is looked up at once; of more orders, each page examines EXAMINED."""
+COUNTED_EXCEPTIONS = 100_000
+"""Open exceptions that ListExceptions counts by owner and kind at most."""
+
 ID_LENGTH = 64
 SKU_LENGTH = 64
 SOLD_SKU_LENGTH = 255

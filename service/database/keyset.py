@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import ColumnElement, FromClause, Integer, Select, literal_column, select, true
+from sqlalchemy import ColumnElement, FromClause, Integer, Select, literal_column, select, true, tuple_
 
 from service import limits
 from service.database.database import Connection, Statement, parameter
@@ -63,18 +63,34 @@ class Listing:
             window = min(2 * window, remaining)
 
     async def page_after(
-        self, connection: Connection, count: int, position: Position, key: tuple[str, str], **values: Any
-    ) -> tuple[list[asyncpg.Record], Position | None]:
+        self, connection: Connection, count: int, position: tuple[Any, ...], key: Sequence[str], **values: Any
+    ) -> tuple[list[asyncpg.Record], tuple[Any, ...] | None]:
         """At most `count` entries after a position, and the position of the next page; None after the last one.
 
         `key` names the columns of the position.
         """
-        time, id = key
-        after = {f"after_{time}": position[0], f"after_{id}": position[1]}
+        after = {f"after_{name}": value for name, value in zip(key, position, strict=True)}
         rows, end = await self.rows(connection, count + 1, after, **values)
         if len(rows) > count:
-            return rows[:count], (rows[count - 1][time], rows[count - 1][id])
-        return rows, None if end is None else (end[f"after_{time}"], end[f"after_{id}"])
+            return rows[:count], tuple(rows[count - 1][name] for name in key)
+        return rows, None if end is None else tuple(end[f"after_{name}"] for name in key)
+
+
+def is_after(
+    columns: Sequence[ColumnElement[Any]], position: Sequence[ColumnElement[Any]], *, descending: bool = False
+) -> ColumnElement[bool]:
+    """Whether an entry with this key comes after a position."""
+    return tuple_(*columns) < tuple_(*position) if descending else tuple_(*columns) > tuple_(*position)
+
+
+def passing(leading: FromClause, entry: Select[Any]) -> FromClause:
+    """The entries that lead and pass the other filters: those for which `entry` returns a row.
+
+    `entry` looks one of them up by its id. PostgreSQL would join them as it likes, and read a whole table where it
+    expects that few pass; a subquery with a limit it runs for each.
+    """
+    found = entry.limit(literal_column("1")).lateral("entry")
+    return leading.join(found, true())
 
 
 def end_of(leading: FromClause, *key: str, descending: bool = False) -> Statement:

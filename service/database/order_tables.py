@@ -6,13 +6,17 @@ they are written together with it or under its lock, and an order that has any o
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     Double,
     ForeignKey,
+    FromClause,
     Index,
     Integer,
     LargeBinary,
@@ -21,6 +25,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     false,
+    func,
     literal_column,
     select,
     text,
@@ -28,6 +33,11 @@ from sqlalchemy import (
 )
 
 from service.database.columns import Moment, Money, Texts, key, metadata, required, timestamps, transaction_id
+
+_OPEN = "state IN ('assigned', 'accepted', 'ready_for_pickup')"
+"""The condition of the indexes of open shipments."""
+_NEVER_DUE = "'9999-12-31 00:00:00+00'::timestamptz"
+_DUE_TIME = f"coalesce(ship_by_time, {_NEVER_DUE})"
 
 allocation = Table(
     "allocation",
@@ -77,6 +87,7 @@ allocation = Table(
         postgresql_where=text("state = 'confirmed' AND outcome <> 'allocated'"),
     ),
     Index("allocation_state_idx", "channel_id", "state", "id"),
+    Index("allocation_outcome_idx", "outcome", "id", postgresql_where=text("outcome NOT IN ('allocated', 'ended')")),
     Index("allocation_needs_person_idx", "id", postgresql_where=text("needs_person")),
     Index(
         "allocation_on_hold_idx",
@@ -146,6 +157,7 @@ order_line = Table(
     CheckConstraint("excess BETWEEN 0 AND unit_count", name="excess_within_unit_count"),
     CheckConstraint("unit_count >= 1", name="unit_count_positive"),
     CheckConstraint("cancelled BETWEEN 0 AND unit_count", name="cancelled_within_unit_count"),
+    Index("order_line_sku_idx", "sku", "allocation_id"),
 )
 
 shipment = Table(
@@ -173,12 +185,10 @@ shipment = Table(
     Index("shipment_location_idx", "location_id", "allocation_id"),
     Index("shipment_work_idx", "location_id", "state", "assign_time", "id"),
     Index("shipment_state_idx", "state", "assign_time", "id"),
-    Index(
-        "shipment_recheck_idx",
-        "location_id",
-        "catalog_version",
-        postgresql_where=text("state IN ('assigned', 'accepted', 'ready_for_pickup')"),
-    ),
+    Index("shipment_recheck_idx", "location_id", "catalog_version", postgresql_where=text(_OPEN)),
+    Index("shipment_due_idx", text(_DUE_TIME), "id", postgresql_where=text(_OPEN)),
+    Index("shipment_due_here_idx", "location_id", text(_DUE_TIME), "id", postgresql_where=text(_OPEN)),
+    Index("shipment_open_order_idx", "allocation_id", postgresql_where=text(_OPEN)),
 )
 
 promise = Table(
@@ -293,6 +303,13 @@ exception = Table(
     CheckConstraint("(state = 'resolved') = (resolution IS NOT NULL)", name="resolved_has_resolution"),
     Index("exception_due_idx", "due_time", "id", postgresql_where=text("state = 'open'")),
     Index("exception_page_idx", "due_time", "id"),
+    Index("exception_open_idx", "id", postgresql_where=text("state = 'open'")),
+    Index("exception_owner_idx", "owner", "state"),
+    Index("exception_kind_idx", "kind", "state"),
+    Index("exception_channel_idx", "channel_id", "state", postgresql_where=text("channel_id IS NOT NULL")),
+    Index("exception_assignee_idx", "assignee", "state", postgresql_where=text("assignee IS NOT NULL")),
+    Index("exception_sku_idx", "sku", "state", postgresql_where=text("sku IS NOT NULL")),
+    Index("exception_location_idx", "location_id", "state", postgresql_where=text("location_id IS NOT NULL")),
     Index("exception_shipment_idx", "shipment_id", postgresql_where=text("shipment_id IS NOT NULL")),
     Index(
         "exception_once_idx", "kind", "subject", unique=True, postgresql_where=text("state = 'open' AND subject <> ''")
@@ -366,6 +383,12 @@ IS_ON_HOLD = literal_column(
     Boolean,
 )
 """Whether an order is on hold; the condition of the index of such orders."""
+
+
+def due_time(shipments: FromClause) -> ColumnElement[Any]:
+    """When a shipment is due; one without a time to ship by is due last."""
+    return func.coalesce(shipments.c.ship_by_time, literal_column(_NEVER_DUE, Moment))
+
 
 exception_record = (
     exception,

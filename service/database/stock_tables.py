@@ -336,6 +336,7 @@ transfer = Table(
     CheckConstraint("complete_time IS NOT NULL OR NOT cancelled", name="cancelled_has_ended"),
     CheckConstraint("from_location_id <> to_location_id", name="locations_differ"),
     Index("transfer_dispatched_idx", "dispatch_time", "id"),
+    Index("transfer_in_transit_idx", "dispatch_time", "id", postgresql_where=text("complete_time IS NULL")),
     Index("transfer_from_idx", "from_location_id", "dispatch_time", "id"),
     Index("transfer_to_idx", "to_location_id", "dispatch_time", "id"),
     Index("transfer_open_idx", "to_location_id", postgresql_where=text("complete_time IS NULL")),

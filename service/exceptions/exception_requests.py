@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from policies.domain.model import EXCEPTION_KINDS
@@ -14,27 +15,39 @@ from service.exceptions.exception_messages import EXCEPTION_STATES, RESOLUTIONS
 from service.exceptions.exception_model import POLICY
 from service.rpc.page_tokens import PageTokens
 from service.rpc.validation import Fields
-from truestock.v1 import exception_service_pb2 as exception_pb
+from truestock.v1 import exception_service_pb2 as exception_pb, order_pb2
 
 _STATES = {number: word for word, number in EXCEPTION_STATES.items()}
 _RESOLUTIONS = {number: word for word, number in RESOLUTIONS.items()}
+_LIST_ORDERS = (order_pb2.LIST_ORDER_DUE, order_pb2.LIST_ORDER_OLDEST, order_pb2.LIST_ORDER_NEWEST)
 
 
 @dataclass(frozen=True, slots=True)
 class ExceptionsPage:
-    """Which exceptions to list: an empty filter matches all; `after` is the last exception of the page before.
+    """Which exceptions to list: an empty filter matches all; `after` is the key of the last one of the page before.
 
     `order` is the (channel id, order id) of the order whose exceptions to list, given in place of its allocation id.
+    `created` and `updated` are the start, included, and the end of a time. `order_by` is a ListOrder.
     """
 
     states: list[str]
     kinds: list[str]
     owners: list[str]
     channel_ids: list[str]
+    skus: list[str]
+    location_ids: list[str]
+    assignees: list[str]
+    resolutions: list[str]
+    unassigned_only: bool
     overdue_only: bool
+    number_part: str
+    created: tuple[datetime | None, datetime | None]
+    updated: tuple[datetime | None, datetime | None]
     allocation_id: UUID | None
     order: tuple[str, str] | None
-    after: tuple[datetime, UUID] | None
+    order_by: int
+    with_counts: bool
+    after: tuple[Any, ...] | None
     count: int
     tokens: PageTokens
 
@@ -95,30 +108,39 @@ def exceptions_page(request: exception_pb.ListExceptionsRequest) -> ExceptionsPa
     for index, kind in enumerate(_filter_entries(fields, "kinds", request.kinds)):
         if kind not in EXCEPTION_KINDS:
             fields.wrong(f"kinds[{index}]", f"'{kind[:64]}' is not one of {', '.join(EXCEPTION_KINDS)}")
-    for index, owner in enumerate(_filter_entries(fields, "owners", request.owners)):
-        fields.text(f"owners[{index}]", owner, longest=limits.ID_LENGTH, required=True)
-    for index, channel_id in enumerate(_filter_entries(fields, "channel_ids", request.channel_ids)):
-        fields.text(f"channel_ids[{index}]", channel_id, longest=limits.ID_LENGTH, required=True)
+    owners = fields.texts("owners", request.owners, limits.EXCEPTION_FILTER)
+    channel_ids = fields.texts("channel_ids", request.channel_ids, limits.EXCEPTION_FILTER)
     allocation_id = fields.uuid("allocation_id", request.allocation_id)
     order = fields.order_key("order", request.order) if request.HasField("order") else None
     if order and request.allocation_id:
         fields.wrong("order", "must be left out if allocation_id is given")
-    count = fields.page_size(request.page_size)
-    tokens = PageTokens(request)
-    after = tokens.time_and_id(fields)
-    fields.finish()
-    return ExceptionsPage(
-        states=[_STATES[number] for number in request.states],
+    if request.unassigned_only and request.assignees:
+        fields.wrong("assignees", "must be left out if unassigned_only is set")
+    order_by, tokens = fields.list_order(request.order_by, _LIST_ORDERS), PageTokens(request)
+    page = ExceptionsPage(
+        states=[_STATES[number] for number in request.states if number in _STATES],
         kinds=list(request.kinds),
-        owners=list(request.owners),
-        channel_ids=list(request.channel_ids),
+        owners=owners,
+        channel_ids=channel_ids,
+        skus=fields.texts("skus", request.skus, limits.EXCEPTION_FILTER, longest=limits.SOLD_SKU_LENGTH),
+        location_ids=fields.texts("location_ids", request.location_ids, limits.EXCEPTION_FILTER),
+        assignees=fields.texts("assignees", request.assignees, limits.EXCEPTION_FILTER),
+        resolutions=fields.words("resolutions", request.resolutions, _RESOLUTIONS),
+        unassigned_only=request.unassigned_only,
         overdue_only=request.overdue_only,
+        number_part=fields.order_number_part("order_id_part", request.order_id_part),
+        created=fields.time_range("created_from", "created_before", request),
+        updated=fields.time_range("updated_from", "updated_before", request),
         allocation_id=allocation_id,
         order=order,
-        after=after,
-        count=count,
+        order_by=order_by,
+        with_counts=request.include_counts,
+        count=fields.page_size(request.page_size),
+        after=tokens.time_and_id(fields) if order_by == order_pb2.LIST_ORDER_DUE else tokens.ids(fields),
         tokens=tokens,
     )
+    fields.finish()
+    return page
 
 
 def exception_id(request: exception_pb.GetExceptionRequest) -> UUID:

@@ -1,11 +1,10 @@
-"""SQL of exceptions: pages, locks, updates and their events in the timelines of orders."""
+"""SQL of exceptions: locks, updates and their events in the timelines of orders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -19,11 +18,9 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
-    tuple_,
     update,
 )
 
-from service import limits
 from service.database.database import (
     Columns,
     Connection,
@@ -33,53 +30,10 @@ from service.database.database import (
     transposed,
     unnested,
 )
-from service.database.keyset import COUNT, EXAMINED, Listing, Position, end_of
 from service.database.tables import Moment, allocation, exception, exception_event, exception_record, order_event
-from service.exceptions.exception_requests import ExceptionsPage
 
 _exception = exception.c
 _OPEN: ColumnElement[Any] = literal_column("'open'")
-
-
-_KEY = ("due_time", "id")
-_START = (limits.EARLIEST, UUID(int=0))
-_IS_OPEN = _exception.state == _OPEN
-_FILTERS: Mapping[str, ColumnElement[bool]] = {
-    "states": _exception.state == any_of("states", Text),
-    "kinds": _exception.kind == any_of("kinds", Text),
-    "owners": _exception.owner == any_of("owners", Text),
-    "channel_ids": _exception.channel_id == any_of("channel_ids", Text),
-}
-_OPEN_ONLY, _OVERDUE_ONLY = "open", "overdue"
-
-
-@cache
-def _listing(filters: frozenset[str]) -> Listing:
-    """Lists exceptions with exactly these filters: an optional condition would keep PostgreSQL from using an index."""
-    order = [_exception[name] for name in _KEY]
-    after = tuple_(*order) > tuple_(parameter("after_due_time", Moment), parameter("after_id", Uuid))
-    others = [_FILTERS[name] for name in sorted(filters & _FILTERS.keys())]
-    if "allocation_id" in filters:
-        # An order has few exceptions.
-        others = [*others, _exception.allocation_id == parameter("allocation_id", Uuid)]
-        led, limit = others, COUNT
-    else:
-        led, limit = [], EXAMINED if others else COUNT
-    # A partial index is used only by a statement that contains its condition.
-    if filters & {_OPEN_ONLY, _OVERDUE_ONLY}:
-        led = [*led, _IS_OPEN]
-    if _OVERDUE_ONLY in filters:
-        led = [*led, _exception.due_time <= func.statement_timestamp()]
-    leading = select(*order).where(after, *led).order_by(*order).limit(limit).subquery("leading")
-    page = (
-        select(*exception_record)
-        .select_from(leading.join(exception, _exception.id == leading.c.id))
-        .where(*others)
-        .order_by(*(leading.c[name] for name in _KEY))
-        .limit(COUNT)
-    )
-    return Listing(Statement(page), end_of(leading, *_KEY) if limit is EXAMINED else None)
-
 
 _FIND = Statement(select(*exception_record).where(_exception.id == parameter("id", Uuid)))
 _FIND_OPEN = Statement(
@@ -157,19 +111,6 @@ class OrderTimelineNote:
     event: str
     description: str
     policy_revision: str
-
-
-async def page(connection: Connection, query: ExceptionsPage) -> tuple[list[asyncpg.Record], Position | None]:
-    """The exceptions of a page by due time, and the position of the next page; None after the last one."""
-    # Only open exceptions can be overdue.
-    if query.overdue_only and query.states and "open" not in query.states:
-        return [], None
-    filters = {name: getattr(query, name) for name in (*_FILTERS, "allocation_id") if getattr(query, name)}
-    if query.overdue_only or query.states == ["open"]:
-        filters.pop("states", None)
-        filters[_OVERDUE_ONLY if query.overdue_only else _OPEN_ONLY] = True
-    listing = _listing(frozenset(filters))
-    return await listing.page_after(connection, query.count, query.after or _START, _KEY, **filters)
 
 
 async def find(connection: Connection, id: UUID) -> asyncpg.Record | None:

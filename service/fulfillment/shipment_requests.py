@@ -10,12 +10,13 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
-from policies.domain.shipments import ShipmentAction, ShipmentState
+from policies.domain.shipments import OPEN, ShipmentAction, ShipmentState
 from service import limits
 from service.orders import order_messages
+from service.orders.order_filters import OrderFilter
 from service.rpc.page_tokens import PageTokens
 from service.rpc.validation import Fields
-from truestock.v1 import allocation_service_pb2 as allocation_pb, fulfillment_service_pb2 as fulfillment_pb
+from truestock.v1 import allocation_service_pb2 as allocation_pb, fulfillment_service_pb2 as fulfillment_pb, order_pb2
 
 REJECT_REASONS = {
     number: name.removeprefix("REJECT_REASON_").lower()
@@ -29,6 +30,7 @@ DISPOSITIONS = {
 }
 NOT_RETURNED = "not_returned"
 _STATES = {number: ShipmentState(word) for word, number in order_messages.SHIPMENT_STATES.items()}
+_LIST_ORDERS = (order_pb2.LIST_ORDER_OLDEST, order_pb2.LIST_ORDER_NEWEST, order_pb2.LIST_ORDER_DUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,17 @@ class ReturnRequest:
 
 @dataclass(frozen=True, slots=True)
 class ShipmentsPage:
-    """Which shipments to list; an empty filter matches everything."""
+    """Which shipments to list; an empty filter matches everything.
 
+    `orders` are filters by channel, SKU and order number; `assigned` is the start, included, and the end of a time.
+    `order_by` is a ListOrder; `after` is the sort time and the id of the shipment before.
+    """
+
+    orders: OrderFilter
     location_ids: Sequence[str]
     states: Sequence[ShipmentState]
-    assigned_before: datetime | None
+    assigned: tuple[datetime | None, datetime | None]
+    order_by: int
     after: tuple[datetime, UUID] | None
     count: int
     tokens: PageTokens
@@ -127,23 +135,32 @@ def return_request(request: fulfillment_pb.RecordReturnRequest) -> ReturnRequest
 def shipments_page(request: fulfillment_pb.ListShipmentsRequest) -> ShipmentsPage:
     """Raises InvalidFields."""
     fields = Fields()
-    if fields.size("location_ids", request.location_ids, 0, limits.LOCATION_FILTER):
-        for index, location_id in enumerate(request.location_ids):
-            fields.text(f"location_ids[{index}]", location_id, longest=limits.ID_LENGTH, required=True)
+    orders = OrderFilter(
+        fields.texts("channel_ids", request.channel_ids, limits.CHANNEL_FILTER),
+        fields.texts("skus", request.skus, limits.SKUS, longest=limits.SOLD_SKU_LENGTH),
+        fields.order_number_part("order_id_part", request.order_id_part),
+    )
     states = []
     if fields.size("states", request.states, 0, len(_STATES)):
         for index, state in enumerate(request.states):
             if state not in _STATES:
                 fields.wrong(f"states[{index}]", f"{state} is not a Shipment.State to filter by")
+            elif request.order_by == order_pb2.LIST_ORDER_DUE and _STATES[state] not in OPEN:
+                fields.wrong(f"states[{index}]", "must be open for LIST_ORDER_DUE: what has ended is due no more")
             else:
                 states.append(_STATES[state])
-    given = request.HasField("assigned_before")
-    before = fields.moment("assigned_before", request.assigned_before, given=True) if given else None
-    count = fields.page_size(request.page_size)
-    tokens = PageTokens(request)
-    after = tokens.time_and_id(fields)
+    page = ShipmentsPage(
+        orders=orders,
+        location_ids=fields.texts("location_ids", request.location_ids, limits.LOCATION_FILTER),
+        states=states,
+        assigned=fields.time_range("assigned_from", "assigned_before", request),
+        order_by=fields.list_order(request.order_by, _LIST_ORDERS),
+        count=fields.page_size(request.page_size),
+        tokens=(tokens := PageTokens(request)),
+        after=tokens.time_and_id(fields),
+    )
     fields.finish()
-    return ShipmentsPage(list(request.location_ids), states, before, after, count, tokens)
+    return page
 
 
 def _lines(fields: Fields, lines: Sequence[fulfillment_pb.LineUnits], *, at_least: int) -> dict[str, int]:

@@ -8,26 +8,37 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import ColumnElement, Text, Uuid, func, literal_column, or_, select, tuple_
+from sqlalchemy import ColumnElement, Text, Uuid, exists, func, literal_column, or_, select, true
 
 from policies.domain.shipments import OPEN, ShipmentState
 from service import limits
 from service.database.database import Connection, Statement, any_of, parameter, parameters
-from service.database.keyset import COUNT, EXAMINED, Listing, Position, end_of, first_of_each
-from service.database.tables import IS_ON_HOLD, Moment, allocation, promise, shipment
+from service.database.keyset import COUNT, EXAMINED, Listing, end_of, first_of_each, is_after, ordered, passing
+from service.database.tables import IS_ON_HOLD, IS_OPEN, Moment, allocation, due_time, promise, shipment
 from service.fulfillment.shipment_requests import ShipmentsPage
 from service.orders import order_messages, order_store
-from truestock.v1 import shipment_pb2
+from service.orders.order_filters import FIRST_ID, LAST_ID, few_orders, has_number_part
+from truestock.v1 import order_pb2, shipment_pb2
+
+CHANNELS, SKUS, NUMBER, LOCATIONS = "channels", "skus", "number", "locations"
+ASSIGNED, FEW, DUE = "assigned", "few", "due"
+"""The filters. FEW are the shipments of orders that were found before; DUE sorts open shipments by due time."""
 
 _shipment = shipment.c
-_KEY = ("assign_time", "id")
-_START = (limits.EARLIEST, UUID(int=0))
+_OPEN_STATES: list[ColumnElement[Any]] = [literal_column(f"'{state.value}'") for state in sorted(OPEN)]
 _is_listed = (
     # A location starts work on an order only after it is sold, so held orders are left out.
     allocation.c.commitment == literal_column("'sold'"),
     # What has shipped of an order on hold stays in the list; the rest waits until the hold is released.
-    or_(~IS_ON_HOLD, _shipment.state.not_in([literal_column(f"'{state.value}'") for state in sorted(OPEN)])),
+    or_(~IS_ON_HOLD, _shipment.state.not_in(_OPEN_STATES)),
 )
+_CONDITIONS = {
+    CHANNELS: allocation.c.channel_id == any_of("channel_ids", Text),
+    SKUS: exists()
+    .where(promise.c.shipment_id == _shipment.id, promise.c.sku == any_of("skus", Text))
+    .correlate(shipment),
+    NUMBER: has_number_part(),
+}
 _LINES = Statement(
     select(promise)
     .where(promise.c.shipment_id == any_of("ids", Uuid))
@@ -36,52 +47,97 @@ _LINES = Statement(
 
 
 @cache
-def _listing(*, by_location: bool, assigned_before: bool) -> Listing:
-    """Lists shipments of `states`, of which at least one is given, and with these filters, `location_ids` and `before`.
+def _listing(filters: frozenset[str], *, descending: bool) -> Listing:
+    """Lists shipments of `states`, of which at least one is given, and with exactly these filters.
 
     An optional condition would keep PostgreSQL from using an index.
     """
-    states = func.unnest(parameters("states", Text)).table_valued("state", name="states").render_derived()
-    order = [_shipment[name] for name in _KEY]
-    after = tuple_(*order) > tuple_(parameter("after_assign_time", Moment), parameter("after_id", Uuid))
-    conditions: list[ColumnElement[bool]] = [_shipment.state == states.c.state, after]
-    groups: Any = states
-    if by_location:
-        ids = func.unnest(parameters("location_ids", Text)).table_valued("id", name="locations").render_derived()
-        groups = states.join(ids, literal_column("true"))
-        conditions.append(_shipment.location_id == ids.c.id)
-    if assigned_before:
-        conditions.append(_shipment.assign_time < parameter("before", Moment))
-    of_group = select(*order).where(*conditions).order_by(*order)
-    leading = first_of_each(groups, of_group, EXAMINED, *_KEY).subquery("leading")
-    page = (
+    time = due_time(shipment) if DUE in filters else _shipment.assign_time
+    key = (time, _shipment.id)
+    after = is_after(key, (parameter("after_time", Moment), parameter("after_id", Uuid)), descending=descending)
+    conditions: list[ColumnElement[bool]] = [after]
+    groups: list[Any] = []
+    if FEW in filters:
+        orders = _values("order_ids", Uuid)
+        groups, conditions = [orders], [*conditions, _shipment.allocation_id == orders.c.value]
+        conditions.append(_shipment.state == any_of("states", Text))
+    elif DUE in filters:
+        conditions += [IS_OPEN, _shipment.state == any_of("states", Text)]
+    else:
+        states = _values("states", Text)
+        groups, conditions = [states], [*conditions, _shipment.state == states.c.value]
+    if LOCATIONS in filters and FEW in filters:
+        conditions.append(_shipment.location_id == any_of("location_ids", Text))
+    elif LOCATIONS in filters:
+        locations = _values("location_ids", Text)
+        groups, conditions = [*groups, locations], [*conditions, _shipment.location_id == locations.c.value]
+    if ASSIGNED in filters:
+        conditions.append(_shipment.assign_time >= parameter("assigned_from", Moment))
+        conditions.append(_shipment.assign_time < parameter("assigned_before", Moment))
+    in_order = ordered(key, descending=descending)
+    of_group = select(time.label("time"), _shipment.id).where(*conditions).order_by(*in_order)
+    names = ("time", "id")
+    if groups:
+        joined = groups[0] if len(groups) == 1 else groups[0].join(groups[1], true())
+        leading = first_of_each(joined, of_group, EXAMINED, *names, descending=descending).subquery("leading")
+    else:
+        leading = of_group.limit(EXAMINED).subquery("leading")
+    others = [_CONDITIONS[name] for name in sorted(filters & _CONDITIONS.keys())]
+    entry = (
         select(shipment, allocation.c.channel_id, allocation.c.order_id)
-        .select_from(leading)
-        .join(shipment, _shipment.id == leading.c.id)
         .join(allocation, allocation.c.id == _shipment.allocation_id)
-        .where(*_is_listed)
-        .order_by(*(leading.c[name] for name in _KEY))
+        .where(_shipment.id == leading.c.id, *_is_listed, *others)
+    )
+    page = (
+        select(leading.c.time, literal_column("entry.*"))
+        .select_from(passing(leading, entry))
+        .order_by(*ordered([leading.c[name] for name in names], descending=descending))
         .limit(COUNT)
     )
-    return Listing(Statement(page), end_of(leading, *_KEY))
+    return Listing(Statement(page), end_of(leading, *names, descending=descending))
 
 
-async def page(connection: Connection, request: ShipmentsPage) -> tuple[list[shipment_pb2.Shipment], Position | None]:
-    """The shipments of one page, oldest first, and the position of the next page; None after the last one."""
-    listing = _listing(by_location=bool(request.location_ids), assigned_before=request.assigned_before is not None)
-    rows, end = await listing.page_after(
+def _values(name: str, type_: Any) -> Any:
+    return func.unnest(parameters(name, type_)).table_valued("value", name=name).render_derived()
+
+
+async def page(
+    connection: Connection, request: ShipmentsPage
+) -> tuple[list[shipment_pb2.Shipment], tuple[Any, ...] | None]:
+    """The shipments of one page in order, and the position of the next page; None after the last one."""
+    few = await few_orders(connection, request.orders)
+    default = OPEN if request.order_by == order_pb2.LIST_ORDER_DUE else ShipmentState
+    descending = request.order_by == order_pb2.LIST_ORDER_NEWEST
+    start = (limits.LATEST, LAST_ID) if descending else (limits.EARLIEST, FIRST_ID)
+    rows, end = await _listing(_filters(request, is_few=few is not None), descending=descending).page_after(
         connection,
         request.count,
-        request.after or _START,
-        _KEY,
+        request.after or start,
+        ("time", "id"),
+        **request.orders.values,
+        order_ids=few,
         location_ids=sorted(set(request.location_ids)),
-        states=sorted({state.value for state in request.states or ShipmentState}),
-        before=request.assigned_before,
+        states=sorted({state.value for state in request.states or default}),
+        assigned_from=request.assigned[0] or limits.EARLIEST,
+        assigned_before=request.assigned[1] or limits.LATEST,
     )
     lines: dict[UUID, list[asyncpg.Record]] = defaultdict(list)
     for row in await _LINES.rows(connection, ids=[row["id"] for row in rows]):
         lines[row["shipment_id"]].append(row)
     return [_message(row, lines[row["id"]]) for row in rows], end
+
+
+def _filters(request: ShipmentsPage, *, is_few: bool) -> frozenset[str]:
+    names = {
+        CHANNELS: request.orders.channel_ids,
+        SKUS: request.orders.skus,
+        NUMBER: request.orders.number_part,
+        LOCATIONS: request.location_ids,
+        ASSIGNED: any(request.assigned),
+        FEW: is_few,
+        DUE: request.order_by == order_pb2.LIST_ORDER_DUE,
+    }
+    return frozenset(name for name, value in names.items() if value)
 
 
 def _message(row: asyncpg.Record, lines: list[asyncpg.Record]) -> shipment_pb2.Shipment:

@@ -58,7 +58,7 @@ SHIPMENT_STATES = {
     "collected": shipment_pb2.Shipment.STATE_COLLECTED,
     "uncollected": shipment_pb2.Shipment.STATE_UNCOLLECTED,
 }
-_STATUSES = {status: order_pb2.OrderStatus.Value(f"ORDER_STATUS_{status.name}") for status in OrderStatus}
+STATUSES = {status: order_pb2.OrderStatus.Value(f"ORDER_STATUS_{status.name}") for status in OrderStatus}
 FAULTS = {word: number for number, word in CANCELLATION_FAULTS.items()}
 """The fault of a cancellation in the API; None is not stated."""
 _ARRIVED = (ShipmentState.DELIVERED, ShipmentState.COLLECTED)
@@ -96,7 +96,7 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         copies=[order_pb2.OrderReference(channel_id=c, order_id=o) for c, o in record.copies],
         channel_update_time=timestamp(record.channel_update_time),
         channel_status=record.channel_status or "",
-        status=_STATUSES[status_of(_order_figures(record, state, lines))],
+        status=STATUSES[status_of(_order_figures(record, state, lines))],
         hold=_hold(record),
     )
 

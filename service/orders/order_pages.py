@@ -1,65 +1,93 @@
-"""Lists allocations page by page, oldest first, filtered by channel, state, location and need for a person."""
+"""Lists allocations page by page: oldest, newest or due first, by filters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+from policies.domain.model import Outcome
+from policies.domain.order_status import OrderStatus
 from service import limits
 from service.database.database import Connection, Database
-from service.orders import order_messages, order_store
-from service.orders.order_listing import CHANNELS, LOCATION, NEEDS_PERSON, ON_HOLD, STATES, order_listing
+from service.orders import order_filters, order_listing as listing, order_messages, order_store
+from service.orders.allocation_record import CONFIRMED
+from service.orders.order_filters import OrderFilter, ids_between
+from service.orders.order_listing import COMMON_OUTCOMES, due_listing, order_listing
 from service.rpc.page_tokens import PageTokens
 from service.rpc.validation import Fields
 from service.stock import levels
-from truestock.v1 import allocation_service_pb2 as allocation_pb
+from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
 _STATES = {
     number: name.removeprefix("STATE_").lower() for name, number in allocation_pb.Allocation.State.items() if number
 }
+_OUTCOMES = {number: outcome for outcome, number in order_messages.OUTCOMES.items()}
+_STATUSES = {number: status for status, number in order_messages.STATUSES.items()}
+_ORDERS = (order_pb2.LIST_ORDER_OLDEST, order_pb2.LIST_ORDER_NEWEST, order_pb2.LIST_ORDER_DUE)
 
 
 @dataclass(frozen=True, slots=True)
 class AllocationsPageRequest:
-    """Which allocations to list, after which id and at most how many. Empty lists and texts do not filter."""
+    """Which allocations to list, after which position and at most how many. Empty lists and texts do not filter.
 
-    channel_ids: Sequence[str]
+    `orders` are filters by channel, SKU and number; `created` and `updated` are the start, included, and the end of a
+    time. `order_by` is a ListOrder; `after` has the key of the list's last entry.
+    """
+
+    orders: OrderFilter
     states: Sequence[str]
+    outcomes: Sequence[Outcome]
+    statuses: Sequence[OrderStatus]
     needs_person_only: bool
     on_hold_only: bool
-    location_id: str
-    after: UUID
+    location_ids: Sequence[str]
+    created: tuple[datetime | None, datetime | None]
+    updated: tuple[datetime | None, datetime | None]
+    order_by: int
+    after: tuple[Any, ...] | None
     count: int
     tokens: PageTokens
+
+    @property
+    def created_ids(self) -> tuple[UUID, UUID]:
+        """Bounds of the ids of orders that pass the filters by time."""
+        ends = [end for end in (self.created[1], self.updated[1]) if end]
+        return ids_between(self.created[0], min(ends, default=None))
 
 
 def page_request(request: allocation_pb.ListAllocationsRequest) -> AllocationsPageRequest:
     """Checks a list request. Raises InvalidFields."""
     fields = Fields()
-    if fields.size("channel_ids", request.channel_ids, 0, limits.CHANNEL_FILTER):
-        for index, channel_id in enumerate(request.channel_ids):
-            fields.text(f"channel_ids[{index}]", channel_id, longest=limits.ID_LENGTH, required=True)
-    for index, state in enumerate(request.states):
-        if state not in _STATES:
-            fields.wrong(f"states[{index}]", f"must be one of: {', '.join(_STATES.values())}")
-    fields.text("location_id", request.location_id, longest=limits.ID_LENGTH)
-    count = fields.page_size(request.page_size)
-    tokens = PageTokens(request)
-    after = tokens.id(fields) or UUID(int=0)
-    fields.finish()
-    states = sorted({_STATES[state] for state in request.states})
-    return AllocationsPageRequest(
-        list(request.channel_ids),
-        states,
-        request.needs_person_only,
-        request.on_hold_only,
-        request.location_id,
-        after,
-        min(count, limits.ALLOCATIONS_PAGE_LIMIT),
-        tokens,
+    orders = OrderFilter(
+        fields.texts("channel_ids", request.channel_ids, limits.CHANNEL_FILTER),
+        fields.texts("skus", request.skus, limits.SKUS, longest=limits.SOLD_SKU_LENGTH),
+        fields.order_number_part("order_id_part", request.order_id_part),
     )
+    location_ids = fields.texts("location_ids", request.location_ids, limits.LOCATION_FILTER)
+    if fields.text("location_id", request.location_id, longest=limits.ID_LENGTH):
+        if location_ids:
+            fields.wrong("location_id", "must be left out if location_ids are given")
+        location_ids = [request.location_id]
+    parsed = AllocationsPageRequest(
+        orders=orders,
+        states=fields.words("states", request.states, _STATES),
+        outcomes=fields.words("outcomes", request.outcomes, _OUTCOMES),
+        statuses=fields.words("statuses", request.statuses, _STATUSES),
+        needs_person_only=request.needs_person_only,
+        on_hold_only=request.on_hold_only,
+        location_ids=location_ids,
+        created=fields.time_range("created_from", "created_before", request),
+        updated=fields.time_range("updated_from", "updated_before", request),
+        order_by=fields.list_order(request.order_by, _ORDERS),
+        count=min(fields.page_size(request.page_size), limits.ALLOCATIONS_PAGE_LIMIT),
+        tokens=(tokens := PageTokens(request)),
+        after=tokens.time_and_id(fields) if request.order_by == order_pb2.LIST_ORDER_DUE else tokens.ids(fields),
+    )
+    fields.finish()
+    return parsed
 
 
 async def page(database: Database, request: AllocationsPageRequest) -> allocation_pb.ListAllocationsResponse:
@@ -67,38 +95,86 @@ async def page(database: Database, request: AllocationsPageRequest) -> allocatio
 
     async def work(connection: Connection) -> allocation_pb.ListAllocationsResponse:
         now = await levels.clock(connection)
-        ids, end = await _ids(connection, request, now)
-        records = await order_store.read(connection, ids[: request.count])
-        shown = _within_size_limit([order_messages.allocation(records[id], now) for id in ids[: request.count]])
-        last = shown[-1].allocation_id if len(shown) < len(ids) else end
+        keys, end = await _keys(connection, request, now)
+        records = await order_store.read(connection, [id for id, _ in keys])
+        shown = _within_size_limit([order_messages.allocation(records[id], now) for id, _ in keys])
+        last = keys[len(shown) - 1][1] if len(shown) < len(keys) else end
         return allocation_pb.ListAllocationsResponse(
-            allocations=shown, next_page_token=request.tokens.after(str(last)) if last else ""
+            allocations=shown, next_page_token=request.tokens.after_key(last) if last else ""
         )
 
     return await database.snapshot("list", work)
 
 
-async def _ids(
+async def _keys(
     connection: Connection, request: AllocationsPageRequest, now: datetime
-) -> tuple[list[UUID], UUID | None]:
-    """The ids of the page and of the order after it; if that is not known, the last id that was examined."""
-    filters = {
-        CHANNELS: request.channel_ids,
-        STATES: request.states,
-        NEEDS_PERSON: request.needs_person_only,
-        ON_HOLD: request.on_hold_only,
-        LOCATION: request.location_id,
+) -> tuple[list[tuple[UUID, tuple[Any, ...]]], tuple[Any, ...] | None]:
+    """The ids and positions of the page's orders, and the position of the next page; None after the last one."""
+    few = await order_filters.few_orders(connection, request.orders) if _may_be_few(request) else None
+    filters = _filters(request) | (frozenset() if few is None else {listing.FEW})
+    first_id, last_id = request.created_ids
+    is_newest = request.order_by == order_pb2.LIST_ORDER_NEWEST
+    values = {
+        **request.orders.values,
+        "ids": few,
+        "now": now,
+        "states": sorted(_states(request)),
+        "outcomes": [outcome.value for outcome in request.outcomes],
+        "lead_outcomes": [outcome.value for outcome in request.outcomes or Outcome if outcome not in COMMON_OUTCOMES],
+        "statuses": [status.value for status in request.statuses],
+        "location_ids": sorted(set(request.location_ids)),
+        "created_from": request.created[0] or limits.EARLIEST,
+        "created_before": request.created[1] or limits.LATEST,
+        "updated_from": request.updated[0] or limits.EARLIEST,
+        "updated_before": request.updated[1] or limits.LATEST,
+        "end_id": first_id if is_newest else last_id,
     }
-    rows, end = await order_listing(frozenset(name for name, value in filters.items() if value)).rows(
-        connection,
-        request.count + 1,
-        {"after_id": request.after},
-        now=now,
-        channel_ids=list(request.channel_ids),
-        states=list(request.states or _STATES.values()),
-        location_id=request.location_id,
-    )
-    return [row["id"] for row in rows], end["after_id"] if end else None
+    if request.order_by == order_pb2.LIST_ORDER_DUE:
+        statements, key = due_listing(filters), listing.DUE_KEY
+        start: tuple[Any, ...] = (limits.EARLIEST, order_filters.FIRST_ID)
+    else:
+        statements, key = order_listing(filters, descending=is_newest), listing.KEY
+        start = (last_id if is_newest else first_id,)
+    rows, end = await statements.page_after(connection, request.count, request.after or start, key, **values)
+    return [(row["id"], tuple(row[name] for name in key)) for row in rows], end
+
+
+def _may_be_few(request: AllocationsPageRequest) -> bool:
+    """Whether to look first for the few orders that pass a filter: not where an index has them in the list's order."""
+    orders, is_due = request.orders, request.order_by == order_pb2.LIST_ORDER_DUE
+    has_others = bool(_filters(request) - {listing.CHANNELS, listing.STATES, listing.SKUS})
+    return bool(orders.number_part) or (bool(orders.skus or orders.channel_ids) and (is_due or has_others))
+
+
+def _filters(request: AllocationsPageRequest) -> frozenset[str]:
+    statuses, outcomes = set(request.statuses), set(request.outcomes)
+    names = {
+        listing.CHANNELS: request.orders.channel_ids,
+        listing.SKUS: request.orders.skus,
+        listing.NUMBER: request.orders.number_part,
+        listing.STATES: request.states or (statuses and _states(request) != set(_STATES.values())),
+        listing.OUTCOMES: outcomes,
+        listing.INCOMPLETE: (outcomes and outcomes.isdisjoint(COMMON_OUTCOMES))
+        or (statuses and statuses <= listing.INCOMPLETE_STATUSES),
+        listing.STATUSES: statuses,
+        listing.OPEN_ONLY: statuses and statuses <= listing.OPEN_STATUSES,
+        listing.NEEDS_PERSON: request.needs_person_only,
+        listing.ON_HOLD: request.on_hold_only or statuses == {OrderStatus.ON_HOLD},
+        listing.LOCATIONS: request.location_ids,
+        listing.CREATED: any(request.created),
+        listing.UPDATED: any(request.updated),
+    }
+    return frozenset(name for name, value in names.items() if value)
+
+
+def _states(request: AllocationsPageRequest) -> set[str]:
+    """The states of the orders to list; those that the statuses allow, unless states are given."""
+    if request.states:
+        return set(request.states)
+    if not request.statuses:
+        return set(_STATES.values())
+    default = (CONFIRMED,)
+    return {state for status in request.statuses for state in listing.STATES_OF_STATUS.get(status, default)}
 
 
 def _within_size_limit(allocations: Sequence[allocation_pb.Allocation]) -> list[allocation_pb.Allocation]:

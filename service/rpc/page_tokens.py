@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -47,6 +47,10 @@ class PageTokens:
         """The token of the position after an entry that is sorted by time, then by id."""
         return self.after(time.astimezone(UTC).isoformat(), str(id))
 
+    def after_key(self, key: Sequence[Any]) -> str:
+        """The token of the position after an entry that is sorted by these times, names and ids."""
+        return self.after(*(x.astimezone(UTC).isoformat() if isinstance(x, datetime) else str(x) for x in key))
+
     def name(self, fields: Fields) -> str | None:
         """The position in a token of one name; None for the start of the list, and after a violation."""
         return self._read(fields, _name)
@@ -58,6 +62,11 @@ class PageTokens:
     def id(self, fields: Fields) -> UUID | None:
         """The position in a token of a UUID; None for the start of the list, and after a violation."""
         return self._read(fields, UUID)
+
+    def ids(self, fields: Fields) -> tuple[UUID] | None:
+        """The same as a key of one part."""
+        id = self.id(fields)
+        return None if id is None else (id,)
 
     def time_and_id(self, fields: Fields) -> tuple[datetime, UUID] | None:
         """The position in a token of a time and a UUID; None for the start of the list, and after a violation."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.latlng_pb2 import LatLng
 from google.type.money_pb2 import Money
@@ -22,6 +24,7 @@ from truestock.v1 import order_pb2
 _RETAILER_ID = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+Word = TypeVar("Word")
 _NANOS = Decimal(10) ** 9
 
 
@@ -174,6 +177,48 @@ class Fields:
         except ValueError:
             self.wrong(field, f"'{value[:64]}' is not a UUID such as '01890a5d-ac96-774b-bcce-b302099a8057'")
             return None
+
+    def texts(self, field: str, values: Sequence[str], most: int, *, longest: int = limits.ID_LENGTH) -> list[str]:
+        """The entries of a filter, none of them empty; none if there are more than `most`."""
+        if not self.size(field, values, 0, most):
+            return []
+        for index, value in enumerate(values):
+            self.text(f"{field}[{index}]", value, longest=longest, required=True)
+        return list(values)
+
+    def words(self, field: str, values: Sequence[int], words: Mapping[Any, Word]) -> list[Word]:
+        """The values of a filter by an enum of the API, each once; `words` are those that it may have."""
+        for index, value in enumerate(values):
+            if value not in words:
+                self.wrong(f"{field}[{index}]", f"is {value}; it must be one of: {', '.join(map(str, words.values()))}")
+        return [word for value, word in words.items() if value in values]
+
+    def time_range(self, start_field: str, end_field: str, request: Message) -> tuple[datetime | None, datetime | None]:
+        """The start and the end of a filter by time, None where they are left out."""
+        times = []
+        for field in (start_field, end_field):
+            is_given = request.HasField(field)
+            times.append(self.moment(field, getattr(request, field), given=True) if is_given else None)
+        start, end = times
+        if start and end and start >= end:
+            self.wrong(end_field, f"must be later than {start_field}")
+        return start, end
+
+    def list_order(self, order: int, allowed: Sequence[int]) -> int:
+        """How to sort a list: the first of `allowed` if nothing is given."""
+        if order and order not in allowed:
+            names = ", ".join(order_pb2.ListOrder.Name(value) for value in allowed)  # type: ignore[arg-type]
+            self.wrong("order_by", f"is {order}; it must be one of: {names}")
+        return order or allowed[0]
+
+    def order_number_part(self, field: str, value: str) -> str:
+        """A part of an order number to search for; empty if it is left out."""
+        text = self.text(field, value, longest=limits.ORDER_ID_LENGTH) or ""
+        if 0 < len(text) < limits.ORDER_NUMBER_PART:
+            self.wrong(
+                field, f"'{text}' is too short; give at least {limits.ORDER_NUMBER_PART} characters of the number"
+            )
+        return text
 
     def order_key(self, field: str, value: order_pb2.OrderReference) -> tuple[str, str]:
         """The (channel id, order id) of the order that the field refers to."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from service.database.database import Connection, Database
-from service.database.keyset import Position
 from service.exceptions import exception_messages, exception_requests, exception_store
-from service.orders import order_store
+from service.resolution import exception_list
 from service.resolution.exception_operations import ExceptionOperations, exception_not_found
 from service.rpc.idempotency import IdempotentRequest
 from truestock.v1 import exception_service_pb2 as exception_pb, exception_service_pb2_grpc as exception_grpc
@@ -31,18 +29,17 @@ class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
     ) -> exception_pb.ListExceptionsResponse:
         page = exception_requests.exceptions_page(request)
 
-        async def read(connection: Connection) -> tuple[list[Any], Position | None]:
-            if page.order is None:
-                return await exception_store.page(connection, page)
-            allocation_id = await order_store.find(connection, *page.order)
-            of_order = replace(page, allocation_id=allocation_id)
-            return await exception_store.page(connection, of_order) if allocation_id else ([], None)
+        async def read(connection: Connection) -> exception_pb.ListExceptionsResponse:
+            rows, end = await exception_list.page(connection, page)
+            counts, is_partial = await exception_list.counts(connection, page) if page.with_counts else ([], False)
+            return exception_pb.ListExceptionsResponse(
+                exceptions=[exception_messages.exception_record(row) for row in rows],
+                next_page_token=page.tokens.after_key(end) if end else "",
+                counts=[exception_pb.ExceptionCount(**row) for row in counts],
+                counts_are_partial=is_partial,
+            )
 
-        rows, end = await self._database.unlocked("list", read)
-        return exception_pb.ListExceptionsResponse(
-            exceptions=[exception_messages.exception_record(row) for row in rows],
-            next_page_token=page.tokens.after_time(*end) if end else "",
-        )
+        return await self._database.unlocked("list", read)
 
     async def GetException(
         self, request: exception_pb.GetExceptionRequest, context: Context

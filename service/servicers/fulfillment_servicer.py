@@ -93,7 +93,7 @@ class FulfillmentServicer(fulfillment_grpc.FulfillmentServiceServicer):
             "list", lambda connection: work_list.page(connection, page)
         )
         return fulfillment_pb.ListShipmentsResponse(
-            shipments=shipments, next_page_token=page.tokens.after_time(*next_position) if next_position else ""
+            shipments=shipments, next_page_token=page.tokens.after_key(next_position) if next_position else ""
         )
 
     async def _perform(self, action: ShipmentAction, method: str, request: Message) -> allocation_pb.Allocation:

@@ -825,10 +825,20 @@ class ListAllocationsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ON_HOLD_ONLY_FIELD_NUMBER: _builtins.int
+    LOCATION_IDS_FIELD_NUMBER: _builtins.int
+    SKUS_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    STATUSES_FIELD_NUMBER: _builtins.int
+    ORDER_ID_PART_FIELD_NUMBER: _builtins.int
+    CREATED_FROM_FIELD_NUMBER: _builtins.int
+    CREATED_BEFORE_FIELD_NUMBER: _builtins.int
+    UPDATED_FROM_FIELD_NUMBER: _builtins.int
+    UPDATED_BEFORE_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     needs_person_only: _builtins.bool
     """Only those that need, or needed, manual intervention."""
     location_id: _builtins.str
-    """Only those with units allocated at, or shipped from, this location."""
+    """Only those with units allocated at, or shipped from, this location; not together with `location_ids`."""
     page_size: _builtins.int
     """100 if unset, at most 500."""
     page_token: _builtins.str
@@ -837,14 +847,48 @@ class ListAllocationsRequest(_message.Message):
     """
     on_hold_only: _builtins.bool
     """Only sold orders that are on hold."""
+    order_id_part: _builtins.str
+    """Only orders whose number, or that of a copy, contains this, in any letter case: 3 to 128 characters."""
+    order_by: _order_pb2.ListOrder.ValueType
+    """OLDEST if unset. DUE lists only orders with open shipments, each by the earliest `ship_by_time` of these; those
+    without such a time come last.
+    """
     @_builtins.property
     def channel_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """All channels if empty; at most 100. A channel or location that does not exist matches nothing."""
+        """All channels if empty; at most 100. A channel, location or SKU that does not exist matches nothing."""
 
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___Allocation.State.ValueType]:
         """All states if empty."""
 
+    @_builtins.property
+    def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only those with units allocated at, or shipped from, one of these locations; at most 500."""
+
+    @_builtins.property
+    def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only those with a line of one of these SKUs, cancelled lines included; at most 500."""
+
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedScalarFieldContainer[_order_pb2.Outcome.ValueType]:
+        """All outcomes if empty."""
+
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[_order_pb2.OrderStatus.ValueType]:
+        """All statuses if empty."""
+
+    @_builtins.property
+    def created_from(self) -> _timestamp_pb2.Timestamp:
+        """Only those created at or after the first time, and before the second."""
+
+    @_builtins.property
+    def created_before(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def updated_from(self) -> _timestamp_pb2.Timestamp:
+        """Only those last changed at or after the first time, and before the second."""
+
+    @_builtins.property
+    def updated_before(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -855,10 +899,20 @@ class ListAllocationsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         on_hold_only: _builtins.bool = ...,
+        location_ids: _abc.Iterable[_builtins.str] | None = ...,
+        skus: _abc.Iterable[_builtins.str] | None = ...,
+        outcomes: _abc.Iterable[_order_pb2.Outcome.ValueType] | None = ...,
+        statuses: _abc.Iterable[_order_pb2.OrderStatus.ValueType] | None = ...,
+        order_id_part: _builtins.str = ...,
+        created_from: _timestamp_pb2.Timestamp | None = ...,
+        created_before: _timestamp_pb2.Timestamp | None = ...,
+        updated_from: _timestamp_pb2.Timestamp | None = ...,
+        updated_before: _timestamp_pb2.Timestamp | None = ...,
+        order_by: _order_pb2.ListOrder.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_before", b"created_before", "created_from", b"created_from", "updated_before", b"updated_before", "updated_from", b"updated_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_ids", b"channel_ids", "location_id", b"location_id", "needs_person_only", b"needs_person_only", "on_hold_only", b"on_hold_only", "page_size", b"page_size", "page_token", b"page_token", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_ids", b"channel_ids", "created_before", b"created_before", "created_from", b"created_from", "location_id", b"location_id", "location_ids", b"location_ids", "needs_person_only", b"needs_person_only", "on_hold_only", b"on_hold_only", "order_by", b"order_by", "order_id_part", b"order_id_part", "outcomes", b"outcomes", "page_size", b"page_size", "page_token", b"page_token", "skus", b"skus", "states", b"states", "statuses", b"statuses", "updated_before", b"updated_before", "updated_from", b"updated_from"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -872,7 +926,8 @@ class ListAllocationsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page. A page with a token may have fewer entries than `page_size`, or none, where few allocations
-    pass several filters.
+    pass several filters, or pass that by update time; of locations, SKUs, outcomes, order numbers and create times, one
+    alone, newest or oldest first, leaves no page short.
     """
     @_builtins.property
     def allocations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Allocation]: ...

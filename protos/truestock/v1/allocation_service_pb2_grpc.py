@@ -221,7 +221,7 @@ class AllocationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAllocations(self, request, context):
-        """Lists allocations, oldest first.
+        """Lists allocations: oldest first, newest first, or those that must ship first.
 
         Errors: INVALID_FIELD.
         """

@@ -115,7 +115,7 @@ class AllocationServiceStub:
     Errors: NOT_FOUND, INVALID_FIELD.
     """
     ListAllocations: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.ListAllocationsRequest, _allocation_service_pb2.ListAllocationsResponse]
-    """Lists allocations, oldest first.
+    """Lists allocations: oldest first, newest first, or those that must ship first.
 
     Errors: INVALID_FIELD.
     """
@@ -224,7 +224,7 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     Errors: NOT_FOUND, INVALID_FIELD.
     """
     ListAllocations: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.ListAllocationsRequest, _allocation_service_pb2.ListAllocationsResponse]  # type: ignore[assignment]
-    """Lists allocations, oldest first.
+    """Lists allocations: oldest first, newest first, or those that must ship first.
 
     Errors: INVALID_FIELD.
     """
@@ -390,7 +390,7 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _allocation_service_pb2.ListAllocationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_allocation_service_pb2.ListAllocationsResponse, _abc.Awaitable[_allocation_service_pb2.ListAllocationsResponse]]:
-        """Lists allocations, oldest first.
+        """Lists allocations: oldest first, newest first, or those that must ship first.
 
         Errors: INVALID_FIELD.
         """

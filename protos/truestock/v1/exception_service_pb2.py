@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from truestock.v1 import exception_pb2 as truestock_dot_v1_dot_exception__pb2
 from truestock.v1 import order_pb2 as truestock_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$truestock/v1/exception_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1ctruestock/v1/exception.proto\x1a\x18truestock/v1/order.proto\"\xb7\x02\n\x15ListExceptionsRequest\x12\x39\n\x06states\x18\x01 \x03(\x0e\x32#.truestock.v1.ExceptionRecord.StateB\x04\xe2\x41\x01\x01\x12\x13\n\x05kinds\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06owners\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x63hannel_ids\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0coverdue_only\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1b\n\rallocation_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x31\n\x05order\x18\t \x01(\x0b\x32\x1c.truestock.v1.OrderReferenceB\x04\xe2\x41\x01\x01\"d\n\x16ListExceptionsResponse\x12\x31\n\nexceptions\x18\x01 \x03(\x0b\x32\x1d.truestock.v1.ExceptionRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"1\n\x13GetExceptionRequest\x12\x1a\n\x0c\x65xception_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"w\n\x14GetExceptionResponse\x12\x30\n\texception\x18\x01 \x01(\x0b\x32\x1d.truestock.v1.ExceptionRecord\x12-\n\x07history\x18\x02 \x03(\x0b\x32\x1c.truestock.v1.ExceptionEvent\"\x90\x01\n\x16\x41ssignExceptionRequest\x12\x1a\n\x0c\x65xception_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x61ssignee\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05owner\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x61\x63tor\x18\x04 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"K\n\x17\x41ssignExceptionResponse\x12\x30\n\texception\x18\x01 \x01(\x0b\x32\x1d.truestock.v1.ExceptionRecord\"\xb5\x01\n\x17ResolveExceptionRequest\x12\x1a\n\x0c\x65xception_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12;\n\nresolution\x18\x02 \x01(\x0e\x32!.truestock.v1.ExceptionResolutionB\x04\xe2\x41\x01\x02\x12\x13\n\x05\x61\x63tor\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04note\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"L\n\x18ResolveExceptionResponse\x12\x30\n\texception\x18\x01 \x01(\x0b\x32\x1d.truestock.v1.ExceptionRecord\"\xe0\x01\n\x18ReportSyncFailureRequest\x12\x14\n\x06source\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nchannel_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03sku\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0blocation_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x31\n\x05order\x18\x07 \x01(\x0b\x32\x1c.truestock.v1.OrderReferenceB\x04\xe2\x41\x01\x01\"M\n\x19ReportSyncFailureResponse\x12\x30\n\texception\x18\x01 \x01(\x0b\x32\x1d.truestock.v1.ExceptionRecord2\xef\x03\n\x10\x45xceptionService\x12[\n\x0eListExceptions\x12#.truestock.v1.ListExceptionsRequest\x1a$.truestock.v1.ListExceptionsResponse\x12U\n\x0cGetException\x12!.truestock.v1.GetExceptionRequest\x1a\".truestock.v1.GetExceptionResponse\x12^\n\x0f\x41ssignException\x12$.truestock.v1.AssignExceptionRequest\x1a%.truestock.v1.AssignExceptionResponse\x12\x61\n\x10ResolveException\x12%.truestock.v1.ResolveExceptionRequest\x1a&.truestock.v1.ResolveExceptionResponse\x12\x64\n\x11ReportSyncFailure\x12&.truestock.v1.ReportSyncFailureRequest\x1a\'.truestock.v1.ReportSyncFailureResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$truestock/v1/exception_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ctruestock/v1/exception.proto\x1a\x18truestock/v1/order.proto\"\xad\x06\n\x15ListExceptionsRequest\x12\x39\n\x06states\x18\x01 \x03(\x0e\x32#.truestock.v1.ExceptionRecord.StateB\x04\xe2\x41\x01\x01\x12\x13\n\x05kinds\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06owners\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x63hannel_ids\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0coverdue_only\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1b\n\rallocation_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x31\n\x05order\x18\t \x01(\x0b\x32\x1c.truestock.v1.OrderReferenceB\x04\xe2\x41\x01\x01\x12\x12\n\x04skus\x18\n \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x0b \x03(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tassignees\x18\x0c \x03(\tB\x04\xe2\x41\x01\x01\x12\x1d\n\x0funassigned_only\x18\r \x01(\x08\x42\x04\xe2\x41\x01\x01\x12<\n\x0bresolutions\x18\x0e \x03(\x0e\x32!.truestock.v1.ExceptionResolutionB\x04\xe2\x41\x01\x01\x12\x1b\n\rorder_id_part\x18\x0f \x01(\tB\x04\xe2\x41\x01\x01\x12\x36\n\x0c\x63reated_from\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x38\n\x0e\x63reated_before\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x36\n\x0cupdated_from\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x38\n\x0eupdated_before\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12/\n\x08order_by\x18\x14 \x01(\x0e\x32\x17.truestock.v1.ListOrderB\x04\xe2\x41\x01\x01\x12\x1c\n\x0einclude_counts\x18\x15 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xae\x01\n\x16ListExceptionsResponse\x12\x31\n\nexceptions\x18\x01 \x03(\x0b\x32\x1d.truestock.v1.ExceptionRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12,\n\x06\x63ounts\x18\x03 \x03(\x0b\x32\x1c.truestock.v1.ExceptionCount\x12\x1a\n\x12\x63ounts_are_partial\x18\x04 \x01(\x08\"X\n\x0e\x45xceptionCount\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x12\n\nopen_count\x18\x03 \x01(\x05\x12\x15\n\roverdue_count\x18\x04 \x01(\x05\"1\n\x13GetExceptionRequest\x12\x1a\n\x0c\x65xception_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"w\n\x14GetExceptionResponse\x12\x30\n\texception\x18\x01 \x01(\x0b\x32\x1d.truestock.v1.ExceptionRecord\x12-\n\x07history\x18\x02 \x03(\x0b\x32\x1c.truestock.v1.ExceptionEvent\"\x90\x01\n\x16\x41ssignExceptionRequest\x12\x1a\n\x0c\x65xception_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x61ssignee\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05owner\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x61\x63tor\x18\x04 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"K\n\x17\x41ssignExceptionResponse\x12\x30\n\texception\x18\x01 \x01(\x0b\x32\x1d.truestock.v1.ExceptionRecord\"\xb5\x01\n\x17ResolveExceptionRequest\x12\x1a\n\x0c\x65xception_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12;\n\nresolution\x18\x02 \x01(\x0e\x32!.truestock.v1.ExceptionResolutionB\x04\xe2\x41\x01\x02\x12\x13\n\x05\x61\x63tor\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04note\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"L\n\x18ResolveExceptionResponse\x12\x30\n\texception\x18\x01 \x01(\x0b\x32\x1d.truestock.v1.ExceptionRecord\"\xe0\x01\n\x18ReportSyncFailureRequest\x12\x14\n\x06source\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nchannel_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03sku\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0blocation_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x31\n\x05order\x18\x07 \x01(\x0b\x32\x1c.truestock.v1.OrderReferenceB\x04\xe2\x41\x01\x01\"M\n\x19ReportSyncFailureResponse\x12\x30\n\texception\x18\x01 \x01(\x0b\x32\x1d.truestock.v1.ExceptionRecord2\xef\x03\n\x10\x45xceptionService\x12[\n\x0eListExceptions\x12#.truestock.v1.ListExceptionsRequest\x1a$.truestock.v1.ListExceptionsResponse\x12U\n\x0cGetException\x12!.truestock.v1.GetExceptionRequest\x1a\".truestock.v1.GetExceptionResponse\x12^\n\x0f\x41ssignException\x12$.truestock.v1.AssignExceptionRequest\x1a%.truestock.v1.AssignExceptionResponse\x12\x61\n\x10ResolveException\x12%.truestock.v1.ResolveExceptionRequest\x1a&.truestock.v1.ResolveExceptionResponse\x12\x64\n\x11ReportSyncFailure\x12&.truestock.v1.ReportSyncFailureRequest\x1a\'.truestock.v1.ReportSyncFailureResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,6 +53,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
   _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['order']._loaded_options = None
   _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['order']._serialized_options = b'\342A\001\001'
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['skus']._loaded_options = None
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['skus']._serialized_options = b'\342A\001\001'
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['location_ids']._loaded_options = None
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['location_ids']._serialized_options = b'\342A\001\001'
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['assignees']._loaded_options = None
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['assignees']._serialized_options = b'\342A\001\001'
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['unassigned_only']._loaded_options = None
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['unassigned_only']._serialized_options = b'\342A\001\001'
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['resolutions']._loaded_options = None
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['resolutions']._serialized_options = b'\342A\001\001'
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['order_id_part']._loaded_options = None
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['order_id_part']._serialized_options = b'\342A\001\001'
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['created_from']._loaded_options = None
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['created_from']._serialized_options = b'\342A\001\001'
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['created_before']._loaded_options = None
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['created_before']._serialized_options = b'\342A\001\001'
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['updated_from']._loaded_options = None
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['updated_from']._serialized_options = b'\342A\001\001'
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['updated_before']._loaded_options = None
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['updated_before']._serialized_options = b'\342A\001\001'
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001'
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['include_counts']._loaded_options = None
+  _globals['_LISTEXCEPTIONSREQUEST'].fields_by_name['include_counts']._serialized_options = b'\342A\001\001'
   _globals['_GETEXCEPTIONREQUEST'].fields_by_name['exception_id']._loaded_options = None
   _globals['_GETEXCEPTIONREQUEST'].fields_by_name['exception_id']._serialized_options = b'\342A\001\002'
   _globals['_ASSIGNEXCEPTIONREQUEST'].fields_by_name['exception_id']._loaded_options = None
@@ -88,26 +113,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPORTSYNCFAILUREREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
   _globals['_REPORTSYNCFAILUREREQUEST'].fields_by_name['order']._loaded_options = None
   _globals['_REPORTSYNCFAILUREREQUEST'].fields_by_name['order']._serialized_options = b'\342A\001\001'
-  _globals['_LISTEXCEPTIONSREQUEST']._serialized_start=144
-  _globals['_LISTEXCEPTIONSREQUEST']._serialized_end=455
-  _globals['_LISTEXCEPTIONSRESPONSE']._serialized_start=457
-  _globals['_LISTEXCEPTIONSRESPONSE']._serialized_end=557
-  _globals['_GETEXCEPTIONREQUEST']._serialized_start=559
-  _globals['_GETEXCEPTIONREQUEST']._serialized_end=608
-  _globals['_GETEXCEPTIONRESPONSE']._serialized_start=610
-  _globals['_GETEXCEPTIONRESPONSE']._serialized_end=729
-  _globals['_ASSIGNEXCEPTIONREQUEST']._serialized_start=732
-  _globals['_ASSIGNEXCEPTIONREQUEST']._serialized_end=876
-  _globals['_ASSIGNEXCEPTIONRESPONSE']._serialized_start=878
-  _globals['_ASSIGNEXCEPTIONRESPONSE']._serialized_end=953
-  _globals['_RESOLVEEXCEPTIONREQUEST']._serialized_start=956
-  _globals['_RESOLVEEXCEPTIONREQUEST']._serialized_end=1137
-  _globals['_RESOLVEEXCEPTIONRESPONSE']._serialized_start=1139
-  _globals['_RESOLVEEXCEPTIONRESPONSE']._serialized_end=1215
-  _globals['_REPORTSYNCFAILUREREQUEST']._serialized_start=1218
-  _globals['_REPORTSYNCFAILUREREQUEST']._serialized_end=1442
-  _globals['_REPORTSYNCFAILURERESPONSE']._serialized_start=1444
-  _globals['_REPORTSYNCFAILURERESPONSE']._serialized_end=1521
-  _globals['_EXCEPTIONSERVICE']._serialized_start=1524
-  _globals['_EXCEPTIONSERVICE']._serialized_end=2019
+  _globals['_LISTEXCEPTIONSREQUEST']._serialized_start=177
+  _globals['_LISTEXCEPTIONSREQUEST']._serialized_end=990
+  _globals['_LISTEXCEPTIONSRESPONSE']._serialized_start=993
+  _globals['_LISTEXCEPTIONSRESPONSE']._serialized_end=1167
+  _globals['_EXCEPTIONCOUNT']._serialized_start=1169
+  _globals['_EXCEPTIONCOUNT']._serialized_end=1257
+  _globals['_GETEXCEPTIONREQUEST']._serialized_start=1259
+  _globals['_GETEXCEPTIONREQUEST']._serialized_end=1308
+  _globals['_GETEXCEPTIONRESPONSE']._serialized_start=1310
+  _globals['_GETEXCEPTIONRESPONSE']._serialized_end=1429
+  _globals['_ASSIGNEXCEPTIONREQUEST']._serialized_start=1432
+  _globals['_ASSIGNEXCEPTIONREQUEST']._serialized_end=1576
+  _globals['_ASSIGNEXCEPTIONRESPONSE']._serialized_start=1578
+  _globals['_ASSIGNEXCEPTIONRESPONSE']._serialized_end=1653
+  _globals['_RESOLVEEXCEPTIONREQUEST']._serialized_start=1656
+  _globals['_RESOLVEEXCEPTIONREQUEST']._serialized_end=1837
+  _globals['_RESOLVEEXCEPTIONRESPONSE']._serialized_start=1839
+  _globals['_RESOLVEEXCEPTIONRESPONSE']._serialized_end=1915
+  _globals['_REPORTSYNCFAILUREREQUEST']._serialized_start=1918
+  _globals['_REPORTSYNCFAILUREREQUEST']._serialized_end=2142
+  _globals['_REPORTSYNCFAILURERESPONSE']._serialized_start=2144
+  _globals['_REPORTSYNCFAILURERESPONSE']._serialized_end=2221
+  _globals['_EXCEPTIONSERVICE']._serialized_start=2224
+  _globals['_EXCEPTIONSERVICE']._serialized_end=2719
 # @@protoc_insertion_point(module_scope)

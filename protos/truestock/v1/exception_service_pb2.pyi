@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from truestock.v1 import exception_pb2 as _exception_pb2
 from truestock.v1 import order_pb2 as _order_pb2
@@ -33,6 +34,18 @@ class ListExceptionsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
+    SKUS_FIELD_NUMBER: _builtins.int
+    LOCATION_IDS_FIELD_NUMBER: _builtins.int
+    ASSIGNEES_FIELD_NUMBER: _builtins.int
+    UNASSIGNED_ONLY_FIELD_NUMBER: _builtins.int
+    RESOLUTIONS_FIELD_NUMBER: _builtins.int
+    ORDER_ID_PART_FIELD_NUMBER: _builtins.int
+    CREATED_FROM_FIELD_NUMBER: _builtins.int
+    CREATED_BEFORE_FIELD_NUMBER: _builtins.int
+    UPDATED_FROM_FIELD_NUMBER: _builtins.int
+    UPDATED_BEFORE_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    INCLUDE_COUNTS_FIELD_NUMBER: _builtins.int
     overdue_only: _builtins.bool
     """Only open exceptions past their due time."""
     allocation_id: _builtins.str
@@ -43,6 +56,14 @@ class ListExceptionsRequest(_message.Message):
     """`next_page_token` of the previous response, with the same filters; that of another list or of other filters is
     refused. `page_size` may change.
     """
+    unassigned_only: _builtins.bool
+    """Only those assigned to nobody; not together with `assignees`."""
+    order_id_part: _builtins.str
+    """Only those about orders whose number, or that of a copy, contains this, in any letter case: 3 to 128 characters."""
+    order_by: _order_pb2.ListOrder.ValueType
+    """DUE if unset: by due date, earliest first."""
+    include_counts: _builtins.bool
+    """Also counts the open exceptions that pass these filters, whatever `states` says, by owner and kind."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_exception_pb2.ExceptionRecord.State.ValueType]:
         """All states if empty."""
@@ -63,6 +84,34 @@ class ListExceptionsRequest(_message.Message):
     def order(self) -> _order_pb2.OrderReference:
         """Only those of one order, by its own key or a copy's; not together with `allocation_id`."""
 
+    @_builtins.property
+    def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only those about one of these SKUs: it is their `sku`, or they have none and their order has a line of it."""
+
+    @_builtins.property
+    def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only those with one of these as their `location_id`."""
+
+    @_builtins.property
+    def assignees(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only those assigned to one of these people."""
+
+    @_builtins.property
+    def resolutions(self) -> _containers.RepeatedScalarFieldContainer[_exception_pb2.ExceptionResolution.ValueType]:
+        """Only those resolved in one of these ways."""
+
+    @_builtins.property
+    def created_from(self) -> _timestamp_pb2.Timestamp:
+        """Only those raised at or after the first time, and before the second."""
+
+    @_builtins.property
+    def created_before(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def updated_from(self) -> _timestamp_pb2.Timestamp:
+        """Only those last changed at or after the first time, and before the second."""
+
+    @_builtins.property
+    def updated_before(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -75,10 +124,22 @@ class ListExceptionsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         order: _order_pb2.OrderReference | None = ...,
+        skus: _abc.Iterable[_builtins.str] | None = ...,
+        location_ids: _abc.Iterable[_builtins.str] | None = ...,
+        assignees: _abc.Iterable[_builtins.str] | None = ...,
+        unassigned_only: _builtins.bool = ...,
+        resolutions: _abc.Iterable[_exception_pb2.ExceptionResolution.ValueType] | None = ...,
+        order_id_part: _builtins.str = ...,
+        created_from: _timestamp_pb2.Timestamp | None = ...,
+        created_before: _timestamp_pb2.Timestamp | None = ...,
+        updated_from: _timestamp_pb2.Timestamp | None = ...,
+        updated_before: _timestamp_pb2.Timestamp | None = ...,
+        order_by: _order_pb2.ListOrder.ValueType = ...,
+        include_counts: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_before", b"created_before", "created_from", b"created_from", "order", b"order", "updated_before", b"updated_before", "updated_from", b"updated_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "channel_ids", b"channel_ids", "kinds", b"kinds", "order", b"order", "overdue_only", b"overdue_only", "owners", b"owners", "page_size", b"page_size", "page_token", b"page_token", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "assignees", b"assignees", "channel_ids", b"channel_ids", "created_before", b"created_before", "created_from", b"created_from", "include_counts", b"include_counts", "kinds", b"kinds", "location_ids", b"location_ids", "order", b"order", "order_by", b"order_by", "order_id_part", b"order_id_part", "overdue_only", b"overdue_only", "owners", b"owners", "page_size", b"page_size", "page_token", b"page_token", "resolutions", b"resolutions", "skus", b"skus", "states", b"states", "unassigned_only", b"unassigned_only", "updated_before", b"updated_before", "updated_from", b"updated_from"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -90,25 +151,66 @@ class ListExceptionsResponse(_message.Message):
 
     EXCEPTIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    COUNTS_ARE_PARTIAL_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page. A page with a token may have fewer entries than `page_size`, or none, where few entries pass
-    the filters.
+    """Empty on the last page. A page with a token may have fewer entries than `page_size`, or none, where more than 1,000
+    exceptions pass each of the filters and few pass them all.
     """
+    counts_are_partial: _builtins.bool
+    """More than 100,000 exceptions are open: those that are due first are counted."""
     @_builtins.property
     def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[_exception_pb2.ExceptionRecord]: ...
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExceptionCount]:
+        """Most first. Exact, unless `counts_are_partial`."""
+
     def __init__(
         self,
         *,
         exceptions: _abc.Iterable[_exception_pb2.ExceptionRecord] | None = ...,
         next_page_token: _builtins.str = ...,
+        counts: _abc.Iterable[Global___ExceptionCount] | None = ...,
+        counts_are_partial: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exceptions", b"exceptions", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "counts_are_partial", b"counts_are_partial", "exceptions", b"exceptions", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListExceptionsResponse: _TypeAlias = ListExceptionsResponse  # noqa: Y015
+
+@_typing.final
+class ExceptionCount(_message.Message):
+    """Open exceptions of one owner and kind."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    OPEN_COUNT_FIELD_NUMBER: _builtins.int
+    OVERDUE_COUNT_FIELD_NUMBER: _builtins.int
+    owner: _builtins.str
+    kind: _builtins.str
+    open_count: _builtins.int
+    overdue_count: _builtins.int
+    """Of these, those past their due time."""
+    def __init__(
+        self,
+        *,
+        owner: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        open_count: _builtins.int = ...,
+        overdue_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "open_count", b"open_count", "overdue_count", b"overdue_count", "owner", b"owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExceptionCount: _TypeAlias = ExceptionCount  # noqa: Y015
 
 @_typing.final
 class GetExceptionRequest(_message.Message):

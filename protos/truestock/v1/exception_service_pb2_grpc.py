@@ -67,7 +67,7 @@ class ExceptionServiceServicer:
     """
 
     def ListExceptions(self, request, context):
-        """Lists exceptions by due date, earliest first.
+        """Lists exceptions by due date, earliest first, or in the order that `order_by` names. Counts open ones on request.
 
         Errors: INVALID_FIELD.
         """

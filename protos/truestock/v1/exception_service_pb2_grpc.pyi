@@ -34,7 +34,7 @@ class ExceptionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExceptionServiceAsyncStub: ...
     ListExceptions: _grpc.UnaryUnaryMultiCallable[_exception_service_pb2.ListExceptionsRequest, _exception_service_pb2.ListExceptionsResponse]
-    """Lists exceptions by due date, earliest first.
+    """Lists exceptions by due date, earliest first, or in the order that `order_by` names. Counts open ones on request.
 
     Errors: INVALID_FIELD.
     """
@@ -69,7 +69,7 @@ class ExceptionServiceAsyncStub(ExceptionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListExceptions: _aio.UnaryUnaryMultiCallable[_exception_service_pb2.ListExceptionsRequest, _exception_service_pb2.ListExceptionsResponse]  # type: ignore[assignment]
-    """Lists exceptions by due date, earliest first.
+    """Lists exceptions by due date, earliest first, or in the order that `order_by` names. Counts open ones on request.
 
     Errors: INVALID_FIELD.
     """
@@ -107,7 +107,7 @@ class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _exception_service_pb2.ListExceptionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_exception_service_pb2.ListExceptionsResponse, _abc.Awaitable[_exception_service_pb2.ListExceptionsResponse]]:
-        """Lists exceptions by due date, earliest first.
+        """Lists exceptions by due date, earliest first, or in the order that `order_by` names. Counts open ones on request.
 
         Errors: INVALID_FIELD.
         """

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from truestock.v1 import allocation_service_pb2 as _allocation_service_pb2
+from truestock.v1 import order_pb2 as _order_pb2
 from truestock.v1 import shipment_pb2 as _shipment_pb2
 import builtins as _builtins
 import sys
@@ -595,11 +596,22 @@ class ListShipmentsRequest(_message.Message):
     ASSIGNED_BEFORE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SKUS_FIELD_NUMBER: _builtins.int
+    CHANNEL_IDS_FIELD_NUMBER: _builtins.int
+    ORDER_ID_PART_FIELD_NUMBER: _builtins.int
+    ASSIGNED_FROM_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """100 if unset, at most 1,000."""
     page_token: _builtins.str
     """`next_page_token` of the previous response, with the same filters; that of another list or of other filters is
     refused. `page_size` may change.
+    """
+    order_id_part: _builtins.str
+    """Only shipments of orders whose number, or that of a copy, contains this, in any letter case: 3 to 128 characters."""
+    order_by: _order_pb2.ListOrder.ValueType
+    """OLDEST if unset. DUE lists open shipments only (ASSIGNED, ACCEPTED, READY_FOR_PICKUP) and refuses other states; those
+    without a `ship_by_time` come last.
     """
     @_builtins.property
     def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -613,6 +625,18 @@ class ListShipmentsRequest(_message.Message):
     def assigned_before(self) -> _timestamp_pb2.Timestamp:
         """Only shipments assigned before this time."""
 
+    @_builtins.property
+    def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only shipments with units of one of these SKUs, shipped and removed ones included; at most 500."""
+
+    @_builtins.property
+    def channel_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only shipments of orders of these channels; at most 100. One that does not exist matches nothing."""
+
+    @_builtins.property
+    def assigned_from(self) -> _timestamp_pb2.Timestamp:
+        """Only shipments assigned at this time or later."""
+
     def __init__(
         self,
         *,
@@ -621,10 +645,15 @@ class ListShipmentsRequest(_message.Message):
         assigned_before: _timestamp_pb2.Timestamp | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        skus: _abc.Iterable[_builtins.str] | None = ...,
+        channel_ids: _abc.Iterable[_builtins.str] | None = ...,
+        order_id_part: _builtins.str = ...,
+        assigned_from: _timestamp_pb2.Timestamp | None = ...,
+        order_by: _order_pb2.ListOrder.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assigned_before", b"assigned_before"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assigned_before", b"assigned_before", "assigned_from", b"assigned_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned_before", b"assigned_before", "location_ids", b"location_ids", "page_size", b"page_size", "page_token", b"page_token", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned_before", b"assigned_before", "assigned_from", b"assigned_from", "channel_ids", b"channel_ids", "location_ids", b"location_ids", "order_by", b"order_by", "order_id_part", b"order_id_part", "page_size", b"page_size", "page_token", b"page_token", "skus", b"skus", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -638,7 +667,8 @@ class ListShipmentsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page. A page with a token may have fewer entries than `page_size`, or none, where most shipments of
-    these states are of orders that were not sold or are on hold.
+    these states are of orders that were not sold or are on hold, or where more than 1,000 orders pass each of the filters
+    by SKU, channel and order number, and few shipments pass them all.
     """
     @_builtins.property
     def shipments(self) -> _containers.RepeatedCompositeFieldContainer[_shipment_pb2.Shipment]: ...

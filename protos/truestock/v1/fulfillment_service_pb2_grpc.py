@@ -195,6 +195,8 @@ class FulfillmentServiceServicer:
     def ListShipments(self, request, context):
         """Lists shipments, oldest first: the work list of a location. Those of an order on hold are left out until it is
         released; what has shipped of it is listed.
+
+        Errors: INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -88,6 +88,8 @@ class FulfillmentServiceStub:
     ListShipments: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ListShipmentsRequest, _fulfillment_service_pb2.ListShipmentsResponse]
     """Lists shipments, oldest first: the work list of a location. Those of an order on hold are left out until it is
     released; what has shipped of it is listed.
+
+    Errors: INVALID_FIELD.
     """
 
 @_typing.type_check_only
@@ -150,6 +152,8 @@ class FulfillmentServiceAsyncStub(FulfillmentServiceStub):
     ListShipments: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ListShipmentsRequest, _fulfillment_service_pb2.ListShipmentsResponse]  # type: ignore[assignment]
     """Lists shipments, oldest first: the work list of a location. Those of an order on hold are left out until it is
     released; what has shipped of it is listed.
+
+    Errors: INVALID_FIELD.
     """
 
 class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -269,6 +273,8 @@ class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_fulfillment_service_pb2.ListShipmentsResponse, _abc.Awaitable[_fulfillment_service_pb2.ListShipmentsResponse]]:
         """Lists shipments, oldest first: the work list of a location. Those of an order on hold are left out until it is
         released; what has shipped of it is listed.
+
+        Errors: INVALID_FIELD.
         """
 
 def add_FulfillmentServiceServicer_to_server(servicer: FulfillmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

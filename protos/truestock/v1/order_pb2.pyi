@@ -204,6 +204,34 @@ CANCELLATION_FAULT_FRAUD: CancellationFault.ValueType  # 4
 """The order was, or may have been, placed with stolen means of payment."""
 Global___CancellationFault: _TypeAlias = CancellationFault  # noqa: Y015
 
+class _ListOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ListOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ListOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LIST_ORDER_UNSPECIFIED: _ListOrder.ValueType  # 0
+    """What the list says."""
+    LIST_ORDER_OLDEST: _ListOrder.ValueType  # 1
+    """The first created, or assigned, first."""
+    LIST_ORDER_NEWEST: _ListOrder.ValueType  # 2
+    """The last created, or assigned, first."""
+    LIST_ORDER_DUE: _ListOrder.ValueType  # 3
+    """What is due first, first."""
+
+class ListOrder(_ListOrder, metaclass=_ListOrderEnumTypeWrapper):
+    """How a list is sorted. Entries of the same time come in the order of their ids."""
+
+LIST_ORDER_UNSPECIFIED: ListOrder.ValueType  # 0
+"""What the list says."""
+LIST_ORDER_OLDEST: ListOrder.ValueType  # 1
+"""The first created, or assigned, first."""
+LIST_ORDER_NEWEST: ListOrder.ValueType  # 2
+"""The last created, or assigned, first."""
+LIST_ORDER_DUE: ListOrder.ValueType  # 3
+"""What is due first, first."""
+Global___ListOrder: _TypeAlias = ListOrder  # noqa: Y015
+
 @_typing.final
 class OrderReference(_message.Message):
     """An order, identified as by its channel."""

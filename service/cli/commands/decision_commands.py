@@ -9,7 +9,7 @@ import typer
 
 from policies.reading.rules_reader import is_rule_file
 from policies.source.problems import Problem
-from service.cli import options, unknown_names
+from service.cli import list_options, options, unknown_names
 from service.cli.client import Client, call
 from service.cli.console import (
     UserError,
@@ -27,7 +27,7 @@ from service.cli.replay_summary import ReplaySummary
 from service.cli.views.replay_summary_view import print_replay
 from service.policy.rules_folder import problems_text, read_folder
 from truestock.v1.allocation_service_pb2 import Allocation, ListAllocationsRequest
-from truestock.v1.order_pb2 import Outcome
+from truestock.v1.order_pb2 import OrderStatus, Outcome
 from truestock.v1.policy_service_pb2 import (
     CandidateFile,
     ReplayDecisionRequest,
@@ -42,6 +42,8 @@ REPLAY_PAGE = 500
 REPLAY_CALL_SECONDS = 90.0
 """A page waits for others, then takes seconds of computing."""
 
+_OUTCOMES = options.enum_words(Outcome, "OUTCOME_")
+_STATUSES = options.enum_words(OrderStatus, "ORDER_STATUS_")
 _STATES = {enum_word(name, "STATE_"): number for name, number in Allocation.State.items() if number}
 
 
@@ -189,7 +191,7 @@ def _replay_result(response: ReplayDecisionResponse) -> str:
 
 
 def orders(
-    channel: Annotated[list[str] | None, typer.Option("--channel", help="Only this channel; repeatable.")] = None,
+    channel: list_options.Channels = None,
     state: Annotated[
         list[str] | None, typer.Option("--state", help=f"Only this state; repeatable: {', '.join(_STATES)}.")
     ] = None,
@@ -197,12 +199,32 @@ def orders(
         bool, typer.Option("--needs-person", help="Only orders that need manual intervention.")
     ] = False,
     on_hold: Annotated[bool, typer.Option("--on-hold", help="Only sold orders that are on hold.")] = False,
-    location: Annotated[str, typer.Option("--location", help="Only with units promised at or shipped from it.")] = "",
+    location: Annotated[
+        list[str] | None,
+        typer.Option("--location", help="Only with units promised at or shipped from it; repeatable."),
+    ] = None,
+    sku: list_options.Skus = None,
+    outcome: Annotated[
+        list[str] | None, typer.Option("--outcome", help=f"Only this outcome; repeatable: {', '.join(_OUTCOMES)}.")
+    ] = None,
+    status: Annotated[
+        list[str] | None, typer.Option("--status", help=f"Only this status; repeatable: {', '.join(_STATUSES)}.")
+    ] = None,
+    number: list_options.NumberPart = "",
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME|AGE", help="Only orders created since then, such as 1d.")
+    ] = "",
+    before: Annotated[str, typer.Option("--before", metavar="TIME|AGE", help="Only orders created before then.")] = "",
+    updated_since: list_options.UpdatedSince = "",
+    updated_before: list_options.UpdatedBefore = "",
+    sort: Annotated[
+        str, typer.Option("--sort", help="oldest (default), newest, or due: what must ship first, with open shipments.")
+    ] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Maximum number of orders.")] = 1_000,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Lists orders, oldest first.
+    """Lists orders, oldest first, or as --sort says.
 
     \b
     Examples:
@@ -210,25 +232,40 @@ def orders(
       truestock orders --channel tiktok_shop --state held --state confirmed
       truestock orders --needs-person --location store-austin --json
       truestock orders --on-hold
+      truestock orders --number 13038 --sort newest
+      truestock orders --sku TRN-1205-MOS --status backordered --since 7d
+      truestock orders --location store-austin --sort due --limit 20
     """
     request = ListAllocationsRequest(
         channel_ids=channel or [],
         states=[options.word("--state", word, _STATES) for word in state or []],
         needs_person_only=needs_person,
         on_hold_only=on_hold,
-        location_id=location,
+        location_ids=location or [],
+        skus=sku or [],
+        outcomes=[options.word("--outcome", word, _OUTCOMES) for word in outcome or []],
+        statuses=[options.word("--status", word, _STATUSES) for word in status or []],
+        order_id_part=list_options.number_part(number),
+        created_from=options.past_time(since, "--since"),
+        created_before=options.past_time(before, "--before"),
+        updated_from=options.past_time(updated_since, "--updated-since"),
+        updated_before=options.past_time(updated_before, "--updated-before"),
+        order_by=list_options.sort(sort),
     )
 
     async def ask(client: Client) -> tuple[list[Allocation], bool, list[str]]:
         listed, more = await client.list_entries(
             client.allocations.ListAllocations, request, lambda page: page.allocations, limit
         )
-        unknown = await unknown_names.without_entries(
-            client,
-            location_ids=[location] if location and not listed else [],
-            channel_ids=() if listed else channel or (),
+        if listed:
+            return listed, more, []
+        return (
+            listed,
+            more,
+            await unknown_names.without_entries(
+                client, skus=sku or (), location_ids=location or (), channel_ids=channel or ()
+            ),
         )
-        return listed, more, unknown
 
     listed, more, unknown = call(server, ask)
     if as_json:

@@ -8,16 +8,17 @@ import typer
 
 from policies.domain.model import EXCEPTION_KINDS
 from policies.domain.resolutions import OTHER, RESOLUTIONS
-from service.cli import options, unknown_names
+from service.cli import list_options, options, unknown_names
 from service.cli.client import Client, call
 from service.cli.console import count, print_json, say, stdout_console
-from service.cli.views.exception_views import print_exception, print_exceptions
+from service.cli.views.exception_views import print_counts, print_exception, print_exceptions
 from truestock.v1.exception_pb2 import ExceptionRecord, ExceptionResolution
 from truestock.v1.exception_service_pb2 import (
     AssignExceptionRequest,
     GetExceptionRequest,
     GetExceptionResponse,
     ListExceptionsRequest,
+    ListExceptionsResponse,
     ResolveExceptionRequest,
 )
 
@@ -43,7 +44,25 @@ def exceptions(
     context: typer.Context,
     owner: Annotated[list[str] | None, typer.Option("--owner", help="Only this owner; repeatable.")] = None,
     kind: Annotated[list[str] | None, typer.Option("--kind", help="Only this kind; repeatable.")] = None,
-    channel: Annotated[list[str] | None, typer.Option("--channel", help="Only this channel; repeatable.")] = None,
+    channel: list_options.Channels = None,
+    sku: list_options.Skus = None,
+    location: list_options.Locations = None,
+    assignee: Annotated[
+        list[str] | None, typer.Option("--assignee", help="Only those of this person; repeatable.")
+    ] = None,
+    unassigned: Annotated[bool, typer.Option("--unassigned", help="Only those assigned to nobody.")] = False,
+    resolution: Annotated[
+        list[str] | None, typer.Option("--resolution", help="Only those resolved so, with --all; repeatable.")
+    ] = None,
+    number: list_options.NumberPart = "",
+    since: Annotated[str, typer.Option("--since", metavar="TIME|AGE", help="Only those raised since then.")] = "",
+    before: Annotated[str, typer.Option("--before", metavar="TIME|AGE", help="Only those raised before then.")] = "",
+    updated_since: list_options.UpdatedSince = "",
+    updated_before: list_options.UpdatedBefore = "",
+    sort: Annotated[str, typer.Option("--sort", help="due (default), newest or oldest.")] = "",
+    counts: Annotated[
+        bool, typer.Option("--counts", help="Only count the open ones, by owner and kind; with all filters.")
+    ] = False,
     order: Annotated[str, typer.Option("--order", metavar="CHANNEL/ORDER", help="Only those of this order.")] = "",
     overdue: Annotated[bool, typer.Option("--overdue", help="Only overdue exceptions.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Also resolved exceptions.")] = False,
@@ -60,6 +79,9 @@ def exceptions(
       truestock exceptions
       truestock exceptions --owner marketplace-desk --overdue
       truestock exceptions --kind oversell --channel tiktok_shop --json
+      truestock exceptions --assignee anna --sort newest
+      truestock exceptions --sku TRN-1205-MOS --location store-austin --all
+      truestock exceptions --counts --channel tiktok_shop
       truestock exceptions --order shopify/1001 --all
       truestock exceptions show 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
       truestock exceptions assign 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 --to anna
@@ -76,14 +98,35 @@ def exceptions(
         channel_ids=channel or [],
         overdue_only=overdue,
         order=options.order_reference(order) if order else None,
+        skus=sku or [],
+        location_ids=location or [],
+        assignees=assignee or [],
+        unassigned_only=unassigned,
+        resolutions=[_resolution_number(options.word("--resolution", text, _RESOLUTIONS)) for text in resolution or []],
+        order_id_part=list_options.number_part(number),
+        created_from=options.past_time(since, "--since"),
+        created_before=options.past_time(before, "--before"),
+        updated_from=options.past_time(updated_since, "--updated-since"),
+        updated_before=options.past_time(updated_before, "--updated-before"),
+        order_by=list_options.sort(sort),
     )
+    if counts:
+        _show_counts(request, server, as_json)
+        return
 
     async def ask(client: Client) -> tuple[list[ExceptionRecord], bool, list[str]]:
         listed, more = await client.list_entries(
             client.exceptions.ListExceptions, request, lambda page: page.exceptions, limit
         )
-        named = () if listed else channel or ()
-        return listed, more, await unknown_names.without_entries(client, channel_ids=named)
+        if listed:
+            return listed, more, []
+        return (
+            listed,
+            more,
+            await unknown_names.without_entries(
+                client, skus=sku or (), location_ids=location or (), channel_ids=channel or ()
+            ),
+        )
 
     listed, more, unknown = call(server, ask)
     if as_json:
@@ -178,7 +221,7 @@ def resolve(
         raise typer.BadParameter("--resolution other needs a --note that says how it was resolved")
     request = ResolveExceptionRequest(
         exception_id=options.exception_id(exception),
-        resolution=ExceptionResolution.Value(f"EXCEPTION_RESOLUTION_{name.upper()}"),
+        resolution=_resolution_number(name),
         actor=by or options.login_name(),
         note=note,
         request_id=options.request_id(request_id),
@@ -188,6 +231,25 @@ def resolve(
         return (await client.ask(client.exceptions.ResolveException, request)).exception
 
     _show(call(server, ask), as_json)
+
+
+def _resolution_number(word: str) -> ExceptionResolution.ValueType:
+    return ExceptionResolution.Value(f"EXCEPTION_RESOLUTION_{word.upper()}")
+
+
+def _show_counts(request: ListExceptionsRequest, server: str, as_json: bool) -> None:
+    request.include_counts, request.page_size = True, 1
+
+    async def ask(client: Client) -> ListExceptionsResponse:
+        return await client.ask(client.exceptions.ListExceptions, request)
+
+    response = call(server, ask)
+    if as_json:
+        print_json(list(response.counts))
+    else:
+        print_counts(stdout_console(), response.counts)
+    if response.counts_are_partial and not as_json:
+        say("More are open than are counted: these are the ones that are due first.")
 
 
 def _refuse_options(context: typer.Context) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from service.cli import options, unknown_names
+from service.cli import list_options, options, unknown_names
 from service.cli.client import Client, call
 from service.cli.console import print_json, stdout_console
 from service.cli.views.order_views import show_allocation
@@ -38,15 +38,22 @@ shipment = typer.Typer(
 
 
 def shipments(
-    location: Annotated[list[str] | None, typer.Option("--location", help="Only this location; repeatable.")] = None,
+    location: list_options.Locations = None,
     state: Annotated[
         list[str] | None,
         typer.Option("--state", help=f"Only this state; repeatable; open shipments by default: {', '.join(STATES)}."),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Shipments in any state.")] = False,
-    before: Annotated[
-        str, typer.Option("--before", metavar="TIME", help="Only shipments assigned before this time.")
+    sku: list_options.Skus = None,
+    channel: list_options.Channels = None,
+    number: list_options.NumberPart = "",
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME|AGE", help="Only shipments assigned since then, such as 2h.")
     ] = "",
+    before: Annotated[
+        str, typer.Option("--before", metavar="TIME|AGE", help="Only shipments assigned before this time.")
+    ] = "",
+    sort: Annotated[str, typer.Option("--sort", help="oldest (default), newest, or due: what must ship first.")] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Maximum number of shipments.")] = 1_000,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
@@ -56,6 +63,9 @@ def shipments(
     \b
     Examples:
       truestock shipments --location store-austin
+      truestock shipments --location store-austin --sort due
+      truestock shipments --all --sku TRN-1205-MOS --sort newest --limit 20
+      truestock shipments --all --number 13038 --channel tiktok_shop
       truestock shipments --state assigned --before 2026-11-27T09:00:00Z
       truestock shipments --all --json
     """
@@ -64,15 +74,27 @@ def shipments(
     request = fulfillment_pb.ListShipmentsRequest(
         location_ids=location or [],
         states=[] if every else [options.word("--state", word, STATES) for word in state or OPEN_STATES],
-        assigned_before=options.timestamp(before, "--before"),
+        skus=sku or [],
+        channel_ids=channel or [],
+        order_id_part=list_options.number_part(number),
+        assigned_from=options.past_time(since, "--since"),
+        assigned_before=options.past_time(before, "--before"),
+        order_by=list_options.sort(sort),
     )
 
     async def ask(client: Client) -> tuple[list[Shipment], bool, list[str]]:
         listed, more = await client.list_entries(
             client.fulfillment.ListShipments, request, lambda page: page.shipments, limit
         )
-        named = () if listed else location or ()
-        return listed, more, await unknown_names.without_entries(client, location_ids=named)
+        if listed:
+            return listed, more, []
+        return (
+            listed,
+            more,
+            await unknown_names.without_entries(
+                client, skus=sku or (), location_ids=location or (), channel_ids=channel or ()
+            ),
+        )
 
     listed, more, unknown = call(server, ask)
     if as_json:

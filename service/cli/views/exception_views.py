@@ -11,6 +11,7 @@ from rich.text import Text
 
 from service.cli.console import add_row, count, enum_word, format_time, new_table
 from truestock.v1.exception_pb2 import ExceptionEvent, ExceptionRecord, ExceptionResolution
+from truestock.v1.exception_service_pb2 import ExceptionCount
 
 
 def print_exceptions(console: Console, exceptions: Sequence[ExceptionRecord]) -> None:
@@ -19,7 +20,7 @@ def print_exceptions(console: Console, exceptions: Sequence[ExceptionRecord]) ->
         console.print("No matching exceptions.")
         return
     columns = ("exception", "due", "kind", "description", "about", "owner", "action", "state")
-    table = new_table(*columns, title="Exceptions by due date")
+    table = new_table(*columns, title="Exceptions")
     now = datetime.now(UTC)
     for exception in exceptions:
         add_row(
@@ -33,6 +34,17 @@ def print_exceptions(console: Console, exceptions: Sequence[ExceptionRecord]) ->
             exception.action,
             state_text(exception),
         )
+    console.print(table)
+
+
+def print_counts(console: Console, counts: Sequence[ExceptionCount]) -> None:
+    """Prints how many exceptions are open, by owner and kind."""
+    if not counts:
+        console.print("No matching exceptions are open.")
+        return
+    table = new_table("owner", "kind", "open", "overdue", title="Open exceptions", numbers=("open", "overdue"))
+    for row in counts:
+        add_row(table, row.owner, row.kind, f"{row.open_count:,}", f"{row.overdue_count:,}")
     console.print(table)
 
 

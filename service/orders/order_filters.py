@@ -1,0 +1,206 @@
+"""Filters that lists of orders, shipments and exceptions share: by channel, SKU, part of the order number and status.
+
+Few orders pass most of these filters: their ids are then found by index, and a list sorts exactly these. Where more
+orders pass, the list is read in its own order, and the filter is one of its conditions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    Table,
+    Text,
+    case,
+    column,
+    exists,
+    func,
+    literal_column,
+    select,
+    table,
+    true,
+    tuple_,
+    union_all,
+)
+
+from policies.domain.order_status import OrderStatus
+from service import limits
+from service.database.database import Connection, Statement, any_of, parameter, parameters
+from service.database.tables import IS_ON_HOLD, allocation, allocation_copy, order_line, promise, shipment, shortage
+
+CLOCK_SLACK = timedelta(minutes=1)
+"""How much the time in the id of an order and its create time may differ: the id is made before locks are awaited."""
+FIRST_ID, LAST_ID = UUID(int=0), UUID(int=(1 << 128) - 1)
+"""Before and after all ids."""
+
+_order, _line, _copy = allocation.c, order_line.c, allocation_copy.c
+_COUNT: ColumnElement[Any] = parameter("count", Integer)
+_PATTERN: ColumnElement[Any] = parameter("number_pattern", Text)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFilter:
+    """Which orders to list, or the shipments or exceptions of which orders; empty values do not filter."""
+
+    channel_ids: Sequence[str] = ()
+    skus: Sequence[str] = ()
+    number_part: str = ""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values of the statements' parameters."""
+        return {
+            "channel_ids": sorted(set(self.channel_ids)),
+            "skus": sorted(set(self.skus)),
+            "number_pattern": like_pattern(self.number_part),
+        }
+
+
+def like_pattern(part: str) -> str:
+    """The pattern of LIKE that texts match which contain this."""
+    escaped = "".join(f"\\{character}" if character in "\\%_" else character for character in part)
+    return f"%{escaped}%"
+
+
+def has_sku(allocation_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether the order has a line of one of `skus`."""
+    return exists().where(_line.allocation_id == allocation_id, _line.sku == any_of("skus", Text))
+
+
+def has_number_part() -> ColumnElement[bool]:
+    """Whether the number of an order, or of a copy of it, matches `number_pattern`."""
+    of_copy = exists().where(_copy.allocation_id == _order.id, _copy.order_id.ilike(_PATTERN))
+    return _order.order_id.ilike(_PATTERN) | of_copy
+
+
+def _of_each(values: str, name: str, of_value: Select[Any], column: ColumnElement[Any]) -> Statement:
+    """At most `count` order ids, of each of some values in the order of an index."""
+    groups = func.unnest(parameters(values, Text)).table_valued(name, name=values).render_derived()
+    entries = of_value.where(column == groups.c[name]).limit(_COUNT).lateral("entries")
+    return Statement(select(entries).select_from(groups.join(entries, true())).limit(_COUNT))
+
+
+_OF_SKUS = _of_each(
+    "skus", "sku", select(_line.allocation_id.label("id")).order_by(_line.sku, _line.allocation_id), _line.sku
+)
+_OF_CHANNELS = _of_each(
+    "channel_ids",
+    "channel_id",
+    select(_order.id).order_by(_order.channel_id, _order.state, _order.id),
+    _order.channel_id,
+)
+
+
+def _matching(numbered: Table, id: ColumnElement[Any]) -> Select[Any]:
+    # The index of order numbers alone is read, not the rows; the few rows that match are looked up by their keys.
+    of = numbered.c
+    keys = select(of.order_id, of.channel_id).where(of.order_id.ilike(_PATTERN)).limit(_COUNT)
+    matching = keys.cte(f"matching_{numbered.name}").prefix_with("MATERIALIZED")
+    key = tuple_(of.order_id, of.channel_id)
+    return select(id.label("id")).join_from(
+        matching, numbered, key == tuple_(matching.c.order_id, matching.c.channel_id)
+    )
+
+
+_OF_NUMBER = Statement(union_all(_matching(allocation, _order.id), _matching(allocation_copy, _copy.allocation_id)))
+_pg_class = table("pg_class", column("oid"), column("reltuples"))
+_ESTIMATE = Statement(
+    select(func.sum(_pg_class.c.reltuples).label("count")).where(
+        _pg_class.c.oid.in_([literal_column(f"'{x.name}'::regclass") for x in (allocation, allocation_copy)])
+    )
+)
+
+
+async def few_orders(connection: Connection, orders: OrderFilter) -> list[UUID] | None:
+    """The ids of all orders that pass one of the filters, if these are at most `limits.EXAMINED`; None if not.
+
+    They may not pass the others.
+    """
+    values = {**orders.values, "count": limits.EXAMINED + 1}
+    statements = []
+    if orders.number_part:
+        estimate = await _ESTIMATE.row(connection)
+        if estimate is not None and estimate["count"] <= limits.NUMBERS_SEARCHED:
+            statements.append(_OF_NUMBER)
+    if orders.skus:
+        statements.append(_OF_SKUS)
+    if orders.channel_ids:
+        statements.append(_OF_CHANNELS)
+    for statement in statements:
+        rows = await statement.rows(connection, **values)
+        if len(rows) <= limits.EXAMINED:
+            return sorted({row["id"] for row in rows})
+    return None
+
+
+def ids_between(start: datetime | None, end: datetime | None) -> tuple[UUID, UUID]:
+    """Bounds of the ids of what was created in a time, both excluded, or at most CLOCK_SLACK outside of it."""
+    first = FIRST_ID if start is None else _id_at(start - CLOCK_SLACK)
+    return first, LAST_ID if end is None else _id_at(end + CLOCK_SLACK)
+
+
+def _id_at(time: datetime) -> UUID:
+    """The first UUIDv7 of a time."""
+    milliseconds = min(max(0, int(time.timestamp() * 1000)), (1 << 48) - 1)
+    return UUID(int=milliseconds << 80)
+
+
+# The same as `policies.domain.order_status`, of stored rows; `has_expired` is by the clock.
+def status_of_order(has_expired: ColumnElement[bool]) -> ColumnElement[Any]:
+    """The status of an order, one of OrderStatus."""
+
+    def any_line(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+        return exists().where(_line.allocation_id == _order.id, *conditions).correlate(allocation)
+
+    def any_promise(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+        return exists().where(promise.c.allocation_id == _order.id, *conditions).correlate(allocation)
+
+    def any_shortage(*, backordered: bool) -> ColumnElement[bool]:
+        flag = shortage.c.backordered if backordered else ~shortage.c.backordered
+        return exists().where(shortage.c.allocation_id == _order.id, flag).correlate(allocation)
+
+    def any_shipment(states: Iterable[str], units: ColumnElement[bool], *, among: bool) -> ColumnElement[bool]:
+        words = [_text(state) for state in states]
+        is_among = shipment.c.state.in_(words) if among else shipment.c.state.not_in(words)
+        has_units = exists().where(promise.c.shipment_id == shipment.c.id, units).correlate(shipment)
+        return exists().where(shipment.c.allocation_id == _order.id, is_among, has_units).correlate(allocation)
+
+    has_units, has_shipped = promise.c.unit_count > _ZERO, promise.c.shipped > _ZERO
+    promised, shipped = any_promise(has_units), any_promise(has_shipped)
+    short, backordered = any_shortage(backordered=False), any_shortage(backordered=True)
+    is_cancelled = any_line() & ~any_line(_line.cancelled < _line.unit_count)
+    is_started = any_shipment(("accepted", "ready_for_pickup"), has_units, among=True)
+    after_shipping = case(
+        (promised | backordered, _text(OrderStatus.PARTLY_SHIPPED)),
+        (~any_promise(promise.c.returned < promise.c.shipped), _text(OrderStatus.RETURNED)),
+        (~any_shipment(("delivered", "collected"), has_shipped, among=False), _text(OrderStatus.DELIVERED)),
+        else_=_text(OrderStatus.SHIPPED),
+    )
+    return case(
+        (is_cancelled, _text(OrderStatus.CANCELLED)),
+        (has_expired, _text(OrderStatus.NOT_PROMISED)),
+        (_order.state == _text("held"), _text(OrderStatus.PLACED)),
+        (_order.state == _text("cancelled"), _text(OrderStatus.CANCELLED)),
+        (_order.state != _text("confirmed"), _text(OrderStatus.NOT_PROMISED)),
+        (IS_ON_HOLD & (promised | short | backordered), _text(OrderStatus.ON_HOLD)),
+        ((_order.outcome == _text("needs_review")) & promised & ~shipped, _text(OrderStatus.IN_REVIEW)),
+        (short, _text(OrderStatus.EXCEPTION)),
+        (shipped, after_shipping),
+        (backordered, _text(OrderStatus.BACKORDERED)),
+        (is_started, _text(OrderStatus.IN_PROGRESS)),
+        else_=_text(OrderStatus.READY_TO_FULFILL),
+    )
+
+
+_ZERO: ColumnElement[Any] = literal_column("0")
+
+
+def _text(word: str) -> ColumnElement[Any]:
+    return literal_column(f"'{word}'", Text)
