@@ -20,6 +20,9 @@ STOCK_CHANGES = 1_000
 # no addition fails in the database.
 COUNTED_UNITS = 1_000_000_000
 UPSERTS = 1_000
+LISTING_ORDERS = 100
+LISTING_LINES = 10_000
+"""Orders that use a deleted listing, of which DeleteListing names the newest, and order lines that it examines."""
 ITEM_UNITS = 10_000
 """Units of a SKU in one item of a channel; an order line of LINE_UNITS items stays within COUNTED_UNITS."""
 CANCELLATIONS = 500

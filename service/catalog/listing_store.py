@@ -10,10 +10,11 @@ from functools import cache
 from typing import Any
 
 import asyncpg
-from sqlalchemy import ColumnElement, Integer, Select, Text, delete, func, select, tuple_
+from sqlalchemy import ColumnElement, Integer, Select, Text, delete, exists, func, literal_column, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from policies.domain.listings import ItemKey, Listing
+from service import limits
 from service.database.database import (
     Columns,
     Connection,
@@ -25,7 +26,7 @@ from service.database.database import (
     unnested,
 )
 from service.database.keyset import COUNT, first_of_each
-from service.database.tables import listing
+from service.database.tables import allocation, listing, order_line, promise, shortage
 from service.history.catalog_history import HistoryOf
 
 _KEY: Columns = {"channel_id": Text, "item_id": Text}
@@ -51,6 +52,32 @@ _DELETE = Statement(
     delete(listing).where(
         listing.c.channel_id == parameter("channel_id", Text), listing.c.item_id == parameter("item_id", Text)
     )
+)
+_newest = (
+    select(order_line.c.allocation_id, order_line.c.line_id)
+    .where(order_line.c.item_id == parameter("item_id", Text))
+    .order_by(order_line.c.allocation_id.desc())
+    .limit(parameter("line_count", Integer))
+    .subquery("newest")
+)
+_is_promised = exists().where(
+    promise.c.allocation_id == _newest.c.allocation_id,
+    promise.c.line_id == _newest.c.line_id,
+    promise.c.unit_count > literal_column("0"),
+    (promise.c.expire_time.is_(None)) | (promise.c.expire_time > func.statement_timestamp()),
+)
+_is_short = exists().where(shortage.c.allocation_id == _newest.c.allocation_id, shortage.c.line_id == _newest.c.line_id)
+_OPEN_ORDERS = Statement(
+    select(allocation.c.id, allocation.c.channel_id, allocation.c.order_id, func.count().over().label("order_count"))
+    .join(_newest, _newest.c.allocation_id == allocation.c.id)
+    .where(
+        allocation.c.channel_id == parameter("channel_id", Text),
+        allocation.c.state.in_([literal_column("'held'"), literal_column("'confirmed'")]),
+        _is_promised | _is_short,
+    )
+    .group_by(allocation.c.id, allocation.c.channel_id, allocation.c.order_id)
+    .order_by(allocation.c.id.desc())
+    .limit(parameter("count", Integer))
 )
 
 
@@ -78,6 +105,18 @@ async def remove(connection: Connection, key: ItemKey) -> None:
     """Deletes the listing of an item, under `catalog_store.claim`."""
     async with HISTORY.recorded(connection, [key], "DeleteListing"):
         await _DELETE.run(connection, channel_id=key[0], item_id=key[1])
+
+
+async def open_orders(connection: Connection, key: ItemKey) -> tuple[int, list[tuple[str, str]]]:
+    """How many of an item's newest orders have units promised or short; the newest as (channel id, order id)."""
+    rows = await _OPEN_ORDERS.rows(
+        connection,
+        channel_id=key[0],
+        item_id=key[1],
+        line_count=limits.LISTING_LINES,
+        count=limits.LISTING_ORDERS,
+    )
+    return rows[0]["order_count"] if rows else 0, [(row["channel_id"], row["order_id"]) for row in rows]
 
 
 async def page(

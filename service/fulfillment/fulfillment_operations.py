@@ -93,8 +93,9 @@ class FulfillmentOperations:
             applied = await applied_events.read(connection, shipment_ids)
             times = dict.fromkeys(locked, request.event_time) if request.event_time else {}
             counted_levels = await provenance.counted_levels(connection, times)
+            units = returns.in_units(record, request)
             effects = returns.record_return(
-                unit_of_work, record, request, event_id, applied=applied, counted_levels=counted_levels
+                unit_of_work, record, units, event_id, applied=applied, counted_levels=counted_levels
             )
             await applied_events.record(connection, effects)
             return await self._finish(connection, unit_of_work, request.allocation_id, policy_set)

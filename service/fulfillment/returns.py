@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from policies.domain.returns import with_refunded, with_returned
 from policies.explanation import unit_count_text
 from service.allocation.planner import AllocationChange
 from service.allocation.unit_of_work import UnitOfWork
-from service.errors import NotFound, TooManyUnits
+from service.errors import InvalidFields, NotFound, TooManyUnits, Violation
 from service.fulfillment.applied_events import AppliedEvents, Effect, check_same_units
 from service.fulfillment.shipment_requests import NOT_RETURNED, ReturnRequest
 from service.orders.allocation_record import AllocationRecord
@@ -50,6 +51,23 @@ def record_return(
             unit_of_work.book.receive_return(LineUnits(record.id, line_id, key, units), occurrence, reason=reason)
     unit_of_work.record(AllocationChange(record, *_event(request, sum(new_units.values()))))
     return effects
+
+
+def in_units(record: AllocationRecord, request: ReturnRequest) -> ReturnRequest:
+    """The return in units of the order's lines. Raises InvalidFields for an item that its line did not order."""
+    if not request.items:
+        return request
+    ordered = {line.line_id: line.item for line in record.lines if line.item is not None}
+    units, violations = dict(request.lines), []
+    for index, line_id in enumerate(request.lines):
+        item_id, item = request.items.get(line_id), ordered.get(line_id)
+        if item_id is not None and (item is None or item.item_id != item_id):
+            violations.append(Violation(f"lines[{index}].item_id", f"line '{line_id}' did not order item '{item_id}'"))
+        elif item_id is not None and item is not None:
+            units[line_id] = item.units(units[line_id])
+    if violations:
+        raise InvalidFields(violations)
+    return replace(request, lines=units, items={})
 
 
 def _effect(request: ReturnRequest) -> str:

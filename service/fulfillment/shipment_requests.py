@@ -53,7 +53,10 @@ class ShipmentRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReturnRequest:
-    """Units by line that were returned to a location, or refunded without a return."""
+    """Units by line that were returned to a location, or refunded without a return.
+
+    `items` are the channel's items that lines are named with; the units of those lines are items.
+    """
 
     allocation_id: UUID
     request_id: UUID | None
@@ -62,6 +65,7 @@ class ReturnRequest:
     location_id: str
     event_id: str
     event_time: datetime | None
+    items: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,9 @@ def shipment_request(action: ShipmentAction, request: Any) -> ShipmentRequest:
     request_id = fields.uuid("request_id", request.request_id)
     field_names = {name.name for name in request.DESCRIPTOR.fields}
     lines = _lines(fields, request.lines, at_least=0) if "lines" in field_names else {}
+    for index, line in enumerate(request.lines if "lines" in field_names else ()):
+        if line.item_id:
+            fields.wrong(f"lines[{index}].item_id", "applies only to returns; name units of the line instead")
     event_id = _event_id(fields, request) if "event_id" in field_names else ""
     event_time = _event_time(fields, request) if "event_time" in field_names else None
     reason = _reason(fields, request) if action is ShipmentAction.REJECT else ""
@@ -129,7 +136,8 @@ def return_request(request: fulfillment_pb.RecordReturnRequest) -> ReturnRequest
     event_id, event_time = _event_id(fields, request), _event_time(fields, request)
     fields.finish()
     assert allocation_id is not None
-    return ReturnRequest(allocation_id, request_id, lines, disposition, location_id, event_id, event_time)
+    items = {line.line_id: line.item_id for line in request.lines if line.item_id}
+    return ReturnRequest(allocation_id, request_id, lines, disposition, location_id, event_id, event_time, items)
 
 
 def shipments_page(request: fulfillment_pb.ListShipmentsRequest) -> ShipmentsPage:

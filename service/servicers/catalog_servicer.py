@@ -263,18 +263,22 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     ) -> listing_pb.DeleteListingResponse:
         key = listing_requests.deleted_item(request)
 
-        async def remove(connection: Connection) -> Listing:
+        async def remove(connection: Connection) -> listing_pb.DeleteListingResponse:
             if not request.validate_only:
                 await catalog_store.claim(connection)
             listing = (await listing_store.read(connection, [key])).get(key)
             if listing is None:
                 raise no_listing(key[0], {"item_id": key[1]})
+            count, orders = await listing_store.open_orders(connection, key)
             if not request.validate_only:
                 await listing_store.remove(connection, key)
-            return listing
+            return listing_pb.DeleteListingResponse(
+                listing=listing_requests.listing_message(listing),
+                open_order_count=count,
+                orders=[order_pb2.OrderReference(channel_id=c, order_id=o) for c, o in orders],
+            )
 
-        listing = await self._database.transaction("delete", remove)
-        return listing_pb.DeleteListingResponse(listing=listing_requests.listing_message(listing))
+        return await self._database.transaction("delete", remove)
 
     async def ListCatalogHistory(
         self, request: history_pb.ListCatalogHistoryRequest, context: Context

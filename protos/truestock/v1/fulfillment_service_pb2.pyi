@@ -99,18 +99,24 @@ class LineUnits(_message.Message):
 
     LINE_ID_FIELD_NUMBER: _builtins.int
     UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
     unit_count: _builtins.int
-    """1 or more."""
+    """1 or more units; items if `item_id` is set."""
+    item_id: _builtins.str
+    """The channel's item that the line ordered; only in RecordReturn. `unit_count` then counts items: 1 returned case of 6
+    is 6 returned units.
+    """
     def __init__(
         self,
         *,
         line_id: _builtins.str = ...,
         unit_count: _builtins.int = ...,
+        item_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_id", b"line_id", "unit_count", b"unit_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "line_id", b"line_id", "unit_count", b"unit_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

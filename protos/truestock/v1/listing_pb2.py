@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from truestock.v1 import order_pb2 as truestock_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atruestock/v1/listing.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\"g\n\x07Listing\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07item_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\x03sku\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nunit_count\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01\"c\n\x15UpsertListingsRequest\x12-\n\x08listings\x18\x01 \x03(\x0b\x32\x15.truestock.v1.ListingB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"F\n\x16UpsertListingsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"\x8f\x01\n\x13ListListingsRequest\x12\x19\n\x0b\x63hannel_ids\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08item_ids\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04skus\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"X\n\x14ListListingsResponse\x12\'\n\x08listings\x18\x01 \x03(\x0b\x32\x15.truestock.v1.Listing\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"d\n\x14\x44\x65leteListingRequest\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07item_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"?\n\x15\x44\x65leteListingResponse\x12&\n\x07listing\x18\x01 \x01(\x0b\x32\x15.truestock.v1.Listingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atruestock/v1/listing.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x18truestock/v1/order.proto\"g\n\x07Listing\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07item_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\x03sku\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nunit_count\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01\"c\n\x15UpsertListingsRequest\x12-\n\x08listings\x18\x01 \x03(\x0b\x32\x15.truestock.v1.ListingB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"F\n\x16UpsertListingsResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\"\x8f\x01\n\x13ListListingsRequest\x12\x19\n\x0b\x63hannel_ids\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08item_ids\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04skus\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"X\n\x14ListListingsResponse\x12\'\n\x08listings\x18\x01 \x03(\x0b\x32\x15.truestock.v1.Listing\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"d\n\x14\x44\x65leteListingRequest\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07item_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\x87\x01\n\x15\x44\x65leteListingResponse\x12&\n\x07listing\x18\x01 \x01(\x0b\x32\x15.truestock.v1.Listing\x12\x18\n\x10open_order_count\x18\x02 \x01(\x05\x12,\n\x06orders\x18\x03 \x03(\x0b\x32\x1c.truestock.v1.OrderReferenceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,18 +61,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETELISTINGREQUEST'].fields_by_name['item_id']._serialized_options = b'\342A\001\002'
   _globals['_DELETELISTINGREQUEST'].fields_by_name['validate_only']._loaded_options = None
   _globals['_DELETELISTINGREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
-  _globals['_LISTING']._serialized_start=77
-  _globals['_LISTING']._serialized_end=180
-  _globals['_UPSERTLISTINGSREQUEST']._serialized_start=182
-  _globals['_UPSERTLISTINGSREQUEST']._serialized_end=281
-  _globals['_UPSERTLISTINGSRESPONSE']._serialized_start=283
-  _globals['_UPSERTLISTINGSRESPONSE']._serialized_end=353
-  _globals['_LISTLISTINGSREQUEST']._serialized_start=356
-  _globals['_LISTLISTINGSREQUEST']._serialized_end=499
-  _globals['_LISTLISTINGSRESPONSE']._serialized_start=501
-  _globals['_LISTLISTINGSRESPONSE']._serialized_end=589
-  _globals['_DELETELISTINGREQUEST']._serialized_start=591
-  _globals['_DELETELISTINGREQUEST']._serialized_end=691
-  _globals['_DELETELISTINGRESPONSE']._serialized_start=693
-  _globals['_DELETELISTINGRESPONSE']._serialized_end=756
+  _globals['_LISTING']._serialized_start=103
+  _globals['_LISTING']._serialized_end=206
+  _globals['_UPSERTLISTINGSREQUEST']._serialized_start=208
+  _globals['_UPSERTLISTINGSREQUEST']._serialized_end=307
+  _globals['_UPSERTLISTINGSRESPONSE']._serialized_start=309
+  _globals['_UPSERTLISTINGSRESPONSE']._serialized_end=379
+  _globals['_LISTLISTINGSREQUEST']._serialized_start=382
+  _globals['_LISTLISTINGSREQUEST']._serialized_end=525
+  _globals['_LISTLISTINGSRESPONSE']._serialized_start=527
+  _globals['_LISTLISTINGSRESPONSE']._serialized_end=615
+  _globals['_DELETELISTINGREQUEST']._serialized_start=617
+  _globals['_DELETELISTINGREQUEST']._serialized_end=717
+  _globals['_DELETELISTINGRESPONSE']._serialized_start=720
+  _globals['_DELETELISTINGRESPONSE']._serialized_end=855
 # @@protoc_insertion_point(module_scope)

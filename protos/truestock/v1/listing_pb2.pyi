@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from truestock.v1 import order_pb2 as _order_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -201,21 +202,35 @@ Global___DeleteListingRequest: _TypeAlias = DeleteListingRequest  # noqa: Y015
 
 @_typing.final
 class DeleteListingResponse(_message.Message):
+    """The deleted listing, and what still uses it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     LISTING_FIELD_NUMBER: _builtins.int
+    OPEN_ORDER_COUNT_FIELD_NUMBER: _builtins.int
+    ORDERS_FIELD_NUMBER: _builtins.int
+    open_order_count: _builtins.int
+    """Orders with units of the item that are promised or short, among its newest 10,000 order lines. They keep the SKU and
+    the units that they were given.
+    """
     @_builtins.property
     def listing(self) -> Global___Listing:
         """The listing as it was."""
+
+    @_builtins.property
+    def orders(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderReference]:
+        """The newest 100 of these orders, the newest first."""
 
     def __init__(
         self,
         *,
         listing: Global___Listing | None = ...,
+        open_order_count: _builtins.int = ...,
+        orders: _abc.Iterable[_order_pb2.OrderReference] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["listing", b"listing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["listing", b"listing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["listing", b"listing", "open_order_count", b"open_order_count", "orders", b"orders"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

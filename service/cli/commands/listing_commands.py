@@ -15,6 +15,8 @@ from service.cli.files.file_kinds import KINDS
 from service.cli.views.catalog_views import print_listings
 from truestock.v1.listing_pb2 import DeleteListingRequest, DeleteListingResponse, Listing, ListListingsRequest
 
+ORDERS_SHOWN = 10
+
 app = typer.Typer(
     name="listings",
     invoke_without_command=True,
@@ -96,3 +98,8 @@ def delete(
     units = count(listing.unit_count, "unit")
     done = "Would delete" if dry_run else "Deleted"
     say(f"{done} item {listing.item_id} of {listing.channel_id}: {units} of {listing.sku}.")
+    if response.open_order_count:
+        names = [f"{order.channel_id}/{order.order_id}" for order in response.orders[:ORDERS_SHOWN]]
+        more = response.open_order_count - len(names)
+        shown = ", ".join(names) + (f" and {more} more" if more else "")
+        say(f"{count(response.open_order_count, 'open order')} with it stay as they are: {shown}.")

@@ -8,7 +8,12 @@ import grpc
 import pytest
 
 from tests.retailer import HOLD, SOLD, Retailer, State, eventually, order_reference, promised, refused
-from truestock.v1 import allocation_service_pb2 as allocation_pb, listing_pb2 as listing_pb, order_pb2
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    fulfillment_service_pb2 as fulfillment_pb,
+    listing_pb2 as listing_pb,
+    order_pb2,
+)
 
 HUGE = "9223372036854775808123"
 """The id of an item, a number of more than 64 bits."""
@@ -326,3 +331,56 @@ async def test_many_orders_that_wait_for_an_item_are_all_expanded(shop: Retailer
     assert not await shop.sql("SELECT FROM order_line WHERE item_units = 0")
     assert (await shop.level("MUG", "dc")).allocated_count == 20
     assert (await shop.ledger()).balanced
+
+
+async def test_deleting_a_listing_says_which_open_orders_use_it(shop: Retailer) -> None:
+    for order_id in ("A-1", "A-2", "A-3", "A-4"):
+        answer = await order(shop, order_id, (HUGE, 1))
+    await shop.cancel_order("web/A-2", {"1": 6})
+    await shop.ship((await find(shop, "web/A-3")).shipments[0])
+    await order(shop, "A-5", ("single", 1))
+    await shop.channels(tiktok="")
+    request = listing_pb.DeleteListingRequest(channel_id="web", item_id=HUGE, validate_only=True)
+    checked = await shop.catalog.DeleteListing(request)
+    deleted = await delete(shop, HUGE)
+
+    assert answer.shortages
+    assert deleted == checked
+    assert deleted.open_order_count == 2
+    assert [x.order_id for x in deleted.orders] == ["A-4", "A-1"]
+
+
+async def returned(shop: Retailer, allocation_id: str, item_id: str, count: int) -> allocation_pb.Allocation:
+    lines = [fulfillment_pb.LineUnits(line_id="1", unit_count=count, item_id=item_id)]
+    response: fulfillment_pb.RecordReturnResponse = await shop.fulfillment.RecordReturn(
+        fulfillment_pb.RecordReturnRequest(
+            allocation_id=allocation_id,
+            lines=lines,
+            disposition=fulfillment_pb.RETURN_DISPOSITION_SELLABLE,
+            location_id="dc",
+            event_id="R-1",
+        )
+    )
+    return response.allocation
+
+
+async def test_items_come_back_as_items(shop: Retailer) -> None:
+    answer = await order(shop, "A-1", (HUGE, 2))
+    await shop.ship(answer.shipments[0])
+    await delete(shop, HUGE)
+    first = await returned(shop, answer.allocation_id, HUGE, 1)
+    again = await returned(shop, answer.allocation_id, HUGE, 1)
+    error = await refused(returned(shop, answer.allocation_id, "single", 1))
+
+    assert [(x.shipped_count, x.returned_count) for x in first.lines] == [(12, 6)]
+    assert again == first
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_only_returns_name_items_of_shipments(shop: Retailer) -> None:
+    answer = await order(shop, "A-1", (HUGE, 1))
+    lines = [fulfillment_pb.LineUnits(line_id="1", unit_count=1, item_id=HUGE)]
+    request = fulfillment_pb.ShipShipmentRequest(shipment_id=answer.shipments[0].shipment_id, lines=lines)
+    error = await refused(shop.fulfillment.ShipShipment(request))
+
+    assert "lines[0].item_id: applies only to returns" in str(error.details())
