@@ -43,6 +43,7 @@ class DropReason(StrEnum):
     CLOSED = "closed"
     REJECTED = "rejected"
     NOT_CHOSEN = "not-chosen"
+    OUTSIDE_OUTLET = "outside-outlet"
     NOT_ELIGIBLE = "not-eligible"
     EXCLUDED = "excluded"
     NO_STOCK = "no-stock"

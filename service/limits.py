@@ -79,6 +79,8 @@ PRODUCT_TAGS = 50
 LOCATION_TAGS = 50
 CHANNEL_LOCATIONS = 1_000
 POOL_LOCATIONS = 1_000
+SOLD_OUTLET_ID_LENGTH = 255
+"""Characters that an order may state of its outlet's id. No outlet has more than ID_LENGTH: such an order waits."""
 POOLS_PAGE = 500
 """Pools in a page of their list: each may have so many locations."""
 OUTLETS = 500

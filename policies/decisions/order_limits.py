@@ -24,6 +24,7 @@ class UsableUnits:
     `limits` are the most units of a SKU over all locations; a SKU without a limit is limited by `units` alone.
     `kept_units`, by SKU, are those that the order keeps at these locations; they are in neither. `figures` are those of
     the locations' stock, and `channel_rules`, by SKU, the rules of the channel's buffer that fired.
+    `outside_outlet` are units, by SKU, that the order could use at other locations if no outlet had been chosen.
     """
 
     units: Mapping[str, Mapping[str, int]]
@@ -33,6 +34,7 @@ class UsableUnits:
     channel_rules: Mapping[str, tuple[FiredRule, ...]] = field(default_factory=dict)
     dropped: tuple[DroppedLocation, ...] = ()
     fired: tuple[FiredRule, ...] = ()
+    outside_outlet: Mapping[str, int] = field(default_factory=dict)
 
     def total(self, sku: str) -> int:
         """Units of the product that the order may use at all locations together."""
@@ -52,7 +54,8 @@ def usable_units(view: PolicyView, order: Order) -> UsableUnits:
     waived = waived_limits(order, view.policy)
     channel_effects = {} if "buffer" in waived else {sku: channel_buffer_effect(view, sku, waived) for sku in skus}
     offered, others = _UnitSurvey(view, skus, waived), _UnitSurvey(view, skus, waived)
-    # A buffer on the channel's total does not limit a chosen store as long as the other stores cover it.
+    outside = _UnitSurvey(view, skus, waived)
+    # A buffer on the channel's total does not limit a chosen store or outlet as long as the other stores cover it.
     visits_others = any(effect.fired for effect in channel_effects.values())
     pause = view.question.world.pause
     for number, location in enumerate(view.memory.locations):
@@ -60,10 +63,13 @@ def usable_units(view: PolicyView, order: Order) -> UsableUnits:
         if choice_allows(order, location.id):
             offered.visit(number)
             continue
-        offered.dropped.append(view.memory.not_chosen[number])
-        if visits_others:
+        is_outside = order.outlet is not None and location.id not in order.outlet.location_ids
+        offered.dropped.append((view.memory.outside_outlet if is_outside else view.memory.not_chosen)[number])
+        if is_outside:
+            outside.visit(number)
+        elif visits_others:
             others.visit(number)
-    surveys = [offered, others]
+    surveys = [offered, others, outside]
     limits = {sku: _limit(order, sku, effect, surveys) for sku, effect in channel_effects.items() if effect.fired}
     fired = [*offered.fired, *(rule for effect in channel_effects.values() for rule in effect.fired)]
     return UsableUnits(
@@ -74,6 +80,7 @@ def usable_units(view: PolicyView, order: Order) -> UsableUnits:
         channel_rules={sku: effect.fired for sku, effect in channel_effects.items()},
         dropped=tuple(offered.dropped),
         fired=tuple(fired),
+        outside_outlet={sku: sum(units.values()) for sku, units in outside.units.items()} if order.outlet else {},
     )
 
 
@@ -83,7 +90,9 @@ def waived_limits(order: Order, policy: RoutingPolicy) -> frozenset[str]:
 
 
 def choice_allows(order: Order, location_id: str) -> bool:
-    """Whether the shopper's choice of a pickup location allows this one; without a choice all are allowed."""
+    """Whether the chosen pickup location and outlet allow this location; without a choice all are allowed."""
+    if order.outlet is not None and location_id not in order.outlet.location_ids:
+        return False
     return order.method != "pickup" or order.pickup_location_id in (None, location_id)
 
 

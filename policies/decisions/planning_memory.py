@@ -54,6 +54,7 @@ class PlanningMemory:
         "locations",
         "not_chosen",
         "numbers",
+        "outside_outlet",
         "without_stock",
     )
 
@@ -65,6 +66,7 @@ class PlanningMemory:
         self.numbers = {location_id: number for number, location_id in enumerate(ids)}
         self.without_stock = ByLocation(self._without_stock)
         self.not_chosen = ByLocation(self._not_chosen)
+        self.outside_outlet = ByLocation(self._outside_outlet)
         self._policy_set = policy_set
         buffer_facts = [file.matcher.facts for file in policy_set.buffers_of(Scope.LOCATION)]
         facts = chain(policy_set.exposure_matcher.facts, *buffer_facts)
@@ -144,6 +146,9 @@ class PlanningMemory:
 
     def _not_chosen(self, number: int) -> DroppedLocation:
         return DroppedLocation(self.locations[number].id, None, DropReason.NOT_CHOSEN)
+
+    def _outside_outlet(self, number: int) -> DroppedLocation:
+        return DroppedLocation(self.locations[number].id, None, DropReason.OUTSIDE_OUTLET)
 
 
 class Eligibility:

@@ -16,6 +16,8 @@ LINE_RESTRICTED = "line_restricted"
 """The cause of a shortage of units that only locations have which the line may not use."""
 KEPT_TOGETHER = "kept_together"
 """The cause of a shortage of units that are there, but not at one location with all that must ship with them."""
+OUTLET_SHORT = "outlet_short"
+"""The cause of a shortage of units that only locations outside the chosen outlet have."""
 
 
 class ShortageKind(StrEnum):
@@ -36,7 +38,8 @@ class ShortageKind(StrEnum):
 class Shortage:
     """Units of one order line that are not promised; `rules` are the names of the rules that keep them.
 
-    `cause` is LINE_RESTRICTED or KEPT_TOGETHER for unfillable units that what the order says of its lines leaves out.
+    `cause` is LINE_RESTRICTED or KEPT_TOGETHER for unfillable units that what the order says of its lines leaves out,
+    and OUTLET_SHORT for those that its outlet does.
     """
 
     line_id: str
@@ -65,6 +68,10 @@ def shortages_by_sku(question: RoutingQuestion, order: Order, usable: UsableUnit
             spans.append(_Span(ShortageKind.HELD_BY_BUFFER, available, held_until, withheld.buffers))
             available = min(demand, held_until + withheld.blocked)
             spans.append(_Span(ShortageKind.BLOCKED_BY_RULE, held_until, available, withheld.blocks))
+        if order.outlet is not None:
+            until = min(demand, available + usable.outside_outlet.get(sku, 0))
+            spans.append(_Span(ShortageKind.UNFILLABLE, available, until, cause=OUTLET_SHORT))
+            available = until
         spans.append(_Span(ShortageKind.OVERSELL, available, demand))
         shortages += _short_units(order, sku, spans)
     return tuple(shortages)
@@ -78,6 +85,7 @@ class _Span:
     first: int
     last: int
     rules: tuple[str, ...] = ()
+    cause: str = ""
 
 
 def _short_units(order: Order, sku: str, spans: Sequence[_Span]) -> list[Shortage]:
@@ -89,6 +97,6 @@ def _short_units(order: Order, sku: str, spans: Sequence[_Span]) -> list[Shortag
         for span in spans:
             count = min(end, span.last) - max(start, span.first)
             if count > 0:
-                shortages.append(Shortage(line.line_id, sku, count, span.kind, span.rules))
+                shortages.append(Shortage(line.line_id, sku, count, span.kind, span.rules, span.cause))
         start = end
     return shortages

@@ -17,6 +17,7 @@ from math import isfinite
 from typing import Final
 
 from policies.domain.listings import OrderedItem
+from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, Placement
 
 LOCATION_TYPES = ("store", "warehouse", "supplier", "pop-up")
@@ -260,7 +261,10 @@ class OrderLine:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One order of one channel: all its lines and how it is to be fulfilled. `priority` is None if none was stated."""
+    """One order of one channel: all its lines and how it is to be fulfilled. `priority` is None if none was stated.
+
+    `outlet` is the one that its channel chose: only its locations may supply the order. None is no choice.
+    """
 
     channel_id: str
     order_id: str
@@ -272,6 +276,7 @@ class Order:
     stated_value: Decimal | None = None
     priority: int | None = None
     tags: frozenset[str] = frozenset()
+    outlet: Outlet | None = None
 
     def __post_init__(self) -> None:
         _require_one_of("method", self.method, METHODS)

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """An outlet of one channel; without locations if its pool was deleted."""
+    """An outlet of one channel; without locations if its pool was deleted.
+
+    An order keeps the outlet that it chose as it was then. One that its channel did not have `is_known` to nobody, and
+    has no locations.
+    """
 
     id: str
     location_ids: frozenset[str]
+    is_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ from policies.domain.model import StockLevel
 
 UNMAPPED = "unmapped"
 """The channel sold a product that is not in the catalog."""
+UNMAPPED_OUTLET = "unmapped_outlet"
+"""The channel sold from an outlet that it does not have: no oversell, because what the outlet has is not known."""
 REJECTED = "rejected"
 COUNT_CORRECTION = "count_correction"
 RACE = "race"

@@ -24,7 +24,7 @@ from service.catalog import catalog_store, listing_store, unknown_records
 from service.catalog.catalog_store import Catalog
 from service.database.database import Connection, Statement, transposed
 from service.dependencies import Dependencies
-from service.errors import InvalidFields, NotFound, TruestockError, no_channel, no_location, no_product
+from service.errors import InvalidFields, NotFound, TruestockError, no_channel, no_location, no_outlet, no_product
 from service.orders import order_identity, order_messages, order_store, pending_cancellations
 from service.orders.order_identity import CopyLink, LockedOrders, OrderKey
 from service.orders.order_requests import OrderRequest
@@ -291,6 +291,11 @@ def _request_error(
     error = _unmapped_item(batch, request)
     if error is not None:
         return error
+    if order.outlet is not None and order.commitment is Commitment.HOLD:
+        # A sold order waits for the outlet.
+        known = batch.catalog.outlets.get(order.channel_id, ())
+        if order.outlet.id not in {outlet.id for outlet in known}:
+            return no_outlet({"outlet_id": order.outlet.id}, order.channel_id, [outlet.id for outlet in known])
     if order.pickup_location_id and order.pickup_location_id not in batch.catalog.locations:
         return no_location({"pickup_location_id": order.pickup_location_id}, batch.catalog.locations)
     return None

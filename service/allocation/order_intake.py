@@ -31,6 +31,7 @@ from service.allocation.contradictions import IGNORED, PAID_AFTER_CANCELLATION, 
 from service.allocation.excess_units import note_excess
 from service.allocation.order_counts import OrderCounts
 from service.allocation.order_holds import StatedBefore
+from service.allocation.outlet_choice import with_outlet
 from service.allocation.planner import AllocationChange
 from service.allocation.planning_context import ChannelContext, PlanningContext
 from service.allocation.stated_contents import OrderUpdate
@@ -96,6 +97,7 @@ class Intake:
             self._merge(separate, record, request)
             record.hold = record.hold or separate.hold
         record.copies = sorted(link.key for link in self._links.values() if link.original == original)
+        request = with_outlet(request, record, context, self.unit_of_work.book.now)
         before = StatedBefore(record.channel_update_time, record.channel_status)
         is_current = self._is_current(request, record)
         self._apply_channel_status(read, record)
@@ -110,7 +112,7 @@ class Intake:
         for event, description, cancellation in self._notes:
             self.unit_of_work.record(AllocationChange(record, event, description, cancellation=cancellation))
         self._notes.clear()
-        self._report_unmapped(change, context)
+        self._report_unmapped(change, request, context)
         if is_current:
             self._apply_hold(read, record, before, context)
         if read.meaning.is_failure:
@@ -388,12 +390,15 @@ class Intake:
         sentence = f"The channel sent the order again with the same contents{status}."
         return replace(change, event="updated", description=sentence)
 
-    def _report_unmapped(self, change: AllocationChange, context: PlanningContext) -> None:
+    def _report_unmapped(self, change: AllocationChange, request: OrderRequest, context: PlanningContext) -> None:
         record = change.record
         if change.decision is None:
             return
         channel = context.of(record.channel_id).channel
         self.incidents += order_exceptions.unmapped_products(record, channel)
+        if record.outlet is not None and not record.outlet.is_known and record.commitment is Commitment.SOLD:
+            outlet = (request.order.channel_id, record.outlet.id)
+            self.incidents.append(order_exceptions.unmapped_outlet(record, outlet, channel))
 
 
 async def write_intake(connection: Connection, intake: Intake, policy_set: PolicySet) -> None:

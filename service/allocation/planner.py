@@ -22,7 +22,7 @@ from policies.domain.calendars import ship_by
 from policies.domain.model import WITHHELD_KINDS, Channel, Commitment, Order, OrderFacts, Outcome, World
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
-from policies.stock.oversell import UNMAPPED
+from policies.stock.oversell import UNMAPPED, UNMAPPED_OUTLET
 from service.allocation.planning_context import ChannelContext
 from service.allocation.promise_check import unusable_shipments
 from service.allocation.shortages import add_shortages, exception_context, mark_needs_person
@@ -306,8 +306,13 @@ def shortage_of(channel_context: ChannelContext, order: Order, short: Shortage) 
         cause = short.kind.value
     elif order.commitment is Commitment.SOLD and short.sku not in channel_context.products:
         cause = UNMAPPED
-    # A HOLD is not sold, so nothing of it is oversold.
-    kind = short.kind if order.commitment is Commitment.SOLD else ShortageKind.UNFILLABLE
+    elif order.outlet is not None and not order.outlet.is_known:
+        cause = UNMAPPED_OUTLET
+    elif short.cause:
+        cause = short.cause
+    # A HOLD is not sold, so nothing of it is oversold. What an unknown outlet has is not known either.
+    is_sold = order.commitment is Commitment.SOLD and cause != UNMAPPED_OUTLET
+    kind = short.kind if is_sold else ShortageKind.UNFILLABLE
     return ShortageRecord(short.line_id, short.sku, short.unit_count, kind.value, cause, rules=short.rules)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from policies.domain.model import Channel, Location, Product
+from policies.domain.outlets import Outlet
 from policies.policy_set import PolicySet
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog, CatalogCache
@@ -16,7 +17,7 @@ from service.database.database import Connection
 class ChannelContext:
     """The rules, locations and products with which the orders of one channel are planned.
 
-    `catalog_version` is that of the locations and the channel.
+    `catalog_version` is that of the locations, the channel and its outlets.
     """
 
     policy_set: PolicySet
@@ -24,6 +25,7 @@ class ChannelContext:
     channel: Channel
     products: Mapping[str, Product]
     catalog_version: int = 0
+    outlets: tuple[Outlet, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class PlanningContext:
         """The context of one channel's orders. Raises KeyError if the catalog has no such channel."""
         catalog = self.catalog
         channel = catalog.channels[channel_id]
-        return ChannelContext(self.policy_set, catalog.locations, channel, self.products, catalog.version)
+        outlets = catalog.outlets.get(channel_id, ())
+        return ChannelContext(self.policy_set, catalog.locations, channel, self.products, catalog.version, outlets)
 
 
 async def context(

@@ -12,6 +12,7 @@ from policies.domain.model import Order, OrderFacts, World
 from policies.domain.shipments import ShipmentState
 from policies.explanation import unit_count_text
 from policies.stock.oversell import EVENTS
+from service.allocation.outlet_choice import find_outlet
 from service.allocation.planner import (
     AllocationChange,
     explain,
@@ -118,6 +119,7 @@ def move_units(
 
 def fill_backorders(channel_context: ChannelContext, book: Book, record: AllocationRecord) -> AllocationChange | None:
     """Promises stock to the backordered units of an order; None if there is no stock for them yet."""
+    find_outlet(record, channel_context)
     backordered = {line.line_id: record.short_of_line(line.line_id, backordered=True) for line in record.lines}
     return _fill(channel_context, book, record, {line_id: count for line_id, count in backordered.items() if count})
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from policies.domain.model import Commitment, Context, Order, OrderFacts
-from policies.stock.oversell import UNMAPPED
+from policies.stock.oversell import UNMAPPED, UNMAPPED_OUTLET
 from service.allocation.planning_context import ChannelContext
 from service.orders import order_exceptions
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
 from service.orders.order_exceptions import OrderException
 
+WAITING_CAUSES = (UNMAPPED, UNMAPPED_OUTLET)
+"""Causes of shortages of units that wait for something to be added to the catalog."""
 _BACKORDERING = ("backorder", "hold")
 """Actions under which short units wait for stock; under `hold` the exception also stays open for a person."""
 _RESOLUTIONS = {"backorder": "backordered", "cancel": "cancelled"}
@@ -39,9 +41,10 @@ def add_shortages(
             record.add_shortage(short)
         return ShortageExceptions(())
     # Units of a SKU that is not in the catalog wait for the product: whether it has stock is not known yet.
-    for short in [shortage for shortage in shortages if shortage.cause == UNMAPPED]:
+    # So do units of an order that waits for an outlet.
+    for short in [shortage for shortage in shortages if shortage.cause in WAITING_CAUSES]:
         record.add_shortage(replace(short, backordered=True))
-    shortages = [shortage for shortage in shortages if shortage.cause != UNMAPPED]
+    shortages = [shortage for shortage in shortages if shortage.cause not in WAITING_CAUSES]
     if not shortages:
         return ShortageExceptions(())
     context = exception_context(channel_context, now, record.order(Commitment.SOLD))

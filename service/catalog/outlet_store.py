@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
-from sqlalchemy import ColumnElement, Integer, Text, delete, func, select, tuple_
+from sqlalchemy import Boolean, ColumnElement, Integer, Text, delete, exists, func, literal_column, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from policies.domain.outlets import Outlet, OutletConflict, outlet_conflict
+from service import limits
 from service.database.database import Connection, Statement, any_of, parameter, transposed, unnested
-from service.database.tables import outlet, pool
+from service.database.tables import allocation, outlet, pool, promise, shortage
 from service.history.catalog_history import HistoryOf
 
 OutletKey = tuple[str, str]
@@ -56,6 +57,23 @@ _FILTERS: Mapping[str, ColumnElement[bool]] = {
     "pools": outlet.c.pool_id == any_of("pools", Text),
 }
 _pages: dict[frozenset[str], Statement] = {}
+_order = allocation.c
+_is_promising = literal_column("allocation.state IN ('held', 'confirmed')", Boolean)
+_chosen = (
+    select(_order.id, _order.order_id)
+    .where(_order.channel_id == parameter("channel_id", Text), _order.outlet_id == parameter("id", Text), _is_promising)
+    .order_by(_order.id.desc())
+    .limit(parameter("searched", Integer))
+    .subquery("chosen")
+)
+_OPEN_ORDERS = Statement(
+    select(_chosen.c.order_id)
+    .where(
+        exists().where(promise.c.allocation_id == _chosen.c.id, promise.c.unit_count > literal_column("0"))
+        | exists().where(shortage.c.allocation_id == _chosen.c.id)
+    )
+    .order_by(_chosen.c.id.desc())
+)
 
 
 async def outlets(connection: Connection) -> dict[str, tuple[Outlet, ...]]:
@@ -142,6 +160,12 @@ async def counts_after(connection: Connection, rows: Iterable[Mapping[str, Any]]
 async def users_of_pool(connection: Connection, pool_id: str) -> list[OutletKey]:
     """The outlets that are this pool, by key."""
     return [(row["channel_id"], row["id"]) for row in await _USERS.rows(connection, pool_id=pool_id)]
+
+
+async def open_orders(connection: Connection, key: OutletKey) -> list[str]:
+    """The ids of orders that chose the outlet and still have units to ship or short, the newest first."""
+    rows = await _OPEN_ORDERS.rows(connection, channel_id=key[0], id=key[1], searched=limits.IDS_SEARCHED)
+    return [row["order_id"] for row in rows]
 
 
 async def delete_pool(connection: Connection, pool_id: str) -> None:

@@ -55,6 +55,8 @@ allocation = Table(
     Column("latitude", Double),
     Column("longitude", Double),
     Column("pickup_location_id", Text),
+    Column("outlet_id", Text, comment="the outlet that its channel chose"),
+    Column("outlet_location_ids", Texts, comment="of the outlet when the order was taken; null while it is unknown"),
     Column("stated_value", Money),
     Column("priority", Integer, comment="as the channel states it; null is none, which is served like 0"),
     required("tags", Texts),
@@ -76,6 +78,7 @@ allocation = Table(
     CheckConstraint(
         "(outcome = 'ended') = (state IN ('released', 'expired', 'cancelled'))", name="ended_promises_nothing"
     ),
+    CheckConstraint("outlet_id IS NOT NULL OR outlet_location_ids IS NULL", name="only_outlets_have_locations"),
     CheckConstraint("(hold_reason IS NULL) = (hold_time IS NULL)", name="hold_whole"),
     CheckConstraint(
         "hold_reason IS NOT NULL OR (hold_until IS NULL AND hold_release_time IS NULL)", name="only_holds_end"
@@ -88,6 +91,13 @@ allocation = Table(
     ),
     Index("allocation_state_idx", "channel_id", "state", "id"),
     Index("allocation_outcome_idx", "outcome", "id", postgresql_where=text("outcome NOT IN ('allocated', 'ended')")),
+    Index(
+        "allocation_outlet_idx",
+        "channel_id",
+        "outlet_id",
+        "id",
+        postgresql_where=text("outlet_id IS NOT NULL AND state IN ('held', 'confirmed')"),
+    ),
     Index("allocation_needs_person_idx", "id", postgresql_where=text("needs_person")),
     Index(
         "allocation_on_hold_idx",

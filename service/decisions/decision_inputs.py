@@ -34,6 +34,7 @@ from policies.domain.model import (
     StockLevel,
     World,
 )
+from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, of_whole_items
 from policies.policy_set import PolicySet
 from policies.stock.oversell import OversellEvidence, PublishedFigure
@@ -172,6 +173,9 @@ def set_order(message: decision_pb2.OrderInput, order: Order) -> None:
         message.priority = order.priority
     if order.tags:
         message.tags.extend(sorted(order.tags))
+    if order.outlet is not None:
+        message.outlet_id = order.outlet.id
+        message.outlet_location_ids.extend(sorted(order.outlet.location_ids))
 
 
 def _add_item(message: decision_pb2.OrderInput, line_id: str, item: OrderedItem) -> None:
@@ -195,6 +199,7 @@ def _order_of(message: decision_pb2.OrderInput, locations: Mapping[str, Location
         stated_value=_decimal(message.stated_value),
         priority=message.priority if message.HasField("priority") else None,
         tags=frozenset(message.tags),
+        outlet=Outlet(message.outlet_id, frozenset(message.outlet_location_ids)) if message.outlet_id else None,
     )
 
 

@@ -13,7 +13,7 @@ from policies.domain.listings import ItemKey
 from policies.domain.resolutions import COMPLETED, MAPPED
 from service.background import FailureLog, every
 from service.database.database import Connection, Statement, parameter
-from service.database.tables import exception, listing, location, product
+from service.database.tables import exception, listing, location, outlet, product
 from service.dependencies import Dependencies
 from service.errors import NotReady
 from service.exceptions import incidents
@@ -28,18 +28,23 @@ RETRY_SECONDS = 3.0
 FEED_CHECK_SECONDS = 10.0
 RESOLVED_AT_ONCE = 500
 
-_MAPPED = {
-    kind: Statement(
-        select(exception.c.subject)
-        .join(table, key == exception.c.subject)
-        .where(exception.c.state == literal_column("'open'"), exception.c.kind == parameter("kind", Text))
-        .limit(parameter("count", Integer))
+_MAPPED = [
+    (
+        kind,
+        Statement(
+            select(exception.c.subject)
+            .join(table, key == exception.c.subject)
+            .where(exception.c.state == literal_column("'open'"), exception.c.kind == parameter("kind", Text))
+            .limit(parameter("count", Integer))
+        ),
     )
     for kind, table, key in (
         (UNMAPPED_LOCATION, location, location.c.id),
+        # Of an outlet that orders wait for.
+        (UNMAPPED_LOCATION, outlet, outlet.c.channel_id + literal_column("'/'") + outlet.c.id),
         (UNMAPPED_PRODUCT, product, product.c.sku),
     )
-}
+]
 _subject_of_item = func.substr(exception.c.subject, literal_column(str(len(ITEM_SUBJECT) + 1)))
 _channel_of_item = func.split_part(_subject_of_item, literal_column("'/'"), literal_column("1"))
 _MAPPED_ITEMS = Statement(
@@ -139,9 +144,9 @@ class QuarantineRetry:
             incidents.count_resolved(self._deps.metrics, kind, MAPPED, ids)
 
     async def _resolve_mapped(self, connection: Connection) -> dict[str, list[UUID]]:
-        """Resolves exceptions about products and locations that are in the catalog now; returns their ids by kind."""
+        """Resolves exceptions about products, locations and outlets that are in the catalog now; their ids by kind."""
         resolved: dict[str, list[UUID]] = {}
-        for kind, statement in (*_MAPPED.items(), (UNMAPPED_PRODUCT, _MAPPED_ITEMS)):
+        for kind, statement in (*_MAPPED, (UNMAPPED_PRODUCT, _MAPPED_ITEMS)):
             rows = await statement.rows(connection, kind=kind, count=RESOLVED_AT_ONCE)
             subjects = [row["subject"] for row in rows]
             if subjects:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from policies.domain.listings import OrderedItem
 from policies.domain.model import WITHHELD_KINDS, Commitment, Coordinates, Destination, Order, OrderLine, Outcome
+from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, of_whole_items
 from policies.domain.returns import ShippedUnits
 from policies.domain.shipments import OPEN, ShipmentState, state_after
@@ -159,6 +160,8 @@ class AllocationRecord:
     method: str = "ship"
     destination: Destination | None = None
     pickup_location_id: str | None = None
+    outlet: Outlet | None = None
+    """The outlet that its channel chose, with the locations that it had when the order was taken."""
     stated_value: Decimal | None = None
     priority: int | None = None
     tags: frozenset[str] = frozenset()
@@ -324,6 +327,7 @@ class AllocationRecord:
             method=self.method,
             destination=self.destination,
             pickup_location_id=self.pickup_location_id,
+            outlet=self.outlet,
             stated_value=self.stated_value,
             priority=self.priority,
             tags=self.tags,
@@ -355,6 +359,7 @@ class AllocationRecord:
         self.method = order.method
         self.destination = order.destination
         self.pickup_location_id = order.pickup_location_id
+        self.outlet = order.outlet
         self.stated_value = order.stated_value
         self.priority = order.priority
         self.tags = order.tags

@@ -208,7 +208,25 @@ def _unmapped_product(record: AllocationRecord, sku: str, line_id: str, channel:
     return Incident(UNMAPPED_PRODUCT, sku, sentence, channel, channel_id=record.channel_id, sku=sku)
 
 
-_of_kind = exception.c.kind == literal_column(f"'{UNMAPPED_PRODUCT}'")
+UNMAPPED_LOCATION = "unmapped_location"
+
+
+def unmapped_outlet(record: AllocationRecord, outlet: tuple[str, str], channel: Channel) -> Incident:
+    """An exception for an outlet, (channel id, outlet id), that an order was sold from and that its channel lacks.
+
+    All orders of an outlet share one.
+    """
+    channel_id, outlet_id = outlet
+    sentence = f"{channel_id} sold from its outlet '{outlet_id}', which is not in the catalog: add the outlet."
+    return Incident(UNMAPPED_LOCATION, outlet_subject(outlet), sentence, channel, channel_id=record.channel_id)
+
+
+def outlet_subject(outlet: tuple[str, str]) -> str:
+    """The subject of exceptions about an outlet; no location has such an id."""
+    return "/".join(outlet)
+
+
+_of_kind = exception.c.kind.in_([literal_column(f"'{kind}'") for kind in (UNMAPPED_PRODUCT, UNMAPPED_LOCATION)])
 _OF_SUBJECTS = Statement(
     select(*exception_record)
     .where(_of_kind, exception.c.subject == any_of("subjects", Text), exception.c.state == literal_column("'open'"))
@@ -217,11 +235,13 @@ _OF_SUBJECTS = Statement(
 
 
 async def open_unmapped(connection: Connection, record: AllocationRecord) -> list[asyncpg.Record]:
-    """The open exceptions about products that an order waits for because the catalog does not have them."""
+    """The open exceptions about products and an outlet that an order waits for, because the catalog lacks them."""
     subjects = set()
     for short in record.shortages:
         if short.cause == UNMAPPED:
             item = record.line(short.line_id).item
             is_item = item is not None and not item.is_mapped
             subjects.add(item_subject(record.channel_id, item.item_id) if is_item and item else short.sku)
+    if record.outlet is not None and not record.outlet.is_known:
+        subjects.add(outlet_subject((record.channel_id, record.outlet.id)))
     return await _OF_SUBJECTS.rows(connection, subjects=sorted(subjects)) if subjects else []

@@ -98,6 +98,7 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         channel_status=record.channel_status or "",
         status=STATUSES[status_of(_order_figures(record, state, lines))],
         hold=_hold(record),
+        outlet_id=record.outlet.id if record.outlet else "",
     )
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from policies.decisions.cancellations import BUYER, CARRIER, FRAUD, NO_CAUSE, SELLER, CancellationCause
 from policies.domain.model import Channel, Commitment, Destination, Order
+from policies.domain.outlets import Outlet
 from service import limits
 from service.errors import Violation
 from service.orders.order_identity import OrderKey
@@ -140,6 +141,9 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
     pickup = fields.text("pickup_location_id", request.pickup_location_id, longest=limits.ID_LENGTH)
     if pickup and method != "pickup":
         fields.wrong("pickup_location_id", "is only for FULFILLMENT_METHOD_PICKUP")
+    outlet_id = fields.usable(
+        lambda strict: strict.text("outlet_id", request.outlet_id, longest=limits.SOLD_OUTLET_ID_LENGTH)
+    )
     copy_of = fields.order_key("copy_of", request.copy_of) if request.HasField("copy_of") else None
     if copy_of == (channel_id, order_id):
         fields.wrong("copy_of", "is the order itself; leave it out if the order is not a copy")
@@ -162,6 +166,8 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
         stated_value=stated_value,
         priority=priority,
         tags=tags,
+        # Its locations are looked up with the catalog under which the order is planned.
+        outlet=Outlet(outlet_id, frozenset(), is_known=False) if outlet_id else None,
     )
     return OrderRequest(order, hold_duration, request_id, copy_of, update_time, status, hold, fields.left_out)
 

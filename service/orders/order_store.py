@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from policies.domain.listings import OrderedItem
 from policies.domain.model import Commitment, Outcome
+from policies.domain.outlets import Outlet
 from policies.domain.shipments import ShipmentState
 from service.database.database import NEEDED, Connection, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import (
@@ -331,6 +332,7 @@ def _record_of(row: asyncpg.Record) -> AllocationRecord:
             row["country"], row["region"], row["postal_code"], row["latitude"], row["longitude"]
         ),
         pickup_location_id=row["pickup_location_id"],
+        outlet=_outlet_of(row),
         stated_value=row["stated_value"],
         priority=row["priority"],
         tags=frozenset(row["tags"]),
@@ -345,6 +347,13 @@ def _record_of(row: asyncpg.Record) -> AllocationRecord:
         version=row["version"],
         decision=explanation,
     )
+
+
+def _outlet_of(row: asyncpg.Record) -> Outlet | None:
+    if row["outlet_id"] is None:
+        return None
+    location_ids = row["outlet_location_ids"]
+    return Outlet(row["outlet_id"], frozenset(location_ids or ()), is_known=location_ids is not None)
 
 
 def _hold_of(row: asyncpg.Record) -> OrderHold | None:

@@ -31,6 +31,7 @@ from service.catalog.catalog_pages import CatalogPage
 from service.catalog.catalog_requests import Row
 from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, POOLS, PRODUCTS, CatalogTable, feed_of
 from service.catalog.kit_store import KITS
+from service.catalog.outlet_store import OutletKey
 from service.database.database import Connection, Database
 from service.errors import FeedConflict, no_channel, no_listing
 from service.feeds import feed_requests
@@ -171,11 +172,12 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         users = await self._database.transaction(
             "delete", lambda connection: outlet_edits.delete_pool(connection, pool_id, validate_only=validate_only)
         )
+        orders = await self._database.unlocked("list", lambda connection: _open_orders(connection, users))
         shown = [
             outlet_pb2.OutletReference(channel_id=channel_id, outlet_id=outlet_id)
             for channel_id, outlet_id in users[: limits.OUTLET_USERS]
         ]
-        return outlet_pb2.DeletePoolResponse(outlets=shown, outlet_count=len(users))
+        return outlet_pb2.DeletePoolResponse(outlets=shown, outlet_count=len(users), open_order_count=len(orders))
 
     async def UpsertOutlets(
         self, request: outlet_pb2.UpsertOutletsRequest, context: Context
@@ -184,6 +186,8 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         created, updated = await self._database.transaction(
             "upsert", lambda connection: outlet_edits.upsert_outlets(connection, rows, validate_only=validate_only)
         )
+        if not validate_only:
+            await self._quarantine_retry.retry_mapped()
         return outlet_pb2.UpsertOutletsResponse(created_count=created, updated_count=updated)
 
     async def ListOutlets(
@@ -206,7 +210,8 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         await self._database.transaction(
             "delete", lambda connection: outlet_edits.delete_outlet(connection, key, validate_only=validate_only)
         )
-        return outlet_pb2.DeleteOutletResponse()
+        orders = await self._database.unlocked("list", lambda connection: _open_orders(connection, [key]))
+        return outlet_pb2.DeleteOutletResponse(open_order_count=len(orders), order_ids=orders[: limits.OUTLET_USERS])
 
     async def ListTags(self, request: catalog_pb.ListTagsRequest, context: Context) -> catalog_pb.ListTagsResponse:
         page = catalog_pages.unfiltered_page(request)
@@ -331,6 +336,11 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         shown = rows[: page.count]
         token = page.tokens.after(shown[-1][key]) if len(rows) > page.count else ""
         return [message(row) for row in shown], token
+
+
+async def _open_orders(connection: Connection, outlets: Sequence[OutletKey]) -> list[str]:
+    """The ids of open orders that chose one of these outlets."""
+    return [order for key in outlets for order in await outlet_store.open_orders(connection, key)]
 
 
 async def _check_owners(connection: Connection, rows: Sequence[Row]) -> None:

@@ -100,12 +100,15 @@ ORDER: Mapping[str, Meaning] = {
     "copy_of": UNSET,
     "channel_status": UNSET,
     "hold": UNSET,
+    "outlet_id": UNSET,
+    "candidate_revision": CALL,
 }
 ORDER_LINE: Mapping[str, Meaning] = {
     "line_id": Default("1"),
     "sku": REQUIRED,
     "unit_count": REQUIRED,
     "unit_price": UNSET,
+    "item_id": UNSET,
 }
 SHOWN_AS = {"order_value": "stated_value"}
 """Fields that decisions show under another name."""

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.order_limits import UsableUnits
 from policies.decisions.plans import Plan
-from policies.decisions.shortages import KEPT_TOGETHER, LINE_RESTRICTED, Shortage, ShortageKind
+from policies.decisions.shortages import (
+    KEPT_TOGETHER,
+    LINE_RESTRICTED,
+    OUTLET_SHORT,
+    Shortage,
+    ShortageKind,
+)
 from policies.decisions.withheld import withheld_units
 from policies.domain.demand import DemandPart, PartLine
 from policies.domain.model import Commitment, Order
@@ -21,7 +27,7 @@ def part_shortages(
     """The short units of each line, part by part; no usable or withheld unit explains two of them.
 
     Units that permitted locations have are unfillable, then come those that rules keep there, then those that only
-    locations have which the line may not use, and last the oversold ones.
+    locations have which the line may not use or that are outside the chosen outlet, and last the oversold ones.
     """
     leftover = _Leftover(question, usable, plan, order.commitment is Commitment.SOLD)
     placed = {line.line_id: 0 for line in order.lines}
@@ -51,9 +57,12 @@ class _Leftover:
     total: dict[str, int] = field(init=False)
     explained: dict[tuple[str, ShortageKind], int] = field(default_factory=dict)
     """Short units of each SKU that are explained by rules."""
+    outside: dict[str, int] = field(init=False)
+    """Units of each SKU outside the chosen outlet that explain no shortage yet."""
 
     def __post_init__(self) -> None:
         self.units = {sku: dict(units) for sku, units in self.usable.units.items()}
+        self.outside = dict(self.usable.outside_outlet)
         self.total = {sku: self.usable.total(sku) for sku in self.units}
         for load in self.plan.loads:
             for sku, count in load.units.items():
@@ -79,7 +88,12 @@ class _Leftover:
                 count -= kept
         elsewhere = self._consume(line.sku, ANYWHERE, count)
         yield from _shortage(line, elsewhere, ShortageKind.UNFILLABLE, cause=LINE_RESTRICTED)
-        yield from _shortage(line, count - elsewhere, ShortageKind.OVERSELL)
+        count -= elsewhere
+        outside = min(count, self.outside.get(line.sku, 0))
+        if outside:
+            self.outside[line.sku] -= outside
+            yield from _shortage(line, outside, ShortageKind.UNFILLABLE, cause=OUTLET_SHORT)
+        yield from _shortage(line, count - outside, ShortageKind.OVERSELL)
 
     def _consume(self, sku: str, placement: Placement, count: int) -> int:
         """Uses up to `count` leftover units at locations that the placement allows; returns how many."""

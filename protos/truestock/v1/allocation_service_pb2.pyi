@@ -192,6 +192,7 @@ class Allocation(_message.Message):
     CHANNEL_UPDATE_TIME_FIELD_NUMBER: _builtins.int
     CHANNEL_STATUS_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
+    OUTLET_ID_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
     """A UUID. Empty in the response to `validate_only` for a new order."""
     channel_id: _builtins.str
@@ -209,6 +210,8 @@ class Allocation(_message.Message):
     """The order's status, in the same terms for all channels."""
     channel_status: _builtins.str
     """The channel's own status of the order, as last reported."""
+    outlet_id: _builtins.str
+    """The outlet that the channel chose for the order."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___AllocatedLine]: ...
     @_builtins.property
@@ -267,10 +270,11 @@ class Allocation(_message.Message):
         channel_update_time: _timestamp_pb2.Timestamp | None = ...,
         channel_status: _builtins.str = ...,
         hold: _order_pb2.OrderHold | None = ...,
+        outlet_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["channel_update_time", b"channel_update_time", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "hold", b"hold", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "change_refused", b"change_refused", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copies", b"copies", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "hold", b"hold", "lines", b"lines", "needs_person", b"needs_person", "order_id", b"order_id", "outcome", b"outcome", "shipments", b"shipments", "shortages", b"shortages", "state", b"state", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "change_refused", b"change_refused", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copies", b"copies", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "hold", b"hold", "lines", b"lines", "needs_person", b"needs_person", "order_id", b"order_id", "outcome", b"outcome", "outlet_id", b"outlet_id", "shipments", b"shipments", "shortages", b"shortages", "state", b"state", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -365,8 +369,8 @@ class Shortage(_message.Message):
         KIND_OVERSELL: Shortage._Kind.ValueType  # 1
         """The channel sold units that no location has from which the routing policy may supply the order."""
         KIND_UNFILLABLE: Shortage._Kind.ValueType  # 2
-        """The units exist, but the routing policy's limits on splitting leave them out; or a HOLD requests more than is
-        sellable.
+        """The units exist, but the routing policy's limits on splitting, or the outlet that the channel chose, leave them
+        out; or a HOLD requests more than is sellable.
         """
         KIND_HELD_BY_BUFFER: Shortage._Kind.ValueType  # 3
         """A location that may supply the order has the units, but a buffer rule holds them back. `rules` names it. The
@@ -384,8 +388,8 @@ class Shortage(_message.Message):
     KIND_OVERSELL: Shortage.Kind.ValueType  # 1
     """The channel sold units that no location has from which the routing policy may supply the order."""
     KIND_UNFILLABLE: Shortage.Kind.ValueType  # 2
-    """The units exist, but the routing policy's limits on splitting leave them out; or a HOLD requests more than is
-    sellable.
+    """The units exist, but the routing policy's limits on splitting, or the outlet that the channel chose, leave them
+    out; or a HOLD requests more than is sellable.
     """
     KIND_HELD_BY_BUFFER: Shortage.Kind.ValueType  # 3
     """A location that may supply the order has the units, but a buffer rule holds them back. `rules` names it. The
@@ -412,7 +416,8 @@ class Shortage(_message.Message):
     cause: _builtins.str
     """For an oversell: `race`, `stale_feed`, `over_published`, `not_applied`, `not_told`, `count_correction`, `rejected`
     or `unmapped`; `decision.oversells` has the evidence. For units that rules keep: `held_by_buffer` or
-    `blocked_by_rule`.
+    `blocked_by_rule`. For units that only locations outside the chosen outlet have: `outlet_short`. For units that wait
+    for an outlet that the channel does not have: `unmapped_outlet`.
     """
     backordered: _builtins.bool
     """The units wait for stock and are served before new orders."""
@@ -467,6 +472,7 @@ class AllocateOrderRequest(_message.Message):
     COPY_OF_FIELD_NUMBER: _builtins.int
     CHANNEL_STATUS_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
+    OUTLET_ID_FIELD_NUMBER: _builtins.int
     CANDIDATE_REVISION_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     order_id: _builtins.str
@@ -489,6 +495,16 @@ class AllocateOrderRequest(_message.Message):
     paid makes it SOLD, one that means on hold puts it on hold, one that means to be fulfilled releases it, and one that
     means cancelled or refunded cancels what has not shipped. An unknown status, and one that reports a
     failure, raises a `sync_failed` exception. docs/channel-statuses.md lists them. Otherwise `commitment` decides.
+    """
+    outlet_id: _builtins.str
+    """The outlet that the channel has chosen for the order, by the channel's own id; at most 255 characters. Only its
+    locations are candidates, now and whenever units are planned again; the others are dropped as `outside-outlet`. The
+    order keeps the locations that the outlet has when the order is taken, whatever changes later about the outlet or
+    its pool.
+
+    Units that only other locations of the channel have are short with the cause `outlet_short`. An outlet that the
+    channel does not have is NOT_FOUND for a HOLD. A SOLD order is taken: its units wait, with the cause
+    `unmapped_outlet` and an `unmapped_location` exception, and are promised within seconds once there is the outlet.
     """
     candidate_revision: _builtins.str
     """Decide by these rules instead of those in force: a candidate that TestPolicies keeps, or an earlier revision that is
@@ -554,11 +570,12 @@ class AllocateOrderRequest(_message.Message):
         copy_of: _order_pb2.OrderReference | None = ...,
         channel_status: _builtins.str = ...,
         hold: _order_pb2.OrderHold | None = ...,
+        outlet_id: _builtins.str = ...,
         candidate_revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_update_time", b"channel_update_time", "copy_of", b"copy_of", "destination", b"destination", "hold", b"hold", "hold_duration", b"hold_duration", "order_value", b"order_value", "priority", b"priority"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copy_of", b"copy_of", "destination", b"destination", "hold", b"hold", "hold_duration", b"hold_duration", "lines", b"lines", "method", b"method", "order_id", b"order_id", "order_value", b"order_value", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "request_id", b"request_id", "tags", b"tags", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copy_of", b"copy_of", "destination", b"destination", "hold", b"hold", "hold_duration", b"hold_duration", "lines", b"lines", "method", b"method", "order_id", b"order_id", "order_value", b"order_value", "outlet_id", b"outlet_id", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "request_id", b"request_id", "tags", b"tags", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015

@@ -227,7 +227,7 @@ class CatalogServiceServicer:
 
     def UpsertPools(self, request, context):
         """Creates and replaces pools. A location that would then be in two outlets of one channel is rejected with
-        OUTLET_CONFLICT. Errors: also NOT_FOUND (location).
+        OUTLET_CONFLICT. Orders keep the locations that they were given. Errors: also NOT_FOUND (location).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -250,7 +250,8 @@ class CatalogServiceServicer:
     def UpsertOutlets(self, request, context):
         """Creates and replaces outlets of channels. A location that would then be in two outlets of one channel is rejected
         with OUTLET_CONFLICT; what counts is all outlets of the call together, so one call may move a location from one
-        outlet to another. Errors: also NOT_FOUND (channel, location, pool).
+        outlet to another. Orders keep the locations that they were given; those that wait for an outlet are planned.
+        Errors: also NOT_FOUND (channel, location, pool).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -58,7 +58,7 @@ class CatalogServiceStub:
     """Lists feeds by source."""
     UpsertPools: _grpc.UnaryUnaryMultiCallable[_outlet_pb2.UpsertPoolsRequest, _outlet_pb2.UpsertPoolsResponse]
     """Creates and replaces pools. A location that would then be in two outlets of one channel is rejected with
-    OUTLET_CONFLICT. Errors: also NOT_FOUND (location).
+    OUTLET_CONFLICT. Orders keep the locations that they were given. Errors: also NOT_FOUND (location).
     """
     ListPools: _grpc.UnaryUnaryMultiCallable[_outlet_pb2.ListPoolsRequest, _outlet_pb2.ListPoolsResponse]
     """Lists pools by id."""
@@ -67,7 +67,8 @@ class CatalogServiceStub:
     UpsertOutlets: _grpc.UnaryUnaryMultiCallable[_outlet_pb2.UpsertOutletsRequest, _outlet_pb2.UpsertOutletsResponse]
     """Creates and replaces outlets of channels. A location that would then be in two outlets of one channel is rejected
     with OUTLET_CONFLICT; what counts is all outlets of the call together, so one call may move a location from one
-    outlet to another. Errors: also NOT_FOUND (channel, location, pool).
+    outlet to another. Orders keep the locations that they were given; those that wait for an outlet are planned.
+    Errors: also NOT_FOUND (channel, location, pool).
     """
     ListOutlets: _grpc.UnaryUnaryMultiCallable[_outlet_pb2.ListOutletsRequest, _outlet_pb2.ListOutletsResponse]
     """Lists outlets by channel, then by id."""
@@ -130,7 +131,7 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Lists feeds by source."""
     UpsertPools: _aio.UnaryUnaryMultiCallable[_outlet_pb2.UpsertPoolsRequest, _outlet_pb2.UpsertPoolsResponse]  # type: ignore[assignment]
     """Creates and replaces pools. A location that would then be in two outlets of one channel is rejected with
-    OUTLET_CONFLICT. Errors: also NOT_FOUND (location).
+    OUTLET_CONFLICT. Orders keep the locations that they were given. Errors: also NOT_FOUND (location).
     """
     ListPools: _aio.UnaryUnaryMultiCallable[_outlet_pb2.ListPoolsRequest, _outlet_pb2.ListPoolsResponse]  # type: ignore[assignment]
     """Lists pools by id."""
@@ -139,7 +140,8 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     UpsertOutlets: _aio.UnaryUnaryMultiCallable[_outlet_pb2.UpsertOutletsRequest, _outlet_pb2.UpsertOutletsResponse]  # type: ignore[assignment]
     """Creates and replaces outlets of channels. A location that would then be in two outlets of one channel is rejected
     with OUTLET_CONFLICT; what counts is all outlets of the call together, so one call may move a location from one
-    outlet to another. Errors: also NOT_FOUND (channel, location, pool).
+    outlet to another. Orders keep the locations that they were given; those that wait for an outlet are planned.
+    Errors: also NOT_FOUND (channel, location, pool).
     """
     ListOutlets: _aio.UnaryUnaryMultiCallable[_outlet_pb2.ListOutletsRequest, _outlet_pb2.ListOutletsResponse]  # type: ignore[assignment]
     """Lists outlets by channel, then by id."""
@@ -253,7 +255,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_outlet_pb2.UpsertPoolsResponse, _abc.Awaitable[_outlet_pb2.UpsertPoolsResponse]]:
         """Creates and replaces pools. A location that would then be in two outlets of one channel is rejected with
-        OUTLET_CONFLICT. Errors: also NOT_FOUND (location).
+        OUTLET_CONFLICT. Orders keep the locations that they were given. Errors: also NOT_FOUND (location).
         """
 
     @_abc_1.abstractmethod
@@ -280,7 +282,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_outlet_pb2.UpsertOutletsResponse, _abc.Awaitable[_outlet_pb2.UpsertOutletsResponse]]:
         """Creates and replaces outlets of channels. A location that would then be in two outlets of one channel is rejected
         with OUTLET_CONFLICT; what counts is all outlets of the call together, so one call may move a location from one
-        outlet to another. Errors: also NOT_FOUND (channel, location, pool).
+        outlet to another. Orders keep the locations that they were given; those that wait for an outlet are planned.
+        Errors: also NOT_FOUND (channel, location, pool).
         """
 
     @_abc_1.abstractmethod

@@ -252,7 +252,7 @@ class DroppedCandidate(_message.Message):
     sku: _builtins.str
     """Empty if the location was dropped for the whole order."""
     reason: _builtins.str
-    """Such as `stocktake`, `closed`, `no-stock`, `not-chosen` or `not-eligible`."""
+    """Such as `stocktake`, `closed`, `no-stock`, `not-chosen`, `outside-outlet` or `not-eligible`."""
     rule: _builtins.str
     """The rule that dropped it, if any."""
     source: _builtins.str
@@ -417,6 +417,8 @@ class OrderInput(_message.Message):
     UNIT_PRICES_FIELD_NUMBER: _builtins.int
     ERASED_DESTINATION_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
+    OUTLET_ID_FIELD_NUMBER: _builtins.int
+    OUTLET_LOCATION_IDS_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     order_id: _builtins.str
     commitment: _order_pb2.Commitment.ValueType
@@ -426,6 +428,10 @@ class OrderInput(_message.Message):
     """The order's value, a decimal; empty if none was given."""
     priority: _builtins.int
     """Unset if none was given."""
+    outlet_id: _builtins.str
+    """The outlet that the channel chose; empty if it chose none. Only these locations were candidates. An outlet that the
+    channel did not have has none.
+    """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]: ...
     @_builtins.property
@@ -444,6 +450,8 @@ class OrderInput(_message.Message):
     def items(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderedItem]:
         """Of the lines that name an item of the channel; `lines` has their SKUs and units."""
 
+    @_builtins.property
+    def outlet_location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -460,10 +468,12 @@ class OrderInput(_message.Message):
         unit_prices: _abc.Iterable[_builtins.str] | None = ...,
         erased_destination: Global___ErasedDestination | None = ...,
         items: _abc.Iterable[_order_pb2.OrderedItem] | None = ...,
+        outlet_id: _builtins.str = ...,
+        outlet_location_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "destination", b"destination", "erased_destination", b"erased_destination", "priority", b"priority"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "commitment", b"commitment", "destination", b"destination", "erased_destination", b"erased_destination", "items", b"items", "lines", b"lines", "method", b"method", "order_id", b"order_id", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "stated_value", b"stated_value", "tags", b"tags", "unit_prices", b"unit_prices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "commitment", b"commitment", "destination", b"destination", "erased_destination", b"erased_destination", "items", b"items", "lines", b"lines", "method", b"method", "order_id", b"order_id", "outlet_id", b"outlet_id", "outlet_location_ids", b"outlet_location_ids", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "stated_value", b"stated_value", "tags", b"tags", "unit_prices", b"unit_prices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015

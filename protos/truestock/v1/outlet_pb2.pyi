@@ -231,7 +231,10 @@ class DeletePoolResponse(_message.Message):
 
     OUTLETS_FIELD_NUMBER: _builtins.int
     OUTLET_COUNT_FIELD_NUMBER: _builtins.int
+    OPEN_ORDER_COUNT_FIELD_NUMBER: _builtins.int
     outlet_count: _builtins.int
+    open_order_count: _builtins.int
+    """Open orders that chose one of these outlets, among the newest 100,000. They keep the locations that they were given."""
     @_builtins.property
     def outlets(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutletReference]:
         """Outlets that are this pool, by channel and id; the first 100."""
@@ -241,10 +244,11 @@ class DeletePoolResponse(_message.Message):
         *,
         outlets: _abc.Iterable[Global___OutletReference] | None = ...,
         outlet_count: _builtins.int = ...,
+        open_order_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["outlet_count", b"outlet_count", "outlets", b"outlets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["open_order_count", b"open_order_count", "outlet_count", b"outlet_count", "outlets", b"outlets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -415,14 +419,27 @@ Global___DeleteOutletRequest: _TypeAlias = DeleteOutletRequest  # noqa: Y015
 
 @_typing.final
 class DeleteOutletResponse(_message.Message):
+    """What still uses the deleted outlet: open orders that chose it. They keep the locations that they were given."""
+
     DESCRIPTOR: _descriptor.Descriptor
+
+    OPEN_ORDER_COUNT_FIELD_NUMBER: _builtins.int
+    ORDER_IDS_FIELD_NUMBER: _builtins.int
+    open_order_count: _builtins.int
+    """Among the newest 100,000 that chose it."""
+    @_builtins.property
+    def order_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The newest 100 of these orders, by the channel's own number."""
 
     def __init__(
         self,
+        *,
+        open_order_count: _builtins.int = ...,
+        order_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["open_order_count", b"open_order_count", "order_ids", b"order_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

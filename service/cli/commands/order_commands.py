@@ -70,6 +70,9 @@ def allocate(
         str, typer.Option("--copy-of", metavar="CHANNEL/ORDER", help="The order that this one duplicates.")
     ] = "",
     status: Annotated[str, typer.Option("--status", help="The order's status in the channel's own words.")] = "",
+    outlet: Annotated[
+        str, typer.Option("--outlet", help="The outlet that the channel chose: only its locations are used.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Explain the decision without promising stock.")] = False,
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
@@ -102,6 +105,7 @@ def allocate(
         hold_duration=_duration(hold_minutes, sold),
         copy_of=options.order_reference(copy_of) if copy_of else None,
         channel_status=status,
+        outlet_id=outlet,
         hold=_order_hold(hold_reason, hold_until),
         validate_only=dry_run,
         request_id="" if dry_run else options.request_id(request_id),

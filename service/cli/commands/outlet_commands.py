@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -31,6 +32,7 @@ pools_app, outlets_app = (
     )
     for name in ("pools", "outlets")
 )
+ORDERS_SHOWN = 5
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what uses it, delete nothing.")]
 
 
@@ -130,6 +132,7 @@ def delete_pool(
     say(f"{'Would delete' if dry_run else 'Deleted'} pool {pool_id}.")
     if named:
         say(f"It is {count(response.outlet_count, 'outlet')}: {named}; nothing of them is sellable without it.")
+    _say_orders(response.open_order_count, ())
 
 
 @outlets_app.command("delete")
@@ -157,3 +160,11 @@ def delete_outlet(
         print_json(response)
         return
     say(f"{'Would delete' if dry_run else 'Deleted'} outlet {outlet_id} of {channel}.")
+    _say_orders(response.open_order_count, response.order_ids)
+
+
+def _say_orders(order_count: int, order_ids: Sequence[str]) -> None:
+    if order_count:
+        shown = ", ".join(order_ids[:ORDERS_SHOWN]) + (" …" if order_count > ORDERS_SHOWN else "")
+        orders = count(order_count, "open order keeps", "open orders keep")
+        say(f"{orders} the locations that it had{f': {shown}' if order_ids else ''}.")

@@ -31,6 +31,7 @@ from policies.domain.model import (
     StockLevel,
     World,
 )
+from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, of_whole_items
 from service import limits
 from service.decisions import decision_batch, erased_destination, stored_decision
@@ -145,6 +146,8 @@ orders = built(
     stated_value=amounts,
     priority=st.none() | numbers,
     tags=tags,
+    # Whether the channel had the outlet is a matter of its shortages, which are not stored.
+    outlet=st.none() | built(Outlet, id=words, location_ids=tags, is_known=st.just(True)),
 )
 
 
