@@ -13,6 +13,9 @@ RESPONSE_BYTES = 64 << 20
 
 ORDER_LINES = 500
 LINE_UNITS = 100_000
+GROUP_LENGTH = 64
+LINE_LOCATIONS = 100
+"""Locations in each of the two lists of an order line, `only_location_ids` and `not_location_ids`."""
 SKUS = 500
 LOCATION_FILTER = 500
 STOCK_CHANGES = 1_000

@@ -78,7 +78,8 @@ def promise_transition(promise: Promise, request: Order) -> PromiseTransition:
 def same_contents(first: Order, second: Order) -> bool:
     """Whether two requests have the same lines in any order, method, destination, pickup location and outlet.
 
-    Prices do not count, nor which locations the outlet has.
+    The same lines may ship from the same locations and with the same lines. Prices do not count, nor which locations
+    the outlet has.
     """
     return _contents(first) == _contents(second)
 
@@ -136,5 +137,5 @@ def _cancel_shares(shares: Sequence[ShipmentShare], unit_count: int, shipment_id
 
 
 def _contents(order: Order) -> tuple[object, ...]:
-    lines = sorted((line.line_id, line.sku, line.unit_count) for line in order.lines)
+    lines = {line.line_id: (line.sku, line.unit_count, line.placement) for line in order.lines}
     return lines, order.method, order.destination, order.pickup_location_id, order.outlet and order.outlet.id

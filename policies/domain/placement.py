@@ -32,6 +32,14 @@ class Placement:
         """Whether the line's units ship together with units of other lines."""
         return bool(self.keep_together or self.kit_line_id)
 
+    @property
+    def stated(self) -> Placement:
+        """What the order itself states, without what its items and kits say."""
+        if not self.kit_line_id:
+            return self
+        stated = replace(self, kit_line_id="", units_per_kit=0)
+        return ANYWHERE if stated == ANYWHERE else stated
+
     def allows(self, location_id: str) -> bool:
         """Whether the location may ship the line."""
         is_listed = self.only_location_ids is None or location_id in self.only_location_ids

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from policies.domain.demand import is_placed_freely
 from policies.domain.listings import ItemKey, Listing
-from policies.domain.model import Commitment, Product
+from policies.domain.model import Commitment, Order, Product
 from policies.policy_set import PolicySet
 from service import limits
 from service.allocation import channel_words, ordered_items, rebalancing
@@ -298,6 +299,9 @@ def _request_error(
             return no_outlet({"outlet_id": order.outlet.id}, order.channel_id, [outlet.id for outlet in known])
     if order.pickup_location_id and order.pickup_location_id not in batch.catalog.locations:
         return no_location({"pickup_location_id": order.pickup_location_id}, batch.catalog.locations)
+    missing_locations = _unknown_line_locations(batch, order)
+    if missing_locations:
+        return no_location(missing_locations, batch.catalog.locations)
     return None
 
 
@@ -307,6 +311,22 @@ def _unmapped_item(batch: _BatchState, request: OrderRequest) -> NotFound | None
     if order.commitment is not Commitment.HOLD or request.key in batch.known_keys:
         return None
     return ordered_items.unmapped_error(order, lambda item_id: (order.channel_id, item_id) in batch.listings)
+
+
+def _unknown_line_locations(batch: _BatchState, order: Order) -> dict[str, str]:
+    """By field, the locations of lines that refuse a HOLD. Those of a sold order match no location."""
+    if order.commitment is not Commitment.HOLD or is_placed_freely(order):
+        return {}
+    return {
+        f"lines[{index}].{field}": location_id
+        for index, line in enumerate(order.lines)
+        for field, ids in (
+            ("only_location_ids", line.placement.only_location_ids or ()),
+            ("not_location_ids", line.placement.not_location_ids),
+        )
+        for location_id in sorted(ids)
+        if location_id not in batch.catalog.locations
+    }
 
 
 def _stored_answer(ticket: Ticket, stored: StoredAnswer) -> allocation_pb.Allocation | TruestockError:

@@ -23,6 +23,7 @@ from policies.domain.model import WITHHELD_KINDS, Channel, Commitment, Order, Or
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from policies.stock.oversell import UNMAPPED, UNMAPPED_OUTLET
+from service.allocation.line_groups import held_to_their_locations
 from service.allocation.planning_context import ChannelContext
 from service.allocation.promise_check import unusable_shipments
 from service.allocation.shortages import add_shortages, exception_context, mark_needs_person
@@ -115,6 +116,8 @@ def decide(
     rejected_by = record.rejected_by()
     # Rules see the facts of the whole order, shipped units included.
     whole = None if unshipped is order else WholeOrder(OrderFacts.of(order))
+    if whole is not None:
+        unshipped = held_to_their_locations(_shipped_part(record), unshipped, order.lines)
     inputs = capture(world, channel_context.channel, unshipped, promise.own_units, rejected_by=rejected_by, whole=whole)
     decision = route(
         channel_context.policy_set,
@@ -129,6 +132,11 @@ def decide(
         return AllocationChange(record, change_refused=True)
     change = _replan(channel_context, book, record, order, decision=decision, hold_duration=hold_duration)
     return replace(change, inputs=inputs)
+
+
+def _shipped_part(record: AllocationRecord) -> AllocationRecord:
+    """The order with the units that have shipped and none that are promised."""
+    return replace(record, shipments=[replace(shipment, units={}) for shipment in record.shipments])
 
 
 def _repeats_cancelled_order(record: AllocationRecord, order: Order) -> bool:

@@ -17,12 +17,13 @@ from sqlalchemy import Integer, Text, Uuid, func, literal_column, select
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.policy_set import PolicySet
 from policies.stock.claims import Claim, Loss, WaitingOrder, in_fill_order, losses
+from service.allocation.line_groups import units_leaving_with
 from service.allocation.planning_context import ChannelContext, PlanningContext, context
 from service.allocation.rerouting import fill_backorders, replan_units
 from service.allocation.unit_of_work import UnitOfWork
 from service.background import Turn, in_turns
 from service.catalog.catalog_store import CatalogCache
-from service.database.database import Connection, RowsBusy, Statement, any_of, parameter
+from service.database.database import NEEDED, Connection, RowsBusy, Statement, any_of, parameter
 from service.database.tables import Moment, allocation, promise, shipment as shipment_table, shortage
 from service.orders import order_store
 from service.orders.allocation_record import HELD, PROMISING, AllocationRecord
@@ -156,18 +157,29 @@ def _claims_of(unit_of_work: UnitOfWork, record: AllocationRecord, key: tuple[st
 def _release_lost(
     unit_of_work: UnitOfWork, record: AllocationRecord, lost: Sequence[tuple[tuple[str, str], Loss]]
 ) -> dict[str, int]:
-    """Releases units of the shipments that lose them; returns the units by line."""
+    """Releases units of the shipments that lose them, and those that may not ship without; returns units by line."""
     units: dict[str, int] = {}
+    lost_from: dict[UUID, dict[str, int]] = {}
     for _, loss in lost:
-        claim, count = loss.claim, loss.unit_count
-        shipment = record.shipment(UUID(claim.shipment_id))
-        line_units = record.line_units(shipment, claim.line_id, count)
-        unit_of_work.book.release(line_units, was_held=record.state == HELD, reason=COUNT_CORRECTION)
-        shipment.remove_units(claim.line_id, count, unit_of_work.book.now, ended=ShipmentState.CANCELLED)
-        units[claim.line_id] = units.get(claim.line_id, 0) + count
+        shipment_id = UUID(loss.claim.shipment_id)
+        _release(unit_of_work, record, shipment_id, loss.claim.line_id, loss.unit_count)
+        lost_units = lost_from.setdefault(shipment_id, {})
+        for counts in (units, lost_units):
+            counts[loss.claim.line_id] = counts.get(loss.claim.line_id, 0) + loss.unit_count
+    for shipment_id, lost_units in lost_from.items():
+        for line_id, count in units_leaving_with(record, record.shipment(shipment_id), lost_units).items():
+            _release(unit_of_work, record, shipment_id, line_id, count)
+            units[line_id] = units.get(line_id, 0) + count
     if record.state == HELD:
         record.shipments = [shipment for shipment in record.shipments if shipment.state in OPEN]
     return units
+
+
+def _release(unit_of_work: UnitOfWork, record: AllocationRecord, shipment_id: UUID, line_id: str, count: int) -> None:
+    shipment = record.shipment(shipment_id)
+    line_units = record.line_units(shipment, line_id, count)
+    unit_of_work.book.release(line_units, was_held=record.state == HELD, reason=COUNT_CORRECTION)
+    shipment.remove_units(line_id, count, unit_of_work.book.now, ended=ShipmentState.CANCELLED)
 
 
 async def fill(
@@ -241,6 +253,13 @@ async def _lock_and_load(connection: Connection, unit_of_work: UnitOfWork, ids: 
         unlocked = [
             r.id for r in records if r.state == HELD and not locked_skus.issuperset(sku for sku, _ in r.promised())
         ]
+        # Lines that ship together are planned together, so the stock of all of them must be known. The next attempt
+        # locks the levels of all their products, though there may be none.
+        unlocked += [r.id for r in records if r.id not in NEEDED.get() and not locked_skus.issuperset(_grouped_skus(r))]
         if unlocked:
             raise RowsBusy(unlocked)
         unit_of_work.load(records)
+
+
+def _grouped_skus(record: AllocationRecord) -> Iterable[str]:
+    return (line.sku for line in record.lines if line.placement.is_grouped)

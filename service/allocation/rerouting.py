@@ -12,6 +12,7 @@ from policies.domain.model import Order, OrderFacts, World
 from policies.domain.shipments import ShipmentState
 from policies.explanation import unit_count_text
 from policies.stock.oversell import EVENTS
+from service.allocation.line_groups import held_to_their_locations, short_with
 from service.allocation.outlet_choice import find_outlet
 from service.allocation.planner import (
     AllocationChange,
@@ -118,23 +119,35 @@ def move_units(
 
 
 def fill_backorders(channel_context: ChannelContext, book: Book, record: AllocationRecord) -> AllocationChange | None:
-    """Promises stock to the backordered units of an order; None if there is no stock for them yet."""
+    """Promises stock to the backordered units of an order; None if there is no stock for them yet.
+
+    Units that must ship with them and are short, but not on backorder, are promised with them.
+    """
     find_outlet(record, channel_context)
-    backordered = {line.line_id: record.short_of_line(line.line_id, backordered=True) for line in record.lines}
-    return _fill(channel_context, book, record, {line_id: count for line_id, count in backordered.items() if count})
+    waiting = short_with(record, [shortage for shortage in record.shortages if shortage.backordered])
+    units: dict[str, int] = {}
+    for shortage in waiting:
+        units[shortage.line_id] = units.get(shortage.line_id, 0) + shortage.unit_count
+    return _fill(channel_context, book, record, units, [x for x in record.shortages if x not in waiting])
 
 
 def _fill(
-    channel_context: ChannelContext, book: Book, record: AllocationRecord, units: Mapping[str, int]
+    channel_context: ChannelContext,
+    book: Book,
+    record: AllocationRecord,
+    units: Mapping[str, int],
+    other_shortages: Sequence[ShortageRecord],
 ) -> AllocationChange | None:
     order = _suborder(record, units)
-    decision, inputs = _decide(channel_context, book, record, order, [x for x in record.shortages if not x.backordered])
+    decision, inputs = _decide(channel_context, book, record, order, other_shortages)
     if not decision.plan:
         return None
     in_review = is_in_review(record)
     for planned in decision.plan:
         for line in planned.lines:
-            record.reduce_shortages(line.line_id, line.unit_count, backordered=True)
+            waiting = min(line.unit_count, record.short_of_line(line.line_id, backordered=True))
+            record.reduce_shortages(line.line_id, waiting, backordered=True)
+            record.reduce_shortages(line.line_id, line.unit_count - waiting, backordered=False)
     raised = _promise(channel_context, book, record, order, decision, in_review=in_review)
     location_ids = ", ".join(planned.location_id for planned in decision.plan)
     sentence = f"Backorder filled: {unit_count_text(sum(decision.units.values()))} from {location_ids}."
@@ -176,6 +189,7 @@ def _decide(
 ) -> tuple[Decision, DecisionInputs]:
     """Plans some units of the record's order, the rest of which keeps its promises and its `other_shortages`."""
     world = World(book.now, channel_context.locations, channel_context.products, book.levels, pause_of_turn())
+    order = held_to_their_locations(record, order, record.order(record.commitment).lines)
     avoided = frozenset((line.sku, location_id) for line in order.lines for location_id in avoid)
     rejected_by = avoided | record.rejected_by()
     facts = OrderFacts.of(record.order(record.commitment))

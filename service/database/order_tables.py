@@ -164,6 +164,9 @@ order_line = Table(
     CheckConstraint("num_nulls(kit_line_id, kit_sku, kit_units, kit_may_split) IN (0, 4)", name="kit_whole"),
     # Finds the orders that use a kit.
     Index("order_line_kit_idx", "kit_sku", postgresql_where=text("kit_sku IS NOT NULL")),
+    Column("only_location_ids", Texts, comment="the only locations that may ship it; null if any may"),
+    Column("not_location_ids", Texts, comment="locations that must not ship it; null if there are none"),
+    Column("keep_together", Text, comment="lines of the order with the same group ship from one location"),
     CheckConstraint("excess BETWEEN 0 AND unit_count", name="excess_within_unit_count"),
     CheckConstraint("unit_count >= 1", name="unit_count_positive"),
     CheckConstraint("cancelled BETWEEN 0 AND unit_count", name="cancelled_within_unit_count"),

@@ -41,6 +41,7 @@ from policies.stock.oversell import OversellEvidence, PublishedFigure
 from service.catalog.catalog_words import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
 from service.decisions import erased_destination
 from service.decisions.decision_messages import COMMITMENTS, decision_message
+from service.decisions.placement_messages import placement_of, set_placement
 from service.rpc.proto_values import timestamp
 from truestock.v1 import catalog_service_pb2 as catalog_pb, decision_pb2, order_pb2
 
@@ -161,7 +162,9 @@ def set_order(message: decision_pb2.OrderInput, order: Order) -> None:
     message.channel_id, message.order_id = order.channel_id, order.order_id
     message.commitment, message.method = COMMITMENTS[order.commitment], _METHODS[order.method]
     for line in order.lines:
-        message.lines.add(line_id=line.line_id, sku=line.sku, unit_count=line.unit_count)
+        line_message = message.lines.add(line_id=line.line_id, sku=line.sku, unit_count=line.unit_count)
+        if line.placement is not ANYWHERE:
+            set_placement(line_message, line.placement)
         message.unit_prices.append(_decimal_text(line.unit_price))
         if line.item is not None:
             _add_item(message, line.line_id, line.item)
@@ -204,7 +207,7 @@ def _order_of(message: decision_pb2.OrderInput, locations: Mapping[str, Location
 
 
 def _line_of(message: order_pb2.OrderLine, price: str, item: OrderedItem | None) -> OrderLine:
-    placement = of_whole_items(ANYWHERE, message.line_id, item)
+    placement = of_whole_items(placement_of(message), message.line_id, item)
     return OrderLine(message.line_id, message.sku, message.unit_count, _decimal(price), placement, item)
 
 

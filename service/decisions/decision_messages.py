@@ -94,6 +94,7 @@ def dropped_candidate(dropped: DroppedLocation) -> decision_pb2.DroppedCandidate
         rule=dropped.rule or "",
         source=str(dropped.source) if dropped.source else "",
         facts=_fact_values(dropped.evidence),
+        line_id=dropped.line_id or "",
     )
 
 

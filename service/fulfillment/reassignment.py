@@ -10,6 +10,7 @@ from policies.domain.model import Commitment, Context, Location
 from policies.domain.shipments import ENDED_BECAUSE, ShipmentState
 from policies.explanation import unit_count_text
 from policies.facts.measures import serves_destination
+from service.allocation.line_groups import held_to_their_locations
 from service.allocation.planner import AllocationChange
 from service.allocation.rerouting import replan_units
 from service.errors import CannotReassign, no_location
@@ -57,7 +58,26 @@ def _check(transition: ShipmentTransition) -> None:
         raise _refused(transition, f"{location_id} is closed", "name an open location")
     if record.method == "ship":
         _check_destination(transition, location)
+    _check_placements(transition, location)
     _check_units(transition, location)
+
+
+def _check_placements(transition: ShipmentTransition, location: Location) -> None:
+    """Refuses a location that a line may not use, and one that parts lines which must ship together."""
+    record, shipment = transition.record, transition.shipment
+    lines = [record.line(line_id) for line_id in shipment.units]
+    for line in lines:
+        if not line.placement.allows(location.id):
+            raise _refused(transition, f"the order does not let {location.id} ship line {line.line_id}", _NAME_ANOTHER)
+    elsewhere = replace(
+        record, shipments=[replace(x, units={} if x is shipment else x.units) for x in record.shipments]
+    )
+    order = record.order_of(tuple(line.ordered(shipment.units[line.line_id]) for line in lines), record.commitment)
+    held = held_to_their_locations(elsewhere, order, record.order(record.commitment).lines)
+    for part in held.lines:
+        if not part.placement.allows(location.id):
+            problem = f"line {part.line_id} must ship from where the lines ship that it is kept together with"
+            raise _refused(transition, problem, "leave it, or cancel its units")
 
 
 def _check_destination(transition: ShipmentTransition, location: Location) -> None:

@@ -17,6 +17,7 @@ from policies.domain.shipments import (
     check_action,
 )
 from policies.explanation import unit_count_text
+from service.allocation.line_groups import units_leaving_with
 from service.allocation.planner import AllocationChange, is_in_review, outcome_of
 from service.allocation.rerouting import replan_units
 from service.allocation.shortages import exception_context, mark_needs_person
@@ -223,6 +224,8 @@ def _reject(transition: ShipmentTransition) -> None:
     transition.shipment.reject_reason = reason
     exception = _rejection(transition, units_by_line)
     action = exception.handling.action
+    units_by_line |= _release_mates(transition, units_by_line, is_cancelled=action == "cancel")
+    exception = replace(exception, line_ids=tuple(units_by_line))
     rejected = AllocationChange(transition.record, "rejected", exception.description)
     if action == "reroute":
         rerouting = replan_units(
@@ -234,6 +237,24 @@ def _reject(transition: ShipmentTransition) -> None:
     transition.unit_of_work.record(
         _without_rerouting(transition, rejected, exception, units_by_line, in_review=in_review)
     )
+
+
+def _release_mates(
+    transition: ShipmentTransition, rejected: Mapping[str, int], *, is_cancelled: bool
+) -> dict[str, int]:
+    """Releases the units that may not ship without the rejected ones; returns all that leave by line.
+
+    Where the rejected units are cancelled, a kit is cancelled with its component, but lines kept together ship without.
+    """
+    record, shipment = transition.record, transition.shipment
+    leaving = dict(rejected)
+    for line_id, units in units_leaving_with(record, shipment, rejected).items():
+        if is_cancelled and record.line(line_id).placement.keep_together:
+            continue
+        transition.book.release(record.line_units(shipment, line_id, units), was_held=False, reason=REJECTED)
+        shipment.remove_units(line_id, units, transition.book.now, ended=ShipmentState.REJECTED)
+        leaving[line_id] = leaving.get(line_id, 0) + units
+    return leaving
 
 
 def _reject_line(transition: ShipmentTransition, line_id: str, units: int) -> None:

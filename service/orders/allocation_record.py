@@ -11,7 +11,7 @@ from uuid import UUID
 from policies.domain.listings import OrderedItem
 from policies.domain.model import WITHHELD_KINDS, Commitment, Coordinates, Destination, Order, OrderLine, Outcome
 from policies.domain.outlets import Outlet
-from policies.domain.placement import ANYWHERE, of_whole_items
+from policies.domain.placement import ANYWHERE, Placement, of_whole_items
 from policies.domain.returns import ShippedUnits
 from policies.domain.shipments import OPEN, ShipmentState, state_after
 from service.orders.order_hold import OrderHold
@@ -52,21 +52,28 @@ class LineRecord:
     excess: int = 0
     item: OrderedItem | None = None
     """What the channel ordered, if that was an item of its own; `sku` and the units are what that was at intake."""
+    stated_placement: Placement = ANYWHERE
+    """Where its order says that it may ship from, and what with."""
 
     @property
     def uncancelled(self) -> int:
         """Ordered units less cancelled ones."""
         return self.unit_count - self.cancelled
 
+    @property
+    def placement(self) -> Placement:
+        """Where it may ship from, and what with: as its order and its item say."""
+        return of_whole_items(self.stated_placement, self.line_id, self.item)
+
     def ordered(self, unit_count: int) -> OrderLine:
         """So many of its units as a line of an order."""
-        placement = of_whole_items(ANYWHERE, self.line_id, self.item)
-        return OrderLine(self.line_id, self.sku, unit_count, self.unit_price, placement, self.item)
+        return OrderLine(self.line_id, self.sku, unit_count, self.unit_price, self.placement, self.item)
 
     @classmethod
     def of(cls, line: OrderLine) -> LineRecord:
         """The record of an order's line of which nothing is cancelled."""
-        return cls(line.line_id, line.sku, line.unit_count, line.unit_price, item=line.item)
+        stated = line.placement.stated
+        return cls(line.line_id, line.sku, line.unit_count, line.unit_price, item=line.item, stated_placement=stated)
 
 
 @dataclass(slots=True)

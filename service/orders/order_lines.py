@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from policies.domain.listings import OrderedItem
 from policies.domain.model import OrderLine
+from policies.domain.placement import ANYWHERE, Placement
 from service import limits
 from service.errors import Violation
 from service.rpc.validation import Fields
@@ -62,9 +63,10 @@ def order_lines(fields: LenientFields, lines: Sequence[order_pb2.OrderLine]) -> 
             fields.wrong(f"{at}.line_id", f"'{line_id}' is also the id of another line of this order")
         used_ids.add(line_id)
         price = _price(fields, f"{at}.unit_price", line) if has_one_currency else None
+        placement = _placement(fields, at, line)
         if len(fields.violations) == violations_before:
             item = OrderedItem(item_id, line.unit_count) if item_id else None
-            checked.append(OrderLine(line_id, sku, line.unit_count, price, item=item))
+            checked.append(OrderLine(line_id, sku, line.unit_count, price, placement, item))
     return checked
 
 
@@ -112,6 +114,33 @@ def _price(fields: LenientFields, field: str, line: order_pb2.OrderLine) -> Deci
     if not line.HasField("unit_price"):
         return None
     return fields.usable(lambda strict: strict.money(field, line.unit_price))
+
+
+def _placement(fields: LenientFields, at: str, line: order_pb2.OrderLine) -> Placement:
+    if not line.only_location_ids and not line.not_location_ids and not line.keep_together:
+        return ANYWHERE
+    only = _location_ids(fields, f"{at}.only_location_ids", line.only_location_ids)
+    without = _location_ids(fields, f"{at}.not_location_ids", line.not_location_ids)
+    if not fields.is_lenient and only and only <= without:
+        fields.wrong(f"{at}.only_location_ids", "are all in not_location_ids too, so no location may ship the line")
+    group = fields.usable(
+        lambda strict: strict.text(f"{at}.keep_together", line.keep_together, longest=limits.GROUP_LENGTH)
+    )
+    return Placement(only or None, without, group or "")
+
+
+def _location_ids(fields: LenientFields, field: str, ids: Sequence[str]) -> frozenset[str]:
+    """The ids of a list. Of a SOLD order, an id that no location can have stays in it, and matches none."""
+    if not fields.is_lenient:
+        if fields.size(field, ids, 0, limits.LINE_LOCATIONS):
+            for index, location_id in enumerate(ids):
+                fields.text(f"{field}[{index}]", location_id, longest=limits.ID_LENGTH, required=True)
+        return frozenset(ids)
+    if len(ids) > limits.LINE_LOCATIONS:
+        text = f"has {len(ids):,} entries; the first {limits.LINE_LOCATIONS} are kept"
+        fields.left_out.append(Violation(field, text))
+    kept = ids[: limits.LINE_LOCATIONS]
+    return frozenset(_CONTROL.sub(_UNREADABLE, location_id[: limits.ID_LENGTH]) or _UNREADABLE for location_id in kept)
 
 
 def _has_one_currency(fields: Fields, lines: Sequence[order_pb2.OrderLine]) -> bool:

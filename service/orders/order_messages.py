@@ -11,9 +11,11 @@ import asyncpg
 from policies.domain.listings import OrderedItem
 from policies.domain.model import Commitment, Outcome
 from policies.domain.order_status import LineFigures, OrderFigures, OrderStatus, status_of
+from policies.domain.placement import ANYWHERE
 from policies.domain.shipments import OPEN, ShipmentState
 from service.background import let_others_run
 from service.decisions.decision_messages import COMMITMENTS
+from service.decisions.placement_messages import set_placement
 from service.orders.allocation_record import (
     EXPIRED,
     PROMISING,
@@ -152,6 +154,8 @@ def _line(record: AllocationRecord, line: LineRecord, *, promising: bool) -> all
     )
     if line.item is not None:
         message.item_id, message.item_count = line.item.item_id, line.item.count
+    if line.stated_placement is not ANYWHERE:
+        set_placement(message, line.stated_placement)
     return message
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from policies.domain.listings import OrderedItem
 from policies.domain.model import Commitment, Outcome
 from policies.domain.outlets import Outlet
+from policies.domain.placement import ANYWHERE, Placement
 from policies.domain.shipments import ShipmentState
 from service.database.database import NEEDED, Connection, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import (
@@ -257,10 +258,12 @@ async def read(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Alloca
     requested = list(ids)
     records = {r["id"]: _record_of(r) for r in await _READ.rows(connection, ids=requested)}
     for row in await _READ_LINES.rows(connection, ids=requested):
+        item = OrderedItem(row["item_id"], row["item_count"], row["item_units"]) if row["item_id"] is not None else None
         line = LineRecord(
             *(row["line_id"], row["sku"], row["unit_count"], row["unit_price"]),
             *(row["cancelled"], row["oversold"], row["withheld"], row["excess"]),
-            OrderedItem(row["item_id"], row["item_count"], row["item_units"]) if row["item_id"] is not None else None,
+            item,
+            _placement_of(row),
         )
         records[row["allocation_id"]].lines.append(line)
     shipments: dict[UUID, ShipmentRecord] = {}
@@ -354,6 +357,13 @@ def _outlet_of(row: asyncpg.Record) -> Outlet | None:
         return None
     location_ids = row["outlet_location_ids"]
     return Outlet(row["outlet_id"], frozenset(location_ids or ()), is_known=location_ids is not None)
+
+
+def _placement_of(row: asyncpg.Record) -> Placement:
+    only, without, group = row["only_location_ids"], row["not_location_ids"], row["keep_together"]
+    if only is None and without is None and group is None:
+        return ANYWHERE
+    return Placement(None if only is None else frozenset(only), frozenset(without or ()), group or "")
 
 
 def _hold_of(row: asyncpg.Record) -> OrderHold | None:

@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from policies.domain.model import Coordinates, Outcome
+from policies.domain.placement import ANYWHERE, Placement
 from service.database.database import Columns, Connection, Statement, any_of
 from service.database.row_writes import Row, RowWrite, write_rows
 from service.database.tables import (
@@ -99,6 +100,9 @@ _LINE: Columns = {
     "item_id": Text,
     "item_count": Integer,
     "item_units": Integer,
+    "only_location_ids": Texts,
+    "not_location_ids": Texts,
+    "keep_together": Text,
 }
 _SHIPMENT: Columns = {
     "id": Uuid,
@@ -323,9 +327,18 @@ def _line_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
             *(record.id, x.line_id, position, x.sku),
             *(x.unit_count, x.cancelled, x.oversold, x.withheld, x.excess, x.unit_price),
             *((None, None, None) if x.item is None else (x.item.item_id, x.item.count, x.item.units_each)),
+            *(_NO_PLACEMENT if x.stated_placement is ANYWHERE else _placement_columns(x.stated_placement)),
         )
         for position, x in enumerate(record.lines)
     ]
+
+
+_NO_PLACEMENT = (None, None, None)
+
+
+def _placement_columns(placement: Placement) -> tuple[list[str] | None, list[str] | None, str | None]:
+    only, without = placement.only_location_ids, placement.not_location_ids
+    return None if only is None else sorted(only), sorted(without) or None, placement.keep_together or None
 
 
 def _shipment_rows(record: AllocationRecord) -> list[tuple[object, ...]]:

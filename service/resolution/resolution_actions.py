@@ -14,6 +14,7 @@ from policies.domain.resolutions import APPROVED, BACKORDERED, CANCELLED, REROUT
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from service.allocation.lifecycle import cancel_lines
+from service.allocation.line_groups import short_with
 from service.allocation.order_holds import HOLD_OVERDUE
 from service.allocation.planner import AllocationChange, is_in_review, outcome_of
 from service.allocation.planning_context import ChannelContext
@@ -129,7 +130,7 @@ def _reroute(
     channel_context: ChannelContext, book: Book, record: AllocationRecord, exception: ResolutionContext
 ) -> AllocationChange:
     """Allocates all units of the exception to other locations."""
-    short = short_units(record, exception)
+    short = short_with(record, short_units(record, exception))
     avoid: frozenset[str] = frozenset()
     if exception.kind in _OF_A_SHIPMENT:
         units, avoid = _release_shipment(book, record, exception)

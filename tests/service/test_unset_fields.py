@@ -95,13 +95,13 @@ ORDER: Mapping[str, Meaning] = {
     "priority": UNSET,
     "tags": NONE,
     "validate_only": CALL,
+    "candidate_revision": CALL,
     "request_id": CALL,
     "channel_update_time": UNSET,
     "copy_of": UNSET,
     "channel_status": UNSET,
     "hold": UNSET,
     "outlet_id": UNSET,
-    "candidate_revision": CALL,
 }
 ORDER_LINE: Mapping[str, Meaning] = {
     "line_id": Default("1"),
@@ -109,6 +109,9 @@ ORDER_LINE: Mapping[str, Meaning] = {
     "unit_count": REQUIRED,
     "unit_price": UNSET,
     "item_id": UNSET,
+    "only_location_ids": NONE,
+    "not_location_ids": NONE,
+    "keep_together": NONE,
 }
 SHOWN_AS = {"order_value": "stated_value"}
 """Fields that decisions show under another name."""

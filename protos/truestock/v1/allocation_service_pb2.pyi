@@ -302,6 +302,9 @@ class AllocatedLine(_message.Message):
     EXCESS_COUNT_FIELD_NUMBER: _builtins.int
     ITEM_ID_FIELD_NUMBER: _builtins.int
     ITEM_COUNT_FIELD_NUMBER: _builtins.int
+    ONLY_LOCATION_IDS_FIELD_NUMBER: _builtins.int
+    NOT_LOCATION_IDS_FIELD_NUMBER: _builtins.int
+    KEEP_TOGETHER_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
     sku: _builtins.str
     unit_count: _builtins.int
@@ -327,6 +330,13 @@ class AllocatedLine(_message.Message):
     """
     item_count: _builtins.int
     """How many items were ordered, cancelled ones included."""
+    keep_together: _builtins.str
+    @_builtins.property
+    def only_location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the order states of where the line may ship from, and of lines that must ship with it."""
+
+    @_builtins.property
+    def not_location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -344,10 +354,13 @@ class AllocatedLine(_message.Message):
         excess_count: _builtins.int = ...,
         item_id: _builtins.str = ...,
         item_count: _builtins.int = ...,
+        only_location_ids: _abc.Iterable[_builtins.str] | None = ...,
+        not_location_ids: _abc.Iterable[_builtins.str] | None = ...,
+        keep_together: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered_count", b"backordered_count", "cancelled_count", b"cancelled_count", "excess_count", b"excess_count", "item_count", b"item_count", "item_id", b"item_id", "line_id", b"line_id", "outcome", b"outcome", "promised_count", b"promised_count", "refunded_count", b"refunded_count", "returned_count", b"returned_count", "shipped_count", b"shipped_count", "short_count", b"short_count", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered_count", b"backordered_count", "cancelled_count", b"cancelled_count", "excess_count", b"excess_count", "item_count", b"item_count", "item_id", b"item_id", "keep_together", b"keep_together", "line_id", b"line_id", "not_location_ids", b"not_location_ids", "only_location_ids", b"only_location_ids", "outcome", b"outcome", "promised_count", b"promised_count", "refunded_count", b"refunded_count", "returned_count", b"returned_count", "shipped_count", b"shipped_count", "short_count", b"short_count", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -369,8 +382,8 @@ class Shortage(_message.Message):
         KIND_OVERSELL: Shortage._Kind.ValueType  # 1
         """The channel sold units that no location has from which the routing policy may supply the order."""
         KIND_UNFILLABLE: Shortage._Kind.ValueType  # 2
-        """The units exist, but the routing policy's limits on splitting, or the outlet that the channel chose, leave them
-        out; or a HOLD requests more than is sellable.
+        """The units exist, but the routing policy's limits on splitting, what the order states of its lines, or the outlet
+        that the channel chose, leave them out; or a HOLD requests more than is sellable.
         """
         KIND_HELD_BY_BUFFER: Shortage._Kind.ValueType  # 3
         """A location that may supply the order has the units, but a buffer rule holds them back. `rules` names it. The
@@ -388,8 +401,8 @@ class Shortage(_message.Message):
     KIND_OVERSELL: Shortage.Kind.ValueType  # 1
     """The channel sold units that no location has from which the routing policy may supply the order."""
     KIND_UNFILLABLE: Shortage.Kind.ValueType  # 2
-    """The units exist, but the routing policy's limits on splitting, or the outlet that the channel chose, leave them
-    out; or a HOLD requests more than is sellable.
+    """The units exist, but the routing policy's limits on splitting, what the order states of its lines, or the outlet
+    that the channel chose, leave them out; or a HOLD requests more than is sellable.
     """
     KIND_HELD_BY_BUFFER: Shortage.Kind.ValueType  # 3
     """A location that may supply the order has the units, but a buffer rule holds them back. `rules` names it. The
@@ -417,7 +430,9 @@ class Shortage(_message.Message):
     """For an oversell: `race`, `stale_feed`, `over_published`, `not_applied`, `not_told`, `count_correction`, `rejected`
     or `unmapped`; `decision.oversells` has the evidence. For units that rules keep: `held_by_buffer` or
     `blocked_by_rule`. For units that only locations outside the chosen outlet have: `outlet_short`. For units that wait
-    for an outlet that the channel does not have: `unmapped_outlet`.
+    for an outlet that the channel does not have: `unmapped_outlet`. For other unfillable ones: `line_restricted` if only
+    locations have them that the line may not use, `kept_together` if no location has them with all units that must ship
+    with them.
     """
     backordered: _builtins.bool
     """The units wait for stock and are served before new orders."""

@@ -248,6 +248,7 @@ class DroppedCandidate(_message.Message):
     RULE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
+    LINE_ID_FIELD_NUMBER: _builtins.int
     location_id: _builtins.str
     sku: _builtins.str
     """Empty if the location was dropped for the whole order."""
@@ -256,6 +257,10 @@ class DroppedCandidate(_message.Message):
     rule: _builtins.str
     """The rule that dropped it, if any."""
     source: _builtins.str
+    line_id: _builtins.str
+    """The order line that it was dropped for, if not for all lines of the SKU: the line may not use it
+    (`line-restricted`), or it has too few units to ship the line with all that must ship with it (`not-whole`).
+    """
     @_builtins.property
     def facts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FactSeen]:
         """The facts in the rule's condition, with their values."""
@@ -269,10 +274,11 @@ class DroppedCandidate(_message.Message):
         rule: _builtins.str = ...,
         source: _builtins.str = ...,
         facts: _abc.Iterable[Global___FactSeen] | None = ...,
+        line_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "location_id", b"location_id", "reason", b"reason", "rule", b"rule", "sku", b"sku", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "line_id", b"line_id", "location_id", b"location_id", "reason", b"reason", "rule", b"rule", "sku", b"sku", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

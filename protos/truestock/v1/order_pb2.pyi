@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import latlng_pb2 as _latlng_pb2
 from google.type import money_pb2 as _money_pb2
@@ -342,6 +344,9 @@ class OrderLine(_message.Message):
     SKU_FIELD_NUMBER: _builtins.int
     UNIT_COUNT_FIELD_NUMBER: _builtins.int
     UNIT_PRICE_FIELD_NUMBER: _builtins.int
+    ONLY_LOCATION_IDS_FIELD_NUMBER: _builtins.int
+    NOT_LOCATION_IDS_FIELD_NUMBER: _builtins.int
+    KEEP_TOGETHER_FIELD_NUMBER: _builtins.int
     ITEM_ID_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
     """Unique within the order; the line's number, counted from 1, if empty."""
@@ -351,6 +356,11 @@ class OrderLine(_message.Message):
     """
     unit_count: _builtins.int
     """1 to 100,000 units; items if the line names one by `item_id`."""
+    keep_together: _builtins.str
+    """Lines of the order with the same group ship from one location: all their units, or none. Where no location has all
+    of them, all are short with the cause `kept_together`, and the exception rules decide. Once some of them have
+    shipped, the others may only come from the same location. At most 64 characters.
+    """
     item_id: _builtins.str
     """The item of the order's channel that was ordered, instead of a SKU: at most 128 characters; of a SOLD order any text
     is accepted, and 255 characters of it are kept. Its listing says which units of which SKU that is when the order
@@ -361,6 +371,19 @@ class OrderLine(_message.Message):
     def unit_price(self) -> _money_pb2.Money:
         """The price of one unit; of one item if the line names one by `item_id`."""
 
+    @_builtins.property
+    def only_location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The only locations that may ship the line; any if empty. At most 100. An id that does not exist is an error for a
+        HOLD; a SOLD order is taken, and no location matches that id. Units that only other locations have are short with
+        the cause `line_restricted`.
+        """
+
+    @_builtins.property
+    def not_location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Locations that must not ship the line; at most 100. Like `only_location_ids`, it also applies whenever units are
+        rerouted, filled from backorder or reassigned.
+        """
+
     def __init__(
         self,
         *,
@@ -368,11 +391,14 @@ class OrderLine(_message.Message):
         sku: _builtins.str = ...,
         unit_count: _builtins.int = ...,
         unit_price: _money_pb2.Money | None = ...,
+        only_location_ids: _abc.Iterable[_builtins.str] | None = ...,
+        not_location_ids: _abc.Iterable[_builtins.str] | None = ...,
+        keep_together: _builtins.str = ...,
         item_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["unit_price", b"unit_price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "line_id", b"line_id", "sku", b"sku", "unit_count", b"unit_count", "unit_price", b"unit_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "keep_together", b"keep_together", "line_id", b"line_id", "not_location_ids", b"not_location_ids", "only_location_ids", b"only_location_ids", "sku", b"sku", "unit_count", b"unit_count", "unit_price", b"unit_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
