@@ -122,7 +122,7 @@ def _warning(name: NamedValue, known: KnownValues, node: Node) -> Problem:
     message = f"{name.title} names {quoted(name.value)} as {name.fact}, but {FACTS[name.fact].absent}"
     effect = "excludes nothing" if name.negated else "matches nothing"
     help = f"{_suggestion(name.value, known)}Until then the comparison {effect}."
-    return Problem(name.source.file, node.line, node.column, "not-in-catalog", message, help, node.length)
+    return Problem.at(name.source.file, node, "not-in-catalog", message, help)
 
 
 def _suggestion(value: str, known: KnownValues) -> str:

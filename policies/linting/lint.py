@@ -44,6 +44,4 @@ def _problem(finding: Finding, mappings: RuleMappings) -> Problem:
     key, value = entries[marked]
     # The carets mark a name itself, but only the key of a condition, because a condition may span many lines.
     node = value if marked == "name" else key
-    return Problem(
-        finding.source.file, node.line, node.column, finding.code, finding.message, finding.help, node.length
-    )
+    return Problem.at(finding.source.file, node, finding.code, finding.message, finding.help)

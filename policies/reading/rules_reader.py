@@ -198,7 +198,7 @@ class _PolicySetDraft:
                 self.routing_is_readable = self.exceptions_are_readable = False
 
     def _note(self, source: Source, code: str, message: str, help: str) -> None:
-        self.problems.append(Problem(source.file, source.line, source.column, code, message, help))
+        self.problems.append(Problem.at(source.file, source, code, message, help))
 
 
 def _kind(rule_file: RuleFile, node: Node) -> str | None:

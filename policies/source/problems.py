@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Protocol
 from unicodedata import category, combining, east_asian_width
 
 MAX_LINE_SHOWN = 120
@@ -13,13 +14,39 @@ MAX_WORD_SHOWN = 60
 """Characters of the file's own text that a message repeats."""
 
 
+class Place(Protocol):
+    """A range of a text. Lines and columns count from 1, columns in characters; the end is the position after it."""
+
+    @property
+    def line(self) -> int:
+        """The line of the first character."""
+        ...
+
+    @property
+    def column(self) -> int:
+        """The column of the first character."""
+        ...
+
+    @property
+    def end_line(self) -> int:
+        """The line of the last character."""
+        ...
+
+    @property
+    def end_column(self) -> int:
+        """The column after the last character."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Source:
-    """A position in a rule file; line and column count from 1."""
+    """A place in a rule file. Two that begin at the same position are equal."""
 
     file: str
     line: int
     column: int = 1
+    end_line: int = field(default=0, compare=False)
+    end_column: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
@@ -27,9 +54,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One problem in a rule file. `code` never changes; `length` is how many characters the carets mark.
+    """One problem in a rule file. `code` never changes.
 
-    Line 0 means the whole file, and the file '.' means the whole folder.
+    It is about the text from line and column up to the end, which is the position after its last character, as editors
+    count it, but from 1. Line 0 means the whole file, and the file '.' means the whole folder.
     """
 
     file: str
@@ -38,7 +66,13 @@ class Problem:
     code: str
     message: str
     help: str = ""
-    length: int = 1
+    end_line: int = 0
+    end_column: int = 0
+
+    @classmethod
+    def at(cls, file: str, place: Place, code: str, message: str, help: str = "") -> Problem:
+        """The problem of a place in a file."""
+        return cls(file, place.line, place.column, code, message, help, place.end_line, place.end_column)
 
     def as_dict(self) -> dict[str, str | int]:
         """The fields by name, for `--format json`."""
@@ -82,7 +116,8 @@ def _marked_line(problem: Problem, line: str) -> list[str]:
     start = min(problem.column - 1, len(line))
     first = max(0, start - MAX_LINE_SHOWN // 2) if len(line) > MAX_LINE_SHOWN else 0
     window = line[first : first + MAX_LINE_SHOWN]
-    before, marked = window[: start - first], window[start - first :][: problem.length]
+    end = problem.end_column - 1 if problem.end_line == problem.line else len(line)
+    before, marked = window[: start - first], window[start - first :][: max(1, end - start)]
     if first:
         window, before = "…" + window, "…" + before
     if first + MAX_LINE_SHOWN < len(line):

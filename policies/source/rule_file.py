@@ -41,11 +41,11 @@ class RuleFile:
     def note(self, node: Node, code: str, message: str, help: str = "") -> None:
         """Notes a problem at a node."""
         if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(Problem(self.file, node.line, node.column, code, message, help, node.length))
+            self.problems.append(Problem.at(self.file, node, code, message, help))
 
     def source(self, node: Node) -> Source:
-        """The position of a node."""
-        return Source(self.file, node.line, node.column)
+        """The place of a node."""
+        return Source(self.file, node.line, node.column, node.end_line, node.end_column)
 
     def fields(
         self, node: Node, what: str, keys: Sequence[str], required: Iterable[str] = (), *, form: str = ""

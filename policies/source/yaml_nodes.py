@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import yaml
 
@@ -23,13 +24,17 @@ MAX_NODES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class ScalarNode:
-    """A text as written. `plain` means without quotes. Line and column count from 1."""
+    """A text as written. `plain` means without quotes.
+
+    Of this and the other nodes, lines and columns count from 1, and the end is the position after the last character.
+    """
 
     text: str
     plain: bool
     line: int
     column: int
-    length: int = 1
+    end_line: int
+    end_column: int
 
     @property
     def is_empty(self) -> bool:
@@ -44,7 +49,8 @@ class SequenceNode:
     items: list[Node]
     line: int
     column: int
-    length: int = 1
+    end_line: int
+    end_column: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,8 @@ class MappingNode:
     entries: dict[str, tuple[ScalarNode, Node]]
     line: int
     column: int
-    length: int = 1
+    end_line: int
+    end_column: int
 
 
 Node = ScalarNode | SequenceNode | MappingNode
@@ -71,28 +78,44 @@ class UnreadableFile(Exception):
 def parse(file: str, content: bytes) -> tuple[Node, list[Problem]]:
     """The root node of the file, and problems that do not prevent reading it. Raises UnreadableFile."""
     text = _decoded(file, content)
-    builder = _NodeBuilder(file)
+    builder = _NodeBuilder(file, text, _line_and_column(text))
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             builder.handle(event)
     except yaml.MarkedYAMLError as error:
         raise UnreadableFile([_syntax_problem(file, text, error)]) from error
     except yaml.YAMLError as error:
-        raise UnreadableFile([Problem(file, 1, 1, "not-yaml", f"this is not valid YAML: {error}")]) from error
+        message = f"this is not valid YAML: {error}"
+        raise UnreadableFile([Problem.at(file, _whole(text), "not-yaml", message)]) from error
     if builder.refusals:
         raise UnreadableFile(builder.refusals)
     if builder.root is None:
-        message = "the file is empty"
-        raise UnreadableFile([Problem(file, 1, 1, "empty-file", message, "add rules to it, or delete it.")])
+        message, help = "the file is empty", "add rules to it, or delete it."
+        raise UnreadableFile([Problem.at(file, _whole(text), "empty-file", message, help)])
     return builder.root, builder.problems
+
+
+class _Range(NamedTuple):
+    """A place in the file."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
 
 
 @dataclass(slots=True)
 class _OpenCollection:
-    """A list or mapping that is not complete yet; `key` is the key whose value comes next."""
+    """A list or mapping that is not complete yet; `key` is the key whose value comes next.
 
-    node: SequenceNode | MappingNode
+    `end` is the end of the last node in it.
+    """
+
+    start: _Range
+    is_flow: bool
+    content: list[Node] | dict[str, tuple[ScalarNode, Node]]
     key: ScalarNode | None = None
+    end: tuple[int, int] = (0, 0)
 
 
 @dataclass(slots=True)
@@ -100,6 +123,9 @@ class _NodeBuilder:
     """Builds nodes from YAML events, and stops at the bounds before it uses much memory."""
 
     file: str
+    text: str
+    end: tuple[int, int]
+    """The position after the text. YAML counts a line more where the last one has no end."""
     root: Node | None = None
     problems: list[Problem] = field(default_factory=list)
     refusals: list[Problem] = field(default_factory=list)
@@ -112,81 +138,118 @@ class _NodeBuilder:
             case yaml.DocumentStartEvent():
                 self._count_document(event)
             case yaml.AliasEvent():
-                self._refuse(
-                    event, "alias", f"'*{event.anchor}' repeats another part of the file (a YAML alias)", _ALIAS_HELP
-                )
-                self._add(ScalarNode("", True, *_position(event)))
-            case yaml.ScalarEvent() | yaml.SequenceStartEvent() | yaml.MappingStartEvent():
+                message = f"'*{event.anchor}' repeats another part of the file (a YAML alias)"
+                self._refuse(self._range(event), "alias", message, _ALIAS_HELP)
+                self._add(ScalarNode("", True, *self._range(event)))
+            case yaml.ScalarEvent():
                 self._check(event)
-                self._start(event)
+                self._add(ScalarNode(event.value, not event.style, *self._scalar_range(event)))
+            case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
+                self._check(event)
+                self._open(event)
             case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
-                self.open_collections.pop()
+                self._close(event)
 
-    def _start(self, event: yaml.Event) -> None:
-        if isinstance(event, yaml.ScalarEvent):
-            self._add(ScalarNode(event.value, not event.style, *_position(event)))
-            return
-        position = _position(event)
-        node = SequenceNode([], *position) if isinstance(event, yaml.SequenceStartEvent) else MappingNode({}, *position)
-        self._add(node)
-        self.open_collections.append(_OpenCollection(node))
+    def _open(self, event: yaml.CollectionStartEvent) -> None:
+        content: list[Node] | dict[str, tuple[ScalarNode, Node]]
+        content = [] if isinstance(event, yaml.SequenceStartEvent) else {}
+        start = self._range(event)
+        self.open_collections.append(_OpenCollection(start, bool(event.flow_style), content))
         if len(self.open_collections) > MAX_DEPTH:
             message = f"lists and mappings are nested more than {MAX_DEPTH} levels deep"
-            raise UnreadableFile([_problem(self.file, event, "too-deep", message, "rules need only a few levels.")])
+            raise UnreadableFile([Problem.at(self.file, start, "too-deep", message, "rules need only a few levels.")])
+
+    def _close(self, event: yaml.CollectionEndEvent) -> None:
+        collection = self.open_collections.pop()
+        # The end of a list in indented lines is where the next text begins, after comments and blank lines.
+        end = self._range(event)[2:] if collection.is_flow else collection.end
+        start = (collection.start.line, collection.start.column)
+        content = collection.content
+        node = SequenceNode(content, *start, *end) if isinstance(content, list) else MappingNode(content, *start, *end)
+        self._add(node)
 
     def _add(self, node: Node) -> None:
         if not self.open_collections:
             self.root = node if self.root is None else self.root
             return
         parent = self.open_collections[-1]
-        if isinstance(parent.node, SequenceNode):
-            parent.node.items.append(node)
+        parent.end = max(parent.end, (node.end_line, node.end_column))
+        if isinstance(parent.content, list):
+            parent.content.append(node)
         elif parent.key is not None:
-            self._set(parent.node, parent.key, node)
+            self._set(parent.content, parent.key, node)
             parent.key = None
         elif isinstance(node, ScalarNode):
             parent.key = node
         else:
-            message = "a key cannot be a list or a mapping"
-            raise UnreadableFile(
-                [Problem(self.file, node.line, node.column, "not-yaml", message, "write one word as the key.")]
-            )
+            message, help = "a key cannot be a list or a mapping", "write one word as the key."
+            raise UnreadableFile([Problem.at(self.file, node, "not-yaml", message, help)])
 
-    def _set(self, fields: MappingNode, key: ScalarNode, node: Node) -> None:
-        if key.text not in fields.entries:
-            fields.entries[key.text] = (key, node)
+    def _set(self, entries: dict[str, tuple[ScalarNode, Node]], key: ScalarNode, node: Node) -> None:
+        if key.text not in entries:
+            entries[key.text] = (key, node)
             return
-        first = fields.entries[key.text][0]
+        first = entries[key.text][0]
         message = f"the key {quoted(key.text)} is used twice; it is already on line {first.line}"
         help = "put both comparisons under one key, or each in its own entry under 'all'."
-        self.problems.append(Problem(self.file, key.line, key.column, "duplicate-key", message, help, key.length))
+        self.problems.append(Problem.at(self.file, key, "duplicate-key", message, help))
+
+    def _range(self, event: yaml.Event) -> _Range:
+        """The range of an event's text. Before a list in indented lines it is empty."""
+        start, end = event.start_mark, event.end_mark
+        if start is None or end is None:
+            return _Range(1, 1, 1, 1)
+        place = _Range(start.line + 1, start.column + 1, end.line + 1, end.column + 1)
+        # Only at the end of the file can a place be beyond it.
+        return place if end.line < self.end[0] else _Range(*min(place[:2], self.end), *min(place[2:], self.end))
+
+    def _scalar_range(self, event: yaml.ScalarEvent) -> _Range:
+        """The range of a text. That of a block of lines ends with its last line that is not blank."""
+        place = self._range(event)
+        if event.style not in ("|", ">") or event.start_mark is None or event.end_mark is None:
+            return place
+        block = self.text[event.start_mark.index : event.end_mark.index].rstrip()
+        rows, columns = _line_and_column(block)
+        column = columns if rows > 1 else place.column + columns - 1
+        return _Range(place.line, place.column, place.line + rows - 1, column)
 
     def _check(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         self.node_count += 1
         if self.node_count > MAX_NODES:
-            message = f"the file has more than {MAX_NODES:,} texts, lists and mappings"
-            raise UnreadableFile([_problem(self.file, event, "too-large", message, "split it into several files.")])
+            message, help = (
+                f"the file has more than {MAX_NODES:,} texts, lists and mappings",
+                "split it into several files.",
+            )
+            raise UnreadableFile([Problem.at(self.file, self._range(event), "too-large", message, help)])
         if event.anchor is not None:
-            self._refuse(event, "alias", f"'&{event.anchor}' names a part of the file (a YAML anchor)", _ALIAS_HELP)
+            message = f"'&{event.anchor}' names a part of the file (a YAML anchor)"
+            self._refuse(self._word(event, "&"), "alias", message, _ALIAS_HELP)
         if event.tag is not None and event.tag != "!":
             message = f"'!{event.tag.removeprefix('tag:yaml.org,2002:')}' is a YAML tag, which rule files may not use"
-            help = "remove the tag."
+            place, help = self._word(event, "!"), "remove the tag."
             if event.tag.startswith("!=") and isinstance(event, yaml.ScalarEvent):
                 # Without quotes, '!= pickup' is the text 'pickup' with the tag '!='.
-                help = f"write {{is_not: {event.value}}}."
-            self._refuse(event, "tag", message, help)
+                place, help = self._range(event), f"write {{is_not: {event.value}}}."
+            self._refuse(place, "tag", message, help)
 
-    def _refuse(self, event: yaml.NodeEvent, code: str, message: str, help: str) -> None:
-        self.refusals.append(_problem(self.file, event, code, message, help))
+    def _word(self, event: yaml.NodeEvent, sign: str) -> _Range:
+        """The anchor or tag of a node, which begins with this sign, before its text."""
+        assert event.start_mark is not None
+        start = self.text.index(sign, event.start_mark.index)
+        return _range_of(self.text, start, _WORD.match(self.text, start))
+
+    def _refuse(self, place: _Range, code: str, message: str, help: str) -> None:
+        self.refusals.append(Problem.at(self.file, place, code, message, help))
 
     def _count_document(self, event: yaml.Event) -> None:
         self.document_count += 1
         if self.document_count > 1:
             message = "a second YAML document starts here"
             help = "a file holds one document: move this part to its own file."
-            raise UnreadableFile([_problem(self.file, event, "not-yaml", message, help)])
+            raise UnreadableFile([Problem.at(self.file, self._range(event), "not-yaml", message, help)])
 
 
+_WORD = re.compile(r"[^\s,\[\]{}]+")
 _COMPARISON = re.compile(r":\s*([<>]=?\s*[0-9.,]*[0-9])")
 _ALIAS_HELP = "write the part out in both places; rule files may not use anchors and aliases."
 
@@ -201,14 +264,15 @@ def _decoded(file: str, content: bytes) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line, column = _line_and_column(content[: error.start].decode("utf-8-sig", errors="replace"))
+        # Its bytes that are not text are characters of their own, as where the problem is shown.
+        start = len(content[: error.start].decode("utf-8-sig", errors="replace"))
+        place = _range_of(content.decode("utf-8-sig", errors="replace"), start)
         message = f"the byte 0x{content[error.start]:02x} is not UTF-8 text"
-        help = "save the file as UTF-8."
-        raise UnreadableFile([Problem(file, line, column, "not-utf-8", message, help)]) from error
+        raise UnreadableFile([Problem.at(file, place, "not-utf-8", message, "save the file as UTF-8.")]) from error
     if unprintable := _CONTROL.search(text):
-        line, column = _line_and_column(text[: unprintable.start()])
         message = f"the character U+{ord(unprintable.group()):04X} is not allowed"
-        raise UnreadableFile([Problem(file, line, column, "not-yaml", message, "delete it.")])
+        place = _range_of(text, unprintable.start())
+        raise UnreadableFile([Problem.at(file, place, "not-yaml", message, "delete it.")])
     return text
 
 
@@ -218,11 +282,23 @@ def _line_and_column(before: str) -> tuple[int, int]:
     return len(lines), len(lines[-1]) + 1
 
 
+def _range_of(text: str, start: int, match: re.Match[str] | None = None) -> _Range:
+    """The range of a match, or of the character at an index; nothing at the end of a line."""
+    line, column = _line_and_column(text[:start])
+    count = match.end() - start if match else int(text[start : start + 1] not in ("", "\r", "\n"))
+    return _Range(line, column, line, column + count)
+
+
+def _whole(text: str) -> _Range:
+    """The range of a whole file."""
+    return _Range(1, 1, *_line_and_column(text))
+
+
 def _syntax_problem(file: str, text: str, error: yaml.MarkedYAMLError) -> Problem:
     message = f"this is not valid YAML: {error.problem or error.context}"
     mark = error.problem_mark or error.context_mark
     if mark is None:
-        return Problem(file, 1, 1, "not-yaml", message)
+        return Problem.at(file, _whole(text), "not-yaml", message)
     help = "check this line and the one before it, most often for a missing bracket, quote, colon or space."
     if text[mark.index : mark.index + 1] == "\t":
         help = "indent with spaces; YAML does not allow tabs."
@@ -231,18 +307,8 @@ def _syntax_problem(file: str, text: str, error: yaml.MarkedYAMLError) -> Proble
     signs = _COMPARISON.search(lines[mark.line]) if mark.line < len(lines) else None
     if signs and (likely := likely_forms.comparison(signs[1])):
         help = f"write a comparison in words: {likely}."
-    return Problem(file, mark.line + 1, mark.column + 1, "not-yaml", message, help)
+    start = min(mark.index, len(text))
+    return Problem.at(file, _range_of(text, start, _SYNTAX_WORD.match(text, start)), "not-yaml", message, help)
 
 
-def _position(event: yaml.Event) -> tuple[int, int, int]:
-    """Line, column and length of an event's text; the length is 1 if the text spans several lines."""
-    start, end = event.start_mark, event.end_mark
-    if start is None or end is None:
-        return 1, 1, 1
-    length = end.column - start.column if end.line == start.line else 1
-    return start.line + 1, start.column + 1, max(1, length)
-
-
-def _problem(file: str, event: yaml.Event, code: str, message: str, help: str) -> Problem:
-    line, column, length = _position(event)
-    return Problem(file, line, column, code, message, help, length)
+_SYNTAX_WORD = re.compile(r"[^\s\[\]{},]+")

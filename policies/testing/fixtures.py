@@ -225,5 +225,5 @@ def _fields(
 ) -> dict[str, Node] | None:
     """The keys of a fixture, which may be empty."""
     if isinstance(node, ScalarNode) and node.is_empty:
-        node = MappingNode({}, node.line, node.column)
+        node = MappingNode({}, node.line, node.column, node.end_line, node.end_column)
     return file.fields(node, what, keys, required)

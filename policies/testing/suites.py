@@ -205,7 +205,7 @@ def _failure(path: str, test: RuleTest, mismatches: Sequence[Difference]) -> Pro
     """The problem of a failed test, at the first part of the answer that differs."""
     node = test.expected.nodes[mismatches[0].key]
     message = f"{'; '.join(difference.text for difference in mismatches)}: {test.name}"
-    return Problem(path, node.line, node.column, "test-failed", message, length=node.length)
+    return Problem.at(path, node, "test-failed", message)
 
 
 def _rules_for_suite(policy_set: PolicySet | None, suite_file: RuleFile, node: Node) -> PolicySet | None:
@@ -271,11 +271,7 @@ def _untested(policy_set: PolicySet, fired: Collection[Source]) -> Iterator[Prob
             stem, dot, extension = rule.source.file.rpartition(".")
             message = f"no test makes {rule.title} fire"
             help = f"add a test to {stem}{TEST_SUFFIX}{dot}{extension} in which it fires."
-            yield Problem(*_position(rule.source), "rule-untested", message, help)
-
-
-def _position(source: Source) -> tuple[str, int, int]:
-    return source.file, source.line, source.column
+            yield Problem.at(rule.source.file, rule.source, "rule-untested", message, help)
 
 
 def _too_large(suites: Mapping[str, bytes]) -> Problem | None:

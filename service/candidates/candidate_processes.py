@@ -11,7 +11,7 @@ import asyncio
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from subprocess import Popen
 from typing import TypeVar
@@ -112,7 +112,9 @@ class CandidateProcesses:
             raise NotReady("the service is stopping")
         while len(self._idle) + self._running_count > limits.CANDIDATE_PROCESSES:
             self._end_first_idle()
+        # Rules that could be tested must find room beside the code of the service.
         allowance = Allowance.of(kept.byte_count)
+        allowance = replace(allowance, memory_bytes=allowance.memory_bytes + limits.CANDIDATE_MORE_BYTES)
         worker = _Worker(kept.revision, start_process(MODULE, allowance, has_log=True), allowance)
         start = ProcessStart(files, self._settings, limits.CANDIDATE_CALL_SECONDS)
         try:

@@ -15,4 +15,6 @@ def policy_problem(problem: Problem) -> policy_pb.PolicyProblem:
         code=problem.code,
         message=terminal_safe(problem.message),
         help=terminal_safe(problem.help),
+        end_line=problem.end_line,
+        end_column=problem.end_column,
     )

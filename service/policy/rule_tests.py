@@ -59,11 +59,7 @@ async def tested(sandbox: RuleSandbox, files: Mapping[str, bytes]) -> RuleTestRu
         report = await sandbox.run(files)
     except RulesTooCostly as error:
         return RuleTestRun(files, datetime.now(UTC), not_run=f"the tests did not run to their end: {error}")
-    failed = [
-        Problem(result.file, result.line, 1, "test-failed", result.difference)
-        for result in report.results
-        if not result.passed
-    ]
+    failed = [result.failure for result in report.results if result.failure is not None]
     failures = tuple(sorted((*report.problems, *failed)))
     return RuleTestRun(files, datetime.now(UTC), len(report.results), failures, report.untested)
 

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
+from typing import Any
 
 from policies.reading.rules_reader import read
 from policies.source.problems import Problem
@@ -32,7 +33,7 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class SandboxTestResult:
-    """The result of one test; `line` is its position in `file`."""
+    """The result of one test; `line` is its position in `file`. `failure` says what it expects otherwise, and where."""
 
     suite: str
     name: str
@@ -40,6 +41,7 @@ class SandboxTestResult:
     difference: str
     file: str
     line: int
+    failure: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +105,15 @@ def decode_report(output: bytes) -> SandboxReport:
     return SandboxReport(
         revision,
         tuple(Problem(*fields) for fields in problems),
-        tuple(SandboxTestResult(*fields) for fields in results),
+        tuple(map(_decoded_result, results)),
         tuple(Problem(*fields) for fields in untested),
         tuple(counts),
     )
+
+
+def _decoded_result(fields: list[Any]) -> SandboxTestResult:
+    result = SandboxTestResult(*fields)
+    return replace(result, failure=Problem(*fields[-1])) if fields[-1] else result
 
 
 def main(*arguments: str) -> None:
@@ -165,7 +172,13 @@ def end_with(service: int) -> None:
 def _test_result(result: RuleTestResult) -> SandboxTestResult:
     difference = result.problem.message if result.problem else ""
     return SandboxTestResult(
-        result.suite, result.name, result.passed, difference, result.source.file, result.source.line
+        result.suite,
+        result.name,
+        result.passed,
+        difference,
+        result.source.file,
+        result.source.line,
+        result.problem,
     )
 
 

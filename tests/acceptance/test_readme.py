@@ -568,6 +568,7 @@ BOUNDS = {
         f"{limits.CANDIDATE_PROCESSES} processes answer",
         f"{limits.CANDIDATE_CALLS_WAITING} calls wait",
         f"{limits.CANDIDATE_CALL_SECONDS} seconds of CPU time",
+        f"{size(limits.CANDIDATE_MORE_BYTES)} of memory more",
         f"ends after {span(limits.CANDIDATE_IDLE)}",
     ),
 }

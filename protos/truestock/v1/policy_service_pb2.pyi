@@ -1025,15 +1025,25 @@ class PolicyProblem(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     HELP_FIELD_NUMBER: _builtins.int
+    END_LINE_FIELD_NUMBER: _builtins.int
+    END_COLUMN_FIELD_NUMBER: _builtins.int
     file: _builtins.str
     line: _builtins.int
-    """Line and column, counted from 1."""
+    """Line and column of the text that it is about, counted from 1; 0 if it is about a whole file, or, if `file` is ".",
+    about the whole folder.
+    """
     column: _builtins.int
     code: _builtins.str
     """Such as `unknown-fact`; codes are stable."""
     message: _builtins.str
     help: _builtins.str
     """How to fix it."""
+    end_line: _builtins.int
+    """The end of the text that it is about: line and column of the position after its last character, counted from 1. As in
+    the Language Server Protocol, the end is exclusive; columns count characters (Unicode code points). A range may span
+    lines, and is empty where something is missing. 0 like `line` if it is about a whole file.
+    """
+    end_column: _builtins.int
     def __init__(
         self,
         *,
@@ -1043,10 +1053,12 @@ class PolicyProblem(_message.Message):
         code: _builtins.str = ...,
         message: _builtins.str = ...,
         help: _builtins.str = ...,
+        end_line: _builtins.int = ...,
+        end_column: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "column", b"column", "file", b"file", "help", b"help", "line", b"line", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "column", b"column", "end_column", b"end_column", "end_line", b"end_line", "file", b"file", "help", b"help", "line", b"line", "message", b"message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

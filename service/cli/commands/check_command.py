@@ -245,11 +245,15 @@ def _evidence(results: Sequence[RuleTestResult]) -> dict[Problem, tuple[str, ...
 
 
 def _position(problem: Problem, parent: Path) -> str:
-    """The file, line and column of a GitHub annotation; empty for a problem of the whole folder."""
+    """The file and range of a GitHub annotation; empty for a problem of the whole folder."""
     if problem.file == FOLDER:
         return ""
     file = _escaped(terminal_safe(os.path.relpath(parent / problem.file))).replace(":", "%3A").replace(",", "%2C")
-    return f" file={file},line={problem.line},col={problem.column}" if problem.line else f" file={file}"
+    if not problem.line:
+        return f" file={file}"
+    # GitHub takes columns only of a range within one line, and its last character instead of the end.
+    last = f",endColumn={max(problem.column, problem.end_column - 1)}" if problem.end_line == problem.line else ""
+    return f" file={file},line={problem.line},endLine={problem.end_line},col={problem.column}{last}"
 
 
 def _escaped(text: str) -> str:

@@ -177,7 +177,9 @@ async def _compare(client: Client, request: ReplayDecisionsRequest, limit: int) 
 
 def _problems(request: ReplayDecisionsRequest, page: ReplayDecisionsResponse) -> str:
     """The problems of the rules, as `truestock check` shows them."""
-    problems = tuple(Problem(x.file, x.line, x.column, x.code, x.message, x.help) for x in page.problems)
+    problems = tuple(
+        Problem(x.file, x.line, x.column, x.code, x.message, x.help, x.end_line, x.end_column) for x in page.problems
+    )
     return problems_text(problems, {file.path: file.content for file in request.files}).rstrip()
 
 

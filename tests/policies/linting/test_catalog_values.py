@@ -42,7 +42,8 @@ def buffer(when: str) -> str:
 def test_a_warning_has_position_rule_value_and_the_nearest_known_value() -> None:
     (warning,) = warnings(buffer("{channel.id: tiktok, location.id: store-oslo}"))
 
-    assert (warning.file, warning.line, warning.column, warning.length) == ("rules/1.yaml", 5, 36, 6)
+    assert (warning.file, warning.line, warning.column) == ("rules/1.yaml", 5, 36)
+    assert (warning.end_line, warning.end_column) == (5, 42)
     assert warning.message == "rule 'two' names 'tiktok' as channel.id, but no channel has this id"
     assert warning.help.startswith("did you mean 'tiktok_shop'? Known: pos, shopify, tiktok_shop.")
 

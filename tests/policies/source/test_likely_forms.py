@@ -97,7 +97,7 @@ def is_read(read_value: Callable[[RuleFile, Node], object], text: str) -> bool:
 
 
 def during(file: RuleFile, node: Node, key: str) -> object:
-    hours = MappingNode({key: (node, node)}, 1, 1)  # type: ignore[dict-item]
+    hours = MappingNode({key: (node, node)}, 1, 1, 1, 2)  # type: ignore[dict-item]
     return bounded_in_time(file, {"during": hours}, Always(), "a rule", RulePlace.REVIEW)
 
 

@@ -10,7 +10,7 @@ def shown(problem: Problem, text: str) -> list[str]:
 
 
 def test_a_problem_shows_its_position_its_line_carets_and_help() -> None:
-    problem = Problem("a.yaml", 2, 7, "unknown-fact", "there is no fact 'x'", "did you mean 'y'?", 4)
+    problem = Problem("a.yaml", 2, 7, "unknown-fact", "there is no fact 'x'", "did you mean 'y'?", 2, 11)
 
     assert shown(problem, "when:\n      xxxx: 1\n") == [
         "a.yaml:2:7: there is no fact 'x' [unknown-fact]",
@@ -32,21 +32,21 @@ def test_a_problem_of_the_folder_has_no_line() -> None:
 
 def test_the_carets_are_below_the_marked_word_in_a_long_line() -> None:
     line = "x" * 5_000 + "WORD" + "y" * 5_000
-    _, text, caret = shown(Problem("a.yaml", 1, 5_001, "bad-name", "m", length=4), line)
+    _, text, caret = shown(Problem("a.yaml", 1, 5_001, "bad-name", "m", "", 1, 5_005), line)
 
     assert len(text) < MAX_LINE_SHOWN + 20
     assert text[caret.index("^") : caret.rindex("^") + 1] == "WORD"
 
 
 def test_the_caret_position_allows_for_wide_letters() -> None:
-    _, text, caret = shown(Problem("a.yaml", 1, 4, "bad-name", "m", length=1), "無印 x")
+    _, text, caret = shown(Problem("a.yaml", 1, 4, "bad-name", "m", "", 1, 5), "無印 x")
 
     assert caret == "       |      ^"
     assert text == "     1 | 無印 x"
 
 
 def test_a_column_after_the_end_of_the_line_is_marked_at_the_end() -> None:
-    _, text, caret = shown(Problem("a.yaml", 1, 99, "not-yaml", "m", length=9), "ab")
+    _, text, caret = shown(Problem("a.yaml", 1, 99, "not-yaml", "m", "", 1, 108), "ab")
 
     assert (text, caret) == ("     1 | ab", "       |   ^")
 

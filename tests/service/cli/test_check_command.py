@@ -99,7 +99,8 @@ def test_github_marks_the_line_in_a_pull_request(
 
     assert run(Path("rules"), output_format="github") == 1
     assert capsys.readouterr().out.splitlines()[0] == (
-        "::error file=rules/all_test.yaml,line=8,col=23::expected the outcome unfillable, got allocated: One mug "
+        "::error file=rules/all_test.yaml,line=8,endLine=8,col=23,endColumn=32::"
+        "expected the outcome unfillable, got allocated: One mug "
         "[test-failed]%0Aeverything decided (rules/all.yaml:3)%0Adc: MUG: on hand 1, available 1, ships 1 of 1"
     )
 
@@ -111,11 +112,8 @@ def test_github_paths_and_texts_cannot_end_an_annotation(
     monkeypatch.chdir(folder)
 
     assert run(Path(), output_format="github") == 1
-    assert (
-        capsys.readouterr()
-        .out.splitlines()[0]
-        .startswith("::error file=a%2Cb%3Ac%25.yaml,line=1,col=7::there is no kind of rule file '100%25'")
-    )
+    place = "file=a%2Cb%3Ac%25.yaml,line=1,endLine=1,col=7,endColumn=10"
+    assert capsys.readouterr().out.startswith(f"::error {place}::there is no kind of rule file '100%25'")
 
 
 def test_the_current_folder_can_be_checked(

@@ -131,10 +131,12 @@ async def test_hostile_candidates_are_bounded_and_hold_nobody_up(
     assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "RULES_TOO_COSTLY", "candidate_revision")
     assert sorted(delays)[len(delays) // 2] < 0.05
     monkeypatch.setattr(limits, "SANDBOX_SECONDS", 10)
-    monkeypatch.setattr(limits, "SANDBOX_BYTES", 256 << 20)
+    monkeypatch.setattr(limits, "SANDBOX_BYTES", 128 << 20)
+    monkeypatch.setattr(limits, "CANDIDATE_MORE_BYTES", 0)
     error = await refused(check(retailer, "MUG", candidate_revision=costly))
     assert error.is_(grpc.StatusCode.INVALID_ARGUMENT, "RULES_TOO_COSTLY", "candidate_revision")
     monkeypatch.setattr(limits, "SANDBOX_BYTES", 1 << 30)
+    monkeypatch.setattr(limits, "CANDIDATE_MORE_BYTES", 512 << 20)
     kept = [await keep(database, keeping(units)) for units in range(3)]
 
     answers = await asyncio.gather(*(check(retailer, "MUG", candidate_revision=x) for x in kept * 3))

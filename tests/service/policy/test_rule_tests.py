@@ -89,7 +89,7 @@ async def test_failing_tests_and_untested_rules_are_in_force_and_reported(
 
     assert (failing.test_count, failing.untested_count) == (1, 1)
     assert [(failure.file, failure.line, failure.code) for failure in failing.failures] == [
-        ("rules/stores_test.yaml", 7, "test-failed")
+        ("rules/stores_test.yaml", 9, "test-failed")
     ]
     assert [rule.file for rule in failing.untested_rules] == ["rules/routing.yaml"]
     assert counted == [1, 1]
