@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
+from policies.domain.resolutions import ALLOWED
 from service.rpc.proto_values import timestamp
 from truestock.v1 import (
     exception_pb2,
@@ -54,6 +55,7 @@ def exception_record(row: asyncpg.Record) -> exception_pb2.ExceptionRecord:
         note=row["note"] or "",
         policy_revision=row["policy_revision"],
         repeat_count=row["repeat_count"],
+        allowed_resolutions=[RESOLUTIONS[word] for word in ALLOWED[row["kind"]]] if row["state"] == "open" else [],
     )
 
 

@@ -25,18 +25,21 @@ from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import CannotResolve, InvalidFields, NotFound, Violation, no_order
 from service.exceptions import exception_messages, exception_store, incidents, order_incidents
-from service.exceptions.exception_model import ExceptionEvent, resolution_text
+from service.exceptions.exception_model import OPEN, ExceptionEvent, resolution_text
 from service.exceptions.exception_requests import Assignment, ResolutionRequest, SyncFailure, resolution_names
 from service.exceptions.exception_store import OrderTimelineNote
 from service.exceptions.incidents import Incident, RaisedException
 from service.orders import order_store
 from service.orders.allocation_record import AllocationRecord
 from service.orders.order_identity import OrderKey
-from service.resolution.resolution_actions import EFFECTS, ResolutionContext, apply_resolution
+from service.resolution import resolution_effects
+from service.resolution.resolution_actions import EFFECTS, apply_resolution
+from service.resolution.resolution_effects import OrderBefore, Preview, effect_of, resolution_context
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest
 from service.stock import levels
 from truestock.v1 import exception_service_pb2 as exception_pb
+from truestock.v1.exception_pb2 import ResolutionEffect
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +105,9 @@ class ExceptionOperations:
         async def work(connection: Connection) -> tuple[exception_pb.ResolveExceptionResponse, _ResolvedException]:
             unlocked_row = await _existing_exception(connection, request.exception_id)
             _check_allowed(unlocked_row["kind"], request.resolution)
-            updated, resolved = await self._resolve(connection, unlocked_row, request, policy_set)
+            updated, resolved, effect = await self._resolve(connection, unlocked_row, request, policy_set)
             return exception_pb.ResolveExceptionResponse(
-                exception=exception_messages.exception_record(updated)
+                exception=exception_messages.exception_record(updated), effect=effect
             ), resolved
 
         def count(resolved: _ResolvedException) -> None:
@@ -118,9 +121,44 @@ class ExceptionOperations:
             self._deps.database, "resolve_exception", idempotent, answer_type, work, count=count
         )
 
+    async def preview(self, request: ResolutionRequest) -> exception_pb.ResolveExceptionResponse:
+        """What `resolve` would do now. Locks and writes nothing. Raises what it would raise."""
+        policy_set = self._deps.policies()
+
+        async def work(connection: Connection) -> Preview:
+            row = await _existing_exception(connection, request.exception_id)
+            _check_allowed(row["kind"], request.resolution)
+            _check_open(row)
+            return await resolution_effects.preview(connection, self._deps, policy_set, row)
+
+        preview = await self._deps.database.snapshot("preview", work)
+        return exception_pb.ResolveExceptionResponse(
+            exception=exception_messages.exception_record(preview.row), effect=await preview.effect(request.resolution)
+        )
+
+    async def get(self, exception_id: UUID) -> exception_pb.GetExceptionResponse:
+        """An exception with its history and, while it is open, what its resolutions would do. Raises NotFound."""
+        policy_set = self._deps.policies()
+
+        async def work(connection: Connection) -> tuple[exception_pb.GetExceptionResponse, Preview | None]:
+            row = await _existing_exception(connection, exception_id)
+            events = await exception_store.history(connection, exception_id)
+            response = exception_pb.GetExceptionResponse(
+                exception=exception_messages.exception_record(row),
+                history=[exception_messages.exception_event(event) for event in events],
+            )
+            if row["state"] != OPEN:
+                return response, None
+            return response, await resolution_effects.preview(connection, self._deps, policy_set, row)
+
+        response, preview = await self._deps.database.snapshot("get", work)
+        if preview is not None:
+            response.resolutions.extend(await preview.effects())
+        return response
+
     async def _resolve(
         self, connection: Connection, unlocked_row: asyncpg.Record, request: ResolutionRequest, policy_set: PolicySet
-    ) -> tuple[asyncpg.Record, _ResolvedException]:
+    ) -> tuple[asyncpg.Record, _ResolvedException, ResolutionEffect]:
         allocation_id, unit_of_work = unlocked_row["allocation_id"], None
         if allocation_id:
             await order_store.lock(connection, [allocation_id])
@@ -134,12 +172,13 @@ class ExceptionOperations:
             connection, now, row["id"], resolution=request.resolution, actor=request.actor, note=request.note
         )
         assert updated is not None
+        effect = effect_of(request.resolution)
         if unit_of_work is not None:
-            await self._apply_to_order(connection, unit_of_work, row, request.resolution, policy_set)
+            effect = await self._apply_to_order(connection, unit_of_work, row, request.resolution, policy_set)
         newly_manual = await self._add_history(
             connection, now, row, event="resolved", actor=request.actor, description=description
         )
-        return updated, _ResolvedException(row["kind"], unit_of_work, newly_manual)
+        return updated, _ResolvedException(row["kind"], unit_of_work, newly_manual), effect
 
     async def _apply_to_order(
         self,
@@ -148,14 +187,17 @@ class ExceptionOperations:
         row: asyncpg.Record,
         resolution: str,
         policy_set: PolicySet,
-    ) -> None:
+    ) -> ResolutionEffect:
         record = unit_of_work.records[row["allocation_id"]]
         skus = {line.sku for line in record.lines}
         channel_context = (await context(connection, self._deps.catalog_cache, policy_set, skus)).of(record.channel_id)
-        exception = await _resolution_context(connection, row)
+        exception = await resolution_context(connection, row)
+        before = OrderBefore.of(record, unit_of_work.book)
         unit_of_work.record(apply_resolution(channel_context, unit_of_work.book, record, exception, resolution))
+        effect = effect_of(resolution, record, unit_of_work.book, before)
         await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, policy_set)
         await unit_of_work.write(connection)
+        return effect
 
     async def report(
         self, failure: SyncFailure, idempotent: IdempotentRequest
@@ -247,6 +289,11 @@ async def _locked_open(connection: Connection, exception_id: UUID) -> asyncpg.Re
     row = await exception_store.lock(connection, exception_id)
     if row is None:
         raise exception_not_found(exception_id)
+    _check_open(row)
+    return row
+
+
+def _check_open(row: asyncpg.Record) -> None:
     if row["state"] == "superseded":
         raise CannotResolve(
             str(row["id"]), row["state"], "is superseded: its problem no longer exists", "nothing needs to be done"
@@ -254,18 +301,6 @@ async def _locked_open(connection: Connection, exception_id: UUID) -> asyncpg.Re
     if row["state"] != "open":
         state_text = f"is already resolved as {row['resolution']} by {row['resolved_by']}"
         raise CannotResolve(str(row["id"]), row["state"], state_text, "look it up with GetException")
-    return row
-
-
-async def _resolution_context(connection: Connection, row: asyncpg.Record) -> ResolutionContext:
-    return ResolutionContext(
-        id=row["id"],
-        kind=row["kind"],
-        action=row["action"],
-        line_ids=frozenset(row["line_ids"] or ()),
-        shipment_id=row["shipment_id"],
-        others_open=await exception_store.other_open_count(connection, row),
-    )
 
 
 def exception_not_found(exception_id: UUID) -> NotFound:

@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from service.database.database import Connection, Database
-from service.exceptions import exception_messages, exception_requests, exception_store
+from service.exceptions import exception_messages, exception_requests
 from service.resolution import exception_list
-from service.resolution.exception_operations import ExceptionOperations, exception_not_found
+from service.resolution.exception_operations import ExceptionOperations
 from service.rpc.idempotency import IdempotentRequest
 from truestock.v1 import exception_service_pb2 as exception_pb, exception_service_pb2_grpc as exception_grpc
 
@@ -44,19 +44,7 @@ class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
     async def GetException(
         self, request: exception_pb.GetExceptionRequest, context: Context
     ) -> exception_pb.GetExceptionResponse:
-        exception_id = exception_requests.exception_id(request)
-
-        async def work(connection: Connection) -> exception_pb.GetExceptionResponse:
-            row = await exception_store.find(connection, exception_id)
-            if row is None:
-                raise exception_not_found(exception_id)
-            events = await exception_store.history(connection, exception_id)
-            return exception_pb.GetExceptionResponse(
-                exception=exception_messages.exception_record(row),
-                history=[exception_messages.exception_event(event) for event in events],
-            )
-
-        return await self._database.snapshot("get", work)
+        return await self._operations.get(exception_requests.exception_id(request))
 
     async def AssignException(
         self, request: exception_pb.AssignExceptionRequest, context: Context
@@ -69,6 +57,8 @@ class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
         self, request: exception_pb.ResolveExceptionRequest, context: Context
     ) -> exception_pb.ResolveExceptionResponse:
         parsed = exception_requests.resolution_request(request)
+        if request.validate_only:
+            return await self._operations.preview(parsed)
         idempotent = IdempotentRequest.of("ResolveException", request, parsed.request_id, self._new_id)
         return await self._operations.resolve(parsed, idempotent)
 

@@ -3,10 +3,13 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from truestock.v1 import order_pb2 as _order_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -130,6 +133,7 @@ class ExceptionRecord(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     POLICY_REVISION_FIELD_NUMBER: _builtins.int
     REPEAT_COUNT_FIELD_NUMBER: _builtins.int
+    ALLOWED_RESOLUTIONS_FIELD_NUMBER: _builtins.int
     exception_id: _builtins.str
     kind: _builtins.str
     """`oversell`, `unfillable`, `held_by_buffer`, `blocked_by_rule`, `rejected`, `unmapped_product`,
@@ -180,6 +184,10 @@ class ExceptionRecord(_message.Message):
 
     @_builtins.property
     def resolve_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def allowed_resolutions(self) -> _containers.RepeatedScalarFieldContainer[Global___ExceptionResolution.ValueType]:
+        """The resolutions that its kind allows, while it is open; GetException says what each would do now."""
+
     def __init__(
         self,
         *,
@@ -210,14 +218,169 @@ class ExceptionRecord(_message.Message):
         note: _builtins.str = ...,
         policy_revision: _builtins.str = ...,
         repeat_count: _builtins.int = ...,
+        allowed_resolutions: _abc.Iterable[Global___ExceptionResolution.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time", "escalate_time", b"escalate_time", "resolve_time", b"resolve_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "allocation_id", b"allocation_id", "assignee", b"assignee", "channel_id", b"channel_id", "create_time", b"create_time", "description", b"description", "due_time", b"due_time", "escalate_time", b"escalate_time", "escalate_to", b"escalate_to", "exception_id", b"exception_id", "kind", b"kind", "location_id", b"location_id", "needs_person", b"needs_person", "note", b"note", "order_id", b"order_id", "owner", b"owner", "policy_revision", b"policy_revision", "repeat_count", b"repeat_count", "resolution", b"resolution", "resolve_time", b"resolve_time", "resolved_by", b"resolved_by", "rule", b"rule", "shipment_id", b"shipment_id", "sku", b"sku", "source", b"source", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "allocation_id", b"allocation_id", "allowed_resolutions", b"allowed_resolutions", "assignee", b"assignee", "channel_id", b"channel_id", "create_time", b"create_time", "description", b"description", "due_time", b"due_time", "escalate_time", b"escalate_time", "escalate_to", b"escalate_to", "exception_id", b"exception_id", "kind", b"kind", "location_id", b"location_id", "needs_person", b"needs_person", "note", b"note", "order_id", b"order_id", "owner", b"owner", "policy_revision", b"policy_revision", "repeat_count", b"repeat_count", "resolution", b"resolution", "resolve_time", b"resolve_time", "resolved_by", b"resolved_by", "rule", b"rule", "shipment_id", b"shipment_id", "sku", b"sku", "source", b"source", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExceptionRecord: _TypeAlias = ExceptionRecord  # noqa: Y015
+
+@_typing.final
+class ResolutionEffect(_message.Message):
+    """What it does to resolve an exception in one way: to the units of its order and to stock. Empty lists are no change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    NEEDS_NOTE_FIELD_NUMBER: _builtins.int
+    MOVES_FIELD_NUMBER: _builtins.int
+    STOCK_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    resolution: Global___ExceptionResolution.ValueType
+    description: _builtins.str
+    """In plain English: what the resolution is for."""
+    problem: _builtins.str
+    """Why it cannot be done now, and what to do instead; nothing below is set then. Empty if it can be done."""
+    needs_note: _builtins.bool
+    """A note is required."""
+    outcome: _order_pb2.Outcome.ValueType
+    """The order afterwards; unset if the exception concerns no order, or the resolution does nothing to it. Units that it
+    releases may then fill backorders of other orders; these are not part of the effect.
+    """
+    status: _order_pb2.OrderStatus.ValueType
+    @_builtins.property
+    def moves(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnitMove]:
+        """Units of the order that change their place."""
+
+    @_builtins.property
+    def stock(self) -> _containers.RepeatedCompositeFieldContainer[Global___StockEffect]:
+        """Stock that changes with them."""
+
+    def __init__(
+        self,
+        *,
+        resolution: Global___ExceptionResolution.ValueType = ...,
+        description: _builtins.str = ...,
+        problem: _builtins.str = ...,
+        needs_note: _builtins.bool = ...,
+        moves: _abc.Iterable[Global___UnitMove] | None = ...,
+        stock: _abc.Iterable[Global___StockEffect] | None = ...,
+        outcome: _order_pb2.Outcome.ValueType = ...,
+        status: _order_pb2.OrderStatus.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "moves", b"moves", "needs_note", b"needs_note", "outcome", b"outcome", "problem", b"problem", "resolution", b"resolution", "status", b"status", "stock", b"stock"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolutionEffect: _TypeAlias = ResolutionEffect  # noqa: Y015
+
+@_typing.final
+class UnitMove(_message.Message):
+    """Units of one order line that change their place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Place:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PlaceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[UnitMove._Place.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PLACE_UNSPECIFIED: UnitMove._Place.ValueType  # 0
+        PLACE_ALLOCATED: UnitMove._Place.ValueType  # 1
+        """Allocated at a location."""
+        PLACE_SHORT: UnitMove._Place.ValueType  # 2
+        """Short: allocated nowhere."""
+        PLACE_BACKORDERED: UnitMove._Place.ValueType  # 3
+        """Short, and waiting for stock."""
+        PLACE_CANCELLED: UnitMove._Place.ValueType  # 4
+        """Cancelled."""
+
+    class Place(_Place, metaclass=_PlaceEnumTypeWrapper):
+        """Where the units of a line are that have not shipped."""
+
+    PLACE_UNSPECIFIED: UnitMove.Place.ValueType  # 0
+    PLACE_ALLOCATED: UnitMove.Place.ValueType  # 1
+    """Allocated at a location."""
+    PLACE_SHORT: UnitMove.Place.ValueType  # 2
+    """Short: allocated nowhere."""
+    PLACE_BACKORDERED: UnitMove.Place.ValueType  # 3
+    """Short, and waiting for stock."""
+    PLACE_CANCELLED: UnitMove.Place.ValueType  # 4
+    """Cancelled."""
+
+    LINE_ID_FIELD_NUMBER: _builtins.int
+    SKU_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    FROM_FIELD_NUMBER: _builtins.int
+    FROM_LOCATION_ID_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    TO_LOCATION_ID_FIELD_NUMBER: _builtins.int
+    line_id: _builtins.str
+    sku: _builtins.str
+    unit_count: _builtins.int
+    from_location_id: _builtins.str
+    """The location where the units are allocated; empty for the other places, as for `to_location_id`."""
+    to: Global___UnitMove.Place.ValueType
+    to_location_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        line_id: _builtins.str = ...,
+        sku: _builtins.str = ...,
+        unit_count: _builtins.int = ...,
+        from_location_id: _builtins.str = ...,
+        to: Global___UnitMove.Place.ValueType = ...,
+        to_location_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from", b"from", "from_location_id", b"from_location_id", "line_id", b"line_id", "sku", b"sku", "to", b"to", "to_location_id", b"to_location_id", "unit_count", b"unit_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnitMove: _TypeAlias = UnitMove  # noqa: Y015
+
+@_typing.final
+class StockEffect(_message.Message):
+    """How the figures of one product at one location change, in units."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: _builtins.int
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
+    ON_HAND_CHANGE_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_CHANGE_FIELD_NUMBER: _builtins.int
+    ALLOCATED_CHANGE_FIELD_NUMBER: _builtins.int
+    sku: _builtins.str
+    location_id: _builtins.str
+    on_hand_change: _builtins.int
+    unavailable_change: _builtins.int
+    allocated_change: _builtins.int
+    def __init__(
+        self,
+        *,
+        sku: _builtins.str = ...,
+        location_id: _builtins.str = ...,
+        on_hand_change: _builtins.int = ...,
+        unavailable_change: _builtins.int = ...,
+        allocated_change: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocated_change", b"allocated_change", "location_id", b"location_id", "on_hand_change", b"on_hand_change", "sku", b"sku", "unavailable_change", b"unavailable_change"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StockEffect: _TypeAlias = StockEffect  # noqa: Y015
 
 @_typing.final
 class ExceptionEvent(_message.Message):

@@ -237,21 +237,29 @@ class GetExceptionResponse(_message.Message):
 
     EXCEPTION_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
+    RESOLUTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def exception(self) -> _exception_pb2.ExceptionRecord: ...
     @_builtins.property
     def history(self) -> _containers.RepeatedCompositeFieldContainer[_exception_pb2.ExceptionEvent]:
         """Oldest first."""
 
+    @_builtins.property
+    def resolutions(self) -> _containers.RepeatedCompositeFieldContainer[_exception_pb2.ResolutionEffect]:
+        """What each resolution that its kind allows would do now, by the rules and the stock of this moment; empty unless it is
+        open. ResolveException tries it again.
+        """
+
     def __init__(
         self,
         *,
         exception: _exception_pb2.ExceptionRecord | None = ...,
         history: _abc.Iterable[_exception_pb2.ExceptionEvent] | None = ...,
+        resolutions: _abc.Iterable[_exception_pb2.ResolutionEffect] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["exception", b"exception"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exception", b"exception", "history", b"history"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exception", b"exception", "history", b"history", "resolutions", b"resolutions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -321,6 +329,7 @@ class ResolveExceptionRequest(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     exception_id: _builtins.str
     resolution: _exception_pb2.ExceptionResolution.ValueType
     """One that its kind allows:
@@ -343,6 +352,8 @@ class ResolveExceptionRequest(_message.Message):
     """At most 256 characters; required for OTHER. No personal data."""
     request_id: _builtins.str
     """Idempotency key: a UUID, remembered for 7 days."""
+    validate_only: _builtins.bool
+    """Answer what the resolution would do, or the error that it would get, and write nothing; `request_id` is not used up."""
     def __init__(
         self,
         *,
@@ -351,10 +362,11 @@ class ResolveExceptionRequest(_message.Message):
         actor: _builtins.str = ...,
         note: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "exception_id", b"exception_id", "note", b"note", "request_id", b"request_id", "resolution", b"resolution"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "exception_id", b"exception_id", "note", b"note", "request_id", b"request_id", "resolution", b"resolution", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -365,16 +377,24 @@ class ResolveExceptionResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EXCEPTION_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def exception(self) -> _exception_pb2.ExceptionRecord: ...
+    def exception(self) -> _exception_pb2.ExceptionRecord:
+        """With `validate_only`, as it is: still open."""
+
+    @_builtins.property
+    def effect(self) -> _exception_pb2.ResolutionEffect:
+        """What the resolution did, or would do."""
+
     def __init__(
         self,
         *,
         exception: _exception_pb2.ExceptionRecord | None = ...,
+        effect: _exception_pb2.ResolutionEffect | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["exception", b"exception"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "exception", b"exception"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exception", b"exception"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "exception", b"exception"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -76,7 +76,7 @@ class ExceptionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetException(self, request, context):
-        """Returns one exception with its history.
+        """Returns one exception with its history and, while it is open, what each allowed resolution would do now.
 
         Errors: INVALID_FIELD, NOT_FOUND.
         """

@@ -39,7 +39,7 @@ class ExceptionServiceStub:
     Errors: INVALID_FIELD.
     """
     GetException: _grpc.UnaryUnaryMultiCallable[_exception_service_pb2.GetExceptionRequest, _exception_service_pb2.GetExceptionResponse]
-    """Returns one exception with its history.
+    """Returns one exception with its history and, while it is open, what each allowed resolution would do now.
 
     Errors: INVALID_FIELD, NOT_FOUND.
     """
@@ -74,7 +74,7 @@ class ExceptionServiceAsyncStub(ExceptionServiceStub):
     Errors: INVALID_FIELD.
     """
     GetException: _aio.UnaryUnaryMultiCallable[_exception_service_pb2.GetExceptionRequest, _exception_service_pb2.GetExceptionResponse]  # type: ignore[assignment]
-    """Returns one exception with its history.
+    """Returns one exception with its history and, while it is open, what each allowed resolution would do now.
 
     Errors: INVALID_FIELD, NOT_FOUND.
     """
@@ -118,7 +118,7 @@ class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _exception_service_pb2.GetExceptionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_exception_service_pb2.GetExceptionResponse, _abc.Awaitable[_exception_service_pb2.GetExceptionResponse]]:
-        """Returns one exception with its history.
+        """Returns one exception with its history and, while it is open, what each allowed resolution would do now.
 
         Errors: INVALID_FIELD, NOT_FOUND.
         """

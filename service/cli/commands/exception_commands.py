@@ -11,7 +11,12 @@ from policies.domain.resolutions import OTHER, RESOLUTIONS
 from service.cli import list_options, options, unknown_names
 from service.cli.client import Client, call
 from service.cli.console import count, print_json, say, stdout_console
-from service.cli.views.exception_views import print_counts, print_exception, print_exceptions
+from service.cli.views.exception_views import (
+    print_counts,
+    print_effects,
+    print_exception,
+    print_exceptions,
+)
 from truestock.v1.exception_pb2 import ExceptionRecord, ExceptionResolution
 from truestock.v1.exception_service_pb2 import (
     AssignExceptionRequest,
@@ -20,6 +25,7 @@ from truestock.v1.exception_service_pb2 import (
     ListExceptionsRequest,
     ListExceptionsResponse,
     ResolveExceptionRequest,
+    ResolveExceptionResponse,
 )
 
 ExceptionId = Annotated[str, typer.Argument(metavar="EXCEPTION", help="The exception's id, a UUID.")]
@@ -140,7 +146,7 @@ def exceptions(
 
 @app.command()
 def show(exception: ExceptionId, server: options.Server = options.SERVER, as_json: options.Json = False) -> None:
-    """Shows one exception with its history.
+    """Shows one exception with its history, and what each resolution that it allows would do now.
 
     \b
     Examples:
@@ -157,6 +163,7 @@ def show(exception: ExceptionId, server: options.Server = options.SERVER, as_jso
         print_json(response)
     else:
         print_exception(stdout_console(), response.exception, response.history)
+        print_effects(stdout_console(), response.resolutions)
 
 
 @app.command()
@@ -198,6 +205,7 @@ def resolve(
     exception: ExceptionId,
     resolution: Annotated[str, typer.Option("--resolution", metavar="RESOLUTION", help=_RESOLUTION_HELP)],
     note: Annotated[str, typer.Option("--note", help="Explanation for the history, without names of shoppers.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and do nothing.")] = False,
     by: Actor = "",
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
@@ -215,6 +223,8 @@ def resolve(
         --resolution approved
       truestock exceptions resolve 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 \\
         --resolution cancelled --note "the shopper agreed"
+      truestock exceptions resolve 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 \\
+        --resolution rerouted --dry-run
     """
     name = options.word("--resolution", resolution, _RESOLUTIONS)
     if name == OTHER and not note:
@@ -224,13 +234,20 @@ def resolve(
         resolution=_resolution_number(name),
         actor=by or options.login_name(),
         note=note,
-        request_id=options.request_id(request_id),
+        request_id="" if dry_run else options.request_id(request_id),
+        validate_only=dry_run,
     )
 
-    async def ask(client: Client) -> ExceptionRecord:
-        return (await client.ask(client.exceptions.ResolveException, request)).exception
+    async def ask(client: Client) -> ResolveExceptionResponse:
+        return await client.ask(client.exceptions.ResolveException, request)
 
-    _show(call(server, ask), as_json)
+    response = call(server, ask)
+    if as_json:
+        print_json(response if dry_run else response.exception)
+        return
+    if not dry_run:
+        print_exception(stdout_console(), response.exception, ())
+    print_effects(stdout_console(), [response.effect], done=not dry_run)
 
 
 def _resolution_number(word: str) -> ExceptionResolution.ValueType:

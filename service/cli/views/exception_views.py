@@ -10,8 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from service.cli.console import add_row, count, enum_word, format_time, new_table
-from truestock.v1.exception_pb2 import ExceptionEvent, ExceptionRecord, ExceptionResolution
+from truestock.v1.exception_pb2 import (
+    ExceptionEvent,
+    ExceptionRecord,
+    ExceptionResolution,
+    ResolutionEffect,
+    StockEffect,
+    UnitMove,
+)
 from truestock.v1.exception_service_pb2 import ExceptionCount
+from truestock.v1.order_pb2 import OrderStatus
 
 
 def print_exceptions(console: Console, exceptions: Sequence[ExceptionRecord]) -> None:
@@ -64,6 +72,42 @@ def print_exception(console: Console, exception: ExceptionRecord, history: Itera
     if events.row_count:
         parts.append(events)
     console.print(Group(*parts))
+
+
+def print_effects(console: Console, effects: Sequence[ResolutionEffect], *, done: bool = False) -> None:
+    """Prints what each resolution would do, or has done: one row for each."""
+    if not effects:
+        return
+    title = "What it did" if done else "What it would do" if len(effects) == 1 else "Resolutions that it allows"
+    table = new_table("resolution", "units", "stock", "order", "meaning", title=title)
+    for effect in effects:
+        resolution = enum_word(ExceptionResolution.Name(effect.resolution), "EXCEPTION_RESOLUTION_")
+        if effect.problem:
+            add_row(table, resolution, "-", "-", "-", Text(f"Not now: {effect.problem}", "red"))
+            continue
+        order = enum_word(OrderStatus.Name(effect.status), "ORDER_STATUS_") if effect.status else "-"
+        units = "; ".join(map(_move_text, effect.moves)) or "-"
+        stock = "; ".join(map(_stock_text, effect.stock)) or "-"
+        add_row(table, resolution, units, stock, order, effect.description)
+    console.print(table)
+
+
+def _move_text(move: UnitMove) -> str:
+    start, end = (
+        location_id or enum_word(UnitMove.Place.Name(place), "PLACE_")
+        for place, location_id in ((getattr(move, "from"), move.from_location_id), (move.to, move.to_location_id))
+    )
+    return f"{move.unit_count} {move.sku}: {start} to {end}"
+
+
+def _stock_text(stock: StockEffect) -> str:
+    changes = (
+        ("on hand", stock.on_hand_change),
+        ("unavailable", stock.unavailable_change),
+        ("allocated", stock.allocated_change),
+    )
+    words = ", ".join(f"{name} {change:+}" for name, change in changes if change)
+    return f"{stock.sku} at {stock.location_id}: {words}"
 
 
 def state_text(exception: ExceptionRecord) -> str:
