@@ -178,6 +178,8 @@ CANDIDATE_MORE_BYTES = 512 << 20
 CANDIDATE_IDLE = timedelta(minutes=5)
 """Processes that answer by candidates, each for one of them, calls that wait for one, the CPU time of a call, how much
 more memory it has than a test of the same rules, and when an idle process ends."""
+POLICY_PERIODS = 100
+"""Periods during which a revision was in force that ListPolicyRevisions lists, the latest ones."""
 CONTENTS_AT_ONCE = 4
 CONTENTS_WAITING = 32
 """Calls of GetPolicySet that read contents at a time, and further ones that wait."""

@@ -39,6 +39,15 @@ def policy_revision(kept: KeptRevision, in_force: str) -> policy_pb.PolicyRevisi
         file_count=kept.file_count,
         byte_count=kept.byte_count,
         candidate=kept.is_candidate,
+        periods=[
+            policy_pb.PolicyPeriod(
+                instance=period.instance,
+                run_id=str(period.run_id),
+                from_time=proto_values.timestamp(period.since),
+                until_time=proto_values.timestamp(period.until),
+            )
+            for period in kept.periods
+        ],
     )
 
 

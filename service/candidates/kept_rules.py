@@ -3,27 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 import asyncpg
-from sqlalchemy import Boolean, Integer, Interval, Text, func, literal_column, select, tuple_, union_all
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Integer,
+    Interval,
+    Text,
+    func,
+    literal_column,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
 
 from policies.reading.rules_reader import is_rule_file
 from service import limits
 from service.candidates import candidate_store
-from service.database.database import Connection, Database, Statement, parameter
-from service.database.tables import Moment, policy_candidate, policy_revision, policy_set
+from service.database.database import Connection, Database, Statement, parameter, unnested
+from service.database.tables import Moment, policy_candidate, policy_history, policy_revision, policy_set
 from service.errors import NotFound
 from service.policy import policy_store
+from service.policy.policy_history import LOADED, STARTED, STOPPED
 
 Position = tuple[datetime, str]
 """Where a page starts: a time of creation and a revision."""
 
 
 @dataclass(frozen=True, slots=True)
+class Period:
+    """A time during which rules were in force on one run of a service; `until` is None if that has not ended."""
+
+    instance: str
+    run_id: UUID
+    since: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class KeptRevision:
-    """A revision that is kept until `expire_time`. `is_candidate`: only because a caller of TestPolicies sent it."""
+    """A revision that is kept until `expire_time`. `is_candidate`: only because a caller of TestPolicies sent it.
+
+    `periods` are those during which it was in force, newest first, if it is one of a page.
+    """
 
     revision: str
     create_time: datetime
@@ -31,6 +59,7 @@ class KeptRevision:
     file_count: int
     byte_count: int
     is_candidate: bool = False
+    periods: tuple[Period, ...] = ()
 
 
 class KeptRules:
@@ -75,6 +104,11 @@ class KeptRules:
         return NotFound("revision of the rules", {"policy_revision": revision}, advice)
 
 
+def _literals(*names: str) -> list[ColumnElement[Any]]:
+    """Constants of a statement."""
+    return [literal_column(f"'{name}'") for name in names]
+
+
 _kept, _candidate = policy_revision.c, policy_candidate.c
 _use_time = select(func.max(policy_set.c.use_time)).where(policy_set.c.revision == _kept.revision).scalar_subquery()
 _KEPT = select(
@@ -112,6 +146,41 @@ _ONE = Statement(
 )
 
 
+_asked = unnested("asked", revision=Text)
+_begin = policy_history.alias("begin")
+_begins = (
+    select(_begin.c.instance, _begin.c.run_id, _begin.c.event_time, _begin.c.id)
+    .where(_begin.c.revision == _asked.c.revision, _begin.c.event.in_(_literals(STARTED, LOADED)))
+    .order_by(_begin.c.event_time.desc(), _begin.c.id.desc())
+    .limit(parameter("periods", Integer))
+    .lateral("begins")
+)
+_next = policy_history.alias("next")
+_ends = (
+    select(_next.c.event_time)
+    .where(
+        _next.c.instance == _begins.c.instance,
+        _next.c.run_id == _begins.c.run_id,
+        tuple_(_next.c.event_time, _next.c.id) > tuple_(_begins.c.event_time, _begins.c.id),
+        _next.c.event.in_(_literals(LOADED, STOPPED)),
+    )
+    .order_by(_next.c.event_time, _next.c.id)
+    .limit(literal_column("1"))
+    .lateral("ends")
+)
+_PERIODS = Statement(
+    select(
+        _asked.c.revision,
+        _begins.c.instance,
+        _begins.c.run_id,
+        _begins.c.event_time.label("since"),
+        _ends.c.event_time.label("until"),
+    )
+    .select_from(_asked.join(_begins, true()).outerjoin(_ends, true()))
+    .order_by(_asked.c.revision, _begins.c.event_time.desc(), _begins.c.id.desc())
+)
+
+
 async def _page(
     connection: Connection, *, candidates: bool, count: int, after: Position, retention: timedelta
 ) -> list[KeptRevision]:
@@ -119,7 +188,12 @@ async def _page(
     rows = await statement.rows(
         connection, after_time=after[0], after_revision=after[1], count=count, **_retentions(retention)
     )
-    return [_kept_revision(row) for row in rows]
+    revisions = [row["revision"] for row in rows] if not candidates else []
+    periods: dict[str, list[Period]] = {}
+    for row in await _PERIODS.rows(connection, revision=revisions, periods=limits.POLICY_PERIODS) if revisions else []:
+        period = Period(row["instance"], row["run_id"], row["since"], row["until"])
+        periods.setdefault(row["revision"], []).append(period)
+    return [replace(_kept_revision(row), periods=tuple(periods.get(row["revision"], ()))) for row in rows]
 
 
 async def _find(connection: Connection, revision: str, retention: timedelta) -> KeptRevision | None:

@@ -564,6 +564,7 @@ BOUNDS = {
         f"{limits.FOLDERS_AT_ONCE} folders at once, each within {limits.FOLDER_SECONDS} seconds",
         f"{limits.CANDIDATES} candidates of {size(limits.CANDIDATE_BYTES)} together",
         f"{span(limits.CANDIDATE_RETENTION)} after it was last sent",
+        f"latest {limits.POLICY_PERIODS} periods",
         f"{limits.CONTENTS_AT_ONCE} calls at once, and {limits.CONTENTS_WAITING} wait",
         f"{limits.CANDIDATE_PROCESSES} processes answer",
         f"{limits.CANDIDATE_CALLS_WAITING} calls wait",

@@ -551,6 +551,7 @@ class PolicyRevision(_message.Message):
     FILE_COUNT_FIELD_NUMBER: _builtins.int
     BYTE_COUNT_FIELD_NUMBER: _builtins.int
     CANDIDATE_FIELD_NUMBER: _builtins.int
+    PERIODS_FIELD_NUMBER: _builtins.int
     policy_revision: _builtins.str
     """Content hash of the rules."""
     in_force: _builtins.bool
@@ -568,6 +569,12 @@ class PolicyRevision(_message.Message):
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """Until when it is kept; unset while it is in force. Decisions that use it, or sending a candidate again, renew it."""
 
+    @_builtins.property
+    def periods(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyPeriod]:
+        """When and on which services it was in force, newest first, the latest 100; only in ListPolicyRevisions. As long as
+        ListPolicyHistory knows it, which also lists refused folders.
+        """
+
     def __init__(
         self,
         *,
@@ -578,14 +585,50 @@ class PolicyRevision(_message.Message):
         file_count: _builtins.int = ...,
         byte_count: _builtins.int = ...,
         candidate: _builtins.bool = ...,
+        periods: _abc.Iterable[Global___PolicyPeriod] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_count", b"byte_count", "candidate", b"candidate", "create_time", b"create_time", "expire_time", b"expire_time", "file_count", b"file_count", "in_force", b"in_force", "policy_revision", b"policy_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_count", b"byte_count", "candidate", b"candidate", "create_time", b"create_time", "expire_time", b"expire_time", "file_count", b"file_count", "in_force", b"in_force", "periods", b"periods", "policy_revision", b"policy_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PolicyRevision: _TypeAlias = PolicyRevision  # noqa: Y015
+
+@_typing.final
+class PolicyPeriod(_message.Message):
+    """A time during which rules were in force on one service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    instance: _builtins.str
+    """The name of the service: `TRUESTOCK_INSTANCE`, by default its host name; and one run of it, a UUID."""
+    run_id: _builtins.str
+    @_builtins.property
+    def from_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def until_time(self) -> _timestamp_pb2.Timestamp:
+        """When others replaced them or the service stopped; unset while they are in force, and of a service that was killed."""
+
+    def __init__(
+        self,
+        *,
+        instance: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        from_time: _timestamp_pb2.Timestamp | None = ...,
+        until_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_time", b"from_time", "until_time", b"until_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_time", b"from_time", "instance", b"instance", "run_id", b"run_id", "until_time", b"until_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyPeriod: _TypeAlias = PolicyPeriod  # noqa: Y015
 
 @_typing.final
 class PolicyTests(_message.Message):

@@ -190,6 +190,9 @@ async def test_revisions_that_were_in_force_are_listed_newest_first_and_readable
     assert (first.policy_revision, first.in_force, first.file_count) == (old, False, 1)
     kept = first.expire_time.ToDatetime() - first.create_time.ToDatetime()
     assert abs(kept - timedelta(days=91)) < timedelta(minutes=1)
+    [old_period], [new_period] = first.periods, new.periods
+    assert old_period.until_time == new_period.from_time
+    assert (new_period.HasField("until_time"), new_period.run_id) == (False, old_period.run_id)
     stored = await contents(retailer, old)
     assert {file.path: file.content for file in stored.files} == {"rules/routing.yaml": ROUTING.encode()}
     current = await contents(retailer, "")
@@ -203,6 +206,12 @@ async def test_revisions_that_were_in_force_are_listed_newest_first_and_readable
     paged = [(await page(retailer, page_size=1)), (await page(retailer, page_size=1, page_number=1))]
     assert [[x.policy_revision for x in response.revisions] for response in paged] == [[new.policy_revision], [old]]
     assert not paged[1].next_page_token
+
+    # Another service has the same rules, and stops.
+    other = await retailers.make(folder)
+    assert [x.HasField("until_time") for x in (await revisions(retailer))[0].periods] == [False, False]
+    await retailers.stop(other)
+    assert [x.HasField("until_time") for x in (await revisions(retailer))[0].periods] == [True, False]
 
 
 async def test_a_revision_that_is_half_deleted_and_unknown_ones_are_not_found(retailer: Retailer) -> None:
