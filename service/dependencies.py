@@ -10,6 +10,7 @@ from uuid import UUID
 from policies.policy_set import PolicySet
 from service.catalog.catalog_store import CatalogCache
 from service.database.database import Database
+from service.demand.shortfall_log import ShortfallLog
 from service.metrics import Metrics
 from service.policy.active_policies import ActivePolicies
 from service.rpc.streams import ShutdownSignal
@@ -31,6 +32,7 @@ class Dependencies:
     new_id: Callable[[], UUID]
     catalog_cache: CatalogCache = field(default_factory=CatalogCache)
     publication_log: PublicationLog = field(default_factory=PublicationLog)
+    shortfall_log: ShortfallLog = field(default_factory=ShortfallLog)
     shutdown: ShutdownSignal = field(default_factory=ShutdownSignal)
     background: list[Background] = field(default_factory=list)
     """Background work, which runs while the service accepts calls."""

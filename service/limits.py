@@ -210,6 +210,13 @@ TRANSFER_LINES = 500
 TRANSFER_ID_LENGTH = 128
 MOVEMENT_KINDS = 50
 """Entries in the filter by kind of ListStockMovements."""
+DEMAND_EVENTS = 1_000
+"""Events in one RecordUnmetDemand request."""
+SHORTFALLS_A_MINUTE = 2_000
+"""Rows of unmet demand that questions about availability may add in a minute; further shortfalls are not recorded."""
+DEMAND_SUM_LONGEST, DEMAND_SUM_DEFAULT = timedelta(days=366), timedelta(days=30)
+DEMAND_SUM_PAGE = timedelta(days=30)
+"""The range of SumUnmetDemand at most and by default, and how far back from its end a page begins at most."""
 HISTORY_FILTER = 100
 """Entries in each filter of the lists of history, other than SKUs."""
 RECORD_ID_LENGTH = 512

@@ -12,6 +12,7 @@ from typing import TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from policies.decisions.cancellations import FAULTS, UNKNOWN
+from policies.decisions.unmet_demand import HOLD_CAUSES
 from policies.domain.model import EXCEPTION_KINDS, WITHHELD_KINDS, Outcome
 from policies.domain.resolutions import ALLOWED
 from policies.stock.counting import ChangeResult
@@ -30,6 +31,8 @@ INTERVENTION_REASONS = (
     *("late_shipment", "location_unavailable", "stuck_order", "reassigned", "cancelled_after_shipping"),
     *("paid_after_cancellation", "hold_overdue", "hold_released", "sync_failed"),
 )
+UNMET_CAUSES = (*HOLD_CAUSES, "availability", "missed_sale", "reported")
+"""Why a HOLD did not get units, and how other unmet demand became known."""
 TEST_RUN_RESULTS = ("passed", "failed", "not_run")
 RELOAD_RESULTS = ("accepted", "refused", "unchanged")
 NO_CHANNEL = "none"
@@ -82,6 +85,12 @@ class Metrics:
         self.withheld_units = counter(
             "withheld_units",
             "Units of SOLD orders in stock that a buffer or a block kept from them.",
+            "channel",
+            "cause",
+        )
+        self.unmet_demand_units = counter(
+            "unmet_demand_units",
+            "Units that shoppers wanted and did not get, of orders that are not sold; channel is none if unknown.",
             "channel",
             "cause",
         )
@@ -287,6 +296,7 @@ class Metrics:
                 (self.oversold_units, CAUSES),
                 (self.oversold_orders, CAUSES),
                 (self.withheld_units, WITHHELD_KINDS),
+                (self.unmet_demand_units, UNMET_CAUSES),
                 (self.rerouted_units, REROUTE_CAUSES),
                 (self.manual_interventions, INTERVENTION_REASONS),
                 (self.allocations, [outcome.value for outcome in Outcome]),

@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     """Days for which decisions and their inputs are kept."""
     publication_retention_days: int = Field(default=30, ge=1, le=3_650)
     """Days for which figures published to channels are kept; the last one of each product stays."""
+    demand_retention_days: int = Field(default=730, ge=1, le=3_650)
+    """Days for which unmet demand is kept."""
     policy_history_retention_days: int = Field(default=730, ge=1, le=3_650)
     """Days for which it is kept which rules were in force when."""
     catalog_history_retention_days: int = Field(default=730, ge=1, le=3_650)

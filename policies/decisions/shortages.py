@@ -10,7 +10,7 @@ from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.order_limits import UsableUnits
 from policies.decisions.plans import Plan
 from policies.decisions.withheld import withheld_units
-from policies.domain.model import Commitment, Order
+from policies.domain.model import Order
 
 LINE_RESTRICTED = "line_restricted"
 """The cause of a shortage of units that only locations have which the line may not use."""
@@ -53,7 +53,7 @@ class Shortage:
 def shortages_by_sku(question: RoutingQuestion, order: Order, usable: UsableUnits, plan: Plan) -> tuple[Shortage, ...]:
     """Units of a SKU in line order: first the placed, then the unfillable and withheld ones, last the oversold.
 
-    A HOLD is not a sale: what rules keep from it is not told apart from what is not there.
+    A HOLD is not a sale, so none of it is an oversell: such units of it are unmet demand.
     """
     shortages: list[Shortage] = []
     for sku, demand in order.units_by_sku().items():
@@ -62,7 +62,7 @@ def shortages_by_sku(question: RoutingQuestion, order: Order, usable: UsableUnit
             continue
         available = min(demand, usable.total(sku))
         spans = [_Span(ShortageKind.UNFILLABLE, placed, available)]
-        if available < demand and order.commitment is Commitment.SOLD:
+        if available < demand:
             withheld = withheld_units(question, usable, sku)
             held_until = min(demand, available + withheld.held_by_buffer)
             spans.append(_Span(ShortageKind.HELD_BY_BUFFER, available, held_until, withheld.buffers))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -18,6 +18,7 @@ from policies.decisions.promise import (
 )
 from policies.decisions.routing import Decision, PlannedShipment, route
 from policies.decisions.shortages import Shortage, ShortageKind
+from policies.decisions.unmet_demand import unmet_units
 from policies.domain.calendars import ship_by
 from policies.domain.model import WITHHELD_KINDS, Channel, Commitment, Order, OrderFacts, Outcome, World
 from policies.domain.shipments import OPEN, ShipmentState
@@ -30,6 +31,7 @@ from service.allocation.shortages import add_shortages, exception_context, mark_
 from service.background import let_others_run, pause_of_turn
 from service.decisions.decision_log import DecisionInputs, capture
 from service.decisions.decision_messages import decision_message
+from service.demand.hold_demand import UnmetHold
 from service.errors import InvalidFields, Violation
 from service.orders import order_exceptions
 from service.orders.allocation_record import (
@@ -88,6 +90,8 @@ class AllocationChange:
     cause: str = ""
     intervention: str = ""
     """Why a person acted on the order, if one did."""
+    unmet: UnmetHold | None = None
+    """What a HOLD wanted and did not get, if anything."""
 
 
 def decide(
@@ -129,9 +133,33 @@ def decide(
         whole=whole,
     )
     if keeps_current_hold(promise, unshipped, decision):
-        return AllocationChange(record, change_refused=True)
+        kept = {line.line_id: record.promised_of_line(line.line_id) for line in record.lines}
+        return AllocationChange(
+            record, change_refused=True, unmet=_unmet_hold(channel_context, record, order, decision, kept)
+        )
     change = _replan(channel_context, book, record, order, decision=decision, hold_duration=hold_duration)
-    return replace(change, inputs=inputs)
+    if not decision.shortages or order.commitment is Commitment.SOLD:
+        return replace(change, inputs=inputs)
+    return replace(change, inputs=inputs, unmet=_unmet_hold(channel_context, record, order, decision))
+
+
+def _unmet_hold(
+    channel_context: ChannelContext,
+    record: AllocationRecord,
+    order: Order,
+    decision: Decision,
+    kept: Mapping[str, int] | None = None,
+) -> UnmetHold:
+    """What a HOLD wanted and did not get. `kept`, by line id, is what it keeps instead of its new contents."""
+    return UnmetHold(
+        allocation_id=record.id,
+        channel_id=record.channel_id,
+        order_id=record.order_id,
+        method=order.method,
+        policy_revision=channel_context.policy_set.revision,
+        units=unmet_units(order, decision.shortages, kept),
+        is_refused=kept is not None or not decision.plan,
+    )
 
 
 def _shipped_part(record: AllocationRecord) -> AllocationRecord:
@@ -309,18 +337,18 @@ def _shipment(
 
 def shortage_of(channel_context: ChannelContext, order: Order, short: Shortage) -> ShortageRecord:
     """A shortage of a decision as a record. `oversell_evidence` finds the cause of an oversell that has none here."""
-    cause = ""
+    is_sold = order.commitment is Commitment.SOLD
+    cause, kind = short.cause, short.kind
+    if order.outlet is not None and not order.outlet.is_known:
+        # What an unknown outlet has is not known either.
+        cause, kind = UNMAPPED_OUTLET, ShortageKind.UNFILLABLE
+    if not is_sold:
+        # Nothing of a HOLD is oversold or withheld: what it does not get is unmet demand.
+        return ShortageRecord(short.line_id, short.sku, short.unit_count, ShortageKind.UNFILLABLE.value, cause)
     if short.kind.value in WITHHELD_KINDS:
-        cause = short.kind.value
-    elif order.commitment is Commitment.SOLD and short.sku not in channel_context.products:
-        cause = UNMAPPED
-    elif order.outlet is not None and not order.outlet.is_known:
-        cause = UNMAPPED_OUTLET
-    elif short.cause:
-        cause = short.cause
-    # A HOLD is not sold, so nothing of it is oversold. What an unknown outlet has is not known either.
-    is_sold = order.commitment is Commitment.SOLD and cause != UNMAPPED_OUTLET
-    kind = short.kind if is_sold else ShortageKind.UNFILLABLE
+        cause, kind = short.kind.value, short.kind
+    elif short.sku not in channel_context.products:
+        cause, kind = UNMAPPED, short.kind
     return ShortageRecord(short.line_id, short.sku, short.unit_count, kind.value, cause, rules=short.rules)
 
 

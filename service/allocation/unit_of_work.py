@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from policies.decisions.cancellations import SELLER
+from policies.domain.model import Commitment
 from service.allocation import oversell_evidence
 from service.allocation.order_counts import OrderCounts, count_changes
 from service.allocation.oversell_evidence import UnexplainedOversell
@@ -16,6 +17,8 @@ from service.database.database import Connection
 from service.database.row_writes import Row, RowWrite
 from service.decisions import decision_batch
 from service.decisions.decision_batch import DecisionWrite
+from service.demand import demand_store, hold_demand
+from service.demand.hold_demand import UnmetHold
 from service.exceptions import incidents
 from service.exceptions.incidents import RaisedException
 from service.metrics import Metrics
@@ -49,12 +52,18 @@ class UnitOfWork:
     _unexplained: list[UnexplainedOversell] = field(default_factory=list)
     _before: dict[UUID, OrderCounts] = field(default_factory=dict)
     _new: set[UUID] = field(default_factory=set)
+    _unmet: list[UnmetHold] = field(default_factory=list)
+    _unmet_rows: list[Row] = field(default_factory=list)
+    _counted_demand: dict[UUID, dict[str, int]] = field(default_factory=dict)
+    """Units of stored HOLDs that their last attempt counted as unmet, by SKU."""
     _writes: OrderWrites = field(default_factory=OrderWrites)
 
     def load(self, records: Iterable[AllocationRecord]) -> None:
         """Adds orders that are locked and have just been read."""
         for record in records:
             self.records[record.id] = record
+            if record.shortages and record.commitment is Commitment.HOLD:
+                self._counted_demand[record.id] = record.short_by_sku()
             self._before[record.id] = OrderCounts.of(record)
             self._note_backordered(record)
 
@@ -84,6 +93,8 @@ class UnitOfWork:
     def record(self, change: AllocationChange) -> None:
         """Records a change to an order with its decision, event and exceptions; ignores one that has no event."""
         record, now = change.record, self.book.now
+        if change.unmet is not None:
+            self._unmet.append(change.unmet)
         self.changes.setdefault(record.id, []).append(change)
         if not change.event:
             return
@@ -146,13 +157,29 @@ class UnitOfWork:
                     self._writes.raise_exceptions(allocation_id, change.exceptions, self.book.now, self.book.new_id)
         await levels.release_expired(connection, self.book)
         await unavailable_units.apply(connection, unavailable_units.changes_of(self.book.movements))
+        if self._unmet:
+            self._unmet_rows = await self._demand_rows(connection)
+            more = (*more, (demand_store.HOLDS, self._unmet_rows))
         await order_writer.write(connection, self._writes, [*levels.changed_rows(self.book), *more])
+
+    async def _demand_rows(self, connection: Connection) -> list[Row]:
+        """What HOLDs did not get. Only what was counted of a stored order whose demand has risen is read."""
+        risen = {
+            hold.allocation_id
+            for hold in self._unmet
+            if hold.allocation_id not in self._new and hold.exceeds(self._counted_demand.get(hold.allocation_id, {}))
+        }
+        counted = {**self._counted_demand, **{id: {} for id in risen}}
+        if risen:
+            counted |= await demand_store.counted_units(connection, risen)
+        return [*hold_demand.rows(self._unmet, counted, self.book.now)]
 
     def count(self, metrics: Metrics) -> None:
         """Counts every order that changed and the exceptions raised and resolved; to be called after the commit."""
         incidents.count_raised(metrics, self.raised)
         for (kind, resolution), ids in self.resolved.items():
             incidents.count_resolved(metrics, kind, resolution, ids)
+        hold_demand.count(metrics, self._unmet_rows)
         for allocation_id, changes in self.changes.items():
             count_changes(metrics, self._before[allocation_id], changes)
 

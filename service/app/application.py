@@ -71,8 +71,8 @@ GRPC_OPTIONS = (
 
 CUT_OFF_SECONDS = 0.2
 """What calls get to answer that the service stops, once their connections to the database are cut off."""
-PUBLICATIONS_SECONDS = 0.3
-HISTORY_SECONDS = 0.2
+PUBLICATIONS_SECONDS = 0.2
+HISTORY_SECONDS = 0.1
 METRICS_SECONDS = 0.2
 CONNECTIONS_SECONDS = 0.3
 SERVER_SECONDS = 1.8
@@ -298,6 +298,13 @@ async def _start_grpc(
         partial(deps.publication_log.run, deps.database),
         at_once=False,
         needed_seconds=PUBLICATIONS_SECONDS,
+    )
+    _background(
+        drain,
+        "unmet demand",
+        partial(deps.shortfall_log.run, deps.database, deps.metrics),
+        at_once=False,
+        needed_seconds=HISTORY_SECONDS,
     )
     drain.add("calls in flight", partial(_end_calls, server, queue, deps, hurried or asyncio.Event()), at_once=True)
     await _set_health(health_servicer, alive=True)

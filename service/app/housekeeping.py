@@ -19,6 +19,7 @@ from service.allocation.lifecycle import SWEEP_ORDERS, Lifecycle
 from service.background import every
 from service.database.database import Connection, Database, Statement, parameter
 from service.database.tables import request
+from service.demand import demand_store
 from service.history import catalog_history
 from service.orders import pending_cancellations
 from service.policy import policy_history
@@ -90,6 +91,7 @@ class Housekeeping:
         settings = self._settings
         for operation, purge, days in (
             ("purge_publications", publication_log.purge, settings.publication_retention_days),
+            ("purge_demand", demand_store.purge, settings.demand_retention_days),
             ("purge_policy_history", policy_history.purge, settings.policy_history_retention_days),
             ("purge_catalog_history", catalog_history.purge, settings.catalog_history_retention_days),
         ):

@@ -19,6 +19,7 @@ from service.availability.availability_reader import AvailabilityReader
 from service.candidates.candidate_processes import CandidateProcesses
 from service.candidates.kept_rules import KeptRules
 from service.catalog.fact_values import FactValueReader
+from service.demand.demand_operations import DemandOperations
 from service.dependencies import Dependencies
 from service.feeds.quarantine_retry import QuarantineRetry
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
@@ -106,6 +107,14 @@ def add_services(
             watch=watch,
             publication_log=deps.publication_log,
             candidates=candidates,
+            shortfall_log=deps.shortfall_log,
+            demand=DemandOperations(
+                database,
+                deps.catalog_cache,
+                metrics,
+                retention=timedelta(days=deps.settings.demand_retention_days),
+                new_id=deps.new_id,
+            ),
         ),
         server,
     )

@@ -26,6 +26,7 @@ from service.catalog import catalog_store, listing_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection, Database
 from service.decisions import decision_messages
+from service.demand.shortfall_log import Shortfall
 from service.errors import no_channel
 from service.metrics import Metrics
 from service.rpc import proto_values
@@ -229,6 +230,18 @@ class AvailabilityReader:
 
 def _is_large(skus: Sequence[str], location_count: int) -> bool:
     return len(skus) * location_count > limits.LEVELS_AT_ONCE
+
+
+def shortfalls(answer: availability_pb.CheckAvailabilityResponse, wanted: Mapping[str, int]) -> Iterator[Shortfall]:
+    """The SKUs of which a channel may sell less than is wanted, in units; those without a figure are left out.
+
+    `wanted` is by SKU or item.
+    """
+    for found in answer.availabilities:
+        count = wanted.get(found.item_id or found.sku, 0)
+        if count > found.sellable_count and not found.problem:
+            units = found.units_per_item or 1
+            yield Shortfall(found.sku, count * units, found.sellable_count * units, found.available_count)
 
 
 async def answer(

@@ -13,6 +13,19 @@ from truestock.v1 import (
 )
 
 
+def wanted_counts(request: availability_pb.CheckAvailabilityRequest) -> dict[str, int]:
+    """How many the shopper wants, by SKU or item. Raises InvalidFields."""
+    fields = Fields()
+    named = {*request.skus, *request.item_ids}
+    for name, count in request.wanted_counts.items():
+        field = f"wanted_counts[{name[: limits.SKU_LENGTH]}]"
+        if name not in named:
+            fields.wrong(field, "is not one of skus or item_ids")
+        fields.whole_number(field, count, 1, limits.LINE_UNITS)
+    fields.finish()
+    return dict(request.wanted_counts)
+
+
 def availability_request(request: availability_pb.CheckAvailabilityRequest) -> AvailabilityRequest:
     """Checks a CheckAvailability request. Raises InvalidFields."""
     fields = Fields()

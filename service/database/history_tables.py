@@ -1,4 +1,4 @@
-"""The tables of the past: the rules that were in force, and changes of the catalog.
+"""The tables of the past: unmet demand, the rules that were in force, and changes of the catalog.
 
 Rows are only added, and deleted once they are older than the retention of their table.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     Column,
     Identity,
     Index,
@@ -26,6 +27,43 @@ def _number() -> Column[int]:
     """A key that rises with each row, made by the database: it costs the service nothing."""
     return Column("id", BigInteger, Identity(always=True), primary_key=True)
 
+
+unmet_demand = Table(
+    "unmet_demand",
+    metadata,
+    _number(),
+    required("demand_time", Moment),
+    required("kind", Text, comment="hold_refused, hold_cut, availability, missed_sale or reported"),
+    Column("channel_id", Text, comment="null for a missed sale of a till that named none"),
+    required("sku", Text),
+    required("wanted_count", Integer),
+    required("met_count", Integer),
+    required("unmet_count", Integer, comment="of the units not met, those that no earlier row of the same demand has"),
+    required("call_count", Integer, server_default="1", comment="calls that this row stands for"),
+    Column("method", Text),
+    required("cause", Text, comment="why the units were not there"),
+    Column("rules", Text, comment="names of the rules that kept them"),
+    Column("policy_revision", Text, comment="of the rules in force; null if no rule was asked"),
+    Column("location_id", Text),
+    Column("order_id", Text),
+    Column("allocation_id", Uuid),
+    Column("line_id", Text),
+    Column("event_id", Text, comment="what the channel or till calls it; known once in each channel"),
+    CheckConstraint("met_count >= 0 AND wanted_count > met_count", name="not_met"),
+    CheckConstraint("unmet_count BETWEEN 0 AND wanted_count - met_count", name="counted_once"),
+    Index("unmet_demand_time_idx", "demand_time", "id"),
+    Index("unmet_demand_sku_idx", "sku", "demand_time", "id"),
+    Index("unmet_demand_channel_idx", "channel_id", "demand_time", "id"),
+    Index("unmet_demand_order_idx", "allocation_id", postgresql_where=text("allocation_id IS NOT NULL")),
+    Index(
+        "unmet_demand_event_idx",
+        text("coalesce(channel_id, '')"),
+        "event_id",
+        unique=True,
+        postgresql_where=text("event_id IS NOT NULL"),
+    ),
+    comment="Append-only: units that shoppers wanted and did not get.",
+)
 
 policy_history = Table(
     "policy_history",

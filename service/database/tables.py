@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, Uuid, text
 
 from service.database.columns import Moment, Money, Texts, TransactionId, key, metadata, required, transaction_id
-from service.database.history_tables import catalog_history, policy_history
+from service.database.history_tables import catalog_history, policy_history, unmet_demand
 from service.database.order_tables import (
     IS_ON_HOLD,
     IS_OPEN,
@@ -98,6 +98,7 @@ __all__ = [
     "stock_unavailable",
     "transfer",
     "transfer_line",
+    "unmet_demand",
 ]
 
 availability_published = Table(

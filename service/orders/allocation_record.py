@@ -244,6 +244,13 @@ class AllocationRecord:
         """Short units, on backorder or not."""
         return sum(shortage.unit_count for shortage in self.shortages)
 
+    def short_by_sku(self) -> dict[str, int]:
+        """Short units by SKU."""
+        units: dict[str, int] = {}
+        for shortage in self.shortages:
+            units[shortage.sku] = units.get(shortage.sku, 0) + shortage.unit_count
+        return units
+
     def line(self, line_id: str) -> LineRecord:
         """Its line of this id. Raises StopIteration if it has none."""
         return next(line for line in self.lines if line.line_id == line_id)

@@ -8,8 +8,10 @@ from typing import Any
 
 from service.availability import availability_reader
 from service.availability.availability_reader import AvailabilityReader
-from service.availability.availability_requests import availability_request
+from service.availability.availability_requests import availability_request, wanted_counts
 from service.candidates.candidate_processes import CandidateProcesses
+from service.demand.demand_operations import DemandOperations
+from service.demand.shortfall_log import ShortfallLog
 from service.policy.active_policies import ActivePolicies
 from service.stock.publication_log import PublicationLog
 from service.watch import watch_requests
@@ -17,6 +19,7 @@ from service.watch.availability_watch import AvailabilityWatch
 from truestock.v1 import (
     availability_service_pb2 as availability_pb,
     availability_service_pb2_grpc as availability_grpc,
+    demand_pb2 as demand_pb,
 )
 
 Context = Any
@@ -34,7 +37,11 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         watch: AvailabilityWatch,
         publication_log: PublicationLog,
         candidates: CandidateProcesses,
+        shortfall_log: ShortfallLog,
+        demand: DemandOperations,
     ) -> None:
+        self._shortfall_log = shortfall_log
+        self._demand = demand
         self._candidates = candidates
         self._reader = reader
         self._large_reader = large_reader
@@ -46,6 +53,7 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         self, request: availability_pb.CheckAvailabilityRequest, context: Context
     ) -> availability_pb.CheckAvailabilityResponse:
         question = availability_request(request)
+        wanted = wanted_counts(request) if request.wanted_counts else {}
         policy_set = self._active_policies.current.policy_set
         if question.item_ids:
             question = replace(question, listings=await self._reader.listings(question.channel_id, question.item_ids))
@@ -61,6 +69,10 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         answer = await availability_reader.answer(policy_set, snapshot, question)
         if not request.internal and not request.candidate_revision:
             availability_reader.record(self._publication_log, snapshot, question.channel_id, answer)
+            if wanted:
+                lacking = availability_reader.shortfalls(answer, wanted)
+                asked = (question.channel_id, question.method, answer.policy_revision, snapshot.now)
+                self._shortfall_log.record(*asked, lacking)
         return answer
 
     async def _by_candidate(
@@ -76,6 +88,21 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
             availability_pb.CheckAvailabilityResponse,
         )
         return await self._candidates.answer(request.candidate_revision, method, question, response)
+
+    async def RecordUnmetDemand(
+        self, request: demand_pb.RecordUnmetDemandRequest, context: Context
+    ) -> demand_pb.RecordUnmetDemandResponse:
+        return await self._demand.record(request)
+
+    async def ListUnmetDemand(
+        self, request: demand_pb.ListUnmetDemandRequest, context: Context
+    ) -> demand_pb.ListUnmetDemandResponse:
+        return await self._demand.listed(request)
+
+    async def SumUnmetDemand(
+        self, request: demand_pb.SumUnmetDemandRequest, context: Context
+    ) -> demand_pb.SumUnmetDemandResponse:
+        return await self._demand.sums(request)
 
     def WatchAvailability(
         self, request: availability_pb.WatchAvailabilityRequest, context: Context

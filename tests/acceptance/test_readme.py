@@ -483,6 +483,7 @@ BOUNDS = {
         f"a group of {limits.GROUP_LENGTH} characters",
         f"{limits.SKUS:,} SKUs",
         f"{limits.STOCK_CHANGES:,} stock changes",
+        f"{limits.DEMAND_EVENTS:,} events of unmet demand",
         f"{limits.UPSERTS:,} catalog records",
     ),
     "list": (
@@ -524,6 +525,10 @@ BOUNDS = {
         f"overdue after {span(limits.ORDER_HOLD_OVERDUE)}",
     ),
     "batch": (f"{limits.BATCHED_ORDERS:,} orders", f"{limits.TRANSFER_LINES:,} products in a transfer"),
+    "unmet demand": (
+        f"{limits.SHORTFALLS_A_MINUTE:,} shortfalls of questions",
+        f"{span(limits.DEMAND_SUM_LONGEST)}, {limits.DEMAND_SUM_DEFAULT.days} by default",
+    ),
     "watch": (
         f"{limits.WATCHED_SKUS:,} SKUs",
         f"{limits.WATCHERS:,} watches of each kind",

@@ -33,6 +33,7 @@ from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_history_pb2 as history_pb,
     catalog_service_pb2 as catalog_pb,
+    demand_pb2 as demand_pb,
     exception_pb2,
     exception_service_pb2 as exception_pb,
     fulfillment_service_pb2 as fulfillment_pb,
@@ -83,6 +84,11 @@ HISTORY = (
     FROM generate_series(1, 2000) AS n
     """,
     """
+    INSERT INTO unmet_demand (demand_time, kind, channel_id, sku, wanted_count, met_count, unmet_count, cause)
+    SELECT now() - n * interval '1 h', 'hold_refused', 'web', 'MUG', 2, 0, 2, 'out_of_stock'
+    FROM generate_series(1, 2000) AS n
+    """,
+    """
     INSERT INTO policy_history (event_time, instance, run_id, event, revision, load_time)
     SELECT now() - n * interval '1 h', 'pod-7', gen_random_uuid(), 'started', (n % 10)::text, now()
     FROM generate_series(1, 2000) AS n
@@ -90,7 +96,8 @@ HISTORY = (
     "INSERT INTO listing SELECT 'web', n, 'MUG', 6, now(), now() FROM generate_series(1, 2000) AS n",
     "INSERT INTO kit SELECT 'KIT-' || n, ARRAY['PART-' || n], ARRAY[2], false FROM generate_series(1, 2000) AS n",
 )
-"""Resolved exceptions, completed transfers, changes of the catalog and rules, listings and kits, as many as orders."""
+"""Resolved exceptions, completed transfers, unmet demand, changes of the catalog and rules, listings and kits, as many
+as orders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +336,22 @@ LISTS = {
             {"near_skus": ["MUGS"]},
         ],
     ),
+    "ListUnmetDemand": PagedList(
+        demand_pb.ListUnmetDemandRequest,
+        "availability",
+        "SELECT demand_time, id FROM unmet_demand ORDER BY demand_time DESC, id DESC",
+        [
+            {},
+            {"skus": ["MUG"]},
+            {"skus": ["BOWL", "CUP"]},
+            {"channel_ids": ["web"]},
+            {"channel_ids": ["tiktok", "web"], "kinds": [demand_pb.DEMAND_KIND_HOLD_CUT]},
+            {"location_ids": ["dc"]},
+            {"skus": ["MUG"], "channel_ids": ["tiktok"]},
+            {"since_time": LATE},
+            {"until_time": LATE},
+        ],
+    ),
     "ListTags": PagedList(catalog_pb.ListTagsRequest, "catalog", _PRODUCTS, [{}]),
 }
 
@@ -452,6 +475,8 @@ def test_every_paged_method_and_every_filter_of_it_is_in_the_table() -> None:
     }
     # A page of decisions re-runs each of them; it counts up to 100,000 of them first.
     del filters["ReplayDecisions"]
+    # A sum reads what it sums up: at most 31 days.
+    del filters["SumUnmetDemand"]
 
     assert {name: {field for case in paged.cases for field in case} for name, paged in LISTS.items()} == filters
 

@@ -14,13 +14,14 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 
 from service.rpc.page_tokens import PageTokens
 from tests.conftest import RetailerMaker
-from tests.retailer import Retailer
+from tests.retailer import HOLD, Retailer
 from tests.service.test_bad_input import refused
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     availability_service_pb2 as availability_pb,
     catalog_history_pb2 as history_pb,
     catalog_service_pb2 as catalog_pb,
+    demand_pb2 as demand_pb,
     exception_pb2,
     exception_service_pb2 as exception_pb,
     fulfillment_service_pb2 as fulfillment_pb,
@@ -59,6 +60,8 @@ LISTS: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "ListStockLevels": (stock_pb.ListStockLevelsRequest, "stock_service", {"location_ids": ["dc"]}),
     "ListStockMovements": (stock_pb.ListStockMovementsRequest, "stock_service", {"skus": ["BOWL", "MUG"]}),
     "ListTags": (catalog_pb.ListTagsRequest, "catalog", {}),
+    "ListUnmetDemand": (demand_pb.ListUnmetDemandRequest, "availability", {"skus": ["BOWL", "MUG"]}),
+    "SumUnmetDemand": (demand_pb.SumUnmetDemandRequest, "availability", {"skus": ["BOWL", "MUG"]}),
     "ListTransfers": (stock_pb.ListTransfersRequest, "stock_service", {"in_transit_only": True}),
 }
 """By method: its request, the client that has it, and filters that leave at least two entries of the shop."""
@@ -98,6 +101,8 @@ async def shop(retailer: Retailer, retailers: RetailerMaker) -> Retailer:
         )
         request = stock_pb.TransferStockRequest(transfer_id=f"T-{number}", dispatch=dispatch)
         await retailer.stock_service.TransferStock(request)
+    for sku in ("BOWL", "MUG"):
+        await retailer.allocate(f"H-{sku}", {sku: 1_000}, HOLD)
     return retailer
 
 

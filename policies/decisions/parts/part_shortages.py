@@ -17,7 +17,7 @@ from policies.decisions.shortages import (
 )
 from policies.decisions.withheld import withheld_units
 from policies.domain.demand import DemandPart, PartLine
-from policies.domain.model import Commitment, Order
+from policies.domain.model import Order
 from policies.domain.placement import ANYWHERE, Placement
 
 
@@ -29,7 +29,7 @@ def part_shortages(
     Units that permitted locations have are unfillable, then come those that rules keep there, then those that only
     locations have which the line may not use or that are outside the chosen outlet, and last the oversold ones.
     """
-    leftover = _Leftover(question, usable, plan, order.commitment is Commitment.SOLD)
+    leftover = _Leftover(question, usable, plan)
     placed = {line.line_id: 0 for line in order.lines}
     for load in plan.loads:
         for line_id, count in load.lines.items():
@@ -52,7 +52,6 @@ class _Leftover:
     question: RoutingQuestion
     usable: UsableUnits
     plan: Plan
-    is_sold: bool
     units: dict[str, dict[str, int]] = field(init=False)
     total: dict[str, int] = field(init=False)
     explained: dict[tuple[str, ShortageKind], int] = field(default_factory=dict)
@@ -75,7 +74,7 @@ class _Leftover:
         cause = KEPT_TOGETHER if part.set_size > 1 else ""
         yield from _shortage(line, there, ShortageKind.UNFILLABLE, cause=cause)
         count -= there
-        if count and self.is_sold:
+        if count:
             withheld = withheld_units(self.question, self.usable, line.sku, part.placement)
             for kind, units, rules in (
                 (ShortageKind.HELD_BY_BUFFER, withheld.held_by_buffer, withheld.buffers),

@@ -26,16 +26,19 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from truestock.v1 import decision_pb2 as truestock_dot_v1_dot_decision__pb2
+from truestock.v1 import demand_pb2 as truestock_dot_v1_dot_demand__pb2
 from truestock.v1 import order_pb2 as truestock_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'truestock/v1/availability_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btruestock/v1/decision.proto\x1a\x18truestock/v1/order.proto\"\xc7\x02\n\x18\x43heckAvailabilityRequest\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04skus\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x35\n\x06method\x18\x03 \x01(\x0e\x32\x1f.truestock.v1.FulfillmentMethodB\x04\xe2\x41\x01\x01\x12\x34\n\x0b\x64\x65stination\x18\x04 \x01(\x0b\x32\x19.truestock.v1.DestinationB\x04\xe2\x41\x01\x01\x12\x1f\n\x11include_locations\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08internal\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08item_ids\x18\x07 \x03(\tB\x04\xe2\x41\x01\x01\x12 \n\x12\x63\x61ndidate_revision\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x1d\n\x0finclude_outlets\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xcd\x01\n\x19\x43heckAvailabilityResponse\x12\x32\n\x0e\x61vailabilities\x18\x01 \x03(\x0b\x32\x1a.truestock.v1.Availability\x12\x17\n\x0fpolicy_revision\x18\x02 \x01(\t\x12\x33\n\x0fstock_read_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cunknown_skus\x18\x04 \x03(\t\x12\x18\n\x10unknown_item_ids\x18\x05 \x03(\t\"\xcd\x04\n\x0c\x41vailability\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x16\n\x0esellable_count\x18\x02 \x01(\x03\x12\x17\n\x0f\x61vailable_count\x18\x03 \x01(\x03\x12\"\n\x1alargest_single_order_count\x18\x04 \x01(\x03\x12\x1c\n\x14\x63hannel_buffer_count\x18\x05 \x01(\x03\x12\x35\n\tlocations\x18\x06 \x03(\x0b\x32\".truestock.v1.LocationAvailability\x12,\n\x0b\x66ired_rules\x18\x07 \x03(\x0b\x32\x17.truestock.v1.FiredRule\x12\x0f\n\x07problem\x18\x08 \x01(\t\x12\x19\n\x11unpublished_count\x18\t \x01(\x03\x12\x31\n\x07outlets\x18\n \x03(\x0b\x32 .truestock.v1.OutletAvailability\x12\x1b\n\x13kept_by_rules_count\x18\x0b \x01(\x03\x12!\n\x19promised_to_channel_count\x18\x0c \x01(\x03\x12 \n\x18promised_elsewhere_count\x18\r \x01(\x03\x12\x19\n\x11unavailable_count\x18\x0e \x01(\x03\x12\x0f\n\x07item_id\x18\x0f \x01(\t\x12\x16\n\x0eunits_per_item\x18\x12 \x01(\x05\x12:\n\ncomponents\x18\x10 \x03(\x0b\x32&.truestock.v1.KitComponentAvailability\x12\x17\n\x0fsplit_kit_count\x18\x11 \x01(\x03\"\xd3\x01\n\x12OutletAvailability\x12\x11\n\toutlet_id\x18\x01 \x01(\t\x12\x16\n\x0esellable_count\x18\x02 \x01(\x03\x12\x1b\n\x13kept_by_rules_count\x18\x03 \x01(\x03\x12!\n\x19promised_to_channel_count\x18\x04 \x01(\x03\x12 \n\x18promised_elsewhere_count\x18\x05 \x01(\x03\x12\x19\n\x11unavailable_count\x18\x06 \x01(\x03\x12\x15\n\ron_hand_count\x18\x07 \x01(\x03\"V\n\x18KitComponentAvailability\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x15\n\runits_per_kit\x18\x02 \x01(\x05\x12\x16\n\x0esellable_count\x18\x03 \x01(\x03\"\x92\x02\n\x14LocationAvailability\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\x15\n\ron_hand_count\x18\x02 \x01(\x05\x12\x19\n\x11unavailable_count\x18\x03 \x01(\x05\x12\x12\n\nheld_count\x18\x04 \x01(\x05\x12\x17\n\x0f\x61llocated_count\x18\x05 \x01(\x05\x12\x17\n\x0f\x61vailable_count\x18\x06 \x01(\x05\x12\x14\n\x0c\x62uffer_count\x18\x07 \x01(\x05\x12\x16\n\x0esellable_count\x18\x08 \x01(\x05\x12\x0f\n\x07reasons\x18\t \x03(\t\x12.\n\nas_of_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd8\x01\n\x18WatchAvailabilityRequest\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04skus\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cresume_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12;\n\x12heartbeat_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x16\n\x08internal\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1d\n\x0finclude_outlets\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xa9\x01\n\x19WatchAvailabilityResponse\x12\x31\n\x07\x63hanges\x18\x01 \x03(\x0b\x32 .truestock.v1.AvailabilityChange\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12-\n\tread_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cunknown_skus\x18\x04 \x03(\t\"\x9a\x01\n\x12\x41vailabilityChange\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x16\n\x0esellable_count\x18\x03 \x01(\x03\x12\"\n\x1alargest_single_order_count\x18\x04 \x01(\x03\x12*\n\x07outlets\x18\x05 \x03(\x0b\x32\x19.truestock.v1.OutletUnits\"8\n\x0bOutletUnits\x12\x11\n\toutlet_id\x18\x01 \x01(\t\x12\x16\n\x0esellable_count\x18\x02 \x01(\x03\x32\xe3\x01\n\x13\x41vailabilityService\x12\x64\n\x11\x43heckAvailability\x12&.truestock.v1.CheckAvailabilityRequest\x1a\'.truestock.v1.CheckAvailabilityResponse\x12\x66\n\x11WatchAvailability\x12&.truestock.v1.WatchAvailabilityRequest\x1a\'.truestock.v1.WatchAvailabilityResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'truestock/v1/availability_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btruestock/v1/decision.proto\x1a\x19truestock/v1/demand.proto\x1a\x18truestock/v1/order.proto\"\xd3\x03\n\x18\x43heckAvailabilityRequest\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04skus\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x35\n\x06method\x18\x03 \x01(\x0e\x32\x1f.truestock.v1.FulfillmentMethodB\x04\xe2\x41\x01\x01\x12\x34\n\x0b\x64\x65stination\x18\x04 \x01(\x0b\x32\x19.truestock.v1.DestinationB\x04\xe2\x41\x01\x01\x12\x1f\n\x11include_locations\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08internal\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08item_ids\x18\x07 \x03(\tB\x04\xe2\x41\x01\x01\x12U\n\rwanted_counts\x18\x08 \x03(\x0b\x32\x38.truestock.v1.CheckAvailabilityRequest.WantedCountsEntryB\x04\xe2\x41\x01\x01\x12 \n\x12\x63\x61ndidate_revision\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x1d\n\x0finclude_outlets\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01\x1a\x33\n\x11WantedCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"\xcd\x01\n\x19\x43heckAvailabilityResponse\x12\x32\n\x0e\x61vailabilities\x18\x01 \x03(\x0b\x32\x1a.truestock.v1.Availability\x12\x17\n\x0fpolicy_revision\x18\x02 \x01(\t\x12\x33\n\x0fstock_read_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cunknown_skus\x18\x04 \x03(\t\x12\x18\n\x10unknown_item_ids\x18\x05 \x03(\t\"\xcd\x04\n\x0c\x41vailability\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x16\n\x0esellable_count\x18\x02 \x01(\x03\x12\x17\n\x0f\x61vailable_count\x18\x03 \x01(\x03\x12\"\n\x1alargest_single_order_count\x18\x04 \x01(\x03\x12\x1c\n\x14\x63hannel_buffer_count\x18\x05 \x01(\x03\x12\x35\n\tlocations\x18\x06 \x03(\x0b\x32\".truestock.v1.LocationAvailability\x12,\n\x0b\x66ired_rules\x18\x07 \x03(\x0b\x32\x17.truestock.v1.FiredRule\x12\x0f\n\x07problem\x18\x08 \x01(\t\x12\x19\n\x11unpublished_count\x18\t \x01(\x03\x12\x31\n\x07outlets\x18\n \x03(\x0b\x32 .truestock.v1.OutletAvailability\x12\x1b\n\x13kept_by_rules_count\x18\x0b \x01(\x03\x12!\n\x19promised_to_channel_count\x18\x0c \x01(\x03\x12 \n\x18promised_elsewhere_count\x18\r \x01(\x03\x12\x19\n\x11unavailable_count\x18\x0e \x01(\x03\x12\x0f\n\x07item_id\x18\x0f \x01(\t\x12\x16\n\x0eunits_per_item\x18\x12 \x01(\x05\x12:\n\ncomponents\x18\x10 \x03(\x0b\x32&.truestock.v1.KitComponentAvailability\x12\x17\n\x0fsplit_kit_count\x18\x11 \x01(\x03\"\xd3\x01\n\x12OutletAvailability\x12\x11\n\toutlet_id\x18\x01 \x01(\t\x12\x16\n\x0esellable_count\x18\x02 \x01(\x03\x12\x1b\n\x13kept_by_rules_count\x18\x03 \x01(\x03\x12!\n\x19promised_to_channel_count\x18\x04 \x01(\x03\x12 \n\x18promised_elsewhere_count\x18\x05 \x01(\x03\x12\x19\n\x11unavailable_count\x18\x06 \x01(\x03\x12\x15\n\ron_hand_count\x18\x07 \x01(\x03\"V\n\x18KitComponentAvailability\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x15\n\runits_per_kit\x18\x02 \x01(\x05\x12\x16\n\x0esellable_count\x18\x03 \x01(\x03\"\x92\x02\n\x14LocationAvailability\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\x15\n\ron_hand_count\x18\x02 \x01(\x05\x12\x19\n\x11unavailable_count\x18\x03 \x01(\x05\x12\x12\n\nheld_count\x18\x04 \x01(\x05\x12\x17\n\x0f\x61llocated_count\x18\x05 \x01(\x05\x12\x17\n\x0f\x61vailable_count\x18\x06 \x01(\x05\x12\x14\n\x0c\x62uffer_count\x18\x07 \x01(\x05\x12\x16\n\x0esellable_count\x18\x08 \x01(\x05\x12\x0f\n\x07reasons\x18\t \x03(\t\x12.\n\nas_of_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd8\x01\n\x18WatchAvailabilityRequest\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04skus\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cresume_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12;\n\x12heartbeat_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x16\n\x08internal\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1d\n\x0finclude_outlets\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xa9\x01\n\x19WatchAvailabilityResponse\x12\x31\n\x07\x63hanges\x18\x01 \x03(\x0b\x32 .truestock.v1.AvailabilityChange\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12-\n\tread_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cunknown_skus\x18\x04 \x03(\t\"\x9a\x01\n\x12\x41vailabilityChange\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x16\n\x0esellable_count\x18\x03 \x01(\x03\x12\"\n\x1alargest_single_order_count\x18\x04 \x01(\x03\x12*\n\x07outlets\x18\x05 \x03(\x0b\x32\x19.truestock.v1.OutletUnits\"8\n\x0bOutletUnits\x12\x11\n\toutlet_id\x18\x01 \x01(\t\x12\x16\n\x0esellable_count\x18\x02 \x01(\x03\x32\x86\x04\n\x13\x41vailabilityService\x12\x64\n\x11\x43heckAvailability\x12&.truestock.v1.CheckAvailabilityRequest\x1a\'.truestock.v1.CheckAvailabilityResponse\x12\x66\n\x11WatchAvailability\x12&.truestock.v1.WatchAvailabilityRequest\x1a\'.truestock.v1.WatchAvailabilityResponse0\x01\x12\x64\n\x11RecordUnmetDemand\x12&.truestock.v1.RecordUnmetDemandRequest\x1a\'.truestock.v1.RecordUnmetDemandResponse\x12^\n\x0fListUnmetDemand\x12$.truestock.v1.ListUnmetDemandRequest\x1a%.truestock.v1.ListUnmetDemandResponse\x12[\n\x0eSumUnmetDemand\x12#.truestock.v1.SumUnmetDemandRequest\x1a$.truestock.v1.SumUnmetDemandResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'truestock.v1.availability_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CHECKAVAILABILITYREQUEST_WANTEDCOUNTSENTRY']._loaded_options = None
+  _globals['_CHECKAVAILABILITYREQUEST_WANTEDCOUNTSENTRY']._serialized_options = b'8\001'
   _globals['_CHECKAVAILABILITYREQUEST'].fields_by_name['channel_id']._loaded_options = None
   _globals['_CHECKAVAILABILITYREQUEST'].fields_by_name['channel_id']._serialized_options = b'\342A\001\002'
   _globals['_CHECKAVAILABILITYREQUEST'].fields_by_name['skus']._loaded_options = None
@@ -50,6 +53,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKAVAILABILITYREQUEST'].fields_by_name['internal']._serialized_options = b'\342A\001\001'
   _globals['_CHECKAVAILABILITYREQUEST'].fields_by_name['item_ids']._loaded_options = None
   _globals['_CHECKAVAILABILITYREQUEST'].fields_by_name['item_ids']._serialized_options = b'\342A\001\001'
+  _globals['_CHECKAVAILABILITYREQUEST'].fields_by_name['wanted_counts']._loaded_options = None
+  _globals['_CHECKAVAILABILITYREQUEST'].fields_by_name['wanted_counts']._serialized_options = b'\342A\001\001'
   _globals['_CHECKAVAILABILITYREQUEST'].fields_by_name['candidate_revision']._loaded_options = None
   _globals['_CHECKAVAILABILITYREQUEST'].fields_by_name['candidate_revision']._serialized_options = b'\342A\001\001'
   _globals['_CHECKAVAILABILITYREQUEST'].fields_by_name['include_outlets']._loaded_options = None
@@ -66,26 +71,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['internal']._serialized_options = b'\342A\001\001'
   _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['include_outlets']._loaded_options = None
   _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['include_outlets']._serialized_options = b'\342A\001\001'
-  _globals['_CHECKAVAILABILITYREQUEST']._serialized_start=211
-  _globals['_CHECKAVAILABILITYREQUEST']._serialized_end=538
-  _globals['_CHECKAVAILABILITYRESPONSE']._serialized_start=541
-  _globals['_CHECKAVAILABILITYRESPONSE']._serialized_end=746
-  _globals['_AVAILABILITY']._serialized_start=749
-  _globals['_AVAILABILITY']._serialized_end=1338
-  _globals['_OUTLETAVAILABILITY']._serialized_start=1341
-  _globals['_OUTLETAVAILABILITY']._serialized_end=1552
-  _globals['_KITCOMPONENTAVAILABILITY']._serialized_start=1554
-  _globals['_KITCOMPONENTAVAILABILITY']._serialized_end=1640
-  _globals['_LOCATIONAVAILABILITY']._serialized_start=1643
-  _globals['_LOCATIONAVAILABILITY']._serialized_end=1917
-  _globals['_WATCHAVAILABILITYREQUEST']._serialized_start=1920
-  _globals['_WATCHAVAILABILITYREQUEST']._serialized_end=2136
-  _globals['_WATCHAVAILABILITYRESPONSE']._serialized_start=2139
-  _globals['_WATCHAVAILABILITYRESPONSE']._serialized_end=2308
-  _globals['_AVAILABILITYCHANGE']._serialized_start=2311
-  _globals['_AVAILABILITYCHANGE']._serialized_end=2465
-  _globals['_OUTLETUNITS']._serialized_start=2467
-  _globals['_OUTLETUNITS']._serialized_end=2523
-  _globals['_AVAILABILITYSERVICE']._serialized_start=2526
-  _globals['_AVAILABILITYSERVICE']._serialized_end=2753
+  _globals['_CHECKAVAILABILITYREQUEST']._serialized_start=238
+  _globals['_CHECKAVAILABILITYREQUEST']._serialized_end=705
+  _globals['_CHECKAVAILABILITYREQUEST_WANTEDCOUNTSENTRY']._serialized_start=654
+  _globals['_CHECKAVAILABILITYREQUEST_WANTEDCOUNTSENTRY']._serialized_end=705
+  _globals['_CHECKAVAILABILITYRESPONSE']._serialized_start=708
+  _globals['_CHECKAVAILABILITYRESPONSE']._serialized_end=913
+  _globals['_AVAILABILITY']._serialized_start=916
+  _globals['_AVAILABILITY']._serialized_end=1505
+  _globals['_OUTLETAVAILABILITY']._serialized_start=1508
+  _globals['_OUTLETAVAILABILITY']._serialized_end=1719
+  _globals['_KITCOMPONENTAVAILABILITY']._serialized_start=1721
+  _globals['_KITCOMPONENTAVAILABILITY']._serialized_end=1807
+  _globals['_LOCATIONAVAILABILITY']._serialized_start=1810
+  _globals['_LOCATIONAVAILABILITY']._serialized_end=2084
+  _globals['_WATCHAVAILABILITYREQUEST']._serialized_start=2087
+  _globals['_WATCHAVAILABILITYREQUEST']._serialized_end=2303
+  _globals['_WATCHAVAILABILITYRESPONSE']._serialized_start=2306
+  _globals['_WATCHAVAILABILITYRESPONSE']._serialized_end=2475
+  _globals['_AVAILABILITYCHANGE']._serialized_start=2478
+  _globals['_AVAILABILITYCHANGE']._serialized_end=2632
+  _globals['_OUTLETUNITS']._serialized_start=2634
+  _globals['_OUTLETUNITS']._serialized_end=2690
+  _globals['_AVAILABILITYSERVICE']._serialized_start=2693
+  _globals['_AVAILABILITYSERVICE']._serialized_end=3211
 # @@protoc_insertion_point(module_scope)

@@ -26,6 +26,26 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class CheckAvailabilityRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class WantedCountsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CHANNEL_ID_FIELD_NUMBER: _builtins.int
     SKUS_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
@@ -33,6 +53,7 @@ class CheckAvailabilityRequest(_message.Message):
     INCLUDE_LOCATIONS_FIELD_NUMBER: _builtins.int
     INTERNAL_FIELD_NUMBER: _builtins.int
     ITEM_IDS_FIELD_NUMBER: _builtins.int
+    WANTED_COUNTS_FIELD_NUMBER: _builtins.int
     CANDIDATE_REVISION_FIELD_NUMBER: _builtins.int
     INCLUDE_OUTLETS_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
@@ -59,6 +80,13 @@ class CheckAvailabilityRequest(_message.Message):
     def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Different items of the channel, by the channel's own ids."""
 
+    @_builtins.property
+    def wanted_counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """How many the shopper wants, by SKU or item of this request; 1 to 100,000. Where that is above what the channel may
+        sell, the answer is recorded as unmet demand, unless it is `internal` or by a candidate. Of the questions of a channel
+        for one SKU within a minute, only the greatest shortfall counts; a service records at most 2,000 shortfalls a minute.
+        """
+
     def __init__(
         self,
         *,
@@ -69,12 +97,13 @@ class CheckAvailabilityRequest(_message.Message):
         include_locations: _builtins.bool = ...,
         internal: _builtins.bool = ...,
         item_ids: _abc.Iterable[_builtins.str] | None = ...,
+        wanted_counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         candidate_revision: _builtins.str = ...,
         include_outlets: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "destination", b"destination", "include_locations", b"include_locations", "include_outlets", b"include_outlets", "internal", b"internal", "item_ids", b"item_ids", "method", b"method", "skus", b"skus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "destination", b"destination", "include_locations", b"include_locations", "include_outlets", b"include_outlets", "internal", b"internal", "item_ids", b"item_ids", "method", b"method", "skus", b"skus", "wanted_counts", b"wanted_counts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from truestock.v1 import availability_service_pb2 as truestock_dot_v1_dot_availability__service__pb2
+from truestock.v1 import demand_pb2 as truestock_dot_v1_dot_demand__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -45,6 +46,21 @@ class AvailabilityServiceStub:
                 request_serializer=truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityResponse.FromString,
                 _registered_method=True)
+        self.RecordUnmetDemand = channel.unary_unary(
+                '/truestock.v1.AvailabilityService/RecordUnmetDemand',
+                request_serializer=truestock_dot_v1_dot_demand__pb2.RecordUnmetDemandRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_demand__pb2.RecordUnmetDemandResponse.FromString,
+                _registered_method=True)
+        self.ListUnmetDemand = channel.unary_unary(
+                '/truestock.v1.AvailabilityService/ListUnmetDemand',
+                request_serializer=truestock_dot_v1_dot_demand__pb2.ListUnmetDemandRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_demand__pb2.ListUnmetDemandResponse.FromString,
+                _registered_method=True)
+        self.SumUnmetDemand = channel.unary_unary(
+                '/truestock.v1.AvailabilityService/SumUnmetDemand',
+                request_serializer=truestock_dot_v1_dot_demand__pb2.SumUnmetDemandRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_demand__pb2.SumUnmetDemandResponse.FromString,
+                _registered_method=True)
 
 
 class AvailabilityServiceServicer:
@@ -81,6 +97,36 @@ class AvailabilityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordUnmetDemand(self, request, context):
+        """Records demand that a channel or a till could not meet. What HOLDs did not get, and `wanted_counts` of
+        CheckAvailability that were not met, the service records itself.
+
+        An event whose SKU is unknown fails no other: it is listed in `unknown_skus`.
+        Errors: INVALID_FIELD, NOT_FOUND (channel, location), REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUnmetDemand(self, request, context):
+        """Lists unmet demand, newest first.
+
+        Kept for 730 days unless the service is configured otherwise.
+        Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SumUnmetDemand(self, request, context):
+        """Sums unmet demand up by day, SKU, channel, kind and cause.
+
+        Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AvailabilityServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -93,6 +139,21 @@ def add_AvailabilityServiceServicer_to_server(servicer, server):
                     servicer.WatchAvailability,
                     request_deserializer=truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityResponse.SerializeToString,
+            ),
+            'RecordUnmetDemand': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordUnmetDemand,
+                    request_deserializer=truestock_dot_v1_dot_demand__pb2.RecordUnmetDemandRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_demand__pb2.RecordUnmetDemandResponse.SerializeToString,
+            ),
+            'ListUnmetDemand': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUnmetDemand,
+                    request_deserializer=truestock_dot_v1_dot_demand__pb2.ListUnmetDemandRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_demand__pb2.ListUnmetDemandResponse.SerializeToString,
+            ),
+            'SumUnmetDemand': grpc.unary_unary_rpc_method_handler(
+                    servicer.SumUnmetDemand,
+                    request_deserializer=truestock_dot_v1_dot_demand__pb2.SumUnmetDemandRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_demand__pb2.SumUnmetDemandResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -150,6 +211,87 @@ class AvailabilityService:
             '/truestock.v1.AvailabilityService/WatchAvailability',
             truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityRequest.SerializeToString,
             truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordUnmetDemand(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.AvailabilityService/RecordUnmetDemand',
+            truestock_dot_v1_dot_demand__pb2.RecordUnmetDemandRequest.SerializeToString,
+            truestock_dot_v1_dot_demand__pb2.RecordUnmetDemandResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUnmetDemand(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.AvailabilityService/ListUnmetDemand',
+            truestock_dot_v1_dot_demand__pb2.ListUnmetDemandRequest.SerializeToString,
+            truestock_dot_v1_dot_demand__pb2.ListUnmetDemandResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SumUnmetDemand(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.AvailabilityService/SumUnmetDemand',
+            truestock_dot_v1_dot_demand__pb2.SumUnmetDemandRequest.SerializeToString,
+            truestock_dot_v1_dot_demand__pb2.SumUnmetDemandResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from truestock.v1 import availability_service_pb2 as _availability_service_pb2
+from truestock.v1 import demand_pb2 as _demand_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -55,6 +56,24 @@ class AvailabilityServiceStub:
     it.
     Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
     """
+    RecordUnmetDemand: _grpc.UnaryUnaryMultiCallable[_demand_pb2.RecordUnmetDemandRequest, _demand_pb2.RecordUnmetDemandResponse]
+    """Records demand that a channel or a till could not meet. What HOLDs did not get, and `wanted_counts` of
+    CheckAvailability that were not met, the service records itself.
+
+    An event whose SKU is unknown fails no other: it is listed in `unknown_skus`.
+    Errors: INVALID_FIELD, NOT_FOUND (channel, location), REQUEST_ID_REUSED.
+    """
+    ListUnmetDemand: _grpc.UnaryUnaryMultiCallable[_demand_pb2.ListUnmetDemandRequest, _demand_pb2.ListUnmetDemandResponse]
+    """Lists unmet demand, newest first.
+
+    Kept for 730 days unless the service is configured otherwise.
+    Errors: INVALID_FIELD.
+    """
+    SumUnmetDemand: _grpc.UnaryUnaryMultiCallable[_demand_pb2.SumUnmetDemandRequest, _demand_pb2.SumUnmetDemandResponse]
+    """Sums unmet demand up by day, SKU, channel, kind and cause.
+
+    Errors: INVALID_FIELD.
+    """
 
 @_typing.type_check_only
 class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
@@ -82,6 +101,24 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
     A named SKU that is unknown fails nothing: it is listed in `unknown_skus`, and its values follow once the catalog has
     it.
     Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
+    """
+    RecordUnmetDemand: _aio.UnaryUnaryMultiCallable[_demand_pb2.RecordUnmetDemandRequest, _demand_pb2.RecordUnmetDemandResponse]  # type: ignore[assignment]
+    """Records demand that a channel or a till could not meet. What HOLDs did not get, and `wanted_counts` of
+    CheckAvailability that were not met, the service records itself.
+
+    An event whose SKU is unknown fails no other: it is listed in `unknown_skus`.
+    Errors: INVALID_FIELD, NOT_FOUND (channel, location), REQUEST_ID_REUSED.
+    """
+    ListUnmetDemand: _aio.UnaryUnaryMultiCallable[_demand_pb2.ListUnmetDemandRequest, _demand_pb2.ListUnmetDemandResponse]  # type: ignore[assignment]
+    """Lists unmet demand, newest first.
+
+    Kept for 730 days unless the service is configured otherwise.
+    Errors: INVALID_FIELD.
+    """
+    SumUnmetDemand: _aio.UnaryUnaryMultiCallable[_demand_pb2.SumUnmetDemandRequest, _demand_pb2.SumUnmetDemandResponse]  # type: ignore[assignment]
+    """Sums unmet demand up by day, SKU, channel, kind and cause.
+
+    Errors: INVALID_FIELD.
     """
 
 class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -119,6 +156,42 @@ class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         A named SKU that is unknown fails nothing: it is listed in `unknown_skus`, and its values follow once the catalog has
         it.
         Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
+        """
+
+    @_abc_1.abstractmethod
+    def RecordUnmetDemand(
+        self,
+        request: _demand_pb2.RecordUnmetDemandRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_demand_pb2.RecordUnmetDemandResponse, _abc.Awaitable[_demand_pb2.RecordUnmetDemandResponse]]:
+        """Records demand that a channel or a till could not meet. What HOLDs did not get, and `wanted_counts` of
+        CheckAvailability that were not met, the service records itself.
+
+        An event whose SKU is unknown fails no other: it is listed in `unknown_skus`.
+        Errors: INVALID_FIELD, NOT_FOUND (channel, location), REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListUnmetDemand(
+        self,
+        request: _demand_pb2.ListUnmetDemandRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_demand_pb2.ListUnmetDemandResponse, _abc.Awaitable[_demand_pb2.ListUnmetDemandResponse]]:
+        """Lists unmet demand, newest first.
+
+        Kept for 730 days unless the service is configured otherwise.
+        Errors: INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def SumUnmetDemand(
+        self,
+        request: _demand_pb2.SumUnmetDemandRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_demand_pb2.SumUnmetDemandResponse, _abc.Awaitable[_demand_pb2.SumUnmetDemandResponse]]:
+        """Sums unmet demand up by day, SKU, channel, kind and cause.
+
+        Errors: INVALID_FIELD.
         """
 
 def add_AvailabilityServiceServicer_to_server(servicer: AvailabilityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
