@@ -18,23 +18,23 @@ import asyncpg
 from sqlalchemy import BigInteger, Text, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
+from policies.decisions.item_availability import in_items
 from policies.decisions.outlet_split import outlet_units
 from policies.decisions.sellable import Availability
+from policies.domain.listings import Listing
 from policies.domain.model import World
 from policies.domain.outlets import Outlet
 from policies.policy_set import PolicySet
 from service.availability.product_assessment import ProductProblem, assess_product
+from service.availability.published_items import Pair, PublishedItems, item_keys, item_of
 from service.background import Turn
-from service.catalog import catalog_store
+from service.catalog import catalog_store, listing_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.change_horizon import as_bigint
 from service.database.database import Connection, Database, Statement, parameter, transposed, unnested
 from service.database.tables import availability_published
 from service.policy.active_policies import ActivePolicies
 from service.stock import levels
-
-Pair = tuple[str, str]
-"""(Channel id, SKU)."""
 
 BATCH_PAIRS = 200
 """Pairs that are read, and locked, in one transaction."""
@@ -103,7 +103,10 @@ class PublishedUnits(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PublishedValue:
-    """The availability of a SKU published to a channel, in units; `xid` is the transaction that wrote it."""
+    """The availability of a SKU published to a channel, in units; `xid` is the transaction that wrote it.
+
+    Of an item of the channel, `sku` is its name and the figures are items.
+    """
 
     channel_id: str
     sku: str
@@ -115,7 +118,7 @@ class PublishedValue:
 
     @property
     def pair(self) -> Pair:
-        """(channel id, SKU)."""
+        """(channel id, name)."""
         return self.channel_id, self.sku
 
     @property
@@ -147,6 +150,7 @@ class Publisher:
         self._database = database
         self._cache = cache
         self._active_policies = active_policies
+        self.items = PublishedItems()
 
     async def publish_changed(self, pairs: Sequence[Pair]) -> list[PublishedValue]:
         """The values of these pairs, after publishing those that have probably changed; locks only those."""
@@ -184,8 +188,11 @@ class Publisher:
         return [published[pair] for pair in units_by_pair]
 
     async def _units_by_pair(self, connection: Connection, pairs: Sequence[Pair]) -> dict[Pair, PublishedUnits]:
-        """The values by current stock of those pairs whose channel and product are in the catalog."""
-        skus = sorted({sku for _, sku in pairs})
+        """The values by current stock of those pairs whose channel and product are in the catalog, and of items."""
+        items = item_keys(pairs)
+        listings = await listing_store.read(connection, items.values()) if items else {}
+        self.items.note(items, listings)
+        skus = sorted({name for _, name in pairs if not item_of(name)} | {x.sku for x in listings.values()})
         version, products = await catalog_store.products(connection, skus)
         catalog = await self._cache.at(connection, version)
         components = sorted(catalog.kits.components_of(skus).difference(skus))
@@ -194,19 +201,32 @@ class Publisher:
             skus = sorted({*skus, *components})
         now, stock_levels = await levels.read(connection, skus)
         world = World(now, catalog.locations, products, stock_levels)
-        return await _assess(self._active_policies.current.policy_set, world, catalog, pairs)
+        by_pair = {pair: listings.get(key) for pair, key in items.items()}
+        return await _assess(self._active_policies.current.policy_set, world, catalog, pairs, by_pair)
 
 
 async def _assess(
-    policy_set: PolicySet, world: World, catalog: Catalog, pairs: Sequence[Pair]
+    policy_set: PolicySet,
+    world: World,
+    catalog: Catalog,
+    pairs: Sequence[Pair],
+    listings: Mapping[Pair, Listing | None],
 ) -> dict[Pair, PublishedUnits]:
+    """The values of pairs; `listings` has all items among them, with None for those that are not mapped."""
     units_by_pair: dict[Pair, PublishedUnits] = {}
     turn = Turn()
-    for channel_id, sku in pairs:
+    for pair in pairs:
+        channel_id, listing = pair[0], listings.get(pair)
+        sku, outlets = pair[1] if listing is None else listing.sku, catalog.outlets.get(channel_id, ())
         if channel_id in catalog.channels and sku in world.products:
             kit = catalog.kits.by_sku.get(sku)
             availability = assess_product(policy_set, world, catalog.channels[channel_id], sku, kit=kit)
-            units_by_pair[channel_id, sku] = _units(availability, catalog.outlets.get(channel_id, ()))
+            if listing is not None and isinstance(availability, Availability):
+                availability = in_items(availability, listing.unit_count)
+            units_by_pair[pair] = _units(availability, outlets)
+        elif pair in listings:
+            # Nobody knows what an item is that was mapped before, so nothing of it is sellable.
+            units_by_pair[pair] = _units(ProductProblem("", ""), outlets)
         await turn.end_if_long()
     return units_by_pair
 

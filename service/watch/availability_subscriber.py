@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from service.availability.published_availability import PublishedValue
+from service.availability.published_items import item_of
 
 
 @dataclass(slots=True, eq=False)
 class AvailabilitySubscriber:
     """One open stream. `skus` None is every product. `pending` are SKUs to send, in order, each at most once.
+
+    Among SKUs are the names of items.
 
     Values that were published by transactions before `since` are not sent: the client has them.
     """
@@ -24,7 +27,8 @@ class AvailabilitySubscriber:
 
     def notify(self, value: PublishedValue) -> None:
         """Adds the SKU to the pending ones if it is watched and the client does not have the value."""
-        if value.xid >= self.since and (self.skus is None or value.sku in self.skus):
+        is_watched = value.sku in self.skus if self.skus is not None else not item_of(value.sku)
+        if value.xid >= self.since and is_watched:
             self.pending[value.sku] = None
             self.wake.set()
 
@@ -52,7 +56,11 @@ class ChannelSubscribers:
 
     def is_watched(self, sku: str) -> bool:
         """Whether any subscriber watches the product."""
-        return self._all_sku_watchers > 0 or sku in self._watch_counts
+        return sku in self._watch_counts or (self._all_sku_watchers > 0 and not item_of(sku))
+
+    def watched_items(self) -> list[str]:
+        """The names of the items that subscribers watch."""
+        return [name for name in self._watch_counts if item_of(name)]
 
     def add(self, subscriber: AvailabilitySubscriber) -> None:
         """Adds a subscriber."""

@@ -24,9 +24,10 @@ from service.availability.availability_changes import (
     read_changes,
     start_position,
 )
-from service.availability.published_availability import BATCH_PAIRS, Pair, PublishedValue, Publisher
+from service.availability.published_availability import BATCH_PAIRS, PublishedValue, Publisher
+from service.availability.published_items import Pair, item_keys, item_of
 from service.background import pause
-from service.catalog import catalog_store
+from service.catalog import catalog_store, listing_store
 from service.catalog.catalog_store import Catalog
 from service.database.database import Connection
 from service.dependencies import Dependencies
@@ -156,7 +157,15 @@ class AvailabilityWatch:
     async def _unknown_skus(self, subscription: AvailabilitySubscription) -> set[str]:
         if subscription.skus is None:
             return set()
-        return await self._database.unlocked("watch", partial(catalog_store.missing_products, skus=subscription.skus))
+        items = item_keys((subscription.channel_id, name) for name in subscription.skus)
+        skus = subscription.skus.difference(name for _, name in items)
+
+        async def read(connection: Connection) -> set[str]:
+            unknown = await catalog_store.missing_products(connection, skus) if skus else set()
+            listings = await listing_store.read(connection, items.values()) if items else {}
+            return unknown | {name for (_, name), key in items.items() if key not in listings}
+
+        return await self._database.unlocked("watch", read)
 
     async def _sku_batches(
         self, subscription: AvailabilitySubscription, unknown_skus: set[str]
@@ -207,9 +216,10 @@ class AvailabilityWatch:
                     subscriber.wake.set()
         else:
             before = self._position
-            self._apply_changes(
-                before, await self._database.snapshot("watch", lambda c: read_changes(c, self._cache, before))
-            )
+            changes = await self._database.snapshot("watch", lambda c: read_changes(c, self._cache, before))
+            if changes.position.version != before.version:
+                await self._mark_edited_items()
+            self._apply_changes(before, changes)
         self._poll_time = time.monotonic()
 
     def _apply_changes(self, before: ReadPosition, changes: AvailabilityChanges) -> None:
@@ -236,6 +246,27 @@ class AvailabilityWatch:
             for key in (sku, *kits):
                 if subscribers.is_watched(key):
                     self._due.setdefault((channel_id, key), ingest_time)
+        for key in (sku, *kits):
+            for pair in self._publisher.items.of_sku(key):
+                self._mark_item_due(pair, ingest_time)
+
+    def _mark_item_due(self, pair: Pair, ingest_time: datetime | None) -> None:
+        subscribers = self._channel_subscribers.get(pair[0])
+        if subscribers is not None and subscribers.is_watched(pair[1]):
+            self._due.setdefault(pair, ingest_time)
+
+    async def _mark_edited_items(self) -> None:
+        """Has watched items computed again whose listing is another one now."""
+        watched = [
+            (channel_id, name)
+            for channel_id, subscribers in self._channel_subscribers.items()
+            for name in subscribers.watched_items()
+        ]
+        items = item_keys(watched)
+        if items:
+            listings = await self._database.unlocked("watch", partial(listing_store.read, keys=list(items.values())))
+            for pair in self._publisher.items.edited(items, listings):
+                self._mark_item_due(pair, None)
 
     async def _publish_due(self) -> None:
         while self._due:
@@ -312,9 +343,20 @@ class AvailabilityWatch:
         ]
         self._metrics.availability_changes_published.labels(channel_id).inc(len(changes))
         if changes and not subscription.internal:
-            units = {value.sku: value.sellable for value in changes}
+            units = self._published_units(changes)
             self._publication_log.record(channel_id, units, self._database_time(), self._revision)
         return changes
+
+    def _published_units(self, changes: Sequence[PublishedValue]) -> dict[str, int]:
+        """The units of each SKU that a channel is shown as sellable: the most, of the SKU and the items of it."""
+        units: dict[str, int] = {}
+        for value in changes:
+            listing = self._publisher.items.listing(value.pair)
+            if listing is None and item_of(value.sku):
+                continue
+            sku, each = (value.sku, 1) if listing is None else (listing.sku, listing.unit_count)
+            units[sku] = max(value.sellable * each, units.get(sku, 0))
+        return units
 
     def _database_time(self) -> datetime:
         """The database's clock now: its time at the last poll, and the time since then by the clock of this process."""
@@ -333,13 +375,15 @@ class AvailabilityWatch:
             changes=[_change(value, include_outlets=subscription.include_outlets) for value in changes],
             resume_token=token,
             read_time=proto_values.timestamp(self._position.horizon.now),
-            unknown_skus=sorted(unknown_skus),
+            unknown_skus=sorted(name for name in unknown_skus if not item_of(name)),
+            unknown_item_ids=sorted(item_id for name in unknown_skus if (item_id := item_of(name))),
         )
 
 
 def _change(value: PublishedValue, *, include_outlets: bool) -> availability_pb.AvailabilityChange:
     change = availability_pb.AvailabilityChange(
-        sku=value.sku,
+        sku="" if item_of(value.sku) else value.sku,
+        item_id=item_of(value.sku),
         version=value.version,
         sellable_count=value.sellable,
         largest_single_order_count=value.largest_single_order,

@@ -12,6 +12,7 @@ from datetime import timedelta
 from google.protobuf.duration_pb2 import Duration
 
 from service import limits
+from service.availability.published_items import name_of_item
 from service.rpc.validation import Fields
 from truestock.v1 import allocation_service_pb2 as allocation_pb, availability_service_pb2 as availability_pb
 
@@ -23,6 +24,8 @@ _TOKEN = re.compile(r"([a-z]\d+)\.([0-9a-f]{8})\.(\d{1,19})")
 @dataclass(frozen=True, slots=True)
 class AvailabilitySubscription:
     """What availability to send: `skus` None is every product. `since` is the transaction of the resume token.
+
+    Among SKUs are the names of items.
 
     `internal`: what is sent is not for the channel. `include_outlets`: the units of its outlets are sent too.
     """
@@ -48,14 +51,18 @@ def availability_subscription(request: availability_pb.WatchAvailabilityRequest)
     """Raises InvalidFields with everything that is wrong."""
     fields = Fields()
     fields.text("channel_id", request.channel_id, longest=limits.ID_LENGTH, required=True)
-    if fields.size("skus", request.skus, 0, limits.WATCHED_SKUS):
+    if fields.size("skus", [*request.skus, *request.item_ids], 0, limits.WATCHED_SKUS):
         for index, sku in enumerate(request.skus):
             fields.sku(f"skus[{index}]", sku)
         _check_unique(fields, "skus", request.skus)
-    since = _since(fields, request.resume_token, _AVAILABILITY, [request.channel_id, *request.skus])
+        for index, item_id in enumerate(request.item_ids):
+            fields.text(f"item_ids[{index}]", item_id, longest=limits.ITEM_ID_LENGTH, required=True)
+        _check_unique(fields, "item_ids", request.item_ids)
+    names = [*request.skus, *map(name_of_item, request.item_ids)]
+    since = _since(fields, request.resume_token, _AVAILABILITY, [request.channel_id, *names])
     heartbeat = _heartbeat(fields, request.heartbeat_interval, given=request.HasField("heartbeat_interval"))
     fields.finish()
-    skus = frozenset(request.skus) or None
+    skus = frozenset(names) or None
     return AvailabilitySubscription(
         request.channel_id, skus, since, heartbeat, request.internal, request.include_outlets
     )

@@ -417,6 +417,7 @@ class WatchAvailabilityRequest(_message.Message):
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     INTERNAL_FIELD_NUMBER: _builtins.int
     INCLUDE_OUTLETS_FIELD_NUMBER: _builtins.int
+    ITEM_IDS_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     resume_token: _builtins.str
     """`resume_token` of an earlier message: only what may have changed since is sent first. Without it, every value is
@@ -428,11 +429,17 @@ class WatchAvailabilityRequest(_message.Message):
     """Also send the sellable units of each of the channel's outlets."""
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """At most 10,000 different SKUs; all products, including new ones, if empty."""
+        """At most 10,000 different SKUs; all products, including new ones, if this and `item_ids` are empty."""
 
     @_builtins.property
     def heartbeat_interval(self) -> _duration_pb2.Duration:
         """The longest time between two messages; each has a new token. 1 second to 5 minutes, 15 seconds if unset."""
+
+    @_builtins.property
+    def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Different items of the channel, at most 10,000 together with `skus`. If items are named and no SKUs, only those items
+        are watched.
+        """
 
     def __init__(
         self,
@@ -443,10 +450,11 @@ class WatchAvailabilityRequest(_message.Message):
         heartbeat_interval: _duration_pb2.Duration | None = ...,
         internal: _builtins.bool = ...,
         include_outlets: _builtins.bool = ...,
+        item_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "heartbeat_interval", b"heartbeat_interval", "include_outlets", b"include_outlets", "internal", b"internal", "resume_token", b"resume_token", "skus", b"skus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "heartbeat_interval", b"heartbeat_interval", "include_outlets", b"include_outlets", "internal", b"internal", "item_ids", b"item_ids", "resume_token", b"resume_token", "skus", b"skus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -460,6 +468,7 @@ class WatchAvailabilityResponse(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     UNKNOWN_SKUS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_ITEM_IDS_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
     """Resumes the stream after this message. Empty until all initial values have been sent."""
     @_builtins.property
@@ -476,6 +485,10 @@ class WatchAvailabilityResponse(_message.Message):
         of one that resumes. The first change of such a SKU says that the catalog has it now.
         """
 
+    @_builtins.property
+    def unknown_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The named items that no listing of the channel mapped when the watch began, like `unknown_skus`."""
+
     def __init__(
         self,
         *,
@@ -483,10 +496,11 @@ class WatchAvailabilityResponse(_message.Message):
         resume_token: _builtins.str = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
         unknown_skus: _abc.Iterable[_builtins.str] | None = ...,
+        unknown_item_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "read_time", b"read_time", "resume_token", b"resume_token", "unknown_skus", b"unknown_skus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "read_time", b"read_time", "resume_token", b"resume_token", "unknown_item_ids", b"unknown_item_ids", "unknown_skus", b"unknown_skus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -494,7 +508,7 @@ Global___WatchAvailabilityResponse: _TypeAlias = WatchAvailabilityResponse  # no
 
 @_typing.final
 class AvailabilityChange(_message.Message):
-    """The new sellable count of one SKU, in units."""
+    """The new sellable count of one SKU, in units, or of one item, in items."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -503,13 +517,17 @@ class AvailabilityChange(_message.Message):
     SELLABLE_COUNT_FIELD_NUMBER: _builtins.int
     LARGEST_SINGLE_ORDER_COUNT_FIELD_NUMBER: _builtins.int
     OUTLETS_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
+    """Empty if it is of an item."""
     version: _builtins.int
     """Rises with every new value, also if only the division over outlets changed; ignore a version lower than the one you
     have.
     """
     sellable_count: _builtins.int
     largest_single_order_count: _builtins.int
+    item_id: _builtins.str
+    """The item; empty if it is of a SKU. All counts are then items."""
     @_builtins.property
     def outlets(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutletUnits]:
         """Only with `include_outlets`, and only of a channel that has outlets: one for each, by id, as in Availability. They
@@ -524,10 +542,11 @@ class AvailabilityChange(_message.Message):
         sellable_count: _builtins.int = ...,
         largest_single_order_count: _builtins.int = ...,
         outlets: _abc.Iterable[Global___OutletUnits] | None = ...,
+        item_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["largest_single_order_count", b"largest_single_order_count", "outlets", b"outlets", "sellable_count", b"sellable_count", "sku", b"sku", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "largest_single_order_count", b"largest_single_order_count", "outlets", b"outlets", "sellable_count", b"sellable_count", "sku", b"sku", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

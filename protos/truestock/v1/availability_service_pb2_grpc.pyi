@@ -53,7 +53,8 @@ class AvailabilityServiceStub:
     recomputation. With the `resume_token` of an earlier message, the stream first sends everything that may have
     changed since then.
     A named SKU that is unknown fails nothing: it is listed in `unknown_skus`, and its values follow once the catalog has
-    it.
+    it. So does a named item that no listing maps, in `unknown_item_ids`. An item that is mapped to something else has new
+    values; one whose listing is deleted has 0.
     Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
     """
     RecordUnmetDemand: _grpc.UnaryUnaryMultiCallable[_demand_pb2.RecordUnmetDemandRequest, _demand_pb2.RecordUnmetDemandResponse]
@@ -99,7 +100,8 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
     recomputation. With the `resume_token` of an earlier message, the stream first sends everything that may have
     changed since then.
     A named SKU that is unknown fails nothing: it is listed in `unknown_skus`, and its values follow once the catalog has
-    it.
+    it. So does a named item that no listing maps, in `unknown_item_ids`. An item that is mapped to something else has new
+    values; one whose listing is deleted has 0.
     Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
     """
     RecordUnmetDemand: _aio.UnaryUnaryMultiCallable[_demand_pb2.RecordUnmetDemandRequest, _demand_pb2.RecordUnmetDemandResponse]  # type: ignore[assignment]
@@ -154,7 +156,8 @@ class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         recomputation. With the `resume_token` of an earlier message, the stream first sends everything that may have
         changed since then.
         A named SKU that is unknown fails nothing: it is listed in `unknown_skus`, and its values follow once the catalog has
-        it.
+        it. So does a named item that no listing maps, in `unknown_item_ids`. An item that is mapped to something else has new
+        values; one whose listing is deleted has 0.
         Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
         """
 
