@@ -206,6 +206,11 @@ EVENT_ID_LENGTH = 128
 EARLY_CANCELLATION_RETENTION = timedelta(days=30)
 """How long a cancellation is kept for an order that has not arrived."""
 
+CANCELLATION_REQUESTS = 20
+"""Requests to cancel of one order, answered or not."""
+CANCELLATION_DEADLINE_LONGEST = timedelta(days=365)
+"""How far ahead the deadline of a request to cancel may lie."""
+
 TRANSFER_LINES = 500
 TRANSFER_ID_LENGTH = 128
 MOVEMENT_KINDS = 50

@@ -120,6 +120,13 @@ class Metrics:
             "channel",
             "fault",
         )
+        self.cancellation_requests = counter(
+            "cancellation_requests",
+            "Answers to shoppers' requests to cancel, by what answered.",
+            "channel",
+            "answer",
+            "by",
+        )
         self.expired_holds = counter("expired_holds", "Holds expired.", "channel")
         self.backordered_units = Gauge("truestock_backordered_units", "Units on backorder.", registry=registry)
         self.stock_changes = counter("stock_changes", "Counts and movements processed, by result.", "result")

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from policies.domain.listings import OrderedItem
-from policies.domain.model import OrderLine
+from policies.domain.model import CANCELLATION_FAULTS, OrderLine
 
 BUYER, SELLER, CARRIER, FRAUD = "buyer", "seller", "carrier", "fraud"
-FAULTS = (BUYER, SELLER, CARRIER, FRAUD)
-"""Who can have caused a cancellation."""
+FAULTS = CANCELLATION_FAULTS
 UNKNOWN = "unknown"
 """The fault of a cancellation of which nobody stated it, in metrics."""
 
@@ -106,7 +105,7 @@ def cancelled_units(
     Applied cancellations with a time are removed from the prior ones first and then assessed again by their time.
     """
     items = {line.line_id: line.item for line in lines}
-    pending = [_in_units(cancellation, items) for cancellation in pending if not cancellation.is_whole]
+    pending = [in_units(cancellation, items) for cancellation in pending if not cancellation.is_whole]
     units: dict[str, int] = dict(prior.units)
     for cancellation in pending:
         if cancellation.is_applied and _is_reassessed(cancellation, contents_time):
@@ -121,7 +120,7 @@ def cancelled_units(
     return {line_id: min(count, ordered[line_id]) for line_id, count in units.items() if count and line_id in ordered}
 
 
-def _in_units(pending: PendingCancellation, items: Mapping[str, OrderedItem | None]) -> PendingCancellation:
+def in_units(pending: PendingCancellation, items: Mapping[str, OrderedItem | None]) -> PendingCancellation:
     """The cancellation in units of its line's SKU; one of items of a line that ordered none counts units."""
     item = items.get(pending.line_id)
     if pending.item_id is None or item is None:

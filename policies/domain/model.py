@@ -30,9 +30,15 @@ WITHHELD_KINDS = ("held_by_buffer", "blocked_by_rule")
 EXCEPTION_KINDS = (
     *("oversell", "unfillable", *WITHHELD_KINDS, "rejected", "unmapped_product"),
     *("unmapped_location", "mismatch", "stale_feed", "late_shipment", "location_unavailable", "review", "stuck_order"),
-    *("sync_failed", "cancelled_after_shipping", "paid_after_cancellation", "hold_overdue"),
+    *("sync_failed", "cancelled_after_shipping", "paid_after_cancellation", "hold_overdue", "cancel_requested"),
 )
 EXCEPTION_ACTIONS = ("backorder", "reroute", "transfer", "cancel", "hold", "review")
+
+ACCEPT, DECLINE = "accept", "decline"
+CANCELLATION_ANSWERS = (ACCEPT, DECLINE)
+"""Answers to a shopper's request to cancel."""
+CANCELLATION_FAULTS = ("buyer", "seller", "carrier", "fraud")
+"""Who can have caused a cancellation."""
 
 EVERY_DAY = frozenset(range(7))
 """Days of the week as `date.weekday` counts them: Monday is 0."""
@@ -166,7 +172,8 @@ class Channel:
 
     `cancellation_headroom` is the unused share, 0 to 1, of the cancellations that the channel allows. `figure_lag` is
     how long it takes until it shows a figure that was published to it.
-    `unpaid_order_duration` is how long it lets an order wait for payment; None if not stated.
+    `unpaid_order_duration` is how long it lets an order wait for payment; None if not stated. `cancellation_default` is
+    how it settles a request to cancel that nobody has answered by its deadline; None is what its platform does.
     """
 
     id: str
@@ -177,9 +184,12 @@ class Channel:
     platform: str | None = None
     figure_lag: timedelta = timedelta()
     unpaid_order_duration: timedelta | None = None
+    cancellation_default: str | None = None
 
     def __post_init__(self) -> None:
         _require_one_of("kind", self.kind, CHANNEL_KINDS)
+        if self.cancellation_default is not None:
+            _require_one_of("cancellation_default", self.cancellation_default, CANCELLATION_ANSWERS)
         if self.figure_lag < timedelta():
             raise ValueError(f"figure_lag is {self.figure_lag}; it cannot be below 0")
         if self.cancellation_headroom is not None and not 0 <= self.cancellation_headroom <= 1:
@@ -332,6 +342,14 @@ class PlanFacts:
     cost: Decimal | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CancellationFacts:
+    """Facts of a request to cancel. `work_started`: a location has accepted or shipped any of the requested units."""
+
+    fault: str | None = None
+    work_started: bool | None = None
+
+
 @dataclass(slots=True, unsafe_hash=True)
 class Context:
     """Everything from which the facts of one question are read. Facts of a field that is None are unknown.
@@ -348,6 +366,7 @@ class Context:
     stock: Final[StockLevel | None] = None
     plan: Final[PlanFacts | None] = None
     exception_kind: Final[str | None] = None
+    cancellation: Final[CancellationFacts | None] = None
 
     def __post_init__(self) -> None:
         if self.now.tzinfo is None:

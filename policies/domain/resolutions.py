@@ -16,9 +16,11 @@ MAPPED = "mapped"
 COMPLETED = "completed"
 NO_ACTION = "no_action"
 OTHER = "other"
+DECLINED = "declined"
 
 RESOLUTIONS = (
     *(REROUTED, BACKORDERED, CANCELLED, APPROVED, STOCK_CORRECTED, TRANSFERRED, MAPPED, COMPLETED, NO_ACTION, OTHER),
+    DECLINED,
 )
 
 DESCRIPTIONS: Mapping[str, str] = {
@@ -31,6 +33,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     MAPPED: "Records that the catalog has the product, location or feed now; changes neither stock nor the order.",
     COMPLETED: "Records that what was late, stuck or on hold has gone on; changes neither stock nor the order.",
     NO_ACTION: "Records that nothing needs to be done; changes neither stock nor the order.",
+    DECLINED: "Declines the shopper's request to cancel: the channel is told so, and the order goes on.",
     OTHER: "Records how it was resolved outside of Truestock; changes neither stock nor the order.",
 }
 """What each resolution does, as a sentence for the person who chooses."""
@@ -56,6 +59,8 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "cancelled_after_shipping": (COMPLETED, NO_ACTION, OTHER),
     "paid_after_cancellation": (COMPLETED, NO_ACTION, OTHER),
     "hold_overdue": (COMPLETED, CANCELLED, NO_ACTION, OTHER),
+    # The channel waits for one of two answers, so nothing else ends it.
+    "cancel_requested": (CANCELLED, DECLINED),
 }
 """The resolutions that each kind of exception allows, in the order in which they are offered to a person."""
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from math import inf
 
 from policies.domain.model import (
+    CANCELLATION_FAULTS,
     CHANNEL_KINDS,
     EXCEPTION_KINDS,
     LOCATION_STATUSES,
@@ -538,6 +539,21 @@ _TABLE = (
         lambda c: c.exception_kind,
         allowed=EXCEPTION_KINDS,
         known_in=OF_AN_EXCEPTION,
+    ),
+    Fact(
+        "cancellation.fault",
+        _TEXT,
+        "who caused the request to cancel, of an exception of the kind `cancel_requested`; unknown if not stated",
+        OF_AN_EXCEPTION,
+        lambda c: c.cancellation.fault if c.cancellation else None,
+        allowed=CANCELLATION_FAULTS,
+    ),
+    Fact(
+        "cancellation.work_started",
+        _FLAG,
+        "whether a location has accepted or shipped any of the units, of an exception of the kind `cancel_requested`",
+        OF_AN_EXCEPTION,
+        lambda c: c.cancellation.work_started if c.cancellation else None,
     ),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from policies.domain.model import (
+    CANCELLATION_FAULTS,
     CHANNEL_KINDS,
     EXCEPTION_ACTIONS,
     EXCEPTION_KINDS,
@@ -192,7 +193,8 @@ def _parcel() -> Schema:
 
 
 def _exception() -> Schema:
-    keys = {**_ORDER_FIELDS, "exception": choice(EXCEPTION_KINDS), "location": WORD, "product": WORD}
+    of_request = {"fault": choice(CANCELLATION_FAULTS), "work_started": {"type": "boolean"}}
+    keys = {**_ORDER_FIELDS, **of_request, "exception": choice(EXCEPTION_KINDS), "location": WORD, "product": WORD}
     return closed(_schemas_by_key(EXCEPTION_KEYS, keys), ["exception"])
 
 

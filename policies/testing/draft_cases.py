@@ -99,6 +99,7 @@ class CaseBuilder:
         given: Keys = {}
         if self.kind is CaseKind.EXCEPTION:
             given["exception"] = self.values.get("exception.kind", "oversell")
+            given |= _stated({key: self.values.get(f"cancellation.{key}") for key in ("fault", "work_started")})
         if self.kind is not CaseKind.EXCEPTION or self._names("channel."):
             given["channel"] = self._channel_id()
         self._add_product()

@@ -8,9 +8,11 @@ from datetime import datetime
 from functools import partial
 
 from policies.domain.model import (
+    CANCELLATION_FAULTS,
     EXCEPTION_KINDS,
     MAX_UNITS,
     METHODS,
+    CancellationFacts,
     Channel,
     Commitment,
     Context,
@@ -39,6 +41,7 @@ DELIVERY_KEYS = ("channel", "ships_from", "unit_count", "method", "destination",
 
 EXCEPTION_KEYS = (
     *("exception", "channel", "location", "product", "lines", "method", "destination", "value", "priority", "tags"),
+    *("fault", "work_started"),
 )
 
 NO_CHANNEL = Channel("no channel", "web")
@@ -186,6 +189,10 @@ class GivenReader:
             location=optional(fields, "location", self._location),
             product=self.fixtures.products.get(sku) if sku is not None else None,
             exception_kind=self._choice(fields, "exception", EXCEPTION_KINDS),
+            cancellation=CancellationFacts(
+                fault=self._choice(fields, "fault", CANCELLATION_FAULTS),
+                work_started=optional(fields, "work_started", self.file.flag),
+            ),
         )
         if context.exception_kind is None:
             return None

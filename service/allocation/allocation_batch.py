@@ -26,7 +26,14 @@ from service.catalog.catalog_store import Catalog
 from service.database.database import Connection, Statement, transposed
 from service.dependencies import Dependencies
 from service.errors import InvalidFields, NotFound, TruestockError, no_channel, no_location, no_outlet, no_product
-from service.orders import order_identity, order_messages, order_store, pending_cancellations
+from service.orders import (
+    cancellation_request_store,
+    order_identity,
+    order_messages,
+    order_store,
+    pending_cancellations,
+)
+from service.orders.cancellation_request import CancellationRequest
 from service.orders.order_identity import CopyLink, LockedOrders, OrderKey
 from service.orders.order_requests import OrderRequest
 from service.orders.pending_cancellations import CancellationRow
@@ -114,7 +121,8 @@ class AllocationBatch:
             book = Book(now, dict(stock_levels), self._deps.new_id)
             unit_of_work = UnitOfWork(book, self._deps.publication_log)
             unit_of_work.load(records)
-            return batch, Intake.of(unit_of_work, orders, cancellations, batch.listings)
+            waiting = await _waiting_requests(connection, cancellations)
+            return batch, Intake.of(unit_of_work, orders, cancellations, batch.listings, waiting)
 
         batch, intake = await self._deps.database.snapshot("preview", work)
         change = await _receive(intake, ticket, batch.context(ticket.policy_set))
@@ -186,7 +194,8 @@ class AllocationBatch:
         unit_of_work = batch.unit_of_work = UnitOfWork(book, self._deps.publication_log)
         unit_of_work.load((await order_store.read(connection, orders.existing_ids)).values())
         cancellations = await pending_cancellations.read(connection, {*order_keys, *orders.ids}) if known_keys else []
-        intake = Intake.of(unit_of_work, orders, cancellations, batch.listings)
+        waiting = await _waiting_requests(connection, cancellations)
+        intake = Intake.of(unit_of_work, orders, cancellations, batch.listings, waiting)
         # Tickets are in order of arrival, so the last one has the newest rules. Backorders that are filled here belong
         # to no ticket and follow those.
         policy_set = tickets[-1].policy_set
@@ -200,6 +209,7 @@ class AllocationBatch:
             await rebalancing.fill(connection, unit_of_work, context)
             await turn.end_if_long()
         await unit_of_work.explain_oversells(connection)
+        unit_of_work.answer_ended_requests()
         for ticket in tickets:
             change = batch.changes[ticket.claim.id]
             batch.outcomes[ticket.claim.id] = await _answer(ticket, change, batch, unit_of_work.book.now)
@@ -222,6 +232,14 @@ class AllocationBatch:
         values = {"receipt_id": batch.receipt_id, "method": _METHOD, **transposed(["channel_id", "order_id"], keys)}
         stored_rows = {keys[r["position"] - 1]: r["row_count"] for r in await _FINISH.rows(connection, **values)}
         order_identity.check_created(orders, [*orders.links, *(row.key for row in cancellations)], stored_rows)
+
+
+async def _waiting_requests(
+    connection: Connection, cancellations: Sequence[CancellationRow]
+) -> list[CancellationRequest]:
+    """The requests to cancel that wait for orders of this transaction."""
+    keys = {row.key for row in cancellations if row.is_request and not row.cancellation.is_applied}
+    return await cancellation_request_store.waiting(connection, keys) if keys else []
 
 
 async def _receive(intake: Intake, ticket: Ticket, context: PlanningContext) -> AllocationChange:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from uuid import UUID
 
 from policies.decisions.cancellations import PendingCancellation, stands
 from service.allocation import contradictions, ordered_items, rebalancing
@@ -68,7 +69,7 @@ class CancellationOperations:
     async def _work(
         self, connection: Connection, request: CancelRequest, request_id: str, links: Mapping[OrderKey, CopyLink]
     ) -> CancelResult:
-        key = request.key or await _order_key(connection, request)
+        key = request.key or await order_key(connection, request.allocation_id)
         locked = await order_identity.lock(connection, [key], links, self._deps.new_id)
         original, event_id = locked.original(key), request.event_id or request_id
         allocation_id = locked.ids[original]
@@ -148,10 +149,11 @@ def _rows(request: CancelRequest, key: OrderKey, event_id: str, *, is_applied: b
     ]
 
 
-async def _order_key(connection: Connection, request: CancelRequest) -> OrderKey:
-    assert request.allocation_id is not None
+async def order_key(connection: Connection, allocation_id: UUID | None) -> OrderKey:
+    """The key of an order that a request names by its allocation. Raises NotFound."""
+    assert allocation_id is not None
     # Not the whole record: before the lock another transaction may replan the order between the statements of `read`.
-    key = await order_store.key(connection, request.allocation_id)
+    key = await order_store.key(connection, allocation_id)
     if key is None:
-        raise no_allocation(request.allocation_id)
+        raise no_allocation(allocation_id)
     return key

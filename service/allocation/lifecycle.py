@@ -132,7 +132,9 @@ class Lifecycle:
         if not record.is_empty:
             return otherwise
         rows = await pending_cancellations.read(connection, [key])
-        return contradictions.advice_after_cancellation([row.cancellation for row in rows], record.sold_time)
+        return contradictions.advice_after_cancellation(
+            [row.cancellation for row in rows if not row.is_request], record.sold_time
+        )
 
     async def sweep(self) -> int:
         """Releases expired holds; returns how many. Queries ignore an expired hold already: this only tidies up."""

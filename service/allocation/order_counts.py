@@ -13,6 +13,7 @@ from policies.domain.model import Commitment
 from service.allocation.planner import AllocationChange
 from service.metrics import Metrics
 from service.orders.allocation_record import AllocationRecord
+from service.orders.cancellation_request import CancellationRequest
 from service.orders.order_exceptions import OrderException
 
 UnitsByLabel = dict[str, int]
@@ -106,6 +107,14 @@ def _count_shortages(
         metrics.oversold_orders.labels(channel, next(iter(causes))).inc()
     kept = _sums((short.cause, short.unit_count) for change in changes for short in change.withheld)
     _count_units(metrics.withheld_units, channel, kept, after.withheld - before.withheld)
+
+
+def count_request(metrics: Metrics, request: CancellationRequest) -> None:
+    """Counts the answer that a request to cancel got in a transaction, if it got one; to be called after the commit."""
+    if request.answer_cause:
+        labels = (request.channel_id, request.state, request.answer_cause)
+        metrics.cancellation_requests.labels(*labels).inc()
+        request.answer_cause = ""
 
 
 def _units_by_fault(changes: Sequence[AllocationChange], cancelled: int) -> UnitsByLabel:

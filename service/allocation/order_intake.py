@@ -26,6 +26,7 @@ from service.allocation import (
     sync_failures,
 )
 from service.allocation.amendments import amend, cancel_whole_order, merge_copy
+from service.allocation.cancellation_answers import move_requests, take_up
 from service.allocation.channel_words import ReadRequest, read_status
 from service.allocation.contradictions import IGNORED, PAID_AFTER_CANCELLATION, KnownOrder
 from service.allocation.excess_units import note_excess
@@ -42,6 +43,7 @@ from service.exceptions import order_incidents
 from service.exceptions.incidents import Incident
 from service.orders import order_exceptions, order_identity, pending_cancellations
 from service.orders.allocation_record import PROMISING, AllocationRecord
+from service.orders.cancellation_request import CancellationRequest
 from service.orders.order_identity import CopyLink, LockedOrders, OrderKey
 from service.orders.order_requests import OrderRequest
 from service.orders.pending_cancellations import CancellationRow
@@ -65,6 +67,8 @@ class Intake:
     changed_cancellations: dict[tuple[OrderKey, str, str], CancellationRow] = field(default_factory=dict)
     moved_cancellations: set[OrderKey] = field(default_factory=set)
     incidents: list[Incident] = field(default_factory=list)
+    waiting_requests: list[CancellationRequest] = field(default_factory=list)
+    """Requests to cancel that wait for these orders, oldest first."""
     changed_holds: set[UUID] = field(default_factory=set)
     """Orders whose hold was released or changed; it is no longer overdue."""
     _links: dict[OrderKey, CopyLink] = field(default_factory=dict)
@@ -77,12 +81,15 @@ class Intake:
         locked: LockedOrders,
         cancellations: Iterable[CancellationRow],
         listings: Mapping[ItemKey, Listing],
+        waiting_requests: Sequence[CancellationRequest] = (),
     ) -> Intake:
         """Returns an intake of orders that have just been read."""
         records = {(record.channel_id, record.order_id): record for record in unit_of_work.records.values()}
         intake = cls(unit_of_work, locked, records, listings=listings, _links=dict(locked.links))
+        intake.waiting_requests = list(waiting_requests)
         for row in cancellations:
-            intake.cancellations.setdefault(row.key, []).append(row)
+            if not row.is_request:
+                intake.cancellations.setdefault(row.key, []).append(row)
         return intake
 
     def receive(self, request: OrderRequest, context: PlanningContext) -> AllocationChange:
@@ -113,6 +120,8 @@ class Intake:
             self.unit_of_work.record(AllocationChange(record, event, description, cancellation=cancellation))
         self._notes.clear()
         self._report_unmapped(change, request, context)
+        if self.waiting_requests:
+            self._take_up_requests(record, context)
         if is_current:
             self._apply_hold(read, record, before, context)
         if read.meaning.is_failure:
@@ -147,6 +156,7 @@ class Intake:
         """Releases the copy's separate promise. Units of both are counted once if the original was not sold yet."""
         copy_before, before = self.unit_of_work.before(copy), self.unit_of_work.before(record)
         self.unit_of_work.record(merge_copy(self.unit_of_work.book, copy, (record.channel_id, record.order_id)))
+        move_requests(copy, record)
         # The original raises exceptions of its own.
         self.unit_of_work.supersede_exceptions(copy)
         if not before.sold:
@@ -207,6 +217,18 @@ class Intake:
                 cancellation = PendingCancellation(same_sku.line_id, shipped, PERMANENT)
                 key = (record.channel_id, record.order_id)
                 self._store_cancellation(CancellationRow(key, event_id, cancellation))
+
+    def _take_up_requests(self, record: AllocationRecord, context: PlanningContext) -> None:
+        """Takes up the requests to cancel that have waited for an order, under its own key or a copy's."""
+        original = (record.channel_id, record.order_id)
+        keys = {original, *(link.key for link in self._links.values() if link.original == original)}
+        arrived = [x for x in self.waiting_requests if (x.channel_id, x.order_id) in keys]
+        self.waiting_requests = [x for x in self.waiting_requests if x not in arrived]
+        for request in arrived:
+            marker = pending_cancellations.marker(request, is_applied=True)
+            self.changed_cancellations[marker.key, marker.event_id, ""] = marker
+            for change in take_up(context.of(record.channel_id), self.unit_of_work.book, record, request):
+                self.unit_of_work.record(change)
 
     def _apply_channel_status(self, read: ReadRequest, record: AllocationRecord) -> None:
         """Stores the cancellation that the channel's status means: what has not shipped stays cancelled."""
@@ -407,7 +429,8 @@ async def write_intake(connection: Connection, intake: Intake, policy_set: Polic
     await order_identity.delete_empty(connection, intake.unused_keys().values())
     await pending_cancellations.delete_moved(connection, intake.moved_cancellations)
     book = intake.unit_of_work.book
-    await pending_cancellations.write(connection, book.now, intake.changed_cancellations.values())
+    rows = [*intake.changed_cancellations.values(), *intake.unit_of_work.cancellations_of_new]
+    await pending_cancellations.write(connection, book.now, rows)
     raised, _ = await order_incidents.raise_on_orders(
         connection, policy_set, book.now, intake.incidents, book.new_id, changed=intake.unit_of_work.changed_ids
     )

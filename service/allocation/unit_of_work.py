@@ -9,7 +9,8 @@ from uuid import UUID
 from policies.decisions.cancellations import SELLER
 from policies.domain.model import Commitment
 from service.allocation import oversell_evidence
-from service.allocation.order_counts import OrderCounts, count_changes
+from service.allocation.ended_cancellation_requests import answer_ended
+from service.allocation.order_counts import OrderCounts, count_changes, count_request
 from service.allocation.oversell_evidence import UnexplainedOversell
 from service.allocation.planner import AllocationChange
 from service.background import in_turns
@@ -22,10 +23,12 @@ from service.demand.hold_demand import UnmetHold
 from service.exceptions import incidents
 from service.exceptions.incidents import RaisedException
 from service.metrics import Metrics
-from service.orders import order_writer
+from service.orders import cancellation_request_store, order_writer, pending_cancellations
 from service.orders.allocation_record import REFUSED, AllocationRecord
+from service.orders.cancellation_request import ACCEPTED, CANCEL_REQUESTED, CancellationRequest
 from service.orders.order_identity import OrderKey
 from service.orders.order_writer import OrderWrites
+from service.orders.pending_cancellations import CancellationRow
 from service.stock import levels, unavailable_units
 from service.stock.publication_log import PublicationLog
 from service.stock.stock_book import Book
@@ -48,6 +51,8 @@ class UnitOfWork:
     """New exceptions that concern no order's plan."""
     resolved: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
     """Resolved exceptions that concern no order's plan, by kind and resolution."""
+    cancellations_of_new: list[CancellationRow] = field(default_factory=list)
+    """Cancellations of new orders to write once it is checked that nothing else was stored about them meanwhile."""
     _decisions: list[DecisionWrite] = field(default_factory=list)
     _unexplained: list[UnexplainedOversell] = field(default_factory=list)
     _before: dict[UUID, OrderCounts] = field(default_factory=dict)
@@ -119,6 +124,13 @@ class UnitOfWork:
         if oversell is not None:
             self._unexplained.append(oversell)
 
+    def answer_ended_requests(self) -> None:
+        """Answers requests to cancel of which nothing is left to cancel."""
+        for record in self.records.values():
+            if record.cancellation_requests:
+                for change in answer_ended(record, self.book.now):
+                    self.record(change)
+
     def _note_backordered(self, record: AllocationRecord) -> None:
         self.backordered_skus.update(short.sku for short in record.shortages if short.backordered)
 
@@ -146,6 +158,7 @@ class UnitOfWork:
     async def write(self, connection: Connection, *more: tuple[RowWrite, Sequence[Row]]) -> None:
         """Writes the book and the orders, and more rows with them."""
         await self.explain_oversells(connection)
+        self.answer_ended_requests()
         for id in self._new:
             self._writes.records.setdefault(id, self.records[id])
         self._writes.decisions = await in_turns(
@@ -161,6 +174,25 @@ class UnitOfWork:
             self._unmet_rows = await self._demand_rows(connection)
             more = (*more, (demand_store.HOLDS, self._unmet_rows))
         await order_writer.write(connection, self._writes, [*levels.changed_rows(self.book), *more])
+        requests = [x for record in self.records.values() for x in record.cancellation_requests if x.is_changed]
+        if requests:
+            await self._write_requests(connection, requests)
+
+    async def _write_requests(self, connection: Connection, requests: Sequence[CancellationRequest]) -> None:
+        """Writes requests to cancel, and resolves the exceptions about those that were answered."""
+        now, new_id = self.book.now, self.book.new_id
+        for resolution, ids in (await cancellation_request_store.write(connection, requests, now, new_id)).items():
+            self.resolved.setdefault((CANCEL_REQUESTED, resolution), []).extend(ids)
+        whole = [x for x in requests if self._cancelled_all(x)]
+        of_new = [x for x in whole if x.allocation_id in self._new]
+        self.cancellations_of_new += map(pending_cancellations.accepted_whole, of_new)
+        rows = [pending_cancellations.accepted_whole(x) for x in whole if x not in of_new]
+        await pending_cancellations.write(connection, now, rows)
+
+    def _cancelled_all(self, request: CancellationRequest) -> bool:
+        """Whether the answer to a request has just cancelled its whole order."""
+        is_new = request.state == ACCEPTED and bool(request.answer_cause) and request.cancelled > 0
+        return is_new and request.allocation_id is not None and self.records[request.allocation_id].is_empty
 
     async def _demand_rows(self, connection: Connection) -> list[Row]:
         """What HOLDs did not get. Only what was counted of a stored order whose demand has risen is read."""
@@ -182,6 +214,9 @@ class UnitOfWork:
         hold_demand.count(metrics, self._unmet_rows)
         for allocation_id, changes in self.changes.items():
             count_changes(metrics, self._before[allocation_id], changes)
+        for record in self.records.values():
+            for request in record.cancellation_requests:
+                count_request(metrics, request)
 
 
 _NO_CANCELLATION = (None, None, None)

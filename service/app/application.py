@@ -46,6 +46,7 @@ from service.policy.policy_history import PolicyHistory
 from service.policy.rule_sandbox import RuleSandbox
 from service.policy.rule_tests import tested
 from service.policy.rules_folder import problems_text
+from service.resolution.cancellation_deadlines import CancellationDeadlines
 from service.resolution.exception_sweep import ExceptionSweep
 from service.resolution.location_sweep import LocationSweep
 from service.rpc.call_interceptor import CallInterceptor
@@ -316,6 +317,7 @@ async def _start_grpc(
         locations=LocationSweep(deps),
         exceptions=ExceptionSweep(deps),
         settings=deps.settings,
+        cancellation_deadlines=CancellationDeadlines(deps),
     )
     _background(drain, "housekeeping", housekeeping.run)
     retention = timedelta(days=deps.settings.decision_retention_days)

@@ -21,8 +21,9 @@ from service.database.database import Connection, Database, Statement, parameter
 from service.database.tables import request
 from service.demand import demand_store
 from service.history import catalog_history
-from service.orders import pending_cancellations
+from service.orders import cancellation_request_store, pending_cancellations
 from service.policy import policy_history
+from service.resolution.cancellation_deadlines import CancellationDeadlines
 from service.resolution.exception_sweep import ExceptionSweep
 from service.resolution.location_sweep import LocationSweep
 from service.settings import Settings
@@ -60,6 +61,7 @@ class Housekeeping:
         locations: LocationSweep,
         exceptions: ExceptionSweep,
         settings: Settings,
+        cancellation_deadlines: CancellationDeadlines,
     ) -> None:
         self._database = database
         self._lifecycle = lifecycle
@@ -67,11 +69,13 @@ class Housekeeping:
         self._locations = locations
         self._exceptions = exceptions
         self._settings = settings
+        self._cancellation_deadlines = cancellation_deadlines
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweeps until `stop` is set."""
         await asyncio.gather(
             every(SWEEP_SECONDS, stop, self._sweep),
+            every(SWEEP_SECONDS, stop, self._cancellation_deadlines.run),
             every(PURGE_SECONDS, stop, self._purge),
             every(HISTORY_PURGE_SECONDS, stop, self._purge_histories),
             every(BACKORDER_SECONDS, stop, self._backorders.sweep),
@@ -86,6 +90,7 @@ class Housekeeping:
     async def _purge(self) -> None:
         await self._database.transaction("purge_requests", purge_requests)
         await self._database.transaction("purge_cancellations", pending_cancellations.delete_unclaimed)
+        await self._database.transaction("purge_cancellation_requests", cancellation_request_store.delete_unclaimed)
 
     async def _purge_histories(self) -> None:
         settings = self._settings

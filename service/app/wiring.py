@@ -12,6 +12,7 @@ from asyncpg.pgproto.pgproto import UUID as DatabaseUUID
 from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import AllocationQueue
 from service.allocation.cancellation import CancellationOperations
+from service.allocation.cancellation_requests import CancellationRequests
 from service.allocation.hold_release import HoldRelease
 from service.allocation.lifecycle import Lifecycle
 from service.allocation.mapped_items import MappedItems
@@ -89,7 +90,9 @@ def add_services(
     deps.background.append(candidates.run)
     orders = AllocationServicer(
         allocator=queue,
-        operations=OrderOperations(batch, CancellationOperations(deps), HoldRelease(deps), candidates),
+        operations=OrderOperations(
+            batch, CancellationOperations(deps), HoldRelease(deps), CancellationRequests(deps), candidates
+        ),
         lifecycle=lifecycle,
         fulfillment=fulfillment,
         database=database,

@@ -10,7 +10,13 @@ from google.protobuf.duration_pb2 import Duration
 
 from service.catalog import working_hours
 from service.catalog.catalog_store import learned_velocity
-from service.catalog.catalog_words import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
+from service.catalog.catalog_words import (
+    CANCELLATION_DEFAULT,
+    CHANNEL_KIND,
+    LOCATION_STATUS,
+    LOCATION_TYPE,
+    PRODUCT_STATUS,
+)
 from service.rpc.proto_values import optional_money
 from truestock.v1 import catalog_service_pb2 as catalog_pb
 
@@ -76,10 +82,11 @@ def channel_message(row: asyncpg.Record) -> catalog_pb.Channel:
         platform=row["platform"] or "",
         figure_lag_seconds=row["figure_lag_seconds"],
         unpaid_order_duration=None if seconds is None else Duration(seconds=seconds),
+        cancellation_default=_number(CANCELLATION_DEFAULT, row["cancellation_default"]),
     )
 
 
-def _number(words: Mapping[int, str], word: str) -> Any:
+def _number(words: Mapping[int, str | None] | Mapping[int, str], word: str | None) -> Any:
     return next(number for number, number_word in words.items() if number_word == word)
 
 

@@ -8,7 +8,13 @@ from typing import Any
 from policies.domain.channel_statuses import PLATFORMS
 from service import limits
 from service.catalog import working_hours
-from service.catalog.catalog_words import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
+from service.catalog.catalog_words import (
+    CANCELLATION_DEFAULT,
+    CHANNEL_KIND,
+    LOCATION_STATUS,
+    LOCATION_TYPE,
+    PRODUCT_STATUS,
+)
 from service.rpc.validation import Fields
 from truestock.v1 import catalog_service_pb2 as catalog_pb
 
@@ -133,8 +139,16 @@ def _channel(fields: Fields, at: str, message: catalog_pb.Channel) -> Row:
         "figure_lag_seconds": fields.whole_number(
             f"{at}.figure_lag_seconds", message.figure_lag_seconds, 0, limits.FIGURE_LAG_SECONDS
         ),
+        "cancellation_default": _cancellation_default(fields, f"{at}.cancellation_default", message),
         "unpaid_order_seconds": _unpaid_order_seconds(fields, f"{at}.unpaid_order_duration", message),
     }
+
+
+def _cancellation_default(fields: Fields, at: str, message: catalog_pb.Channel) -> str | None:
+    if message.cancellation_default not in CANCELLATION_DEFAULT:
+        names = [name for name, number in catalog_pb.CancellationDefault.items() if number]
+        fields.wrong(at, f"{message.cancellation_default} is not one of {', '.join(names)}")
+    return CANCELLATION_DEFAULT.get(message.cancellation_default)
 
 
 def _unpaid_order_seconds(fields: Fields, at: str, message: catalog_pb.Channel) -> int | None:

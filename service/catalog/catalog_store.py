@@ -321,7 +321,9 @@ def channel_of(row: asyncpg.Record) -> Channel:
     identity = (row["id"], row["kind"], row["display_name"])
     lag, seconds = timedelta(seconds=row["figure_lag_seconds"]), row["unpaid_order_seconds"]
     unpaid = None if seconds is None else timedelta(seconds=seconds)
-    return Channel(*identity, location_ids, row["cancellation_headroom"], row["platform"], lag, unpaid)
+    return Channel(
+        *identity, location_ids, row["cancellation_headroom"], row["platform"], lag, unpaid, row["cancellation_default"]
+    )
 
 
 def kit_of(row: asyncpg.Record | Mapping[str, Any]) -> Kit:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from policies.domain.model import CHANNEL_KINDS, LOCATION_STATUSES, LOCATION_TYPES, PRODUCT_STATUSES
+from collections.abc import Mapping
+
+from policies.domain.model import (
+    CANCELLATION_ANSWERS,
+    CHANNEL_KINDS,
+    LOCATION_STATUSES,
+    LOCATION_TYPES,
+    PRODUCT_STATUSES,
+)
 
 LOCATION_TYPE = dict(enumerate(LOCATION_TYPES, start=1))
 LOCATION_STATUS = dict(enumerate(LOCATION_STATUSES, start=1))
 PRODUCT_STATUS = dict(enumerate(PRODUCT_STATUSES, start=1))
 CHANNEL_KIND = dict(enumerate(CHANNEL_KINDS, start=1))
+CANCELLATION_DEFAULT: Mapping[int, str | None] = {0: None, **dict(enumerate(CANCELLATION_ANSWERS, start=1))}

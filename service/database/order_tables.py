@@ -71,6 +71,7 @@ allocation = Table(
     Column("hold_until", Moment, comment="when the hold is overdue; null if nobody said"),
     Column("hold_time", Moment, comment="when it was put on hold"),
     Column("hold_release_time", Moment, comment="when it was released; null while it is on hold"),
+    required("has_cancellation_requests", Boolean, server_default=false()),
     required("version", BigInteger, server_default="0", comment="rises with every change, set under the row's lock"),
     *timestamps(),
     UniqueConstraint("order_id", "channel_id"),
@@ -133,8 +134,54 @@ order_cancellation = Table(
     Column("apply_time", Moment, comment="null until its order arrives"),
     Column("fault", Text, comment="buyer, seller, carrier or fraud; null if nobody stated it"),
     Column("reason", Text, comment="as stated"),
+    required(
+        "is_request",
+        Boolean,
+        server_default=false(),
+        comment="it cancels nothing: a cancellation_request waits for the order",
+    ),
     Index("order_cancellation_waiting_idx", "ingest_time", postgresql_where=text("apply_time IS NULL")),
     comment="Cancellations by the channel's event id, including those that arrived before their order.",
+)
+
+cancellation_request = Table(
+    "cancellation_request",
+    metadata,
+    key("id", Uuid),
+    required("channel_id", Text),
+    required("order_id", Text),
+    required("event_id", Text),
+    required("create_time", Moment),
+    Column("allocation_id", Uuid, comment="null until its order arrives"),
+    Column("fault", Text, comment="buyer, seller, carrier or fraud; null if nobody stated it"),
+    Column("reason", Text, comment="as stated"),
+    Column("deadline", Moment, comment="when the channel's default applies; null is never"),
+    required("state", Text, comment="requested, accepted, declined or withdrawn"),
+    required("unit_count", Integer),
+    required("cancelled", Integer, comment="units that the answer cancelled"),
+    Column("answer_time", Moment),
+    Column("answered_by", Text, comment="a person, policy or channel"),
+    Column("answer_reason", Text),
+    Column("exception_id", Uuid),
+    CheckConstraint("(state = 'requested') = (answer_time IS NULL)", name="answered_has_time"),
+    Index("cancellation_request_order_idx", "order_id", "channel_id", postgresql_where=text("allocation_id IS NULL")),
+    Index("cancellation_request_allocation_idx", "allocation_id"),
+    Index(
+        "cancellation_request_due_idx",
+        "deadline",
+        postgresql_where=text("state = 'requested' AND allocation_id IS NOT NULL"),
+    ),
+    comment="Shoppers' requests to cancel, with their answers, also those that wait for their order.",
+)
+
+cancellation_request_line = Table(
+    "cancellation_request_line",
+    metadata,
+    Column("request_id", Uuid, ForeignKey("cancellation_request.id", ondelete="CASCADE"), primary_key=True),
+    key("line_id"),
+    required("unit_count", Integer),
+    CheckConstraint("unit_count >= 1", name="unit_count_positive"),
+    comment="The units of each line that a request is for; one without lines is for the whole order.",
 )
 
 order_line = Table(

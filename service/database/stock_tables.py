@@ -108,6 +108,7 @@ channel = Table(
     Column("platform", Text, comment="platform whose status words its orders use in channel_status"),
     required("figure_lag_seconds", Integer, server_default="0", comment="until it shows a figure published to it"),
     Column("unpaid_order_seconds", Integer, comment="how long an order may wait for payment; null if not stated"),
+    Column("cancellation_default", Text, comment="accept or decline; null is the default of its platform"),
     *timestamps(),
 )
 

@@ -38,13 +38,20 @@ from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, of_whole_items
 from policies.policy_set import PolicySet
 from policies.stock.oversell import OversellEvidence, PublishedFigure
-from service.catalog.catalog_words import CHANNEL_KIND, LOCATION_STATUS, LOCATION_TYPE, PRODUCT_STATUS
+from service.catalog.catalog_words import (
+    CANCELLATION_DEFAULT,
+    CHANNEL_KIND,
+    LOCATION_STATUS,
+    LOCATION_TYPE,
+    PRODUCT_STATUS,
+)
 from service.decisions import erased_destination
 from service.decisions.decision_messages import COMMITMENTS, decision_message
 from service.decisions.placement_messages import placement_of, set_placement
 from service.rpc.proto_values import timestamp
 from truestock.v1 import catalog_service_pb2 as catalog_pb, decision_pb2, order_pb2
 
+_CANCELLATION_DEFAULTS = {word: number for number, word in CANCELLATION_DEFAULT.items()}
 _KINDS = {word: number for number, word in CHANNEL_KIND.items()}
 _TYPES = {word: number for number, word in LOCATION_TYPE.items()}
 _STATUSES = {word: number for number, word in LOCATION_STATUS.items()}
@@ -243,6 +250,7 @@ def channel_message(channel: Channel) -> catalog_pb.Channel:
         platform=channel.platform or "",
         figure_lag_seconds=int(channel.figure_lag.total_seconds()),
         unpaid_order_duration=_duration(channel.unpaid_order_duration),
+        cancellation_default=_CANCELLATION_DEFAULTS[channel.cancellation_default],  # type: ignore[arg-type]
     )
 
 
@@ -262,6 +270,7 @@ def _channel_of(message: catalog_pb.Channel) -> Channel:
         unpaid_order_duration=message.unpaid_order_duration.ToTimedelta()
         if message.HasField("unpaid_order_duration")
         else None,
+        cancellation_default=CANCELLATION_DEFAULT[message.cancellation_default],
     )
 
 

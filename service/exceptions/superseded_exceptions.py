@@ -86,8 +86,9 @@ def _awaits_units() -> ColumnElement[bool]:
 
 _IS_RECALL = _exception.kind == _literal("cancelled_after_shipping")
 # A late shipment stays late until it progresses or ends, and units that have left must come back, even if the order is
-# replanned; a hold stays overdue until it is released; and what a channel reported stays to be looked up there.
-_OUTLIVES_PLANS = ("late_shipment", "hold_overdue", "sync_failed")
+# replanned; a hold stays overdue until it is released; a request to cancel waits for its answer; and what a channel
+# reported stays to be looked up there.
+_OUTLIVES_PLANS = ("late_shipment", "hold_overdue", "sync_failed", "cancel_requested")
 _CONCERNS_PLAN = _exception.kind.not_in([_literal(kind) for kind in _OUTLIVES_PLANS]) & ~_IS_RECALL
 # A payment that came after the cancellation is still to be refunded while its order is cancelled.
 _ENDS_WITH_ORDER = _exception.kind != _literal("paid_after_cancellation")

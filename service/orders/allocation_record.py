@@ -14,6 +14,7 @@ from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, Placement, of_whole_items
 from policies.domain.returns import ShippedUnits
 from policies.domain.shipments import OPEN, ShipmentState, state_after
+from service.orders.cancellation_request import CancellationRequest
 from service.orders.order_hold import OrderHold
 from service.stock.stock_book import LineUnits
 from truestock.v1 import decision_pb2
@@ -186,6 +187,8 @@ class AllocationRecord:
     version: int = 0
     copies: list[tuple[str, str]] = field(default_factory=list)
     """The copies of the order, as (channel id, order id)."""
+    cancellation_requests: list[CancellationRequest] = field(default_factory=list)
+    """Shoppers' requests to cancel, oldest first."""
     decision: decision_pb2.Decision = field(default_factory=decision_pb2.Decision)
     lines: list[LineRecord] = field(default_factory=list)
     shipments: list[ShipmentRecord] = field(default_factory=list)

@@ -47,6 +47,8 @@ class OrderException:
     location_id: str | None = None
     sku: str | None = None
     line_ids: tuple[str, ...] = ()
+    id: UUID | None = None
+    """Its id, where something else refers to it; None if it gets one when it is raised."""
 
     @property
     def needs_person(self) -> bool:

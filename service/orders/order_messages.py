@@ -25,6 +25,7 @@ from service.orders.allocation_record import (
     ShipmentRecord,
     ShortageRecord,
 )
+from service.orders.cancellation_request import CancellationRequest, shown
 from service.orders.order_requests import CANCELLATION_FAULTS
 from service.rpc.proto_values import timestamp
 from truestock.v1 import (
@@ -78,6 +79,7 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
     state = record.state_at(now)
     promising = state in PROMISING
     lines = [_line(record, line, promising=promising) for line in record.lines]
+    request = shown(record.cancellation_requests) if record.cancellation_requests else None
     return allocation_pb.Allocation(
         allocation_id=str(record.id),
         channel_id=record.channel_id,
@@ -101,6 +103,32 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         status=STATUSES[status_of(_order_figures(record, state, lines))],
         hold=_hold(record),
         outlet_id=record.outlet.id if record.outlet else "",
+        cancellation_request=cancellation_request(request) if request else None,
+    )
+
+
+def cancellation_requests(record: AllocationRecord) -> list[allocation_pb.CancellationRequest]:
+    """All shoppers' requests to cancel of an order, oldest first."""
+    return [cancellation_request(request) for request in record.cancellation_requests]
+
+
+def cancellation_request(request: CancellationRequest) -> allocation_pb.CancellationRequest:
+    """A shopper's request to cancel."""
+    return allocation_pb.CancellationRequest(
+        event_id=request.event_id,
+        state=allocation_pb.CancellationRequest.State.Value(f"STATE_{request.state.upper()}"),
+        whole_order=not request.units,
+        lines=[allocation_pb.LineCancellation(line_id=id, unit_count=count) for id, count in request.units.items()],
+        unit_count=request.unit_count,
+        cancelled_count=request.cancelled,
+        fault=FAULTS[request.cause.fault],
+        reason=request.cause.reason or "",
+        deadline=timestamp(request.deadline),
+        create_time=timestamp(request.create_time),
+        answer_time=timestamp(request.answer_time),
+        answered_by=request.answered_by,
+        answer_reason=request.answer_reason,
+        exception_id=str(request.exception_id or ""),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -105,6 +105,20 @@ class CancelRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestedCancellation:
+    """A checked RequestCancellation request; without `lines` it is for the whole order."""
+
+    allocation_id: UUID | None
+    key: OrderKey | None
+    lines: tuple[Cancellation, ...]
+    cause: CancellationCause
+    deadline: datetime | None
+    event_id: str | None
+    withdraw: bool
+    request_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseHoldRequest:
     """A checked ReleaseOrderHold request, for an allocation or an order; `actor` None is the channel."""
 
@@ -181,12 +195,34 @@ def cancel_request(request: allocation_pb.CancelOrderLinesRequest) -> CancelRequ
     cancel_time = _update_time(fields, request)
     if request.whole_order and request.cancellations:
         fields.wrong("cancellations", "must be empty if whole_order is set")
-    cancellations = () if request.whole_order else _cancellations(fields, request)
+    cancellations = () if request.whole_order else _line_cancellations(fields, "cancellations", request.cancellations)
     cause = cancellation_cause(fields, request.fault, request.reason)
     fields.finish()
     return CancelRequest(
         allocation_id, key, cancellations, request.whole_order, event_id, cancel_time, request_id, cause
     )
+
+
+def requested_cancellation(request: allocation_pb.RequestCancellationRequest) -> RequestedCancellation:
+    """Checks a RequestCancellation request. Raises InvalidFields with everything that is wrong."""
+    fields = Fields()
+    allocation_id, key = allocation_or_order(fields, request)
+    request_id = fields.uuid("request_id", request.request_id)
+    event_id = fields.text("event_id", request.event_id, longest=limits.EVENT_ID_LENGTH, required=request.withdraw)
+    has_no_lines = request.whole_order or (request.withdraw and not request.lines)
+    if request.whole_order and request.lines:
+        fields.wrong("lines", "must be empty if whole_order is set")
+    lines = () if has_no_lines else _line_cancellations(fields, "lines", request.lines)
+    for index, line in enumerate(request.lines):
+        if line.shipment_id:
+            fields.wrong(f"lines[{index}].shipment_id", "must be left out: the units may be moved before the answer")
+    cause = cancellation_cause(fields, request.fault, request.reason)
+    deadline = fields.moment("deadline", request.deadline, given=True) if request.HasField("deadline") else None
+    if deadline is not None and deadline > datetime.now(UTC) + limits.CANCELLATION_DEADLINE_LONGEST:
+        fields.wrong("deadline", f"is more than {limits.CANCELLATION_DEADLINE_LONGEST.days} days ahead; correct it")
+    fields.finish()
+    cause = replace(cause, fault=cause.fault or BUYER)
+    return RequestedCancellation(allocation_id, key, lines, cause, deadline, event_id, request.withdraw, request_id)
 
 
 def cancellation_cause(fields: Fields, fault: order_pb2.CancellationFault.ValueType, reason: str) -> CancellationCause:
@@ -201,7 +237,8 @@ def allocation_or_order(
     fields: Fields,
     request: allocation_pb.GetAllocationRequest
     | allocation_pb.CancelOrderLinesRequest
-    | allocation_pb.ReleaseOrderHoldRequest,
+    | allocation_pb.ReleaseOrderHoldRequest
+    | allocation_pb.RequestCancellationRequest,
 ) -> tuple[UUID | None, OrderKey | None]:
     """The allocation id or the order's key, one of which a request must have; the other is None."""
     by_order = request.HasField("order")
@@ -219,12 +256,14 @@ def _update_time(
     return fields.past_moment(UPDATE_TIME, request.channel_update_time)
 
 
-def _cancellations(fields: Fields, request: allocation_pb.CancelOrderLinesRequest) -> tuple[Cancellation, ...]:
+def _line_cancellations(
+    fields: Fields, field: str, entries: Sequence[allocation_pb.LineCancellation]
+) -> tuple[Cancellation, ...]:
     cancellations: list[Cancellation] = []
     used: set[tuple[str, str]] = set()
-    if fields.size("cancellations", request.cancellations, 1, limits.CANCELLATIONS):
-        for index, entry in enumerate(request.cancellations):
-            at = f"cancellations[{index}]"
+    if fields.size(field, entries, 1, limits.CANCELLATIONS):
+        for index, entry in enumerate(entries):
+            at = f"{field}[{index}]"
             item_id = fields.text(f"{at}.item_id", entry.item_id, longest=limits.SOLD_SKU_LENGTH)
             fields.text(f"{at}.line_id", entry.line_id, longest=limits.LINE_ID_LENGTH, required=item_id is None)
             fields.whole_number(f"{at}.unit_count", entry.unit_count, 1, limits.LINE_UNITS)

@@ -30,6 +30,7 @@ from service.database.tables import (
     shortage,
 )
 from service.decisions import stored_decision
+from service.orders import cancellation_request_store
 from service.orders.allocation_record import (
     RULE_SEPARATOR,
     AllocationRecord,
@@ -256,7 +257,9 @@ async def read(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Alloca
     if not ids:
         return {}
     requested = list(ids)
-    records = {r["id"]: _record_of(r) for r in await _READ.rows(connection, ids=requested)}
+    rows = await _READ.rows(connection, ids=requested)
+    records = {r["id"]: _record_of(r) for r in rows}
+    asking = [r["id"] for r in rows if r["has_cancellation_requests"]]
     for row in await _READ_LINES.rows(connection, ids=requested):
         item = OrderedItem(row["item_id"], row["item_count"], row["item_units"]) if row["item_id"] is not None else None
         line = LineRecord(
@@ -282,6 +285,10 @@ async def read(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Alloca
         records[row["allocation_id"]].shortages.append(short)
     for row in await _READ_COPIES.rows(connection, ids=requested):
         records[row["allocation_id"]].copies.append((row["channel_id"], row["order_id"]))
+    if asking:
+        for request in await cancellation_request_store.of_orders(connection, asking):
+            if request.allocation_id is not None:
+                records[request.allocation_id].cancellation_requests.append(request)
     return records
 
 

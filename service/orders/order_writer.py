@@ -237,7 +237,7 @@ class OrderWrites:
     ) -> None:
         """Adds exceptions of one order, with the first events of their history."""
         for raised_exception in raised:
-            id = new_id()
+            id = raised_exception.id or new_id()
             if raised_exception.kind == CANCELLED_AFTER_SHIPPING:
                 self.recalled.add(allocation_id)
             self.exceptions.append((*raised_exception.row(id, allocation_id, now), now))

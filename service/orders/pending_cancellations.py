@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Integer, Interval, Text, delete, func, select, tuple_
+from sqlalchemy import Boolean, Integer, Interval, Text, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from policies.decisions.cancellations import CancellationCause, PendingCancellation
 from service import limits
 from service.database.database import Columns, Connection, Statement, parameter, transposed, unnested
 from service.database.tables import Moment, order_cancellation
+from service.orders.cancellation_request import CancellationRequest
 from service.orders.order_identity import OrderKey
 
 _cancellation = order_cancellation.c
@@ -38,6 +39,7 @@ _ROW: Columns = {
     "apply_time": Moment,
     "fault": Text,
     "reason": Text,
+    "is_request": Boolean,
 }
 _new = unnested("new", **_ROW)
 _insert = upsert(order_cancellation).from_select(list(_ROW), select(*(_new.c[name] for name in _ROW)))
@@ -75,11 +77,15 @@ DELETED_ROWS = 5_000
 
 @dataclass(frozen=True, slots=True)
 class CancellationRow:
-    """One stored cancellation with its order and its event."""
+    """One stored cancellation with its order and its event.
+
+    One that `is_request` cancels nothing: it says that a request to cancel waits for the order.
+    """
 
     key: OrderKey
     event_id: str
     cancellation: PendingCancellation
+    is_request: bool = False
 
 
 def latest_time(cancel_time: datetime | None, ingest_time: datetime) -> datetime:
@@ -106,6 +112,7 @@ async def read(connection: Connection, keys: Iterable[OrderKey]) -> list[Cancell
                 cause=CancellationCause(r["fault"], r["reason"]),
                 item_id=r["item_id"],
             ),
+            r["is_request"],
         )
         for r in rows
     ]
@@ -119,7 +126,7 @@ async def write(connection: Connection, now: datetime, rows: Iterable[Cancellati
             None if row.cancellation.is_whole else row.cancellation.unit_count,
             row.cancellation.item_id,
             *(now, row.cancellation.cancel_time, now if row.cancellation.is_applied else None),
-            *(row.cancellation.cause.fault, row.cancellation.cause.reason),
+            *(row.cancellation.cause.fault, row.cancellation.cause.reason, row.is_request),
         )
         for row in rows
     ]
@@ -137,3 +144,16 @@ async def delete_moved(connection: Connection, keys: Iterable[OrderKey]) -> None
 async def delete_unclaimed(connection: Connection, retention: timedelta = limits.EARLY_CANCELLATION_RETENTION) -> None:
     """Deletes cancellations whose order has not arrived for that long."""
     await _DELETE_UNCLAIMED.run(connection, retention=retention, count=DELETED_ROWS)
+
+
+def marker(request: CancellationRequest, *, is_applied: bool = False) -> CancellationRow:
+    """The row by which a waiting request is found among the cancellations of its order's key."""
+    key = (request.channel_id, request.order_id)
+    cancellation = PendingCancellation(is_applied=is_applied)
+    return CancellationRow(key, f"request {request.event_id}", cancellation, is_request=True)
+
+
+def accepted_whole(request: CancellationRequest) -> CancellationRow:
+    """The cancellation to store of an order that a request has cancelled whole: it stays so when it is sent again."""
+    cancellation = PendingCancellation(is_applied=True, cause=request.cause)
+    return CancellationRow((request.channel_id, request.order_id), f"accepted request {request.event_id}", cancellation)

@@ -31,9 +31,10 @@ from service.exceptions.exception_store import OrderTimelineNote
 from service.exceptions.incidents import Incident, RaisedException
 from service.orders import order_store
 from service.orders.allocation_record import AllocationRecord
+from service.orders.cancellation_request import CANCEL_REQUESTED
 from service.orders.order_identity import OrderKey
 from service.resolution import resolution_effects
-from service.resolution.resolution_actions import EFFECTS, apply_resolution
+from service.resolution.resolution_actions import EFFECTS, answer_by_person, apply_resolution
 from service.resolution.resolution_effects import OrderBefore, Preview, effect_of, resolution_context
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest
@@ -162,7 +163,8 @@ class ExceptionOperations:
         allocation_id, unit_of_work = unlocked_row["allocation_id"], None
         if allocation_id:
             await order_store.lock(connection, [allocation_id])
-        if allocation_id and request.resolution in EFFECTS:
+        is_answer = unlocked_row["kind"] == CANCEL_REQUESTED
+        if allocation_id and (is_answer or request.resolution in EFFECTS):
             skus = await order_store.line_skus(connection, [allocation_id])
             unit_of_work = await open_unit_of_work(connection, [allocation_id], skus, self._deps.new_id)
         row = await _locked_open(connection, request.exception_id)
@@ -173,7 +175,9 @@ class ExceptionOperations:
         )
         assert updated is not None
         effect = effect_of(request.resolution)
-        if unit_of_work is not None:
+        if unit_of_work is not None and is_answer:
+            effect = await self._answer(connection, unit_of_work, row, request, policy_set)
+        elif unit_of_work is not None:
             effect = await self._apply_to_order(connection, unit_of_work, row, request.resolution, policy_set)
         newly_manual = await self._add_history(
             connection, now, row, event="resolved", actor=request.actor, description=description
@@ -195,6 +199,27 @@ class ExceptionOperations:
         before = OrderBefore.of(record, unit_of_work.book)
         unit_of_work.record(apply_resolution(channel_context, unit_of_work.book, record, exception, resolution))
         effect = effect_of(resolution, record, unit_of_work.book, before)
+        await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, policy_set)
+        await unit_of_work.write(connection)
+        return effect
+
+    async def _answer(
+        self,
+        connection: Connection,
+        unit_of_work: UnitOfWork,
+        row: asyncpg.Record,
+        request: ResolutionRequest,
+        policy_set: PolicySet,
+    ) -> ResolutionEffect:
+        """Answers the shopper's request to cancel that an exception is about."""
+        record, book = unit_of_work.records[row["allocation_id"]], unit_of_work.book
+        before = OrderBefore.of(record, book)
+        answers = answer_by_person(
+            book, record, row["id"], request.resolution, actor=request.actor, reason=request.note or ""
+        )
+        for change in answers:
+            unit_of_work.record(change)
+        effect = effect_of(request.resolution, record, book, before)
         await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, policy_set)
         await unit_of_work.write(connection)
         return effect

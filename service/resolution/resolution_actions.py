@@ -5,14 +5,17 @@ Changes the locked record and the stock book in memory; nothing here reads or wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from policies.decisions.cancellation_requests import cancellable_units
 from policies.decisions.cancellations import SELLER, CancellationCause, CancelledUnits
 from policies.domain.resolutions import APPROVED, BACKORDERED, CANCELLED, REROUTED
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
+from service.allocation import cancellation_answers
+from service.allocation.ended_cancellation_requests import open_units
 from service.allocation.lifecycle import cancel_lines
 from service.allocation.line_groups import short_with
 from service.allocation.order_holds import HOLD_OVERDUE
@@ -22,6 +25,7 @@ from service.allocation.rerouting import replan_units
 from service.errors import CannotResolve
 from service.orders import allocation_record
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
+from service.orders.cancellation_request import CANCEL_REQUESTED
 from service.orders.order_requests import Cancellation
 from service.resolution.lateness import LATE_SHIPMENT, LOCATION_UNAVAILABLE
 from service.stock.stock_book import Book
@@ -55,11 +59,29 @@ def apply_resolution(
     channel_context: ChannelContext, book: Book, record: AllocationRecord, exception: ResolutionContext, resolution: str
 ) -> AllocationChange:
     """Applies a resolution, one of `EFFECTS`, to an order. Raises CannotResolve if the order does not allow it."""
+    if exception.kind == CANCEL_REQUESTED:
+        return next(answer_by_person(book, record, exception.id, resolution, actor="", reason=""))
     state = record.state_at(book.now)
     if state != allocation_record.CONFIRMED:
         raise CannotResolve(str(exception.id), "open", f"is about an order that is {state}", _RESOLVE_AS_OTHER)
     record.update_time = book.now
     return EFFECTS[resolution](channel_context, book, record, exception)
+
+
+def answer_by_person(
+    book: Book, record: AllocationRecord, exception_id: UUID, resolution: str, *, actor: str, reason: str
+) -> Iterator[AllocationChange]:
+    """Accepts or declines the shopper's request to cancel that an exception is about. Raises CannotResolve."""
+    request = cancellation_answers.request_of(record, exception_id)
+    if request is None or not cancellable_units(request.units, open_units(record, book.now)):
+        problem = "cannot be resolved this way: nothing is left to cancel"
+        raise CannotResolve(str(exception_id), "open", problem, "it is answered by itself within seconds")
+    if resolution == CANCELLED:
+        yield from cancellation_answers.accept(
+            book, record, request, actor, reason, cause=cancellation_answers.BY_PERSON
+        )
+    else:
+        yield cancellation_answers.decline(book, record, request, actor, reason, cause=cancellation_answers.BY_PERSON)
 
 
 def short_units(record: AllocationRecord, exception: ResolutionContext) -> list[ShortageRecord]:

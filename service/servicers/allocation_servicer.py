@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import AllocationQueue, Ticket
 from service.allocation.cancellation import CancellationOperations
+from service.allocation.cancellation_requests import CancellationRequests
 from service.allocation.hold_release import HoldRelease
 from service.allocation.lifecycle import Lifecycle
 from service.candidates.candidate_processes import CandidateProcesses
@@ -46,6 +47,7 @@ class OrderOperations:
     orders: AllocationBatch
     cancellations: CancellationOperations
     hold_release: HoldRelease
+    cancellation_requests: CancellationRequests
     candidates: CandidateProcesses
 
 
@@ -68,6 +70,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self._allocator = allocator
         self._orders, self._cancellations = operations.orders, operations.cancellations
         self._hold_release, self._candidates = operations.hold_release, operations.candidates
+        self._cancellation_requests = operations.cancellation_requests
         self._lifecycle = lifecycle
         self._fulfillment = fulfillment
         self._database = database
@@ -153,6 +156,13 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         allocation = await self._cancellations.cancel(parsed, idempotent)
         return allocation_pb.CancelOrderLinesResponse(allocation=allocation)
 
+    async def RequestCancellation(
+        self, request: allocation_pb.RequestCancellationRequest, context: Context
+    ) -> allocation_pb.RequestCancellationResponse:
+        parsed = order_requests.requested_cancellation(request)
+        idempotent = IdempotentRequest.of("RequestCancellation", request, parsed.request_id, self._new_id)
+        return await self._cancellation_requests.receive(parsed, idempotent)
+
     async def ReassignShipment(
         self, request: allocation_pb.ReassignShipmentRequest, context: Context
     ) -> allocation_pb.ReassignShipmentResponse:
@@ -177,6 +187,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
                 allocation=order_messages.allocation(records[allocation_id], await levels.clock(connection)),
                 timeline=[order_messages.timeline_event(event) for event in events],
                 exceptions=[exception_messages.exception_record(row) for row in exceptions],
+                cancellation_requests=order_messages.cancellation_requests(records[allocation_id]),
             )
 
         return await self._database.snapshot("get", work)

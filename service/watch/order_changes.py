@@ -120,6 +120,7 @@ class OrderState:
     allocation: allocation_pb.Allocation
     events: Sequence[tuple[UUID, allocation_pb.TimelineEvent]]
     exceptions: Sequence[exception_pb2.ExceptionRecord]
+    cancellation_requests: Sequence[allocation_pb.CancellationRequest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,12 @@ async def read_snapshot(connection: Connection, ids: Sequence[UUID], exception_i
             order_exceptions[row["allocation_id"]].append(exception_messages.exception_record(row))
     now = await levels.clock(connection)
     orders = {
-        key: OrderState(order_messages.allocation(record, now), events[key], order_exceptions[key])
+        key: OrderState(
+            order_messages.allocation(record, now),
+            events[key],
+            order_exceptions[key],
+            order_messages.cancellation_requests(record),
+        )
         for key, record in records.items()
     }
     return OrderSnapshot(orders, other_exceptions)

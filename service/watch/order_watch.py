@@ -202,4 +202,5 @@ def _change_message(order: OrderState, change: OrderChange) -> allocation_pb.Ord
             for record in order.exceptions
             if record.state == Record.STATE_OPEN or UUID(record.exception_id) in change.exception_ids
         ],
+        cancellation_requests=order.cancellation_requests,
     )

@@ -84,6 +84,7 @@ COMMANDS = {
     "release": Command("{held}", r"shopify/A-\d+: released"),
     "release-hold": Command("{on_hold}", r"shopify/A-\d+: allocated \(confirmed\)"),
     "cancel": Command("{sold} 1:1", r"shopify/A-\d+: cancelled"),
+    "request-cancel": Command("{sold} --all", r"The shopper asked to cancel the whole order: accepted"),
     "explain": Command("{sold}", r"shopify/A-\d+: allocated \(confirmed\)"),
     "orders": Command("--channel {channel_of_sold}", r"shopify/A-\d+ +confirmed +allocated"),
     "shipments": Command("--location {location_of_parcel}", rf"shopify/A-\d+ +1 +{SKU} +1 +assigned"),
@@ -523,6 +524,11 @@ BOUNDS = {
         f"at most {span(limits.ORDER_HOLD_LONGEST)} ahead",
         f"{limits.HOLD_REASON_LENGTH} characters",
         f"overdue after {span(limits.ORDER_HOLD_OVERDUE)}",
+    ),
+    "request to cancel": (
+        f"{limits.CANCELLATION_REQUESTS} of an order",
+        f"at most {span(limits.CANCELLATION_DEADLINE_LONGEST)} ahead",
+        f"{limits.CANCELLATIONS} lines",
     ),
     "batch": (f"{limits.BATCHED_ORDERS:,} orders", f"{limits.TRANSFER_LINES:,} products in a transfer"),
     "unmet demand": (

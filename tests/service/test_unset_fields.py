@@ -81,6 +81,7 @@ CHANNEL: Mapping[str, Meaning] = {
     "platform": UNSET,
     "figure_lag_seconds": Default(0),
     "unpaid_order_duration": UNSET,
+    "cancellation_default": Default(catalog_pb.CANCELLATION_DEFAULT_UNSPECIFIED),
 }
 ORDER: Mapping[str, Meaning] = {
     "channel_id": REQUIRED,

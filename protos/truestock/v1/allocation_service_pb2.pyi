@@ -193,6 +193,7 @@ class Allocation(_message.Message):
     CHANNEL_STATUS_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
     OUTLET_ID_FIELD_NUMBER: _builtins.int
+    CANCELLATION_REQUEST_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
     """A UUID. Empty in the response to `validate_only` for a new order."""
     channel_id: _builtins.str
@@ -246,6 +247,12 @@ class Allocation(_message.Message):
     def hold(self) -> _order_pb2.OrderHold:
         """Set while the order is on hold."""
 
+    @_builtins.property
+    def cancellation_request(self) -> Global___CancellationRequest:
+        """The shopper's request to cancel: the unanswered one that is due first, otherwise the one answered last; unset if
+        there was none. GetAllocation and WatchOrders have all requests of the order.
+        """
+
     def __init__(
         self,
         *,
@@ -271,14 +278,119 @@ class Allocation(_message.Message):
         channel_status: _builtins.str = ...,
         hold: _order_pb2.OrderHold | None = ...,
         outlet_id: _builtins.str = ...,
+        cancellation_request: Global___CancellationRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["channel_update_time", b"channel_update_time", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "hold", b"hold", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancellation_request", b"cancellation_request", "channel_update_time", b"channel_update_time", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "hold", b"hold", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "change_refused", b"change_refused", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copies", b"copies", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "hold", b"hold", "lines", b"lines", "needs_person", b"needs_person", "order_id", b"order_id", "outcome", b"outcome", "outlet_id", b"outlet_id", "shipments", b"shipments", "shortages", b"shortages", "state", b"state", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cancellation_request", b"cancellation_request", "change_refused", b"change_refused", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copies", b"copies", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "hold", b"hold", "lines", b"lines", "needs_person", b"needs_person", "order_id", b"order_id", "outcome", b"outcome", "outlet_id", b"outlet_id", "shipments", b"shipments", "shortages", b"shortages", "state", b"state", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Allocation: _TypeAlias = Allocation  # noqa: Y015
+
+@_typing.final
+class CancellationRequest(_message.Message):
+    """A shopper's request to cancel units, and the answer to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[CancellationRequest._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: CancellationRequest._State.ValueType  # 0
+        STATE_REQUESTED: CancellationRequest._State.ValueType  # 1
+        """Not answered yet."""
+        STATE_ACCEPTED: CancellationRequest._State.ValueType  # 2
+        """Units were cancelled: all of them, or `cancelled_count` of them where the others had shipped."""
+        STATE_DECLINED: CancellationRequest._State.ValueType  # 3
+        """The order goes on: somebody declined it, or all of its units had shipped."""
+        STATE_WITHDRAWN: CancellationRequest._State.ValueType  # 4
+        """The shopper or the channel withdrew it before it was answered."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """Whether it is answered, and how."""
+
+    STATE_UNSPECIFIED: CancellationRequest.State.ValueType  # 0
+    STATE_REQUESTED: CancellationRequest.State.ValueType  # 1
+    """Not answered yet."""
+    STATE_ACCEPTED: CancellationRequest.State.ValueType  # 2
+    """Units were cancelled: all of them, or `cancelled_count` of them where the others had shipped."""
+    STATE_DECLINED: CancellationRequest.State.ValueType  # 3
+    """The order goes on: somebody declined it, or all of its units had shipped."""
+    STATE_WITHDRAWN: CancellationRequest.State.ValueType  # 4
+    """The shopper or the channel withdrew it before it was answered."""
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    WHOLE_ORDER_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    CANCELLED_COUNT_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DEADLINE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ANSWER_TIME_FIELD_NUMBER: _builtins.int
+    ANSWERED_BY_FIELD_NUMBER: _builtins.int
+    ANSWER_REASON_FIELD_NUMBER: _builtins.int
+    EXCEPTION_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """The channel's idempotency key for it."""
+    state: Global___CancellationRequest.State.ValueType
+    whole_order: _builtins.bool
+    """Whether it is for the whole order; `lines` is empty then."""
+    unit_count: _builtins.int
+    """The requested units; of a whole order, those that had not shipped when it arrived. 0 while the order has not."""
+    cancelled_count: _builtins.int
+    """The units that it cancelled."""
+    fault: _order_pb2.CancellationFault.ValueType
+    reason: _builtins.str
+    answered_by: _builtins.str
+    """Who answered it: a person; `policy`, for an exception rule or the state of the order; or `channel`, for what the
+    channel takes for granted at the deadline and for a withdrawal.
+    """
+    answer_reason: _builtins.str
+    """Why it was answered so, in plain English."""
+    exception_id: _builtins.str
+    """The exception about it; empty if none was needed."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineCancellation]: ...
+    @_builtins.property
+    def deadline(self) -> _timestamp_pb2.Timestamp:
+        """When the channel's default applies; unset if it waits for an answer however long it takes."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def answer_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        state: Global___CancellationRequest.State.ValueType = ...,
+        whole_order: _builtins.bool = ...,
+        lines: _abc.Iterable[Global___LineCancellation] | None = ...,
+        unit_count: _builtins.int = ...,
+        cancelled_count: _builtins.int = ...,
+        fault: _order_pb2.CancellationFault.ValueType = ...,
+        reason: _builtins.str = ...,
+        deadline: _timestamp_pb2.Timestamp | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        answer_time: _timestamp_pb2.Timestamp | None = ...,
+        answered_by: _builtins.str = ...,
+        answer_reason: _builtins.str = ...,
+        exception_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_time", b"answer_time", "create_time", b"create_time", "deadline", b"deadline"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_reason", b"answer_reason", "answer_time", b"answer_time", "answered_by", b"answered_by", "cancelled_count", b"cancelled_count", "create_time", b"create_time", "deadline", b"deadline", "event_id", b"event_id", "exception_id", b"exception_id", "fault", b"fault", "lines", b"lines", "reason", b"reason", "state", b"state", "unit_count", b"unit_count", "whole_order", b"whole_order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancellationRequest: _TypeAlias = CancellationRequest  # noqa: Y015
 
 @_typing.final
 class AllocatedLine(_message.Message):
@@ -1052,6 +1164,7 @@ class OrderChange(_message.Message):
     ALLOCATION_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     EXCEPTIONS_FIELD_NUMBER: _builtins.int
+    CANCELLATION_REQUESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def allocation(self) -> Global___Allocation: ...
     @_builtins.property
@@ -1062,16 +1175,21 @@ class OrderChange(_message.Message):
     def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[_exception_pb2.ExceptionRecord]:
         """The order's exceptions that are open or have changed."""
 
+    @_builtins.property
+    def cancellation_requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___CancellationRequest]:
+        """The shopper's requests to cancel, oldest first; at most 20."""
+
     def __init__(
         self,
         *,
         allocation: Global___Allocation | None = ...,
         events: _abc.Iterable[Global___TimelineEvent] | None = ...,
         exceptions: _abc.Iterable[_exception_pb2.ExceptionRecord] | None = ...,
+        cancellation_requests: _abc.Iterable[Global___CancellationRequest] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "events", b"events", "exceptions", b"exceptions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "cancellation_requests", b"cancellation_requests", "events", b"events", "exceptions", b"exceptions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1283,6 +1401,100 @@ class CancelOrderLinesResponse(_message.Message):
 Global___CancelOrderLinesResponse: _TypeAlias = CancelOrderLinesResponse  # noqa: Y015
 
 @_typing.final
+class RequestCancellationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_ID_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    WHOLE_ORDER_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DEADLINE_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    WITHDRAW_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    allocation_id: _builtins.str
+    """Either the allocation's id or its `order`."""
+    whole_order: _builtins.bool
+    """The shopper asks to cancel everything that has not shipped."""
+    fault: _order_pb2.CancellationFault.ValueType
+    """Who caused it; the shopper, BUYER, if unset."""
+    reason: _builtins.str
+    """Why, as the shopper states it: at most 256 characters, no personal data."""
+    event_id: _builtins.str
+    """The channel's idempotency key for the request, at most 128 characters; required if `withdraw` is set."""
+    withdraw: _builtins.bool
+    """Withdraws the request with this `event_id`. One that is answered already stays so; one that has not arrived yet
+    changes nothing when it arrives.
+    """
+    request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
+    @_builtins.property
+    def order(self) -> _order_pb2.OrderReference:
+        """The order, which may not have arrived yet."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineCancellation]:
+        """1 to 500, each line once, without `shipment_id`, and without `item_id` if the order has not arrived. Must not be empty unless `whole_order` or `withdraw` is set."""
+
+    @_builtins.property
+    def deadline(self) -> _timestamp_pb2.Timestamp:
+        """When the channel's default applies if nobody has answered by then; at most 365 days ahead. One that has passed
+        applies within seconds. Without it, the request waits until it is answered.
+        """
+
+    def __init__(
+        self,
+        *,
+        allocation_id: _builtins.str = ...,
+        order: _order_pb2.OrderReference | None = ...,
+        lines: _abc.Iterable[Global___LineCancellation] | None = ...,
+        whole_order: _builtins.bool = ...,
+        fault: _order_pb2.CancellationFault.ValueType = ...,
+        reason: _builtins.str = ...,
+        deadline: _timestamp_pb2.Timestamp | None = ...,
+        event_id: _builtins.str = ...,
+        withdraw: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "deadline", b"deadline", "event_id", b"event_id", "fault", b"fault", "lines", b"lines", "order", b"order", "reason", b"reason", "request_id", b"request_id", "whole_order", b"whole_order", "withdraw", b"withdraw"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestCancellationRequest: _TypeAlias = RequestCancellationRequest  # noqa: Y015
+
+@_typing.final
+class RequestCancellationResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    CANCELLATION_REQUEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allocation(self) -> Global___Allocation:
+        """Unset if the order has not arrived yet."""
+
+    @_builtins.property
+    def cancellation_request(self) -> Global___CancellationRequest:
+        """This request as it is now."""
+
+    def __init__(
+        self,
+        *,
+        allocation: Global___Allocation | None = ...,
+        cancellation_request: Global___CancellationRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "cancellation_request", b"cancellation_request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "cancellation_request", b"cancellation_request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestCancellationResponse: _TypeAlias = RequestCancellationResponse  # noqa: Y015
+
+@_typing.final
 class GetAllocationRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1315,6 +1527,7 @@ class GetAllocationResponse(_message.Message):
     ALLOCATION_FIELD_NUMBER: _builtins.int
     TIMELINE_FIELD_NUMBER: _builtins.int
     EXCEPTIONS_FIELD_NUMBER: _builtins.int
+    CANCELLATION_REQUESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def allocation(self) -> Global___Allocation: ...
     @_builtins.property
@@ -1325,16 +1538,21 @@ class GetAllocationResponse(_message.Message):
     def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[_exception_pb2.ExceptionRecord]:
         """The order's exceptions, open and resolved, oldest first."""
 
+    @_builtins.property
+    def cancellation_requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___CancellationRequest]:
+        """The shopper's requests to cancel, oldest first; at most 20."""
+
     def __init__(
         self,
         *,
         allocation: Global___Allocation | None = ...,
         timeline: _abc.Iterable[Global___TimelineEvent] | None = ...,
         exceptions: _abc.Iterable[_exception_pb2.ExceptionRecord] | None = ...,
+        cancellation_requests: _abc.Iterable[Global___CancellationRequest] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "exceptions", b"exceptions", "timeline", b"timeline"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "cancellation_requests", b"cancellation_requests", "exceptions", b"exceptions", "timeline", b"timeline"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

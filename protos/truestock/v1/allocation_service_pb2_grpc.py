@@ -73,6 +73,11 @@ class AllocationServiceStub:
                 request_serializer=truestock_dot_v1_dot_allocation__service__pb2.CancelOrderLinesRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.CancelOrderLinesResponse.FromString,
                 _registered_method=True)
+        self.RequestCancellation = channel.unary_unary(
+                '/truestock.v1.AllocationService/RequestCancellation',
+                request_serializer=truestock_dot_v1_dot_allocation__service__pb2.RequestCancellationRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.RequestCancellationResponse.FromString,
+                _registered_method=True)
         self.ReassignShipment = channel.unary_unary(
                 '/truestock.v1.AllocationService/ReassignShipment',
                 request_serializer=truestock_dot_v1_dot_allocation__service__pb2.ReassignShipmentRequest.SerializeToString,
@@ -199,6 +204,23 @@ class AllocationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RequestCancellation(self, request, context):
+        """Records that a shopper asks, through the channel, to cancel units or the whole order, and raises the exception
+        `cancel_requested`, due at the channel's deadline at the latest.
+
+        An exception rule with the action `cancel` accepts the request at once; with any other action a person answers it
+        with ResolveException. Accepted, it cancels what has not shipped of the units; units that have shipped are declined.
+        Unanswered at the deadline it gets the answer that the channel takes for granted (`Channel.cancellation_default`).
+        Where nothing is left to cancel, it is answered at once. WatchOrders sends the answer, in
+        `Allocation.cancellation_request`. A request for an order that has not arrived waits for it, 30 days at most.
+        The same `event_id` again is the same request, and changes nothing unless it is withdrawn.
+        Errors: INVALID_FIELD, NOT_FOUND (channel, allocation, line), TOO_MANY_UNITS (more than were ordered), WRONG_STATE
+        (the order has 20 requests), REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReassignShipment(self, request, context):
         """Moves the unshipped units of a shipment to another location: to the named one, which must have them available, or
         to the locations that the rules choose. They join the order's shipment there if the location has not begun with it.
@@ -291,6 +313,11 @@ def add_AllocationServiceServicer_to_server(servicer, server):
                     servicer.CancelOrderLines,
                     request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.CancelOrderLinesRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_allocation__service__pb2.CancelOrderLinesResponse.SerializeToString,
+            ),
+            'RequestCancellation': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestCancellation,
+                    request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.RequestCancellationRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_allocation__service__pb2.RequestCancellationResponse.SerializeToString,
             ),
             'ReassignShipment': grpc.unary_unary_rpc_method_handler(
                     servicer.ReassignShipment,
@@ -511,6 +538,33 @@ class AllocationService:
             '/truestock.v1.AllocationService/CancelOrderLines',
             truestock_dot_v1_dot_allocation__service__pb2.CancelOrderLinesRequest.SerializeToString,
             truestock_dot_v1_dot_allocation__service__pb2.CancelOrderLinesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestCancellation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.AllocationService/RequestCancellation',
+            truestock_dot_v1_dot_allocation__service__pb2.RequestCancellationRequest.SerializeToString,
+            truestock_dot_v1_dot_allocation__service__pb2.RequestCancellationResponse.FromString,
             options,
             channel_credentials,
             insecure,

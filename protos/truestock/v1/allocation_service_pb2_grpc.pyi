@@ -101,6 +101,19 @@ class AllocationServiceStub:
     stored and applied when the order arrives.
     Errors: INVALID_FIELD, NOT_FOUND (allocation, line), TOO_MANY_UNITS, WRONG_STATE, REQUEST_ID_REUSED.
     """
+    RequestCancellation: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.RequestCancellationRequest, _allocation_service_pb2.RequestCancellationResponse]
+    """Records that a shopper asks, through the channel, to cancel units or the whole order, and raises the exception
+    `cancel_requested`, due at the channel's deadline at the latest.
+
+    An exception rule with the action `cancel` accepts the request at once; with any other action a person answers it
+    with ResolveException. Accepted, it cancels what has not shipped of the units; units that have shipped are declined.
+    Unanswered at the deadline it gets the answer that the channel takes for granted (`Channel.cancellation_default`).
+    Where nothing is left to cancel, it is answered at once. WatchOrders sends the answer, in
+    `Allocation.cancellation_request`. A request for an order that has not arrived waits for it, 30 days at most.
+    The same `event_id` again is the same request, and changes nothing unless it is withdrawn.
+    Errors: INVALID_FIELD, NOT_FOUND (channel, allocation, line), TOO_MANY_UNITS (more than were ordered), WRONG_STATE
+    (the order has 20 requests), REQUEST_ID_REUSED.
+    """
     ReassignShipment: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.ReassignShipmentRequest, _allocation_service_pb2.ReassignShipmentResponse]
     """Moves the unshipped units of a shipment to another location: to the named one, which must have them available, or
     to the locations that the rules choose. They join the order's shipment there if the location has not begun with it.
@@ -209,6 +222,19 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     named. Shipped units cannot be cancelled. If `order` names an order that has not arrived yet, the cancellation is
     stored and applied when the order arrives.
     Errors: INVALID_FIELD, NOT_FOUND (allocation, line), TOO_MANY_UNITS, WRONG_STATE, REQUEST_ID_REUSED.
+    """
+    RequestCancellation: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.RequestCancellationRequest, _allocation_service_pb2.RequestCancellationResponse]  # type: ignore[assignment]
+    """Records that a shopper asks, through the channel, to cancel units or the whole order, and raises the exception
+    `cancel_requested`, due at the channel's deadline at the latest.
+
+    An exception rule with the action `cancel` accepts the request at once; with any other action a person answers it
+    with ResolveException. Accepted, it cancels what has not shipped of the units; units that have shipped are declined.
+    Unanswered at the deadline it gets the answer that the channel takes for granted (`Channel.cancellation_default`).
+    Where nothing is left to cancel, it is answered at once. WatchOrders sends the answer, in
+    `Allocation.cancellation_request`. A request for an order that has not arrived waits for it, 30 days at most.
+    The same `event_id` again is the same request, and changes nothing unless it is withdrawn.
+    Errors: INVALID_FIELD, NOT_FOUND (channel, allocation, line), TOO_MANY_UNITS (more than were ordered), WRONG_STATE
+    (the order has 20 requests), REQUEST_ID_REUSED.
     """
     ReassignShipment: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.ReassignShipmentRequest, _allocation_service_pb2.ReassignShipmentResponse]  # type: ignore[assignment]
     """Moves the unshipped units of a shipment to another location: to the named one, which must have them available, or
@@ -357,6 +383,25 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         named. Shipped units cannot be cancelled. If `order` names an order that has not arrived yet, the cancellation is
         stored and applied when the order arrives.
         Errors: INVALID_FIELD, NOT_FOUND (allocation, line), TOO_MANY_UNITS, WRONG_STATE, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def RequestCancellation(
+        self,
+        request: _allocation_service_pb2.RequestCancellationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_allocation_service_pb2.RequestCancellationResponse, _abc.Awaitable[_allocation_service_pb2.RequestCancellationResponse]]:
+        """Records that a shopper asks, through the channel, to cancel units or the whole order, and raises the exception
+        `cancel_requested`, due at the channel's deadline at the latest.
+
+        An exception rule with the action `cancel` accepts the request at once; with any other action a person answers it
+        with ResolveException. Accepted, it cancels what has not shipped of the units; units that have shipped are declined.
+        Unanswered at the deadline it gets the answer that the channel takes for granted (`Channel.cancellation_default`).
+        Where nothing is left to cancel, it is answered at once. WatchOrders sends the answer, in
+        `Allocation.cancellation_request`. A request for an order that has not arrived waits for it, 30 days at most.
+        The same `event_id` again is the same request, and changes nothing unless it is withdrawn.
+        Errors: INVALID_FIELD, NOT_FOUND (channel, allocation, line), TOO_MANY_UNITS (more than were ordered), WRONG_STATE
+        (the order has 20 requests), REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod

@@ -27,6 +27,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _CancellationDefault:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CancellationDefaultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancellationDefault.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CANCELLATION_DEFAULT_UNSPECIFIED: _CancellationDefault.ValueType  # 0
+    """That of the channel's platform."""
+    CANCELLATION_DEFAULT_ACCEPT: _CancellationDefault.ValueType  # 1
+    """The request is accepted: what has not shipped is cancelled."""
+    CANCELLATION_DEFAULT_DECLINE: _CancellationDefault.ValueType  # 2
+    """The request is declined: the order goes on."""
+
+class CancellationDefault(_CancellationDefault, metaclass=_CancellationDefaultEnumTypeWrapper):
+    """The answer that a channel takes for granted where nobody has answered a shopper's request to cancel."""
+
+CANCELLATION_DEFAULT_UNSPECIFIED: CancellationDefault.ValueType  # 0
+"""That of the channel's platform."""
+CANCELLATION_DEFAULT_ACCEPT: CancellationDefault.ValueType  # 1
+"""The request is accepted: what has not shipped is cancelled."""
+CANCELLATION_DEFAULT_DECLINE: CancellationDefault.ValueType  # 2
+"""The request is declined: the order goes on."""
+Global___CancellationDefault: _TypeAlias = CancellationDefault  # noqa: Y015
+
 @_typing.final
 class Location(_message.Message):
     """A store, warehouse, supplier or pop-up that holds stock."""
@@ -398,6 +422,7 @@ class Channel(_message.Message):
     PLATFORM_FIELD_NUMBER: _builtins.int
     FIGURE_LAG_SECONDS_FIELD_NUMBER: _builtins.int
     UNPAID_ORDER_DURATION_FIELD_NUMBER: _builtins.int
+    CANCELLATION_DEFAULT_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     """Such as `tiktok_shop`: lower-case letters, digits, `-` and `_`, at most 64."""
     kind: Global___Channel.Kind.ValueType
@@ -411,6 +436,10 @@ class Channel(_message.Message):
     figure_lag_seconds: _builtins.int
     """Seconds until the channel shows a figure that was published to it, 0 to 86,400; at once if unset. An order that
     arrives earlier was sold by the figure before: an oversell is then a race, not a fault of the channel.
+    """
+    cancellation_default: Global___CancellationDefault.ValueType
+    """What becomes of a shopper's request to cancel that nobody has answered by the channel's deadline. If unset, what
+    its `platform` does: TikTok Shop accepts; all others, and a channel without a platform, decline.
     """
     @_builtins.property
     def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -433,10 +462,11 @@ class Channel(_message.Message):
         platform: _builtins.str = ...,
         figure_lag_seconds: _builtins.int = ...,
         unpaid_order_duration: _duration_pb2.Duration | None = ...,
+        cancellation_default: Global___CancellationDefault.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_headroom", b"cancellation_headroom", "unpaid_order_duration", b"unpaid_order_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_headroom", b"cancellation_headroom", "channel_id", b"channel_id", "display_name", b"display_name", "figure_lag_seconds", b"figure_lag_seconds", "kind", b"kind", "location_ids", b"location_ids", "platform", b"platform", "unpaid_order_duration", b"unpaid_order_duration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_default", b"cancellation_default", "cancellation_headroom", b"cancellation_headroom", "channel_id", b"channel_id", "display_name", b"display_name", "figure_lag_seconds", b"figure_lag_seconds", "kind", b"kind", "location_ids", b"location_ids", "platform", b"platform", "unpaid_order_duration", b"unpaid_order_duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cancellation_headroom: _TypeAlias = _typing.Literal["cancellation_headroom"]  # noqa: Y015
     _WhichOneofArgType__cancellation_headroom: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom"]  # noqa: Y015

@@ -48,6 +48,8 @@ class _ExceptionResolutionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_E
     """No action was needed."""
     EXCEPTION_RESOLUTION_OTHER: _ExceptionResolution.ValueType  # 10
     """It was resolved outside of Truestock; the note says how."""
+    EXCEPTION_RESOLUTION_DECLINED: _ExceptionResolution.ValueType  # 11
+    """The shopper's request to cancel was declined: the order goes on."""
 
 class ExceptionResolution(_ExceptionResolution, metaclass=_ExceptionResolutionEnumTypeWrapper):
     """How an exception was resolved."""
@@ -73,6 +75,8 @@ EXCEPTION_RESOLUTION_NO_ACTION: ExceptionResolution.ValueType  # 9
 """No action was needed."""
 EXCEPTION_RESOLUTION_OTHER: ExceptionResolution.ValueType  # 10
 """It was resolved outside of Truestock; the note says how."""
+EXCEPTION_RESOLUTION_DECLINED: ExceptionResolution.ValueType  # 11
+"""The shopper's request to cancel was declined: the order goes on."""
 Global___ExceptionResolution: _TypeAlias = ExceptionResolution  # noqa: Y015
 
 @_typing.final
@@ -138,7 +142,7 @@ class ExceptionRecord(_message.Message):
     kind: _builtins.str
     """`oversell`, `unfillable`, `held_by_buffer`, `blocked_by_rule`, `rejected`, `unmapped_product`,
     `unmapped_location`, `mismatch`, `stale_feed`, `late_shipment`, `location_unavailable`, `review`, `stuck_order`,
-    `sync_failed`, `cancelled_after_shipping`, `paid_after_cancellation` or `hold_overdue`.
+    `sync_failed`, `cancelled_after_shipping`, `paid_after_cancellation`, `hold_overdue` or `cancel_requested`.
     """
     owner: _builtins.str
     """The team that owns it: named by the exception rule, or by a later assignment or escalation."""

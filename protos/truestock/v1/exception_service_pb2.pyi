@@ -344,7 +344,8 @@ class ResolveExceptionRequest(_message.Message):
     `stale_feed`, `sync_failed`: COMPLETED, MAPPED, NO_ACTION;
     `cancelled_after_shipping`: COMPLETED (the parcel was stopped, or its units are back), NO_ACTION;
     `paid_after_cancellation`: COMPLETED, NO_ACTION;
-    every kind: OTHER.
+    `cancel_requested`: CANCELLED, DECLINED;
+    every other kind: OTHER.
     """
     actor: _builtins.str
     """Who makes the change; at most 64 characters."""

@@ -96,7 +96,10 @@ class ExceptionServiceServicer:
     def ResolveException(self, request, context):
         """Resolves an open exception and, where it concerns an order, applies the resolution: REROUTED reroutes its short
         units, all of them or none; BACKORDERED backorders them; CANCELLED cancels them; APPROVED releases the order to its
-        locations once all of its reviews are approved. For a late shipment, the units are those that have not shipped.
+        locations once all of its reviews are approved. For a late shipment, the units are those that have not shipped. A
+        `cancel_requested` exception answers the channel: CANCELLED accepts the request and cancels what has not shipped of
+        it, and is refused where nothing is left to cancel; DECLINED declines it. The note is the reason that the channel
+        gets.
 
         Errors: INVALID_FIELD (the resolution does not fit the kind), NOT_FOUND, WRONG_STATE (already resolved, or the
         units cannot be allocated), REQUEST_ID_REUSED.

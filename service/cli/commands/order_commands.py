@@ -1,4 +1,4 @@
-"""Commands on orders: allocate, confirm, release, extend, release from a hold, cancel, explain."""
+"""Commands on orders: allocate, confirm, release, extend, release from a hold, cancel, ask to cancel, explain."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from truestock.v1.allocation_service_pb2 import (
     GetAllocationResponse,
     ReleaseAllocationRequest,
     ReleaseOrderHoldRequest,
+    RequestCancellationRequest,
+    RequestCancellationResponse,
 )
 from truestock.v1.order_pb2 import (
     CANCELLATION_FAULT_UNSPECIFIED,
@@ -273,6 +275,70 @@ def cancel(
         show_allocation(response.allocation, as_json)
     else:
         stdout_console().print(f"{order} has not arrived yet; the cancellation is stored and applied when it arrives.")
+
+
+def request_cancel(
+    order: options.AllocationReference,
+    lines: Annotated[
+        list[str] | None, typer.Argument(metavar="LINE:UNITS…", help="Units of each line that the shopper gives up.")
+    ] = None,
+    whole: Annotated[bool, typer.Option("--all", help="The whole order, as far as it has not shipped.")] = False,
+    deadline: Annotated[
+        str, typer.Option("--deadline", metavar="TIME", help="When the channel's default applies; never if left out.")
+    ] = "",
+    event: Annotated[
+        str, typer.Option("--event-id", metavar="ID", help="The channel's idempotency key for the request.")
+    ] = "",
+    fault: Annotated[
+        str,
+        typer.Option("--fault", metavar="WHO", help="Who caused it: buyer (the default), seller, carrier or fraud."),
+    ] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; no personal data.")] = "",
+    withdraw: Annotated[
+        bool, typer.Option("--withdraw", help="The shopper keeps the order; needs --event-id.")
+    ] = False,
+    request_id: options.RequestId = "",
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Records that a shopper asks, through the channel, to cancel an order.
+
+    A rule accepts it at once, or a person answers it: `truestock exceptions
+    resolve` with `--resolution cancelled` or `declined`.
+
+    \b
+    Examples:
+      truestock request-cancel tiktok_shop/577 --all \\
+        --deadline 2026-11-28T10:00Z --event-id c-1
+      truestock request-cancel shopify/1001 1:2 --reason "ordered twice"
+      truestock request-cancel tiktok_shop/577 --event-id c-1 --withdraw
+    """
+    if not withdraw and whole == bool(lines):
+        raise typer.BadParameter("name lines to cancel, such as 1:2, or ask for all units with --all")
+    reference = options.allocation_reference(order)
+    request = RequestCancellationRequest(
+        allocation_id=reference.allocation_id,
+        order=reference.order if reference.HasField("order") else None,
+        lines=[options.cancellation(text) for text in lines or []],
+        whole_order=whole,
+        deadline=options.timestamp(deadline, "--deadline"),
+        event_id=event,
+        fault=_fault(fault),
+        reason=reason,
+        withdraw=withdraw,
+        request_id=options.request_id(request_id),
+    )
+
+    async def ask(client: Client) -> RequestCancellationResponse:
+        return await client.ask(client.allocations.RequestCancellation, request)
+
+    response = call(server, ask)
+    if as_json:
+        print_json(response)
+    elif response.HasField("allocation"):
+        show_allocation(response.allocation, as_json=False)
+    else:
+        stdout_console().print(f"{order} has not arrived yet; the request waits for it.")
 
 
 def explain(

@@ -19,9 +19,11 @@ from service.cli.spreadsheets.cell_values import (
     whole_number,
     word_of,
 )
-from truestock.v1.catalog_service_pb2 import Channel
+from truestock.v1.catalog_service_pb2 import CancellationDefault, Channel
 
 _KINDS = enum_words(Channel.Kind.keys(), "KIND_", Channel.Kind.Value)
+_DEFAULTS = enum_words(CancellationDefault.keys(), "CANCELLATION_DEFAULT_", CancellationDefault.Value)
+_DEFAULT = "cancellation_default"
 _UNPAID_MINUTES, _UNPAID_SECONDS = "unpaid_order_minutes", "unpaid_order_seconds"
 _UNPAID_LONGEST = int(limits.UNPAID_ORDER_LONGEST.total_seconds())
 
@@ -49,6 +51,8 @@ def channel_cells(channel: Channel) -> dict[str, str]:
     }
     if channel.HasField("cancellation_headroom"):
         cells["cancellation_headroom"] = number_text(channel.cancellation_headroom)
+    if channel.cancellation_default:
+        cells[_DEFAULT] = word_of(_DEFAULTS, channel.cancellation_default)
     if channel.HasField("unpaid_order_duration"):
         cells[_UNPAID_SECONDS] = str(channel.unpaid_order_duration.seconds)
     return cells
@@ -83,6 +87,12 @@ CHANNELS = FileKind(
             whole_number(1, _UNPAID_LONGEST // 60),
             "how long an order may wait for payment; empty if unknown",
             import_only=True,
+        ),
+        CsvColumn(
+            _DEFAULT,
+            choice(_DEFAULTS),
+            "accept or decline: what becomes of a request to cancel that nobody has answered by its deadline; "
+            "that of its platform if empty",
         ),
         CsvColumn(_UNPAID_SECONDS, whole_number(1, _UNPAID_LONGEST), "the same in seconds, as exports have it"),
     ),

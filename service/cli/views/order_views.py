@@ -13,6 +13,7 @@ from service.cli.console import add_row, count, enum_word, format_time, new_tabl
 from service.cli.views.shipment_views import order_shipments
 from truestock.v1.allocation_service_pb2 import (
     Allocation,
+    CancellationRequest,
     GetAllocationResponse,
     Shortage,
     TimelineEvent,
@@ -84,6 +85,8 @@ def _summary(allocation: Allocation, intervention_note: str) -> Iterator[Rendera
         yield Text(
             f"On hold{until} because of: {allocation.hold.reason}. `truestock release-hold` starts work.", "yellow"
         )
+    if allocation.HasField("cancellation_request"):
+        yield _cancellation_request(allocation.cancellation_request)
     if allocation.change_refused:
         yield Text("The hold could not be changed as requested and stays unchanged.", "yellow")
     if allocation.needs_person:
@@ -93,6 +96,18 @@ def _summary(allocation: Allocation, intervention_note: str) -> Iterator[Rendera
         yield order_shipments(allocation.shipments)
     if allocation.shortages:
         yield _shortages(allocation.shortages)
+
+
+def _cancellation_request(request: CancellationRequest) -> Text:
+    """The shopper's request to cancel, and the answer to it."""
+    what = "the whole order" if request.whole_order else count(request.unit_count, "unit")
+    asked = f"The shopper asked to cancel {what}"
+    if request.state == CancellationRequest.STATE_REQUESTED:
+        until = f"; the channel waits until {format_time(request.deadline)}" if request.HasField("deadline") else ""
+        return Text(f"{asked}{until}. `truestock exceptions resolve` answers it.", "yellow")
+    state = enum_word(CancellationRequest.State.Name(request.state), "STATE_")
+    part = f", {count(request.cancelled_count, 'unit')} cancelled" if request.cancelled_count else ""
+    return Text(f"{asked}: {state} by {request.answered_by}{part}. {request.answer_reason}".strip())
 
 
 def _headline(allocation: Allocation) -> Text:

@@ -77,7 +77,7 @@ def test_only_an_exception_can_be_resolved() -> None:
 def test_exception_rules_see_order_channel_product_location_and_destination_but_no_stock() -> None:
     groups = {FACTS[name].group for name in fact_names(RulePlace.EXCEPTION)}
 
-    assert groups == {"order", "channel", "product", "location", "destination", "exception"}
+    assert groups == {"order", "channel", "product", "location", "destination", "exception", "cancellation"}
 
 
 def test_only_exception_rules_can_use_the_exception_kind() -> None:

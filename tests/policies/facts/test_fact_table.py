@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from policies.domain.model import (
+    CancellationFacts,
     Channel,
     Context,
     Coordinates,
@@ -52,6 +53,7 @@ EVERYTHING = Context(
     ),
     plan=PlanFacts(2, 305.0, Decimal("9.80")),
     exception_kind="oversell",
+    cancellation=CancellationFacts("buyer", work_started=False),
 )
 
 

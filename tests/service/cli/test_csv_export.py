@@ -105,6 +105,7 @@ CHANNELS = [
         platform="tiktok_shop",
         figure_lag_seconds=30,
         unpaid_order_duration=Duration(seconds=61),
+        cancellation_default=catalog_pb.CANCELLATION_DEFAULT_ACCEPT,
     ),
 ]
 KITS = [

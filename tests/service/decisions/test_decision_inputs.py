@@ -14,6 +14,7 @@ from policies.decisions.eligibility import NO_PROMISED_UNITS
 from policies.domain.geography import great_circle_km
 from policies.domain.listings import OrderedItem
 from policies.domain.model import (
+    CANCELLATION_ANSWERS,
     CHANNEL_KINDS,
     LOCATION_STATUSES,
     LOCATION_TYPES,
@@ -120,6 +121,7 @@ channels = built(
     platform=maybe_words,
     figure_lag=st.integers(0, limits.FIGURE_LAG_SECONDS).map(lambda seconds: timedelta(seconds=seconds)),
     unpaid_order_duration=st.none() | st.integers(1, 72 * 3600).map(lambda seconds: timedelta(seconds=seconds)),
+    cancellation_default=st.none() | st.sampled_from(CANCELLATION_ANSWERS),
 )
 destinations = built(
     Destination, country=maybe_words, region=maybe_words, postal_code=maybe_words, coordinates=st.none() | points

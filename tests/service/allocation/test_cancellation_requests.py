@@ -1,0 +1,379 @@
+"""A shopper asks through the channel to cancel: a rule, a person or the channel's default answers by the deadline."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from tests.conftest import RetailerMaker
+from tests.exception_shop import CANCELLED, ROUTING, Record
+from tests.retailer import HOLD, SOLD, Retailer, State, eventually, order_reference, promised, refused, request_id
+from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb, exception_pb2
+
+Request = allocation_pb.CancellationRequest
+REQUESTED, ACCEPTED = Request.STATE_REQUESTED, Request.STATE_ACCEPTED
+DECLINED_STATE, WITHDRAWN = Request.STATE_DECLINED, Request.STATE_WITHDRAWN
+DECLINED = exception_pb2.EXCEPTION_RESOLUTION_DECLINED
+RULES = """\
+kind: exception
+rules:
+  - {name: at-once, position: 10, do: cancel, owner: care, due_in: 1h,
+     when: {exception.kind: cancel_requested, cancellation.work_started: false, cancellation.fault: seller}}
+  - {name: ask, position: 20, when: {exception.kind: cancel_requested}, do: review, owner: desk, due_in: 2h}
+  - {name: rest, position: 100, do: review, owner: operations, due_in: 1d}
+"""
+
+
+@pytest.fixture
+async def shop(retailers: RetailerMaker, tmp_path: Path) -> Retailer:
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "routing.yaml").write_text(ROUTING)
+    (rules / "exceptions.yaml").write_text(RULES)
+    shop = await retailers.make(rules)
+    await shop.stock({("MUG", "dc"): 10, ("CUP", "dc"): 10})
+    return shop
+
+
+async def ask(
+    shop: Retailer, name: str = "web/A-1", lines: dict[str, int] | None = None, **fields: Any
+) -> allocation_pb.RequestCancellationResponse:
+    cancellations = [
+        allocation_pb.LineCancellation(line_id=id, unit_count=count) for id, count in (lines or {}).items()
+    ]
+    request = allocation_pb.RequestCancellationRequest(
+        order=order_reference(name),
+        lines=cancellations,
+        whole_order=lines is None and not fields.get("withdraw"),
+        deadline=moment(fields.pop("hours", 24)),
+        **fields,
+    )
+    answer: allocation_pb.RequestCancellationResponse = await shop.allocations.RequestCancellation(request)
+    return answer
+
+
+def moment(hours: float | None) -> Timestamp | None:
+    if hours is None:
+        return None
+    time = Timestamp()
+    time.FromDatetime(datetime.now(UTC) + timedelta(hours=hours))
+    return time
+
+
+async def only_exception(shop: Retailer, name: str = "web/A-1") -> Record:
+    (raised,) = (await shop.find_order(name)).exceptions
+    return raised
+
+
+async def test_a_request_waits_for_a_person_who_accepts_it(shop: Retailer) -> None:
+    await shop.allocate("A-1", {"MUG": 3, "CUP": 1})
+    asked = await ask(shop, lines={"1": 2}, reason="ordered twice", event_id="c-1")
+    raised = await only_exception(shop)
+    resolved = await shop.resolve(raised.exception_id, CANCELLED, note="nothing is packed")
+    after = await shop.find_order("web/A-1")
+
+    assert (asked.cancellation_request.state, asked.cancellation_request.unit_count) == (REQUESTED, 2)
+    assert asked.allocation.cancellation_request == asked.cancellation_request
+    assert (asked.allocation.lines[0].cancelled_count, asked.allocation.needs_person) == (0, True)
+    assert (raised.kind, raised.owner, raised.state) == ("cancel_requested", "desk", Record.STATE_OPEN)
+    assert "asks to cancel 2 units of line 1. Fault: buyer. Reason: ordered twice." in raised.description
+    assert resolved.state == Record.STATE_RESOLVED
+    answer = after.allocation.cancellation_request
+    assert (answer.state, answer.cancelled_count, answer.answered_by) == (ACCEPTED, 2, "anna")
+    assert (answer.answer_reason, answer.exception_id) == ("nothing is packed", raised.exception_id)
+    assert [line.cancelled_count for line in after.allocation.lines] == [2, 0]
+    assert [event.event for event in after.timeline][-3:] == [
+        "cancelled",
+        "cancellation_accepted",
+        "exception_resolved",
+    ]
+    assert shop.metric("cancelled_units_total", channel="web", fault="buyer") == 2
+    assert shop.metric("cancellation_requests_total", channel="web", answer="accepted", by="person") == 1
+    assert (await shop.ledger()).balanced
+
+
+async def test_a_person_declines_a_request_and_the_order_goes_on(shop: Retailer) -> None:
+    sold = await shop.allocate("A-1", {"MUG": 3})
+    await ask(shop)
+    await shop.resolve((await only_exception(shop)).exception_id, DECLINED, note="it is on the truck")
+    after = (await shop.get(sold.allocation_id)).allocation
+
+    answer = after.cancellation_request
+    assert (answer.state, answer.cancelled_count, answer.answered_by) == (DECLINED_STATE, 0, "anna")
+    assert (answer.answer_reason, answer.whole_order, answer.unit_count) == ("it is on the truck", True, 3)
+    assert promised(after) == {"dc": 3}
+
+
+async def test_a_rule_accepts_a_request_at_once_while_no_location_has_begun(shop: Retailer) -> None:
+    await shop.allocate("A-1", {"MUG": 3})
+    begun = await shop.allocate("A-2", {"MUG": 3})
+    await shop.accept(begun.shipments[0])
+    first, second = (
+        await ask(shop, fault="CANCELLATION_FAULT_SELLER"),
+        await ask(shop, "web/A-2", fault="CANCELLATION_FAULT_SELLER"),
+    )
+    raised = await only_exception(shop)
+
+    assert (first.cancellation_request.state, first.cancellation_request.answered_by) == (ACCEPTED, "policy")
+    assert (first.allocation.state, first.allocation.needs_person) == (State.STATE_CANCELLED, False)
+    assert (raised.state, raised.needs_person, raised.resolved_by) == (Record.STATE_RESOLVED, False, "policy")
+    assert (second.cancellation_request.state, second.allocation.needs_person) == (REQUESTED, True)
+    assert shop.metric("cancellation_requests_total", channel="web", answer="accepted", by="rule") == 1
+
+
+async def test_the_exception_is_due_at_the_deadline_at_the_latest(shop: Retailer) -> None:
+    await shop.allocate("A-1", {"MUG": 3})
+    await shop.allocate("A-2", {"MUG": 3})
+    early = await ask(shop, hours=1)
+    await ask(shop, "web/A-2", hours=None)
+    of_early, of_late = await only_exception(shop), await only_exception(shop, "web/A-2")
+
+    assert of_early.due_time == early.cancellation_request.deadline
+    assert of_late.due_time.ToDatetime() - of_late.create_time.ToDatetime() == timedelta(hours=2)
+
+
+async def test_units_that_shipped_meanwhile_are_declined_and_the_others_are_cancelled(shop: Retailer) -> None:
+    sold = await shop.allocate("A-1", {"MUG": 5})
+    await ask(shop)
+    await shop.ship(sold.shipments[0], {"1": 2})
+    await shop.resolve((await only_exception(shop)).exception_id, CANCELLED)
+    after = (await shop.get(sold.allocation_id)).allocation
+
+    answer = after.cancellation_request
+    assert (answer.state, answer.unit_count, answer.cancelled_count) == (ACCEPTED, 5, 3)
+    assert (after.lines[0].shipped_count, after.lines[0].cancelled_count) == (2, 3)
+    assert [x.kind for x in (await shop.get(sold.allocation_id)).exceptions] == ["cancel_requested"]
+
+
+async def test_a_request_is_declined_when_all_of_its_units_ship(shop: Retailer) -> None:
+    sold = await shop.allocate("A-1", {"MUG": 2, "CUP": 1})
+    await ask(shop, lines={"1": 1})
+    shipped = await shop.ship(sold.shipments[0], {"1": 2})
+    raised = await only_exception(shop)
+
+    answer = shipped.cancellation_request
+    assert (answer.state, answer.answered_by) == (DECLINED_STATE, "policy")
+    assert answer.answer_reason == "Nothing is left to cancel: 2 units have shipped."
+    assert (raised.state, raised.resolution) == (Record.STATE_RESOLVED, DECLINED)
+    assert shop.metric("exceptions_resolved_total", kind="cancel_requested", resolution="declined") == 1
+    assert (await refused(shop.resolve(raised.exception_id, CANCELLED))).code() == grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def test_a_request_of_which_nothing_is_left_needs_nobody(shop: Retailer) -> None:
+    sold = await shop.allocate("A-1", {"MUG": 2})
+    await shop.ship(sold.shipments[0])
+    await shop.allocate("A-2", {"MUG": 2})
+    await shop.cancel_order("web/A-2")
+
+    assert (await ask(shop)).cancellation_request.state == DECLINED_STATE
+    assert (await ask(shop, "web/A-2")).cancellation_request.state == ACCEPTED
+    assert await shop.open_exceptions() == []
+
+
+async def test_a_cancellation_by_the_channel_ends_the_request_for_it(shop: Retailer) -> None:
+    await shop.allocate("A-1", {"MUG": 2})
+    await ask(shop)
+    cancelled = (await shop.cancel_order("web/A-1")).allocation
+
+    assert (cancelled.cancellation_request.state, cancelled.cancellation_request.cancelled_count) == (ACCEPTED, 0)
+    assert (await only_exception(shop)).state == Record.STATE_RESOLVED
+
+
+@pytest.mark.parametrize(
+    ("platform", "own", "state"),
+    [
+        ("tiktok_shop", "UNSPECIFIED", ACCEPTED),
+        ("shopify", "UNSPECIFIED", DECLINED_STATE),
+        ("", "UNSPECIFIED", DECLINED_STATE),
+        ("tiktok_shop", "DECLINE", DECLINED_STATE),
+        ("", "ACCEPT", ACCEPTED),
+    ],
+)
+async def test_an_unanswered_request_gets_the_channels_default_at_its_deadline(
+    shop: Retailer, platform: str, own: str, state: int
+) -> None:
+    channel = catalog_pb.Channel(
+        channel_id="door",
+        kind=catalog_pb.Channel.KIND_SOCIAL,
+        platform=platform,
+        cancellation_default=catalog_pb.CancellationDefault.Value(f"CANCELLATION_DEFAULT_{own}"),
+    )
+    await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
+    await shop.allocate("A-1", {"MUG": 3}, channel_id="door")
+    await ask(shop, "door/A-1", hours=-0.001)
+
+    async def is_answered() -> bool:
+        return (await shop.find_order("door/A-1")).allocation.cancellation_request.state == state
+
+    await eventually(is_answered)
+    after = await shop.find_order("door/A-1")
+    answer, (raised,) = after.allocation.cancellation_request, after.exceptions
+    assert (answer.answered_by, answer.cancelled_count) == ("channel", 3 if state == ACCEPTED else 0)
+    assert answer.answer_reason.startswith("Nobody answered by 20")
+    assert (raised.state, raised.resolved_by) == (Record.STATE_RESOLVED, "policy")
+    assert raised.resolution == (CANCELLED if state == ACCEPTED else DECLINED)
+    assert answer.answer_reason in after.timeline[-1].description
+    assert shop.metric("cancellation_requests_total", channel="door", by="deadline") == 1
+
+
+async def test_a_deadline_that_passes_while_no_service_runs_applies_after_the_next_start(
+    shop: Retailer, retailers: RetailerMaker
+) -> None:
+    await shop.allocate("A-1", {"MUG": 3})
+    await ask(shop, hours=24)
+    await retailers.stop(shop)
+    await shop.sql("UPDATE cancellation_request SET deadline = now() - interval '1 hour'")
+    restarted = await retailers.make()
+
+    async def is_declined() -> bool:
+        return (await restarted.find_order("web/A-1")).allocation.cancellation_request.state == DECLINED_STATE
+
+    await eventually(is_declined)
+
+
+async def test_a_repeated_request_is_one_and_a_withdrawn_one_ends(shop: Retailer) -> None:
+    await shop.allocate("A-1", {"MUG": 3})
+    first = await ask(shop, event_id="c-1")
+    again = await ask(shop, event_id="c-1", reason="another")
+    withdrawn = await ask(shop, event_id="c-1", withdraw=True)
+    late = await ask(shop, event_id="c-1")
+
+    assert again.cancellation_request == first.cancellation_request
+    assert withdrawn.cancellation_request.state == late.cancellation_request.state == WITHDRAWN
+    assert (await only_exception(shop)).state == Record.STATE_SUPERSEDED
+    assert promised(late.allocation) == {"dc": 3}
+
+
+async def test_a_withdrawal_that_overtakes_its_request_ends_it(shop: Retailer) -> None:
+    await shop.allocate("A-1", {"MUG": 3})
+    await ask(shop, event_id="c-1", withdraw=True)
+    await ask(shop, "web/A-2", event_id="c-1", withdraw=True)
+    await ask(shop, "web/A-2", event_id="c-1")
+    await shop.allocate("A-2", {"MUG": 3})
+
+    assert (await ask(shop, event_id="c-1")).cancellation_request.state == WITHDRAWN
+    assert (await shop.find_order("web/A-2")).allocation.cancellation_request.state == WITHDRAWN
+    assert await shop.open_exceptions() == []
+
+
+async def test_a_request_waits_for_its_order(shop: Retailer) -> None:
+    waiting = await ask(shop, lines={"1": 2}, event_id="c-1")
+    await ask(shop, lines={"1": 2}, event_id="c-1")
+    await ask(shop, "web/A-2", fault="CANCELLATION_FAULT_SELLER")
+    cart = await shop.allocate("A-1", {"MUG": 3}, HOLD)
+    sold = await shop.allocate("A-1", {"MUG": 3}, SOLD)
+    cancelled = await shop.allocate("A-2", {"MUG": 3})
+    raised = await only_exception(shop)
+
+    assert not waiting.HasField("allocation")
+    assert (cart.cancellation_request.state, sold.cancellation_request.state) == (REQUESTED, REQUESTED)
+    assert (sold.cancellation_request.unit_count, promised(sold)) == (2, {"dc": 3})
+    assert raised.state == Record.STATE_OPEN
+    assert (cancelled.state, cancelled.cancellation_request.state) == (State.STATE_CANCELLED, ACCEPTED)
+    assert len((await shop.find_order("web/A-1")).cancellation_requests) == 1
+
+
+async def test_an_order_that_a_request_cancelled_stays_cancelled_when_it_is_sent_again(shop: Retailer) -> None:
+    await shop.allocate("A-1", {"MUG": 3})
+    await ask(shop, fault="CANCELLATION_FAULT_SELLER")
+    again = await shop.allocate("A-1", {"MUG": 4})
+
+    assert (again.state, again.lines[0].cancelled_count) == (State.STATE_CANCELLED, 4)
+
+
+async def test_a_request_for_a_copy_concerns_its_original(shop: Retailer) -> None:
+    await shop.channels(shopify="shopify")
+    await shop.allocate("5001", {"MUG": 3}, channel_id="shopify")
+    await ask(shop, "shopify/5001", event_id="c-1")
+    await ask(shop, "shopify/5002", event_id="c-2")
+    await shop.allocate("A-1", {"MUG": 3})
+    await shop.allocate("A-2", {"MUG": 3})
+    for copy, original in (("5001", "web/A-1"), ("5002", "web/A-2")):
+        await shop.allocate(copy, {"MUG": 3}, channel_id="shopify", copy_of=order_reference(original))
+        raised = await only_exception(shop, original)
+        await shop.resolve(raised.exception_id, CANCELLED)
+
+    for name in ("web/A-1", "web/A-2"):
+        after = (await shop.find_order(name)).allocation
+        assert (after.state, after.cancellation_request.cancelled_count) == (State.STATE_CANCELLED, 3)
+
+
+async def test_a_replanned_order_keeps_its_request(shop: Retailer) -> None:
+    await shop.allocate("A-1", {"MUG": 3})
+    await ask(shop)
+    edited = await shop.allocate("A-1", {"MUG": 2})
+
+    assert edited.cancellation_request.state == REQUESTED
+    assert (await only_exception(shop)).state == Record.STATE_OPEN
+
+
+async def test_watches_get_every_request_and_its_answer(shop: Retailer) -> None:
+    await shop.allocate("A-1", {"MUG": 3, "CUP": 1})
+    stream = shop.allocations.WatchOrders(allocation_pb.WatchOrdersRequest(channel_ids=["web"]), timeout=30)
+    await stream.read()
+    await ask(shop, lines={"1": 1}, event_id="c-1")
+    await ask(shop, lines={"2": 1}, event_id="c-2")
+    first = next(x for x in (await shop.find_order("web/A-1")).exceptions if "line 1" in x.description)
+    await shop.resolve(first.exception_id, DECLINED)
+    states: dict[str, int] = {}
+    shown: list[str] = []
+    while states.get("c-1") != DECLINED_STATE or "c-2" not in states:
+        for change in (await stream.read()).changes:
+            states |= {request.event_id: request.state for request in change.cancellation_requests}
+            shown.append(change.allocation.cancellation_request.event_id)
+    stream.cancel()
+
+    assert states == {"c-1": DECLINED_STATE, "c-2": REQUESTED}
+    assert shown[-1] == "c-2"
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "message"),
+    [
+        ({"lines": {"9": 1}}, "NOT_FOUND", "order line"),
+        ({"lines": {"1": 4}}, "FAILED_PRECONDITION", "line 1 has 3 units remaining"),
+        ({"lines": {}}, "INVALID_ARGUMENT", "lines: "),
+        ({"lines": {"1": 0}}, "INVALID_ARGUMENT", "lines[0].unit_count"),
+        ({"hours": 24 * 366}, "INVALID_ARGUMENT", "deadline: is more than 365 days ahead"),
+        ({"withdraw": True}, "INVALID_ARGUMENT", "event_id: "),
+        ({"name": "nowhere/A-1"}, "NOT_FOUND", "channel"),
+        ({"reason": "x" * 257}, "INVALID_ARGUMENT", "reason: "),
+    ],
+)
+async def test_a_request_that_cannot_be_is_refused(
+    shop: Retailer, fields: dict[str, Any], code: str, message: str
+) -> None:
+    await shop.allocate("A-1", {"MUG": 3})
+    error = await refused(ask(shop, **fields))
+
+    assert error.code().name == code
+    assert message in (error.details() or "")
+    assert not (await shop.find_order("web/A-1")).allocation.HasField("cancellation_request")
+
+
+async def test_an_order_takes_twenty_requests(shop: Retailer) -> None:
+    await shop.allocate("A-1", {"MUG": 3})
+    await shop.sql(
+        "INSERT INTO cancellation_request (id, channel_id, order_id, event_id, create_time, allocation_id, state, "
+        "unit_count, cancelled) SELECT gen_random_uuid(), 'web', 'A-1', 'e' || n, now(), allocation.id, 'requested', "
+        "1, 0 FROM allocation, generate_series(1, 20) n"
+    )
+    await shop.sql("UPDATE allocation SET has_cancellation_requests = true")
+
+    assert "20 requests to cancel" in ((await refused(ask(shop))).details() or "")
+
+
+async def test_a_retry_by_request_id_gets_the_same_answer(shop: Retailer) -> None:
+    await shop.allocate("A-1", {"MUG": 3})
+    id = request_id()
+    request = allocation_pb.RequestCancellationRequest(
+        order=order_reference("web/A-1"), whole_order=True, request_id=id
+    )
+    first = await shop.allocations.RequestCancellation(request)
+
+    assert await shop.allocations.RequestCancellation(request) == first
