@@ -43,6 +43,8 @@ from truestock.v1.policy_service_pb2_grpc import PolicyServiceStub
 from truestock.v1.stock_service_pb2_grpc import StockServiceStub
 
 CALL_SECONDS = 30.0
+CANDIDATE_CALL_SECONDS = 180.0
+"""For an answer by a candidate: a process must load its rules first."""
 NEAR_SKUS = 50
 """Unknown SKUs for which one command looks up near ones: who names more has the wrong file."""
 

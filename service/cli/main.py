@@ -25,6 +25,7 @@ from service.cli.commands import (
     order_commands,
     outlet_commands,
     replay_command,
+    rules_commands,
     shipment_commands,
     stock_commands,
     watch_commands,
@@ -265,6 +266,7 @@ def verify_ledger(data_dir: DataDir = None, database_url: DatabaseUrl = None, as
 
 app.command(rich_help_panel=_RULES)(facts_command.facts)
 app.command(rich_help_panel=_RULES)(stock_commands.policies)
+app.add_typer(rules_commands.app, rich_help_panel=_RULES)
 app.add_typer(import_commands.app, rich_help_panel=_CATALOG)
 app.command("export", rich_help_panel=_CATALOG)(export_command.export)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.locations)

@@ -29,6 +29,12 @@ Server = Annotated[
     typer.Option("--server", envvar="TRUESTOCK_SERVER", metavar="HOST:PORT", help="Address of the Truestock service."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, with the field names of the API; errors on stderr.")]
+Candidate = Annotated[
+    str,
+    typer.Option(
+        "--candidate", metavar="REVISION", help="By these rules: a candidate of `rules test`, or an earlier revision."
+    ),
+]
 Country = Annotated[str, typer.Option("--country", help="Destination: country code or name, such as US.")]
 Region = Annotated[str, typer.Option("--region", help="Destination: state or province, such as TX.")]
 PostalCode = Annotated[str, typer.Option("--postal-code", help="Destination: postal code.")]

@@ -68,6 +68,9 @@ COMMANDS = {
     "availability": Command(f"{SKU} --channel tiktok_shop --locations", rf"{SKU} +\d+"),
     "stock": Command(f"{SKU} --channel shopify", r"dc-memphis +\d+"),
     "policies": Command("", r"rules/routing/default\.yaml"),
+    "rules test": Command("{small_rules}", r"Kept as candidate [0-9a-f]{16} until "),
+    "rules revisions": Command("", r"[0-9a-f]{16} +in force"),
+    "rules show": Command("--file rules/routing/default.yaml", r"kind: routing"),
     "feeds": Command("", r"till-austin .*store-austin|No feed is declared"),
     "movements": Command(f"{SKU} --location store-austin", rf"{SKU} +store-austin"),
     "transfer dispatch": Command(
@@ -245,6 +248,12 @@ class Example:
         for name, text in FILES.items():
             (self._folder / f"{name}.csv").write_text(text)
         return str(self._folder)
+
+    def small_rules(self) -> str:
+        folder = self._folder / "small"
+        folder.mkdir()
+        (folder / "routing.yaml").write_text("kind: routing\npolicies: [{name: a, position: 1, rank: [nearest]}]\n")
+        return str(folder)
 
     def order(self) -> str:
         return f"A-{next(self._numbers)}"

@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from service import limits
 from service.cli import options
-from service.cli.client import Client, call
+from service.cli.client import CANDIDATE_CALL_SECONDS, Client, call
 from service.cli.console import print_json, stdout_console
 from service.cli.views.order_views import print_explanation, show_allocation, show_dry_run
 from truestock.v1.allocation_service_pb2 import (
@@ -76,6 +76,7 @@ def allocate(
         str, typer.Option("--outlet", help="The outlet that the channel chose: only its locations are used.")
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Explain the decision without promising stock.")] = False,
+    candidate: options.Candidate = "",
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
@@ -93,9 +94,13 @@ def allocate(
         --line TRN-1205-MOS:2 --sold
       truestock allocate --channel pos --order 77 --line TRN-1205-MOS:1 \\
         --pickup-at store-austin --dry-run
+      truestock allocate --channel shopify --order 1001 \\
+        --line TRN-1205-MOS:2 --dry-run --candidate 1f6c0c6ee20be2a3
       truestock allocate --channel shopify --order 1002 \\
         --line TRN-1205-MOS:1 --sold --hold-reason "fraud check"
     """
+    if candidate and not dry_run:
+        raise typer.BadParameter("--candidate only previews an order; add --dry-run")
     request = AllocateOrderRequest(
         channel_id=channel,
         order_id=order,
@@ -110,10 +115,12 @@ def allocate(
         outlet_id=outlet,
         hold=_order_hold(hold_reason, hold_until),
         validate_only=dry_run,
+        candidate_revision=candidate,
         request_id="" if dry_run else options.request_id(request_id),
     )
 
     async def ask(client: Client) -> Allocation:
+        client.call_seconds = CANDIDATE_CALL_SECONDS if candidate else client.call_seconds
         return (await client.ask(client.allocations.AllocateOrder, request)).allocation
 
     (show_dry_run if dry_run else show_allocation)(call(server, ask), as_json)

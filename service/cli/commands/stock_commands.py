@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli import options, unknown_names
-from service.cli.client import Client, call
+from service.cli.client import CANDIDATE_CALL_SECONDS, Client, call
 from service.cli.console import print_json, stdout_console
 from service.cli.views.stock_views import print_availability, print_more, print_policies, print_stock
 from truestock.v1.availability_service_pb2 import CheckAvailabilityRequest, CheckAvailabilityResponse
@@ -32,6 +32,7 @@ def availability(
     locations: Annotated[
         bool, typer.Option("--locations", help="Also show each location and the rules that fired.")
     ] = False,
+    candidate: options.Candidate = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
@@ -45,6 +46,8 @@ def availability(
       truestock availability TRN-1205-MOS QLM-1404-CRE --channel tiktok_shop
       truestock availability TRN-1205-MOS --channel shopify --country US \\
         --locations
+      truestock availability TRN-1205-MOS --channel shopify \\
+        --candidate 1f6c0c6ee20be2a3
     """
     request = CheckAvailabilityRequest(
         channel_id=channel,
@@ -53,9 +56,11 @@ def availability(
         destination=options.destination(country, region, postal_code, lat, lon),
         include_locations=locations,
         internal=True,
+        candidate_revision=candidate,
     )
 
     async def ask(client: Client) -> tuple[CheckAvailabilityResponse, list[str]]:
+        client.call_seconds = CANDIDATE_CALL_SECONDS if candidate else client.call_seconds
         response = await client.ask(client.availability.CheckAvailability, request)
         near = await client.near_skus(response.unknown_skus)
         return response, unknown_names.sentences("product", response.unknown_skus, near)
