@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from policies.domain.model import WITHHELD_KINDS
 from policies.stock.oversell import CAUSES
 from tests.plain_model import FulfillmentChoice, LevelKey, PlainModel
-from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
+from truestock.v1 import allocation_service_pb2 as allocation_pb, availability_service_pb2 as availability_pb, order_pb2
 
 Allocation = allocation_pb.Allocation
 LIVE = {Allocation.STATE_HELD, Allocation.STATE_CONFIRMED}
@@ -44,6 +44,30 @@ def check_levels(snapshot: Snapshot, paper: PlainModel) -> None:
         assert (on_hand, unavailable) == (paper.on_hand(key), paper.unavailable(key)), key
         assert promised_units == promised[key], key
         assert promised_units <= max(0, on_hand - unavailable), key
+
+
+def check_outlets(
+    answers: Iterable[availability_pb.Availability], homes: Mapping[str, Collection[str]], snapshot: Snapshot
+) -> None:
+    """Outlets add up to what the channel may sell, and with what is kept and promised, to what is there."""
+    for answer in answers:
+        assert [x.outlet_id for x in answer.outlets if x.outlet_id] == sorted(homes), answer
+        assert sum(x.sellable_count for x in answer.outlets) == answer.sellable_count, answer
+        levels = {key: units for key, units in snapshot.levels.items() if key[0] == answer.sku}
+        for outlet in answer.outlets:
+            here = homes.get(outlet.outlet_id)
+            others = [location_id for location_ids in homes.values() for location_id in location_ids]
+            figures = [
+                units for (_, x), units in levels.items() if (x in here if here is not None else x not in others)
+            ]
+            missing = sum(min(0, units - unavailable - promised) for units, unavailable, promised in figures)
+            assert outlet.on_hand_count == sum(units for units, _, _ in figures), (answer, homes)
+            promised = outlet.promised_to_channel_count + outlet.promised_elsewhere_count
+            there = outlet.sellable_count + outlet.kept_by_rules_count + promised + outlet.unavailable_count
+            assert there == outlet.on_hand_count - missing, answer
+            assert min(outlet.sellable_count, outlet.kept_by_rules_count) >= 0, answer
+        assert answer.promised_elsewhere_count == 0, answer
+        assert answer.promised_to_channel_count == sum(units[2] for units in levels.values()), answer
 
 
 def check_causes(snapshot: Snapshot) -> None:

@@ -33,11 +33,16 @@ class ModelLine:
 
 @dataclass(frozen=True, slots=True)
 class FulfillmentChoice:
-    """How an order is fulfilled: shipped to a country, or picked up."""
+    """How an order is fulfilled: shipped to a country, or picked up; from an outlet, or from any location.
+
+    `outlet_locations` are those that the outlet had when the order was taken.
+    """
 
     pickup_at: str | None = None
     country: str | None = None
     is_pickup: bool = False
+    outlet: str = ""
+    outlet_locations: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(slots=True)

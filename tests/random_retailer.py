@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -23,15 +26,18 @@ from tests.invariants import (
     check_lines,
     check_locations,
     check_outcomes,
+    check_outlets,
     fillable_backorder,
 )
 from tests.plain_model import FulfillmentChoice, LevelKey, ModelOrder, ModelTransfer, PlainModel
 from tests.retailer import HOLD, SOLD, Retailer, change, eventually, line_units, movement, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
+    availability_service_pb2 as availability_pb,
     catalog_service_pb2 as catalog_pb,
     fulfillment_service_pb2 as fulfillment_pb,
     order_pb2,
+    outlet_pb2,
     shipment_pb2,
     stock_service_pb2 as stock_pb,
 )
@@ -66,12 +72,17 @@ few = st.integers(1, 3)
 location_ids = st.sampled_from(LOCATIONS)
 orders = st.sampled_from(ORDERS)
 skus = st.integers(0, len(TAGS) - 1)
+OUTLETS = ("all-but-some", "some")
+"""Outlets of the channel. Their pools change while orders use them."""
+homes = st.fixed_dictionaries({location_id: st.sampled_from(("", *OUTLETS)) for location_id in LOCATIONS})
 delivery_ways = st.sampled_from(
     [
         FulfillmentChoice(),
         FulfillmentChoice(country="US"),
         FulfillmentChoice(country="CA"),
         FulfillmentChoice("a-store", is_pickup=True),
+        FulfillmentChoice(outlet="some"),
+        FulfillmentChoice(country="US", outlet="all-but-some"),
     ]
 )
 carts = st.lists(st.tuples(skus, few), min_size=1, max_size=3)
@@ -118,6 +129,7 @@ class RandomRetailer(RuleBasedStateMachine):
         """By (shipment id, event id): the order, and when how many units of which lines left."""
         self.undone: set[tuple[str, str]] = set()
         self.has_unswept_hold = False
+        self.homes: dict[str, frozenset[str]] = {}
         self.snapshot = Snapshot()
         self.run(self._set_up())
         for key in itertools.product(self.skus, LOCATIONS):
@@ -139,6 +151,19 @@ class RandomRetailer(RuleBasedStateMachine):
             catalog_pb.Product(sku=sku, tags=[tag] if tag else []) for sku, tag in zip(self.skus, TAGS, strict=True)
         ]
         await self.shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
+        await self._set_homes({"a-store": "some", "b-store": "some", "dc": "all-but-some"})
+        outlets = [outlet_pb2.Outlet(channel_id="web", outlet_id=name, pool_id=name) for name in OUTLETS]
+        await self.shop.catalog.UpsertOutlets(outlet_pb2.UpsertOutletsRequest(outlets=outlets))
+
+    async def _set_homes(self, homes: Mapping[str, str]) -> None:
+        """Gives each outlet the locations that have it as their home; an outlet without any loses its pool."""
+        self.homes = {name: frozenset(x for x, home in homes.items() if home == name) for name in OUTLETS}
+        for name in [name for name, location_ids in self.homes.items() if not location_ids]:
+            with suppress(grpc.aio.AioRpcError):
+                await self.shop.catalog.DeletePool(outlet_pb2.DeletePoolRequest(pool_id=name))
+        pools = [outlet_pb2.Pool(pool_id=name, location_ids=sorted(x)) for name, x in self.homes.items() if x]
+        if pools:
+            await self.shop.catalog.UpsertPools(outlet_pb2.UpsertPoolsRequest(pools=pools))
 
     async def _take_snapshot(self) -> Snapshot:
         levels = await self._read_levels()
@@ -270,6 +295,13 @@ class RandomRetailer(RuleBasedStateMachine):
         )
         self._call(self.shop.stock_service.RecordStockChanges, request)
 
+    # Outlets
+
+    @rule(homes=homes)
+    def change_outlets(self, homes: dict[str, str]) -> None:
+        self.run(self._set_homes(homes))
+        self._check("change outlets", changes=False)
+
     # Orders
 
     @rule(order=orders, cart=carts, sold=st.booleans(), way=delivery_ways, named=st.booleans())
@@ -299,6 +331,7 @@ class RandomRetailer(RuleBasedStateMachine):
         if way.is_pickup:
             request.method = order_pb2.FULFILLMENT_METHOD_PICKUP
             request.pickup_location_id = way.pickup_at or ""
+        request.outlet_id = way.outlet
         request.hold_duration.FromTimedelta(timedelta(hours=1))
         answer = self._call(self.shop.allocations.AllocateOrder, request)
         if answer is None:
@@ -306,6 +339,10 @@ class RandomRetailer(RuleBasedStateMachine):
         self.allocation_ids[order] = answer.allocation.allocation_id
         paper = self.paper.orders.setdefault(order, ModelOrder())
         before = self.snapshot.orders.get(order)
+        # A live order keeps the locations that its outlet had.
+        is_kept = before is not None and before.state in LIVE and paper.choice.outlet == way.outlet
+        locations = paper.choice.outlet_locations if is_kept else self.homes.get(way.outlet, frozenset())
+        way = replace(way, outlet_locations=locations)
         if not answer.allocation.change_refused and not self._keeps_contents(paper, before, lines, way, sold=sold):
             paper.replace_contents(way, lines, sold=sold)
         elif sold and before is not None and before.state == Allocation.STATE_HELD:
@@ -714,6 +751,10 @@ class RandomRetailer(RuleBasedStateMachine):
             # A person may name a location, and a parcel that has not left has its units again, whatever the rules say.
             check_kept(before, self.snapshot, self.kept_percent)
         assert not self._fillable_backorder(), step
+        if not self._may_be_swept:
+            request = availability_pb.CheckAvailabilityRequest(channel_id="web", skus=self.skus, include_outlets=True)
+            answer = self.run(self.shop.availability.CheckAvailability(request))
+            check_outlets(answer.availabilities, self.homes, self.snapshot)
         report = self.run(self.shop.ledger())
         assert report.balanced, report.differences
         self.steps_passed[step] += 1
@@ -768,6 +809,8 @@ class RandomRetailer(RuleBasedStateMachine):
     def _may_use(self, way: FulfillmentChoice, location_id: str) -> bool:
         """Whether the rules let an order use a location. The buffered rules do not restrict countries."""
         if location_id == "shut" or (way.is_pickup and location_id != way.pickup_at):
+            return False
+        if way.outlet and location_id not in way.outlet_locations:
             return False
         return not (self.resolves_by_policy and location_id == "b-store" and way.country not in (None, "US"))
 

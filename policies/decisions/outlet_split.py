@@ -24,8 +24,8 @@ class OutletFigures:
     """Units of one product in one outlet, or at the locations that are in none (NO_OUTLET).
 
     `sellable`, `kept_by_rules`, `promised_here` (to the channel's orders), `promised_elsewhere` and `unavailable` add
-    up to `on_hand`, unless a location has fewer units than are promised there. `kept_by_rules` has all units that are
-    neither promised nor unavailable and may not be sold.
+    up to `on_hand`, unless a location has fewer units than are promised or unavailable there. `kept_by_rules` has all
+    units that are neither promised nor unavailable and may not be sold.
     """
 
     outlet_id: str

@@ -275,7 +275,7 @@ Global___Availability: _TypeAlias = Availability  # noqa: Y015
 @_typing.final
 class OutletAvailability(_message.Message):
     """The figures of one SKU in one outlet of a channel, in units. `sellable_count` and the four counts that follow it add up
-    to `on_hand_count`, unless a location has fewer units than are promised there: it then has none to sell.
+    to `on_hand_count`, unless a location has fewer units than are promised or not sellable there: it has none to sell.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
