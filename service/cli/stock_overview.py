@@ -129,7 +129,9 @@ def next_ship_date(location: Location, now: datetime) -> NextShipDate | None:
 async def _check_availability(client: Client, sku: str, channel_id: str) -> Availability | None:
     if not channel_id:
         return None
-    request = CheckAvailabilityRequest(channel_id=channel_id, skus=[sku], include_locations=True, internal=True)
+    request = CheckAvailabilityRequest(
+        channel_id=channel_id, skus=[sku], include_locations=True, include_outlets=True, internal=True
+    )
     return (await client.ask(client.availability.CheckAvailability, request)).availabilities[0]
 
 

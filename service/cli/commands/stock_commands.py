@@ -10,6 +10,7 @@ import typer
 from service.cli import options, unknown_names
 from service.cli.client import CANDIDATE_CALL_SECONDS, Client, call
 from service.cli.console import print_json, stdout_console
+from service.cli.views.outlet_views import print_outlet_figures
 from service.cli.views.stock_views import print_availability, print_more, print_policies, print_stock
 from truestock.v1.availability_service_pb2 import CheckAvailabilityRequest, CheckAvailabilityResponse
 from truestock.v1.order_pb2 import FULFILLMENT_METHOD_PICKUP, FULFILLMENT_METHOD_SHIP
@@ -32,6 +33,10 @@ def availability(
     locations: Annotated[
         bool, typer.Option("--locations", help="Also show each location and the rules that fired.")
     ] = False,
+    outlets: Annotated[
+        bool,
+        typer.Option("--outlets", help="Also show each outlet of the channel, and what the other units are."),
+    ] = False,
     candidate: options.Candidate = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
@@ -46,6 +51,7 @@ def availability(
       truestock availability TRN-1205-MOS QLM-1404-CRE --channel tiktok_shop
       truestock availability TRN-1205-MOS --channel shopify --country US \\
         --locations
+      truestock availability TRN-1205-MOS --channel tiktok_shop --outlets
       truestock availability TRN-1205-MOS --channel shopify \\
         --candidate 1f6c0c6ee20be2a3
     """
@@ -55,6 +61,7 @@ def availability(
         method=FULFILLMENT_METHOD_PICKUP if pickup else FULFILLMENT_METHOD_SHIP,
         destination=options.destination(country, region, postal_code, lat, lon),
         include_locations=locations,
+        include_outlets=outlets,
         internal=True,
         candidate_revision=candidate,
     )
@@ -70,6 +77,8 @@ def availability(
         print_json(response)
     else:
         print_availability(stdout_console(), response, channel)
+        if outlets:
+            print_outlet_figures(stdout_console(), response.availabilities)
     unknown_names.refuse_unknown(unknown)
 
 

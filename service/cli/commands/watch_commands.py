@@ -40,6 +40,7 @@ def availability(
     skus: Annotated[
         list[str] | None, typer.Argument(metavar="[SKU…]", help="At most 10,000; all SKUs by default.")
     ] = None,
+    outlets: Annotated[bool, typer.Option("--outlets", help="Also print the units of each outlet.")] = False,
     server: options.Server = options.SERVER,
     as_json: JsonLines = False,
 ) -> None:
@@ -51,11 +52,17 @@ def availability(
     Examples:
       truestock watch availability --channel tiktok_shop
       truestock watch availability TRN-1205-MOS --channel shopify --json
+      truestock watch availability --channel tiktok_shop --outlets
     """
 
     def request(token: str) -> WatchAvailabilityRequest:
         return WatchAvailabilityRequest(
-            channel_id=channel, skus=skus or [], resume_token=token, heartbeat_interval=_heartbeat(), internal=True
+            channel_id=channel,
+            skus=skus or [],
+            resume_token=token,
+            heartbeat_interval=_heartbeat(),
+            internal=True,
+            include_outlets=outlets,
         )
 
     unknown_skus: set[str] = set()
@@ -70,6 +77,7 @@ def availability(
         return [
             f"{read}  {change.sku:<24}  {change.sellable_count:>7,} sellable  "
             f"{change.largest_single_order_count:>7,} in one order  version {change.version}"
+            + "".join(f"  {outlet.outlet_id or 'no outlet'}: {outlet.sellable_count:,}" for outlet in change.outlets)
             for change in message.changes
         ]
 

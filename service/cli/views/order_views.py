@@ -78,6 +78,8 @@ def _summary(allocation: Allocation, intervention_note: str) -> Iterator[Rendera
     yield _headline(allocation)
     yield Text.assemble(("allocation ", "dim"), allocation.allocation_id or "none (dry run)")
     yield from _status_and_copies(allocation)
+    if allocation.outlet_id:
+        yield Text(f"For outlet {allocation.outlet_id} of {allocation.channel_id}: only its locations are used.")
     if allocation.state == Allocation.STATE_HELD:
         yield Text(f"Held until {format_time(allocation.expire_time)}, then released unless it is confirmed.")
     if allocation.HasField("hold"):

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from service.cli.console import add_row, count, enum_word, format_ago, format_time, new_table
 from service.cli.stock_overview import LocationStock, NextShipDate, StockOverview
+from service.cli.views.outlet_views import print_outlet_figures
 from truestock.v1.availability_service_pb2 import Availability
 from truestock.v1.stock_service_pb2 import StockLevel, UnavailableReason
 
@@ -19,6 +20,8 @@ def print_overview(console: Console, overview: StockOverview, channel_id: str) -
     locations = overview.locations
     console.print(_headline(overview))
     console.print(_locations(locations, channel_id))
+    if overview.availability is not None and overview.availability.outlets:
+        print_outlet_figures(console, [overview.availability])
     for table in (*_promised_orders(locations), *_unavailable(locations), *_incoming(locations)):
         console.print(table)
 
