@@ -28,6 +28,7 @@ from service.cli.commands import (
     rules_commands,
     shipment_commands,
     stock_commands,
+    sync_commands,
     watch_commands,
 )
 from service.cli.console import (
@@ -299,6 +300,8 @@ app.command(rich_help_panel=_FULFILLMENT)(shipment_commands.shipments)
 app.add_typer(shipment_commands.shipment, name="shipment", rich_help_panel=_FULFILLMENT)
 app.command("return", rich_help_panel=_FULFILLMENT)(shipment_commands.record_return)
 app.add_typer(exception_commands.app, rich_help_panel=_FULFILLMENT)
+app.command(rich_help_panel=_FULFILLMENT)(sync_commands.report_failure)
+app.command(rich_help_panel=_FULFILLMENT)(sync_commands.report_recovery)
 
 
 def _settings(**given: object) -> Settings:

@@ -355,6 +355,8 @@ exception = Table(
     Column("resolved_by", Text),
     Column("note", Text),
     required("repeat_count", Integer, server_default="0"),
+    Column("sub_kind", Text, comment="what failed or differs, within its kind"),
+    Column("reported_order_id", Text, comment="order of its channel that was reported and has not arrived yet"),
     required("owner", Text),
     required("due_time", Moment),
     Column("escalate_to", Text, comment="who gets it when it is overdue; null is nobody"),
@@ -370,6 +372,7 @@ exception = Table(
     Index("exception_assignee_idx", "assignee", "state", postgresql_where=text("assignee IS NOT NULL")),
     Index("exception_sku_idx", "sku", "state", postgresql_where=text("sku IS NOT NULL")),
     Index("exception_location_idx", "location_id", "state", postgresql_where=text("location_id IS NOT NULL")),
+    Index("exception_reported_idx", "reported_order_id", postgresql_where=text("reported_order_id IS NOT NULL")),
     Index("exception_shipment_idx", "shipment_id", postgresql_where=text("shipment_id IS NOT NULL")),
     Index(
         "exception_once_idx", "kind", "subject", unique=True, postgresql_where=text("state = 'open' AND subject <> ''")
@@ -452,10 +455,12 @@ def due_time(shipments: FromClause) -> ColumnElement[Any]:
 
 exception_record = (
     exception,
-    select(allocation.c.order_id)
-    .where(allocation.c.id == exception.c.allocation_id)
-    .correlate(exception)
-    .scalar_subquery()
-    .label("order_id"),
+    func.coalesce(
+        select(allocation.c.order_id)
+        .where(allocation.c.id == exception.c.allocation_id)
+        .correlate(exception)
+        .scalar_subquery(),
+        exception.c.reported_order_id,
+    ).label("order_id"),
 )
 """An exception with the channel and order number of its order; both null if it has none."""

@@ -25,6 +25,14 @@ RESOLUTIONS = {
 """Resolutions of the API by the words that the database stores."""
 
 
+SYNC_FAILURE_KINDS = {
+    number: name.removeprefix("SYNC_FAILURE_KIND_").lower()
+    for name, number in exception_pb2.SyncFailureKind.items()
+    if number
+}
+"""What failed, by its number in the API."""
+
+
 def exception_record(row: asyncpg.Record) -> exception_pb2.ExceptionRecord:
     """A row of `exception_record`."""
     return exception_pb2.ExceptionRecord(
@@ -55,6 +63,7 @@ def exception_record(row: asyncpg.Record) -> exception_pb2.ExceptionRecord:
         note=row["note"] or "",
         policy_revision=row["policy_revision"],
         repeat_count=row["repeat_count"],
+        sub_kind=row["sub_kind"] or "",
         allowed_resolutions=[RESOLUTIONS[word] for word in ALLOWED[row["kind"]]] if row["state"] == "open" else [],
     )
 

@@ -11,11 +11,11 @@ from uuid import UUID
 from policies.domain.model import EXCEPTION_KINDS
 from policies.domain.resolutions import OTHER
 from service import limits
-from service.exceptions.exception_messages import EXCEPTION_STATES, RESOLUTIONS
+from service.exceptions.exception_messages import EXCEPTION_STATES, RESOLUTIONS, SYNC_FAILURE_KINDS
 from service.exceptions.exception_model import POLICY
 from service.rpc.page_tokens import PageTokens
 from service.rpc.validation import Fields
-from truestock.v1 import exception_service_pb2 as exception_pb, order_pb2
+from truestock.v1 import exception_pb2, exception_service_pb2 as exception_pb, order_pb2
 
 _STATES = {number: word for word, number in EXCEPTION_STATES.items()}
 _RESOLUTIONS = {number: word for word, number in RESOLUTIONS.items()}
@@ -88,12 +88,24 @@ class SyncFailure:
     location_id: str | None
     request_id: UUID | None
     order: tuple[str, str] | None = None
+    kind: str | None = None
 
     @property
     def subject(self) -> str:
-        """The key by which a repeated failure is found: `source/channel/sku/location`, and the order if it has one."""
+        """The key by which a repeated failure is found: `source/channel/sku/location`, then its order and its kind."""
+        return self._subject(self.kind)
+
+    @property
+    def recovered_subjects(self) -> list[str]:
+        """The keys of the failures that end when this works again: those of all kinds if it has none."""
+        kinds = (self.kind,) if self.kind else (None, *SYNC_FAILURE_KINDS.values())
+        return [self._subject(kind) for kind in kinds]
+
+    def _subject(self, kind: str | None) -> str:
         parts = (self.source, self.channel_id or "", self.sku or "", self.location_id or "", *(self.order or ()))
-        return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
+        key = "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
+        # No part has an unescaped percent sign, so no source or order can look like a kind.
+        return f"{key}/%{kind}" if kind else key
 
 
 def exceptions_page(request: exception_pb.ListExceptionsRequest) -> ExceptionsPage:
@@ -184,9 +196,21 @@ def resolution_request(request: exception_pb.ResolveExceptionRequest) -> Resolut
 
 def sync_failure(request: exception_pb.ReportSyncFailureRequest) -> SyncFailure:
     """Raises InvalidFields with everything that is wrong."""
+    return _sync_subject(request, request.description)
+
+
+def sync_recovery(request: exception_pb.ReportSyncRecoveryRequest) -> SyncFailure:
+    """What works again. Raises InvalidFields with everything that is wrong."""
+    return _sync_subject(request, None)
+
+
+def _sync_subject(
+    request: exception_pb.ReportSyncFailureRequest | exception_pb.ReportSyncRecoveryRequest, description: str | None
+) -> SyncFailure:
     fields = Fields()
     source = fields.text("source", request.source, longest=limits.ID_LENGTH, required=True)
-    description = fields.text("description", request.description, required=True)
+    if description is not None:
+        fields.text("description", description, required=True)
     channel_id = fields.text("channel_id", request.channel_id, longest=limits.ID_LENGTH)
     sku = fields.text("sku", request.sku, longest=limits.SKU_LENGTH)
     location_id = fields.text("location_id", request.location_id, longest=limits.ID_LENGTH)
@@ -194,9 +218,13 @@ def sync_failure(request: exception_pb.ReportSyncFailureRequest) -> SyncFailure:
     order = fields.order_key("order", request.order) if request.HasField("order") else None
     if order and channel_id not in (None, order[0]):
         fields.wrong("order.channel_id", f"is '{order[0]}', and channel_id is '{channel_id}'; leave one of them out")
+    if request.kind and request.kind not in SYNC_FAILURE_KINDS:
+        names = [name for name, number in exception_pb2.SyncFailureKind.items() if number]
+        fields.wrong("kind", f"{request.kind} is not one of {', '.join(names)}")
     fields.finish()
     channel_id = channel_id or (order[0] if order else None)
-    return SyncFailure(source or "", description or "", channel_id, sku, location_id, request_id, order)
+    kind = SYNC_FAILURE_KINDS.get(request.kind)
+    return SyncFailure(source or "", description or "", channel_id, sku, location_id, request_id, order, kind)
 
 
 def resolution_names(words: Iterable[str]) -> str:

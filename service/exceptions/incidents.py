@@ -42,6 +42,9 @@ class Incident:
     shipment_id: UUID | None = None
     order: OrderFacts | None = None
     destination: Destination | None = None
+    sub_kind: str | None = None
+    order_id: str | None = None
+    """The order of the channel that it names, if it has not arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ _RAISED_COLUMNS: Columns = {
     "escalate_to": Text,
     "action": Text,
     "rule": Text,
+    "sub_kind": Text,
+    "reported_order_id": Text,
 }
 _raised_rows = unnested("raised", **_RAISED_COLUMNS)
 _insert = upsert(exception).from_select(
@@ -235,4 +240,6 @@ def _row(policy_set: PolicySet, now: datetime, incident: Incident, id: UUID) -> 
         handling.escalate_to,
         handling.action,
         rule,
+        incident.sub_kind,
+        incident.order_id,
     )

@@ -122,6 +122,14 @@ _FIND_OF_ORDERS = Statement(
     .where(_exception.allocation_id == any_of("order_ids", Uuid))
     .limit(parameter("count", Integer))
 )
+_REPORTED = Statement(
+    select(_exception.id)
+    .where(
+        _exception.reported_order_id == parameter("order_id", Text),
+        _exception.channel_id == parameter("channel_id", Text),
+    )
+    .limit(parameter("count", Integer))
+)
 
 
 async def page(connection: Connection, query: ExceptionsPage) -> tuple[list[asyncpg.Record], tuple[Any, ...] | None]:
@@ -130,8 +138,6 @@ async def page(connection: Connection, query: ExceptionsPage) -> tuple[list[asyn
     if query.overdue_only and query.states and "open" not in query.states:
         return [], None
     of_order = await _of_order(connection, query)
-    if of_order is None:
-        return [], None
     due, descending = query.order_by == order_pb2.LIST_ORDER_DUE, query.order_by == order_pb2.LIST_ORDER_NEWEST
     filters, values = await _filters(connection, of_order)
     first_id, last_id = ids_between(*query.created)
@@ -149,8 +155,6 @@ async def page(connection: Connection, query: ExceptionsPage) -> tuple[list[asyn
 async def counts(connection: Connection, query: ExceptionsPage) -> tuple[list[asyncpg.Record], bool]:
     """The open exceptions that pass the filters by owner and kind, most first, and whether not all were counted."""
     of_order = await _of_order(connection, replace(query, states=["open"]))
-    if of_order is None:
-        return [], False
     filters, values = await _filters(connection, of_order)
     rows = await _counting(filters).rows(connection, **values, count=limits.COUNTED_EXCEPTIONS)
     more = await _MORE_OPEN.row(connection, count=limits.COUNTED_EXCEPTIONS)
@@ -194,12 +198,11 @@ def _counting(filters: frozenset[str]) -> Statement:
     )
 
 
-async def _of_order(connection: Connection, query: ExceptionsPage) -> ExceptionsPage | None:
-    """The query with the id of its order, if it names one; None if there is no such order."""
+async def _of_order(connection: Connection, query: ExceptionsPage) -> ExceptionsPage:
+    """The query with the id of its order, if it names one that has arrived."""
     if query.order is None:
         return query
-    allocation_id = await order_store.find(connection, *query.order)
-    return replace(query, allocation_id=allocation_id) if allocation_id else None
+    return replace(query, allocation_id=await order_store.find(connection, *query.order))
 
 
 async def _filters(connection: Connection, query: ExceptionsPage) -> tuple[frozenset[str], dict[str, Any]]:
@@ -224,6 +227,11 @@ async def _filters(connection: Connection, query: ExceptionsPage) -> tuple[froze
     if query.allocation_id:
         # An order has few exceptions.
         return frozenset(names | {_OF_ORDERS}), {**values, _OF_ORDERS: [query.allocation_id]}
+    if query.order:
+        # One that has not arrived: adapters may have reported failures about it.
+        channel_id, order_id = query.order
+        reported = await _REPORTED.rows(connection, channel_id=channel_id, order_id=order_id, count=limits.EXAMINED)
+        return frozenset(names | {_FEW}), {**values, "ids": [row["id"] for row in reported]}
     few = await _few(connection, query, orders, values)
     return (frozenset(names), values) if few is None else (frozenset(names | {_FEW}), {**values, "ids": few})
 

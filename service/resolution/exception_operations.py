@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from policies.domain.model import OrderFacts
-from policies.domain.resolutions import ALLOWED, is_allowed
+from policies.domain.resolutions import ALLOWED, COMPLETED, is_allowed
 from policies.policy_set import PolicySet
 from service.allocation import rebalancing
 from service.allocation.lifecycle import open_unit_of_work
@@ -23,7 +23,7 @@ from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.database.database import Connection
 from service.dependencies import Dependencies
-from service.errors import CannotResolve, InvalidFields, NotFound, Violation, no_order
+from service.errors import CannotResolve, InvalidFields, NotFound, Violation
 from service.exceptions import exception_messages, exception_store, incidents, order_incidents
 from service.exceptions.exception_model import OPEN, ExceptionEvent, resolution_text
 from service.exceptions.exception_requests import Assignment, ResolutionRequest, SyncFailure, resolution_names
@@ -227,11 +227,11 @@ class ExceptionOperations:
     async def report(
         self, failure: SyncFailure, idempotent: IdempotentRequest
     ) -> exception_pb.ReportSyncFailureResponse:
-        """Raises NotFound, RequestIdReused."""
+        """Raises RequestIdReused."""
         policy_set = self._deps.policies()
 
         async def work(connection: Connection) -> tuple[exception_pb.ReportSyncFailureResponse, _RaisedFailure]:
-            record = await _locked_order(connection, failure.order) if failure.order else None
+            record = await _locked_order(connection, failure.order)
             incident = await self._incident(connection, failure, record)
             now = await levels.clock(connection)
             raised, newly_manual = await order_incidents.raise_on_orders(
@@ -249,6 +249,45 @@ class ExceptionOperations:
         answer_type = exception_pb.ReportSyncFailureResponse
         return await idempotency.once(
             self._deps.database, "report_sync_failure", idempotent, answer_type, work, count=count
+        )
+
+    async def recover(
+        self, recovery: SyncFailure, idempotent: IdempotentRequest
+    ) -> exception_pb.ReportSyncRecoveryResponse:
+        """Resolves the exceptions about what works again. Raises RequestIdReused."""
+
+        async def work(connection: Connection) -> tuple[exception_pb.ReportSyncRecoveryResponse, list[UUID]]:
+            await _locked_order(connection, recovery.order)
+            now, sentence = await levels.clock(connection), f"{recovery.source} reports that it works again."
+            resolved = await incidents.resolve_all(
+                connection,
+                now,
+                SYNC_FAILED,
+                recovery.recovered_subjects,
+                resolution=COMPLETED,
+                description=sentence,
+                new_id=self._deps.new_id,
+            )
+            rows = [row for id in resolved if (row := await exception_store.find(connection, id)) is not None]
+            notes = [
+                OrderTimelineNote(
+                    row["allocation_id"], "exception_resolved", f"Sync failed: {sentence}", row["policy_revision"]
+                )
+                for row in rows
+                if row["allocation_id"] is not None
+            ]
+            await exception_store.note_on_orders(connection, now, notes, self._deps.new_id, needs_person=False)
+            return exception_pb.ReportSyncRecoveryResponse(
+                exceptions=[exception_messages.exception_record(row) for row in rows]
+            ), resolved
+
+        return await idempotency.once(
+            self._deps.database,
+            "report_sync_recovery",
+            idempotent,
+            exception_pb.ReportSyncRecoveryResponse,
+            work,
+            count=lambda ids: incidents.count_resolved(self._deps.metrics, SYNC_FAILED, COMPLETED, ids),
         )
 
     async def _incident(
@@ -269,6 +308,8 @@ class ExceptionOperations:
             location_id=failure.location_id,
             source=failure.source,
             allocation_id=record.id if record else None,
+            sub_kind=failure.kind,
+            order_id=failure.order[1] if failure.order and record is None else None,
             order=OrderFacts.of(order) if order else None,
             destination=order.destination if order else None,
         )
@@ -294,11 +335,11 @@ class ExceptionOperations:
             self._deps.metrics.manual_interventions.labels(channel_id, kind).inc()
 
 
-async def _locked_order(connection: Connection, key: OrderKey) -> AllocationRecord:
-    """The order that a failure concerns, locked. Raises NotFound."""
-    allocation_id = await order_store.find(connection, *key)
+async def _locked_order(connection: Connection, key: OrderKey | None) -> AllocationRecord | None:
+    """The order that a failure concerns, locked; None if it names none, or one that has not arrived."""
+    allocation_id = await order_store.find(connection, *key) if key else None
     if allocation_id is None:
-        raise no_order(key)
+        return None
     await order_store.lock(connection, [allocation_id])
     return (await order_store.read(connection, [allocation_id]))[allocation_id]
 

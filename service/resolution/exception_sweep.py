@@ -16,6 +16,7 @@ from sqlalchemy import func, literal_column, select
 
 from policies.domain.resolutions import ALLOWED, COMPLETED
 from service.allocation.order_holds import HOLD_OVERDUE
+from service.allocation.sync_failures import SYNC_FAILED
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog
@@ -27,7 +28,7 @@ from service.exceptions import incidents, order_incidents
 from service.exceptions.incidents import Incident, RaisedException
 from service.orders import order_store
 from service.orders.allocation_record import AllocationRecord
-from service.resolution import lateness
+from service.resolution import arrived_orders, lateness
 from service.resolution.escalation import escalate
 from service.resolution.late_rerouting import late_incident, reroute_late, with_order_facts
 from service.resolution.lateness import LATE_SHIPMENT, LOCATION_UNAVAILABLE, STUCK_ORDER, LatenessQuery
@@ -51,6 +52,7 @@ class _SweepResult:
     raised: list[RaisedException] = field(default_factory=list)
     resolved: list[UUID] = field(default_factory=list)
     manual: list[str] = field(default_factory=list)
+    attached: int = 0
 
 
 Describe = Callable[[asyncpg.Record, AllocationRecord, Catalog], Incident]
@@ -66,6 +68,7 @@ class ExceptionSweep:
     async def run(self) -> None:
         """One sweep over everything."""
         await self._escalate()
+        await self._until_done(SYNC_FAILED, self._attach)
         await self._until_done(LATE_SHIPMENT, partial(self._resolve, LATE_SHIPMENT, lateness.NOT_LATE))
         await self._until_done(
             LOCATION_UNAVAILABLE, partial(self._resolve, LOCATION_UNAVAILABLE, lateness.NOT_STRANDED)
@@ -81,7 +84,7 @@ class ExceptionSweep:
         while True:
             result = await self._run_counted(kind, work)
             # Rows that were found and skipped are locked by other transactions; a later sweep takes them.
-            if result.found_count < BATCH or not (result.raised or result.resolved):
+            if result.found_count < BATCH or not (result.raised or result.resolved or result.attached):
                 return
 
     async def _run_counted(self, kind: str, work: Callable[[Connection], Awaitable[_SweepResult]]) -> _SweepResult:
@@ -171,6 +174,14 @@ class ExceptionSweep:
             connection, now, kind, rows, description=sentence, new_id=self._deps.new_id
         )
         return _SweepResult(len(candidates), resolved=resolved)
+
+    async def _attach(self, connection: Connection) -> _SweepResult:
+        """Gives exceptions about orders that had not arrived to those that have."""
+        found = await arrived_orders.find(connection, BATCH)
+        locked = await order_store.lock_if_free(connection, {row["allocation_id"] for row in found})
+        now = await levels.clock(connection)
+        attached, manual = await arrived_orders.attach(connection, now, found, locked, self._deps.new_id)
+        return _SweepResult(len(found), manual=manual, attached=attached)
 
     async def _set_gauge(self) -> None:
         """Sets the gauge of open exceptions by kind and owner, to 0 where none is open."""

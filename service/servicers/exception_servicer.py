@@ -68,3 +68,10 @@ class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
         failure = exception_requests.sync_failure(request)
         idempotent = IdempotentRequest.of("ReportSyncFailure", request, failure.request_id, self._new_id)
         return await self._operations.report(failure, idempotent)
+
+    async def ReportSyncRecovery(
+        self, request: exception_pb.ReportSyncRecoveryRequest, context: Context
+    ) -> exception_pb.ReportSyncRecoveryResponse:
+        recovery = exception_requests.sync_recovery(request)
+        idempotent = IdempotentRequest.of("ReportSyncRecovery", request, recovery.request_id, self._new_id)
+        return await self._operations.recover(recovery, idempotent)

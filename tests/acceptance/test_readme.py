@@ -105,6 +105,8 @@ COMMANDS = {
     "exceptions show": Command("{exception}", rf"oversell.*{SCARCE}|{SCARCE}.*oversell"),
     "exceptions assign": Command("{exception} --to anna", r"anna"),
     "exceptions resolve": Command("{exception} --resolution other --note known", r"other"),
+    "report-failure": Command('adapter "label refused" --kind fulfillment --order shopify/A-0', r"sync_failed"),
+    "report-recovery": Command("adapter --order shopify/A-0", r"\d+ exceptions? resolved"),
     "watch availability": Command(f"{SKU} --channel shopify", rf"{SKU} .*\d+ sellable", 130),
     "watch orders": Command("", r"shopify/A-\d+", 130),
     "replay-decision": Command("{decision}", r"Identical"),

@@ -79,6 +79,48 @@ EXCEPTION_RESOLUTION_DECLINED: ExceptionResolution.ValueType  # 11
 """The shopper's request to cancel was declined: the order goes on."""
 Global___ExceptionResolution: _TypeAlias = ExceptionResolution  # noqa: Y015
 
+class _SyncFailureKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SyncFailureKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SyncFailureKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SYNC_FAILURE_KIND_UNSPECIFIED: _SyncFailureKind.ValueType  # 0
+    SYNC_FAILURE_KIND_ORDER: _SyncFailureKind.ValueType  # 1
+    """Read, or send, an order."""
+    SYNC_FAILURE_KIND_AVAILABILITY: _SyncFailureKind.ValueType  # 2
+    """Show at the channel what it may sell."""
+    SYNC_FAILURE_KIND_FULFILLMENT: _SyncFailureKind.ValueType  # 3
+    """Tell the channel of a shipment."""
+    SYNC_FAILURE_KIND_CANCELLATION: _SyncFailureKind.ValueType  # 4
+    """Cancel at the channel, or answer a request to cancel."""
+    SYNC_FAILURE_KIND_RETURN: _SyncFailureKind.ValueType  # 5
+    """Read, or send, a return."""
+    SYNC_FAILURE_KIND_STOCK: _SyncFailureKind.ValueType  # 6
+    """Read stock figures."""
+    SYNC_FAILURE_KIND_CATALOG: _SyncFailureKind.ValueType  # 7
+    """Read products, items or locations."""
+
+class SyncFailureKind(_SyncFailureKind, metaclass=_SyncFailureKindEnumTypeWrapper):
+    """What a feed or a channel adapter could not do."""
+
+SYNC_FAILURE_KIND_UNSPECIFIED: SyncFailureKind.ValueType  # 0
+SYNC_FAILURE_KIND_ORDER: SyncFailureKind.ValueType  # 1
+"""Read, or send, an order."""
+SYNC_FAILURE_KIND_AVAILABILITY: SyncFailureKind.ValueType  # 2
+"""Show at the channel what it may sell."""
+SYNC_FAILURE_KIND_FULFILLMENT: SyncFailureKind.ValueType  # 3
+"""Tell the channel of a shipment."""
+SYNC_FAILURE_KIND_CANCELLATION: SyncFailureKind.ValueType  # 4
+"""Cancel at the channel, or answer a request to cancel."""
+SYNC_FAILURE_KIND_RETURN: SyncFailureKind.ValueType  # 5
+"""Read, or send, a return."""
+SYNC_FAILURE_KIND_STOCK: SyncFailureKind.ValueType  # 6
+"""Read stock figures."""
+SYNC_FAILURE_KIND_CATALOG: SyncFailureKind.ValueType  # 7
+"""Read products, items or locations."""
+Global___SyncFailureKind: _TypeAlias = SyncFailureKind  # noqa: Y015
+
 @_typing.final
 class ExceptionRecord(_message.Message):
     """A problem that a person or an automatic policy must resolve."""
@@ -137,6 +179,7 @@ class ExceptionRecord(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     POLICY_REVISION_FIELD_NUMBER: _builtins.int
     REPEAT_COUNT_FIELD_NUMBER: _builtins.int
+    SUB_KIND_FIELD_NUMBER: _builtins.int
     ALLOWED_RESOLUTIONS_FIELD_NUMBER: _builtins.int
     exception_id: _builtins.str
     kind: _builtins.str
@@ -176,6 +219,10 @@ class ExceptionRecord(_message.Message):
     policy_revision: _builtins.str
     repeat_count: _builtins.int
     """How often the same problem recurred while it was open."""
+    sub_kind: _builtins.str
+    """Of `sync_failed`: what failed, such as `order` or `availability`, as reported; empty if it was not reported. Of
+    `mismatch`: `channel` if a channel shows another figure than was published to it; empty if two counts differ.
+    """
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -222,11 +269,12 @@ class ExceptionRecord(_message.Message):
         note: _builtins.str = ...,
         policy_revision: _builtins.str = ...,
         repeat_count: _builtins.int = ...,
+        sub_kind: _builtins.str = ...,
         allowed_resolutions: _abc.Iterable[Global___ExceptionResolution.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time", "escalate_time", b"escalate_time", "resolve_time", b"resolve_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "allocation_id", b"allocation_id", "allowed_resolutions", b"allowed_resolutions", "assignee", b"assignee", "channel_id", b"channel_id", "create_time", b"create_time", "description", b"description", "due_time", b"due_time", "escalate_time", b"escalate_time", "escalate_to", b"escalate_to", "exception_id", b"exception_id", "kind", b"kind", "location_id", b"location_id", "needs_person", b"needs_person", "note", b"note", "order_id", b"order_id", "owner", b"owner", "policy_revision", b"policy_revision", "repeat_count", b"repeat_count", "resolution", b"resolution", "resolve_time", b"resolve_time", "resolved_by", b"resolved_by", "rule", b"rule", "shipment_id", b"shipment_id", "sku", b"sku", "source", b"source", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "allocation_id", b"allocation_id", "allowed_resolutions", b"allowed_resolutions", "assignee", b"assignee", "channel_id", b"channel_id", "create_time", b"create_time", "description", b"description", "due_time", b"due_time", "escalate_time", b"escalate_time", "escalate_to", b"escalate_to", "exception_id", b"exception_id", "kind", b"kind", "location_id", b"location_id", "needs_person", b"needs_person", "note", b"note", "order_id", b"order_id", "owner", b"owner", "policy_revision", b"policy_revision", "repeat_count", b"repeat_count", "resolution", b"resolution", "resolve_time", b"resolve_time", "resolved_by", b"resolved_by", "rule", b"rule", "shipment_id", b"shipment_id", "sku", b"sku", "source", b"source", "state", b"state", "sub_kind", b"sub_kind", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

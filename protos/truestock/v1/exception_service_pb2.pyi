@@ -412,6 +412,7 @@ class ReportSyncFailureRequest(_message.Message):
     LOCATION_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """The feed or adapter that failed; at most 64 characters."""
     description: _builtins.str
@@ -422,9 +423,11 @@ class ReportSyncFailureRequest(_message.Message):
     location_id: _builtins.str
     request_id: _builtins.str
     """Idempotency key: a UUID, remembered for 7 days."""
+    kind: _exception_pb2.SyncFailureKind.ValueType
+    """What failed. Failures of different kinds are different exceptions."""
     @_builtins.property
     def order(self) -> _order_pb2.OrderReference:
-        """The order that it concerned. It must have been sent with AllocateOrder; `channel_id` may then be empty."""
+        """The order that it concerned, also one that has not arrived; `channel_id` may then be empty."""
 
     def __init__(
         self,
@@ -436,10 +439,11 @@ class ReportSyncFailureRequest(_message.Message):
         location_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
         order: _order_pb2.OrderReference | None = ...,
+        kind: _exception_pb2.SyncFailureKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "description", b"description", "location_id", b"location_id", "order", b"order", "request_id", b"request_id", "sku", b"sku", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "description", b"description", "kind", b"kind", "location_id", b"location_id", "order", b"order", "request_id", b"request_id", "sku", b"sku", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -464,3 +468,66 @@ class ReportSyncFailureResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportSyncFailureResponse: _TypeAlias = ReportSyncFailureResponse  # noqa: Y015
+
+@_typing.final
+class ReportSyncRecoveryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    SKU_FIELD_NUMBER: _builtins.int
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """As in the report of the failure."""
+    channel_id: _builtins.str
+    sku: _builtins.str
+    location_id: _builtins.str
+    kind: _exception_pb2.SyncFailureKind.ValueType
+    """All kinds if unset."""
+    request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
+    @_builtins.property
+    def order(self) -> _order_pb2.OrderReference: ...
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        channel_id: _builtins.str = ...,
+        sku: _builtins.str = ...,
+        location_id: _builtins.str = ...,
+        order: _order_pb2.OrderReference | None = ...,
+        kind: _exception_pb2.SyncFailureKind.ValueType = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "kind", b"kind", "location_id", b"location_id", "order", b"order", "request_id", b"request_id", "sku", b"sku", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportSyncRecoveryRequest: _TypeAlias = ReportSyncRecoveryRequest  # noqa: Y015
+
+@_typing.final
+class ReportSyncRecoveryResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXCEPTIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[_exception_pb2.ExceptionRecord]:
+        """The exceptions that it resolved; none if nothing had failed."""
+
+    def __init__(
+        self,
+        *,
+        exceptions: _abc.Iterable[_exception_pb2.ExceptionRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exceptions", b"exceptions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportSyncRecoveryResponse: _TypeAlias = ReportSyncRecoveryResponse  # noqa: Y015

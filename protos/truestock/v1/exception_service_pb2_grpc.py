@@ -60,6 +60,11 @@ class ExceptionServiceStub:
                 request_serializer=truestock_dot_v1_dot_exception__service__pb2.ReportSyncFailureRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_exception__service__pb2.ReportSyncFailureResponse.FromString,
                 _registered_method=True)
+        self.ReportSyncRecovery = channel.unary_unary(
+                '/truestock.v1.ExceptionService/ReportSyncRecovery',
+                request_serializer=truestock_dot_v1_dot_exception__service__pb2.ReportSyncRecoveryRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_exception__service__pb2.ReportSyncRecoveryResponse.FromString,
+                _registered_method=True)
 
 
 class ExceptionServiceServicer:
@@ -110,9 +115,20 @@ class ExceptionServiceServicer:
 
     def ReportSyncFailure(self, request, context):
         """Raises a `sync_failed` exception for a failure of a feed or channel adapter. Reporting it again while it is open
-        increments `repeat_count`.
+        increments `repeat_count`. The order that it names may not have arrived yet; once it does, the exception is the
+        order's, within 10 seconds.
 
-        Errors: INVALID_FIELD, NOT_FOUND (order), REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportSyncRecovery(self, request, context):
+        """Reports that what failed works again: resolves the open exception of the same source, channel, product, location
+        and order as COMPLETED. Recovery of what never failed succeeds and changes nothing.
+
+        Errors: INVALID_FIELD, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,6 +161,11 @@ def add_ExceptionServiceServicer_to_server(servicer, server):
                     servicer.ReportSyncFailure,
                     request_deserializer=truestock_dot_v1_dot_exception__service__pb2.ReportSyncFailureRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_exception__service__pb2.ReportSyncFailureResponse.SerializeToString,
+            ),
+            'ReportSyncRecovery': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportSyncRecovery,
+                    request_deserializer=truestock_dot_v1_dot_exception__service__pb2.ReportSyncRecoveryRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_exception__service__pb2.ReportSyncRecoveryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -283,6 +304,33 @@ class ExceptionService:
             '/truestock.v1.ExceptionService/ReportSyncFailure',
             truestock_dot_v1_dot_exception__service__pb2.ReportSyncFailureRequest.SerializeToString,
             truestock_dot_v1_dot_exception__service__pb2.ReportSyncFailureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportSyncRecovery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.ExceptionService/ReportSyncRecovery',
+            truestock_dot_v1_dot_exception__service__pb2.ReportSyncRecoveryRequest.SerializeToString,
+            truestock_dot_v1_dot_exception__service__pb2.ReportSyncRecoveryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,9 +61,16 @@ class ExceptionServiceStub:
     """
     ReportSyncFailure: _grpc.UnaryUnaryMultiCallable[_exception_service_pb2.ReportSyncFailureRequest, _exception_service_pb2.ReportSyncFailureResponse]
     """Raises a `sync_failed` exception for a failure of a feed or channel adapter. Reporting it again while it is open
-    increments `repeat_count`.
+    increments `repeat_count`. The order that it names may not have arrived yet; once it does, the exception is the
+    order's, within 10 seconds.
 
-    Errors: INVALID_FIELD, NOT_FOUND (order), REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+    """
+    ReportSyncRecovery: _grpc.UnaryUnaryMultiCallable[_exception_service_pb2.ReportSyncRecoveryRequest, _exception_service_pb2.ReportSyncRecoveryResponse]
+    """Reports that what failed works again: resolves the open exception of the same source, channel, product, location
+    and order as COMPLETED. Recovery of what never failed succeeds and changes nothing.
+
+    Errors: INVALID_FIELD, REQUEST_ID_REUSED.
     """
 
 @_typing.type_check_only
@@ -99,9 +106,16 @@ class ExceptionServiceAsyncStub(ExceptionServiceStub):
     """
     ReportSyncFailure: _aio.UnaryUnaryMultiCallable[_exception_service_pb2.ReportSyncFailureRequest, _exception_service_pb2.ReportSyncFailureResponse]  # type: ignore[assignment]
     """Raises a `sync_failed` exception for a failure of a feed or channel adapter. Reporting it again while it is open
-    increments `repeat_count`.
+    increments `repeat_count`. The order that it names may not have arrived yet; once it does, the exception is the
+    order's, within 10 seconds.
 
-    Errors: INVALID_FIELD, NOT_FOUND (order), REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+    """
+    ReportSyncRecovery: _aio.UnaryUnaryMultiCallable[_exception_service_pb2.ReportSyncRecoveryRequest, _exception_service_pb2.ReportSyncRecoveryResponse]  # type: ignore[assignment]
+    """Reports that what failed works again: resolves the open exception of the same source, channel, product, location
+    and order as COMPLETED. Recovery of what never failed succeeds and changes nothing.
+
+    Errors: INVALID_FIELD, REQUEST_ID_REUSED.
     """
 
 class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -164,9 +178,22 @@ class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exception_service_pb2.ReportSyncFailureResponse, _abc.Awaitable[_exception_service_pb2.ReportSyncFailureResponse]]:
         """Raises a `sync_failed` exception for a failure of a feed or channel adapter. Reporting it again while it is open
-        increments `repeat_count`.
+        increments `repeat_count`. The order that it names may not have arrived yet; once it does, the exception is the
+        order's, within 10 seconds.
 
-        Errors: INVALID_FIELD, NOT_FOUND (order), REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportSyncRecovery(
+        self,
+        request: _exception_service_pb2.ReportSyncRecoveryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exception_service_pb2.ReportSyncRecoveryResponse, _abc.Awaitable[_exception_service_pb2.ReportSyncRecoveryResponse]]:
+        """Reports that what failed works again: resolves the open exception of the same source, channel, product, location
+        and order as COMPLETED. Recovery of what never failed succeeds and changes nothing.
+
+        Errors: INVALID_FIELD, REQUEST_ID_REUSED.
         """
 
 def add_ExceptionServiceServicer_to_server(servicer: ExceptionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

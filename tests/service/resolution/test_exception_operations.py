@@ -371,10 +371,8 @@ async def test_a_reported_failure_names_its_order(shop: Retailer) -> None:
     assert shop.metric("manual_interventions_total", channel="web", reason="sync_failed") == 2
 
 
-async def test_a_reported_failure_names_an_order_that_exists_and_one_channel(shop: Retailer) -> None:
-    missing = await refused(report_failure(shop, order=order_reference("web/nobody")))
+async def test_a_reported_failure_names_one_channel(shop: Retailer) -> None:
     two_channels = await refused(report_failure(shop, channel_id="pos", order=order_reference("web/nobody")))
 
-    assert missing.code is grpc.StatusCode.NOT_FOUND
     assert two_channels.code is grpc.StatusCode.INVALID_ARGUMENT
     assert await shop.open_exceptions() == []
