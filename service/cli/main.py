@@ -18,6 +18,7 @@ from service.cli.commands import (
     export_command,
     facts_command,
     feed_commands,
+    history_commands,
     import_commands,
     kit_commands,
     listing_commands,
@@ -268,6 +269,7 @@ def verify_ledger(data_dir: DataDir = None, database_url: DatabaseUrl = None, as
 app.command(rich_help_panel=_RULES)(facts_command.facts)
 app.command(rich_help_panel=_RULES)(stock_commands.policies)
 app.add_typer(rules_commands.app, rich_help_panel=_RULES)
+app.add_typer(history_commands.app, rich_help_panel=_RULES)
 app.add_typer(import_commands.app, rich_help_panel=_CATALOG)
 app.command("export", rich_help_panel=_CATALOG)(export_command.export)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.locations)

@@ -107,6 +107,9 @@ COMMANDS = {
     "exceptions resolve": Command("{exception} --resolution other --note known", r"other"),
     "report-failure": Command('adapter "label refused" --kind fulfillment --order shopify/A-0', r"sync_failed"),
     "report-recovery": Command("adapter --order shopify/A-0", r"\d+ exceptions? resolved"),
+    "history demand": Command("--channel shopify", rf"{SCARCE} +shopify +hold cut +90000"),
+    "history rules": Command("", r"started +[0-9a-f]+"),
+    "history catalog": Command("store-austin --kind location", r"location +store-austin +created"),
     "watch availability": Command(f"{SKU} --channel shopify", rf"{SKU} .*\d+ sellable", 130),
     "watch orders": Command("", r"shopify/A-\d+", 130),
     "replay-decision": Command("{decision}", r"Identical"),
@@ -266,6 +269,9 @@ class Example:
     def sold(self) -> str:
         return self._allocated("--sold")
 
+    def refused_hold(self) -> str:
+        return self._allocated(line=f"{SCARCE}:90000")
+
     def on_hold(self) -> str:
         return self._allocated("--sold", "--hold-reason", "fraud check")
 
@@ -353,6 +359,8 @@ def test_a_command_of_the_readme_runs(run: Run, example: Example, name: str) -> 
     command = COMMANDS[name]
     if name == "exceptions":
         example.exception()
+    if name == "history demand":
+        example.refused_hold()
 
     result = run(*name.split(), *arguments_of(command, example))
 

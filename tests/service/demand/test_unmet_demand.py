@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from prometheus_client import CollectorRegistry
 
 from service import limits
+from service.database.database import Database
+from service.demand import demand_store
+from service.history import catalog_history
+from service.metrics import Metrics
+from service.policy import policy_history
 from service.rpc.proto_values import timestamp
 from tests.conftest import RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, eventually, order_request
@@ -221,3 +228,24 @@ async def test_demand_is_listed_and_summed_up_by_sku_channel_and_day(shop: Retai
 
 async def _has(shop: Retailer, count: int) -> bool:
     return len(await unmet(shop)) >= count
+
+
+async def test_rows_past_their_retention_are_purged(shop: Retailer) -> None:
+    await report(shop, event("E-1"), event("E-2", demand_time=timestamp(datetime.now(UTC) - timedelta(days=9))))
+    await shop.sql("UPDATE catalog_history SET change_time = now() - interval '9 days' WHERE kind = 'product'")
+    await shop.sql("UPDATE policy_history SET event_time = now() - interval '9 days'")
+    await shop.sql(
+        "INSERT INTO policy_history (instance, run_id, event, revision, load_time, event_time) SELECT"
+        " instance, run_id, 'loaded', '2', now(), now() - interval '8 days' FROM policy_history"
+    )
+    database = await Database.open(shop.database_url, Metrics(CollectorRegistry()), connections=2)
+    for purge in (demand_store.purge, catalog_history.purge, policy_history.purge):
+        assert await database.transaction("purge", partial(purge, retention=timedelta(days=7))) >= 1
+        assert await database.transaction("purge", partial(purge, retention=timedelta(days=7))) == 0
+    await database.close()
+
+    assert [x.event_id for x in await unmet(shop)] == ["E-1"]
+    kinds = await shop.sql("SELECT DISTINCT kind FROM catalog_history ORDER BY kind")
+    assert [row["kind"] for row in kinds] == ["channel", "location"]
+    # The last event of a service that has not stopped stays: its rules may still be in force.
+    assert [row["revision"] for row in await shop.sql("SELECT revision FROM policy_history")] == ["2"]
