@@ -210,7 +210,7 @@ order_line = Table(
     Column("kit_may_split", Boolean, comment="components of one kit may be shipped from several locations"),
     CheckConstraint("num_nulls(kit_line_id, kit_sku, kit_units, kit_may_split) IN (0, 4)", name="kit_whole"),
     # Finds the orders that use a kit.
-    Index("order_line_kit_idx", "kit_sku", postgresql_where=text("kit_sku IS NOT NULL")),
+    Index("order_line_kit_idx", "kit_sku", "allocation_id", postgresql_where=text("kit_sku IS NOT NULL")),
     Column("only_location_ids", Texts, comment="the only locations that may ship it; null if any may"),
     Column("not_location_ids", Texts, comment="locations that must not ship it; null if there are none"),
     Column("keep_together", Text, comment="lines of the order with the same group ship from one location"),
@@ -248,7 +248,6 @@ shipment = Table(
     Index("shipment_recheck_idx", "location_id", "catalog_version", postgresql_where=text(_OPEN)),
     Index("shipment_due_idx", text(_DUE_TIME), "id", postgresql_where=text(_OPEN)),
     Index("shipment_due_here_idx", "location_id", text(_DUE_TIME), "id", postgresql_where=text(_OPEN)),
-    Index("shipment_open_order_idx", "allocation_id", postgresql_where=text(_OPEN)),
 )
 
 promise = Table(

@@ -14,7 +14,7 @@ from policies.domain.shipments import OPEN, ShipmentState
 from service import limits
 from service.database.database import Connection, Statement, any_of, parameter, parameters
 from service.database.keyset import COUNT, EXAMINED, Listing, end_of, first_of_each, is_after, ordered, passing
-from service.database.tables import IS_ON_HOLD, IS_OPEN, Moment, allocation, due_time, promise, shipment
+from service.database.tables import IS_ON_HOLD, IS_OPEN, Moment, allocation, due_time, order_line, promise, shipment
 from service.fulfillment.shipment_requests import ShipmentsPage
 from service.orders import order_messages, order_store
 from service.orders.order_filters import FIRST_ID, LAST_ID, few_orders, has_number_part
@@ -32,10 +32,19 @@ _is_listed = (
     # What has shipped of an order on hold stays in the list; the rest waits until the hold is released.
     or_(~IS_ON_HOLD, _shipment.state.not_in(_OPEN_STATES)),
 )
+_is_of_kit = (
+    exists()
+    .where(
+        order_line.c.allocation_id == promise.c.allocation_id,
+        order_line.c.line_id == promise.c.line_id,
+        order_line.c.kit_sku == any_of("skus", Text),
+    )
+    .correlate(promise)
+)
 _CONDITIONS = {
     CHANNELS: allocation.c.channel_id == any_of("channel_ids", Text),
     SKUS: exists()
-    .where(promise.c.shipment_id == _shipment.id, promise.c.sku == any_of("skus", Text))
+    .where(promise.c.shipment_id == _shipment.id, (promise.c.sku == any_of("skus", Text)) | _is_of_kit)
     .correlate(shipment),
     NUMBER: has_number_part(),
 }

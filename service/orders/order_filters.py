@@ -33,7 +33,16 @@ from sqlalchemy import (
 from policies.domain.order_status import OrderStatus
 from service import limits
 from service.database.database import Connection, Statement, any_of, parameter, parameters
-from service.database.tables import IS_ON_HOLD, allocation, allocation_copy, order_line, promise, shipment, shortage
+from service.database.tables import (
+    IS_ON_HOLD,
+    IS_OPEN,
+    allocation,
+    allocation_copy,
+    order_line,
+    promise,
+    shipment,
+    shortage,
+)
 
 CLOCK_SLACK = timedelta(minutes=1)
 """How much the time in the id of an order and its create time may differ: the id is made before locks are awaited."""
@@ -70,8 +79,9 @@ def like_pattern(part: str) -> str:
 
 
 def has_sku(allocation_id: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Whether the order has a line of one of `skus`."""
-    return exists().where(_line.allocation_id == allocation_id, _line.sku == any_of("skus", Text))
+    """Whether the order has a line of one of `skus`, or a component of a kit with such a SKU."""
+    is_of_skus = (_line.sku == any_of("skus", Text)) | (_line.kit_sku == any_of("skus", Text))
+    return exists().where(_line.allocation_id == allocation_id, is_of_skus)
 
 
 def has_number_part() -> ColumnElement[bool]:
@@ -80,21 +90,29 @@ def has_number_part() -> ColumnElement[bool]:
     return _order.order_id.ilike(_PATTERN) | of_copy
 
 
-def _of_each(values: str, name: str, of_value: Select[Any], column: ColumnElement[Any]) -> Statement:
+def _of_each(values: str, column: ColumnElement[Any], of_value: Select[Any]) -> Select[Any]:
     """At most `count` order ids, of each of some values in the order of an index."""
-    groups = func.unnest(parameters(values, Text)).table_valued(name, name=values).render_derived()
-    entries = of_value.where(column == groups.c[name]).limit(_COUNT).lateral("entries")
-    return Statement(select(entries).select_from(groups.join(entries, true())).limit(_COUNT))
+    groups = func.unnest(parameters(values, Text)).table_valued("value", name=values).render_derived()
+    entries = of_value.where(column == groups.c.value).limit(_COUNT).lateral("entries")
+    return select(entries).select_from(groups.join(entries, true())).limit(_COUNT)
 
 
-_OF_SKUS = _of_each(
-    "skus", "sku", select(_line.allocation_id.label("id")).order_by(_line.sku, _line.allocation_id), _line.sku
+def _of_lines(column: ColumnElement[Any]) -> Select[Any]:
+    id = _line.allocation_id
+    return _of_each("skus", column, select(id.label("id")).order_by(column, id))
+
+
+_OF_SKUS = Statement(
+    select(
+        union_all(*(select(_of_lines(column).subquery()) for column in (_line.sku, _line.kit_sku))).subquery("of_skus")
+    )
 )
-_OF_CHANNELS = _of_each(
-    "channel_ids",
-    "channel_id",
-    select(_order.id).order_by(_order.channel_id, _order.state, _order.id),
-    _order.channel_id,
+_OF_CHANNELS = Statement(
+    _of_each(
+        "channel_ids",
+        _order.channel_id,
+        select(_order.id).order_by(_order.channel_id, _order.state, _order.id),
+    )
 )
 
 
@@ -116,6 +134,15 @@ _ESTIMATE = Statement(
         _pg_class.c.oid.in_([literal_column(f"'{x.name}'::regclass") for x in (allocation, allocation_copy)])
     )
 )
+
+
+_OPEN = Statement(select(shipment.c.allocation_id.label("id")).where(IS_OPEN).limit(_COUNT))
+
+
+async def few_open_orders(connection: Connection) -> list[UUID] | None:
+    """The ids of all orders with open shipments, if there are at most `limits.EXAMINED` of these; None if not."""
+    rows = await _OPEN.rows(connection, count=limits.EXAMINED + 1)
+    return sorted({row["id"] for row in rows}) if len(rows) <= limits.EXAMINED else None
 
 
 async def few_orders(connection: Connection, orders: OrderFilter) -> list[UUID] | None:

@@ -43,9 +43,8 @@ from service.orders.order_filters import has_number_part, has_sku, status_of_ord
 
 CHANNELS, STATES, NEEDS_PERSON, ON_HOLD, LOCATIONS = "channels", "states", "needs_person", "on_hold", "locations"
 SKUS, OUTCOMES, INCOMPLETE, STATUSES, NUMBER = "skus", "outcomes", "incomplete", "statuses", "number"
-CREATED, UPDATED, FEW, OPEN_ONLY = "created", "updated", "few", "open_only"
-"""The filters. INCOMPLETE are outcomes of which the index has all orders; FEW are orders that were found before.
-OPEN_ONLY are statuses of orders with open shipments."""
+CREATED, UPDATED, FEW = "created", "updated", "few"
+"""The filters. INCOMPLETE are outcomes of which the index has all orders; FEW are orders that were found before."""
 
 KEY: Sequence[str] = ("id",)
 DUE_KEY: Sequence[str] = ("due_time", "shipment_id")
@@ -59,7 +58,9 @@ STATES_OF_STATUS: Mapping[OrderStatus, tuple[str, ...]] = {
 }
 """The states that orders of a status may have; CONFIRMED for the others."""
 OPEN_STATUSES = frozenset({OrderStatus.READY_TO_FULFILL, OrderStatus.IN_PROGRESS})
+"""Statuses of orders with open shipments."""
 INCOMPLETE_STATUSES = frozenset({OrderStatus.IN_REVIEW, OrderStatus.EXCEPTION, OrderStatus.BACKORDERED})
+"""Statuses of orders with an outcome that few have."""
 
 _order = allocation.c
 _after: ColumnElement[Any] = parameter("after_id", Uuid)
@@ -90,7 +91,7 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     & (_order.update_time < parameter("updated_before", Moment)),
 }
 _COMMON: list[ColumnElement[Any]] = [literal_column(f"'{outcome.value}'") for outcome in COMMON_OUTCOMES]
-_NO_CONDITIONS = frozenset({INCOMPLETE, FEW, OPEN_ONLY})
+_NO_CONDITIONS = frozenset({INCOMPLETE, FEW})
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,17 +175,13 @@ def _lead(filters: frozenset[str], limit: ColumnElement[Any], *, descending: boo
     if INCOMPLETE in filters:
         return _Lead(_incomplete(limit, descending=descending))
     if SKUS in filters:
-        id, sku = order_line.c.allocation_id, order_line.c.sku
-        return _Lead(_of_values("skus", sku, id, limit, descending=descending), frozenset({SKUS}))
+        id = order_line.c.allocation_id
+        columns = (order_line.c.sku, order_line.c.kit_sku)
+        return _Lead(_of_values("skus", columns, id, limit, descending=descending), frozenset({SKUS}))
     if LOCATIONS in filters:
         # Orders with shipments of the location, whether or not these have units.
         id, location_id = shipment.c.allocation_id, shipment.c.location_id
-        return _Lead(_of_values("location_ids", location_id, id, limit, descending=descending))
-    if OPEN_ONLY in filters:
-        id = shipment.c.allocation_id
-        within = _within([id], descending=descending)
-        open_orders = select(id.label("id")).where(IS_OPEN, *within).distinct()
-        return _Lead(open_orders.order_by(*ordered([id], descending=descending)))
+        return _Lead(_of_values("location_ids", (location_id,), id, limit, descending=descending))
     if filters & {CHANNELS, STATES}:
         return _Lead(_of_channels_and_states(limit, descending=descending), frozenset({CHANNELS, STATES}))
     return _Lead(_in_order(true(), descending=descending))
@@ -206,20 +203,25 @@ def _in_order(*conditions: ColumnElement[bool], descending: bool) -> Select[Any]
 
 
 def _of_values(
-    name: str, column: ColumnElement[Any], id: ColumnElement[Any], limit: ColumnElement[Any], *, descending: bool
+    name: str,
+    columns: Sequence[ColumnElement[Any]],
+    id: ColumnElement[Any],
+    limit: ColumnElement[Any],
+    *,
+    descending: bool,
 ) -> Select[Any]:
-    """Orders of some values of a column, each order once, by an index of the column and the order."""
-    values = func.unnest(parameters(name, Text)).table_valued("value", name=name).render_derived()
-    of_value = (
-        select(id.label("id"))
-        .where(column == values.c.value, *_within([id], descending=descending))
-        .distinct()
-        .order_by(*ordered([id], descending=descending))
-    )
+    """Orders with some values in one of these columns, each order once, by an index of the column and the order."""
+    in_order = ordered([id], descending=descending)
+    of_each: list[Select[Any]] = []
+    for column in columns:
+        values = func.unnest(parameters(name, Text)).table_valued("value", name=name).render_derived()
+        within = _within([id], descending=descending)
+        of_value = select(id.label("id")).where(column == values.c.value, *within).distinct().order_by(*in_order)
+        entries = of_value.limit(limit).lateral("entries")
+        of_each.append(select(entries.c.id).select_from(values.join(entries, true())))
     # An order of two values counts once, so the limit applies to what is left when it is dropped the second time.
-    entries = of_value.limit(limit).lateral("entries")
-    merged = select(entries.c.id).select_from(values.join(entries, true())).distinct()
-    return merged.order_by(*ordered([entries.c.id], descending=descending))
+    found = union_all(*of_each).subquery("found")
+    return select(found.c.id).distinct().order_by(*ordered([found.c.id], descending=descending))
 
 
 def _incomplete(limit: ColumnElement[Any], *, descending: bool) -> Select[Any]:

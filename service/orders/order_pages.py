@@ -110,7 +110,7 @@ async def _keys(
     connection: Connection, request: AllocationsPageRequest, now: datetime
 ) -> tuple[list[tuple[UUID, tuple[Any, ...]]], tuple[Any, ...] | None]:
     """The ids and positions of the page's orders, and the position of the next page; None after the last one."""
-    few = await order_filters.few_orders(connection, request.orders) if _may_be_few(request) else None
+    few = await _few(connection, request)
     filters = _filters(request) | (frozenset() if few is None else {listing.FEW})
     first_id, last_id = request.created_ids
     is_newest = request.order_by == order_pb2.LIST_ORDER_NEWEST
@@ -139,6 +139,14 @@ async def _keys(
     return [(row["id"], tuple(row[name] for name in key)) for row in rows], end
 
 
+async def _few(connection: Connection, request: AllocationsPageRequest) -> list[UUID] | None:
+    """The ids of all orders that pass one of the filters, if these are few; None if not."""
+    few = await order_filters.few_orders(connection, request.orders) if _may_be_few(request) else None
+    if few is None and request.statuses and listing.OPEN_STATUSES.issuperset(request.statuses):
+        return await order_filters.few_open_orders(connection)
+    return few
+
+
 def _may_be_few(request: AllocationsPageRequest) -> bool:
     """Whether to look first for the few orders that pass a filter: not where an index has them in the list's order."""
     orders, is_due = request.orders, request.order_by == order_pb2.LIST_ORDER_DUE
@@ -157,7 +165,6 @@ def _filters(request: AllocationsPageRequest) -> frozenset[str]:
         listing.INCOMPLETE: (outcomes and outcomes.isdisjoint(COMMON_OUTCOMES))
         or (statuses and statuses <= listing.INCOMPLETE_STATUSES),
         listing.STATUSES: statuses,
-        listing.OPEN_ONLY: statuses and statuses <= listing.OPEN_STATUSES,
         listing.NEEDS_PERSON: request.needs_person_only,
         listing.ON_HOLD: request.on_hold_only or statuses == {OrderStatus.ON_HOLD},
         listing.LOCATIONS: request.location_ids,

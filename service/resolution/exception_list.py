@@ -43,7 +43,7 @@ def _between(name: str, column: ColumnElement[Any]) -> ColumnElement[bool]:
 
 _has_sku = exists().where(
     order_line.c.allocation_id == _exception.allocation_id,
-    _in("skus", order_line.c.sku),
+    _in("skus", order_line.c.kit_sku) | (_in("skus", order_line.c.sku) & _exception.sku.is_(None)),
     _exception.line_ids.is_(None) | (order_line.c.line_id == func.any(_exception.line_ids)),
 )
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
@@ -51,7 +51,7 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "kinds": _in("kinds", _exception.kind),
     "owners": _in("owners", _exception.owner),
     "channel_ids": _in("channel_ids", _exception.channel_id),
-    "skus": _in("skus", _exception.sku) | (_exception.sku.is_(None) & _has_sku.correlate(exception)),
+    "skus": _in("skus", _exception.sku) | _has_sku.correlate(exception),
     "location_ids": _in("location_ids", _exception.location_id),
     "assignees": _in("assignees", _exception.assignee),
     "resolutions": _in("resolutions", _exception.resolution),

@@ -27,6 +27,8 @@ from truestock.v1.shipment_pb2 import Shipment
 OLDEST, NEWEST, DUE = order_pb2.LIST_ORDER_OLDEST, order_pb2.LIST_ORDER_NEWEST, order_pb2.LIST_ORDER_DUE
 Outcome, OrderStatus = order_pb2.Outcome, order_pb2.OrderStatus
 OPEN = (Shipment.STATE_ASSIGNED, Shipment.STATE_ACCEPTED, Shipment.STATE_READY_FOR_PICKUP)
+KITS = ("R-parts", "S-short")
+"""Orders with a line of the kit SET."""
 NEVER = Timestamp(seconds=253402214400)
 
 Filter = tuple[dict[str, Any], Callable[[Any], bool]]
@@ -62,6 +64,13 @@ async def create_orders(shop: Retailer) -> None:
     await shop.resolve(short.exception_id, exception_pb2.EXCEPTION_RESOLUTION_BACKORDERED)
     await shop.allocate(
         "COPY-77", {"MUG": 1}, copy_of=order_pb2.OrderReference(channel_id="tiktok", order_id="S-short")
+    )
+    # As the lines of a kit are stored.
+    await shop.sql(
+        """
+        UPDATE order_line SET kit_line_id = line_id, kit_sku = 'SET', kit_units = 1, kit_may_split = true
+        WHERE allocation_id IN (SELECT id FROM allocation WHERE order_id IN ('R-parts', 'S-short'))
+        """
     )
     for source in ("till", "wms"):
         failure = exception_pb.ReportSyncFailureRequest(source=source, description="x", location_id="dc", sku="MUG")
@@ -143,6 +152,7 @@ async def check_orders(shop: Retailer, examine: Callable[[], None], *, in_pairs:
         ({"states": [Order.STATE_CONFIRMED]}, lambda x: x.state == Order.STATE_CONFIRMED),
         ({"skus": ["CUP"]}, lambda x: any(line.sku == "CUP" for line in x.lines)),
         ({"skus": ["CUP", "POT"]}, lambda x: any(line.sku != "MUG" for line in x.lines)),
+        ({"skus": ["SET", "MUG"]}, lambda x: x.order_id in KITS or any(line.sku == "MUG" for line in x.lines)),
         ({"location_ids": ["dc", "store"]}, lambda x: has_location(x, "dc", "store")),
         ({"location_id": "store"}, lambda x: has_location(x, "store")),
         ({"order_id_part": "Q1"}, lambda x: matches(x.order_id, "q1")),
@@ -182,6 +192,7 @@ async def check_shipments(shop: Retailer, examine: Callable[[], None], *, in_pai
         ({"states": [Shipment.STATE_SHIPPED]}, lambda x: x.state == Shipment.STATE_SHIPPED),
         ({"skus": ["CUP"]}, lambda x: any(line.sku == "CUP" for line in x.lines)),
         ({"skus": ["MUG", "POT"]}, lambda x: any(line.sku != "CUP" for line in x.lines)),
+        ({"skus": ["SET"]}, lambda x: x.order_id in KITS),
         ({"location_ids": ["store"]}, lambda x: x.location_id == "store"),
         ({"location_ids": ["dc", "store"]}, lambda _: True),
         ({"order_id_part": "q1-"}, lambda x: matches(x.order_id, "q1-")),
@@ -240,6 +251,7 @@ async def check_exceptions(shop: Retailer, examine: Callable[[], None], *, in_pa
         ({"owners": [middle.owner]}, lambda x: x.owner == middle.owner),
         ({"skus": ["MUG", "POT"]}, lambda x: x.sku in ("MUG", "POT") or x.order_id == "S-short-of-both"),
         ({"skus": ["CUP"]}, lambda x: x.sku == "CUP" or (not x.sku and x.order_id in of_line)),
+        ({"skus": ["SET"]}, lambda x: x.order_id in KITS),
         ({"location_ids": ["dc"]}, lambda x: x.location_id == "dc"),
         ({"assignees": ["anna"]}, lambda x: x.assignee == "anna"),
         ({"unassigned_only": True}, lambda x: not x.assignee),

@@ -55,6 +55,7 @@ LISTS: dict[str, tuple[Any, str, dict[str, Any]]] = {
         "policies",
         {"instances": [socket.gethostname(), "other"]},
     ),
+    "ListPolicyRevisions": (policy_pb.ListPolicyRevisionsRequest, "policies", {"candidates": True}),
     "ListProducts": (catalog_pb.ListProductsRequest, "catalog", {"skus": ["BOWL", "MUG"]}),
     "ListShipments": (fulfillment_pb.ListShipmentsRequest, "fulfillment", {"location_ids": ["dc"]}),
     "ListStockLevels": (stock_pb.ListStockLevelsRequest, "stock_service", {"location_ids": ["dc"]}),
@@ -101,6 +102,9 @@ async def shop(retailer: Retailer, retailers: RetailerMaker) -> Retailer:
         )
         request = stock_pb.TransferStockRequest(transfer_id=f"T-{number}", dispatch=dispatch)
         await retailer.stock_service.TransferStock(request)
+        revision = str(number)
+        await retailer.sql("INSERT INTO policy_candidate VALUES ($1, '', 1, 1)", revision)
+        await retailer.sql("INSERT INTO policy_revision VALUES ($1, 1, 1)", revision)
     for sku in ("BOWL", "MUG"):
         await retailer.allocate(f"H-{sku}", {sku: 1_000}, HOLD)
     return retailer

@@ -1011,7 +1011,7 @@ class ListAllocationsRequest(_message.Message):
 
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only those with a line of one of these SKUs, cancelled lines included; at most 500."""
+        """Only those with a line of one of these SKUs, cancelled lines and kits included; at most 500."""
 
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedScalarFieldContainer[_order_pb2.Outcome.ValueType]:

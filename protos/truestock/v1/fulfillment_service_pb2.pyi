@@ -633,7 +633,7 @@ class ListShipmentsRequest(_message.Message):
 
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only shipments with units of one of these SKUs, shipped and removed ones included; at most 500."""
+        """Only shipments with units of one of these SKUs or kits, shipped and removed units included; at most 500."""
 
     @_builtins.property
     def channel_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

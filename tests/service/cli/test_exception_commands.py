@@ -73,6 +73,48 @@ def test_exceptions_are_filtered_by_kind_channel_owner_and_due_time(ask: Ask) ->
     assert counts == expected_counts
 
 
+LISTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "exceptions": (
+        ("--sku BOWL --unassigned --sort newest", "--number 001 --since 1d --updated-since 1h", "--counts"),
+        ("--assignee anna", "--location nowhere", "--before 1d", "--all --resolution cancelled", "--number xyz"),
+    ),
+    "orders": (
+        ("--sku BOWL --outcome partly-allocated", "--status exception --sort newest", "--number 001 --sort due"),
+        ("--status delivered", "--sku CUP", "--before 1d", "--updated-before 1d", "--location nowhere"),
+    ),
+    "shipments": (
+        ("--sku BOWL --sort due", "--channel shopify --since 1h", "--number 001 --sort newest --all"),
+        ("--sku CUP", "--channel pos", "--before 1h", "--number xyz"),
+    ),
+}
+"""By command: options with which it lists something, and options with which it lists nothing."""
+
+
+def test_lists_have_what_their_options_say(ask: Ask) -> None:
+    sold = ask("allocate", "--channel", "shopify", "--order", "A001", "--line", "MUG:15", "--sold")
+    assert sold.code == 0, sold.err
+    for command, (some, none) in LISTS.items():
+        counts = {filters: len(ask(command, *filters.split(), "--json").data) for filters in (*some, *none)}
+
+        assert [filters for filters, count in counts.items() if count] == [*some], command
+
+
+def test_what_a_resolution_would_do_is_shown_before_and_after(ask: Ask) -> None:
+    id = only(ask)["exception_id"]
+
+    shown = ask("exceptions", "show", id)
+    told = ask("exceptions", "resolve", id, "--resolution", "cancelled", "--dry-run", "--by", "anna")
+    refused = ask("exceptions", "resolve", id, "--resolution", "rerouted", "--dry-run", "--by", "anna")
+    still_open = only(ask)["state"]
+    done = ask("exceptions", "resolve", id, "--resolution", "cancelled", "--by", "anna")
+
+    assert "1 BOWL: short to backordered" in " ".join(shown.out.split())
+    assert "Not now:" in shown.out
+    assert all("1 BOWL: short to cancelled" in " ".join(result.out.split()) for result in (told, done))
+    assert "1 unit of 1 cannot be allocated elsewhere" in refused.err
+    assert still_open == "STATE_OPEN"
+
+
 def test_an_exception_is_assigned_shown_and_resolved(ask: Ask) -> None:
     id = only(ask)["exception_id"]
 

@@ -96,6 +96,10 @@ def test_every_reason_and_disposition_of_the_api_is_an_option() -> None:
         (("shipments", "--state", "done"), "--state 'done' is none of: assigned,"),
         (("shipments", "--all", "--state", "assigned"), "--all and --state exclude each other"),
         (("shipments", "--before", "x"), "--before 'x' is not a time"),
+        (("shipments", "--sort", "late"), "--sort 'late' is none of: oldest, newest, due"),
+        (("orders", "--number", "12"), "--number '12' is too short; give 3 characters"),
+        (("orders", "--status", "sent"), "--status 'sent' is none of: placed,"),
+        (("exceptions", "--since", "yesterday"), "--since 'yesterday' is not a time"),
         (
             ("return", "shopify/", "1:1", "--disposition", "damaged"),
             "is neither an allocation's id, nor an order's number, nor",
