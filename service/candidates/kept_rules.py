@@ -159,9 +159,8 @@ _next = policy_history.alias("next")
 _ends = (
     select(_next.c.event_time)
     .where(
-        _next.c.instance == _begins.c.instance,
         _next.c.run_id == _begins.c.run_id,
-        tuple_(_next.c.event_time, _next.c.id) > tuple_(_begins.c.event_time, _begins.c.id),
+        _next.c.event_time > _begins.c.event_time,
         _next.c.event.in_(_literals(LOADED, STOPPED)),
     )
     .order_by(_next.c.event_time, _next.c.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
@@ -46,7 +46,7 @@ class ShutdownSignal:
         if self.event.is_set():
             raise NotReady("the service is stopping")
 
-    async def while_running(self, messages: AsyncIterator[Message]) -> AsyncIterator[Message]:
+    async def while_running(self, messages: AsyncIterator[Message]) -> AsyncGenerator[Message, None]:
         """The messages of a caller's stream. Raises NotReady between two messages when the service stops."""
         stopping = asyncio.ensure_future(self.event.wait())
         try:

@@ -55,10 +55,10 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         question = availability_request(request)
         wanted = wanted_counts(request) if request.wanted_counts else {}
         policy_set = self._active_policies.current.policy_set
-        if question.item_ids:
-            question = replace(question, listings=await self._reader.listings(question.channel_id, question.item_ids))
         if request.candidate_revision not in ("", policy_set.revision):
             return await self._by_candidate(request)
+        if question.item_ids:
+            question = replace(question, listings=await self._reader.listings(question.channel_id, question.item_ids))
         # Calls with large answers share reads of their own, behind which small ones do not have to wait.
         reader = self._large_reader if self._reader.is_large(question.all_skus) else self._reader
         snapshot = (

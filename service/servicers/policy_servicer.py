@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from policies.linting.catalog_values import KnownValues
@@ -125,7 +126,8 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
         self, request_iterator: AsyncIterator[policy_pb.StreamTestPoliciesRequest], context: Any
     ) -> policy_pb.StreamTestPoliciesResponse:
         with self._uploads.slot():
-            files = await received_files(self._shutdown.while_running(request_iterator))
+            async with aclosing(self._shutdown.while_running(request_iterator)) as messages:
+                files = await received_files(messages)
             return policy_pb.StreamTestPoliciesResponse(result=await self._tested(files))
 
     async def GetDecision(self, request: policy_pb.GetDecisionRequest, context: Any) -> policy_pb.GetDecisionResponse:

@@ -94,6 +94,15 @@ HISTORY = (
     SELECT now() - n * interval '1 h', 'pod-7', gen_random_uuid(), 'started', (n % 10)::text, now()
     FROM generate_series(1, 2000) AS n
     """,
+    "INSERT INTO policy_set SELECT 'R' || n, 'rules/a.yaml', 'x' FROM generate_series(1, 2000) AS n",
+    """
+    INSERT INTO policy_revision SELECT 'R' || n, 1, 1, now() - n * interval '1 h' FROM generate_series(1, 2000) AS n
+    """,
+    """
+    INSERT INTO policy_history (event_time, instance, run_id, event, revision, load_time)
+    SELECT now() - n * interval '1 h', 'pod-8', gen_random_uuid(), 'started', 'R' || n, now()
+    FROM generate_series(1, 2000) AS n
+    """,
     "INSERT INTO listing SELECT 'web', n, 'MUG', 6, now(), now() FROM generate_series(1, 2000) AS n",
     "INSERT INTO kit SELECT 'KIT-' || n, ARRAY['PART-' || n], ARRAY[2], false FROM generate_series(1, 2000) AS n",
 )

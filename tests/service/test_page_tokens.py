@@ -96,6 +96,10 @@ async def shop(retailer: Retailer, retailers: RetailerMaker) -> Retailer:
     outlets = [outlet_pb2.Outlet(channel_id=channel, outlet_id="1", pool_id="all") for channel in ("web", "tiktok")]
     await retailer.catalog.UpsertOutlets(outlet_pb2.UpsertOutletsRequest(outlets=outlets))
     for number in range(2):
+        columns, values = "(revision, file_count, byte_count, files)", f"('{number}', 1, 1, 'x')"
+        await retailer.sql(f"INSERT INTO policy_candidate {columns} VALUES {values}")
+        await retailer.sql(f"INSERT INTO policy_set SELECT '{number}', 'rules/a.yaml', 'x'")
+        await retailer.sql(f"INSERT INTO policy_revision SELECT '{number}', 1, 1")
         await retailer.allocate(f"A-{number}", {"MUG": 1, "BOWL": 100})
         dispatch = stock_pb.TransferDispatch(
             from_location_id="dc", to_location_id="store", units=[stock_pb.TransferUnits(sku="MUG", unit_count=1)]
