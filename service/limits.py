@@ -71,6 +71,8 @@ SOLD_SKU_LENGTH = 255
 ORDER_ID_LENGTH = 128
 ITEM_ID_LENGTH = 128
 LINE_ID_LENGTH = 64
+COMPONENT_LINE_ID_LENGTH = 160
+"""Of the line of a kit's component: those of the kit's line and of the component's SKU, and what keeps them apart."""
 CHANGE_ID_LENGTH = 128
 TEXT_LENGTH = 256
 URI_LENGTH = 2_048

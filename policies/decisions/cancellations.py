@@ -104,8 +104,7 @@ def cancelled_units(
 
     Applied cancellations with a time are removed from the prior ones first and then assessed again by their time.
     """
-    items = {line.line_id: line.item for line in lines}
-    pending = [in_units(cancellation, items) for cancellation in pending if not cancellation.is_whole]
+    pending = units_of_lines(pending, lines)
     units: dict[str, int] = dict(prior.units)
     for cancellation in pending:
         if cancellation.is_applied and _is_reassessed(cancellation, contents_time):
@@ -120,7 +119,39 @@ def cancelled_units(
     return {line_id: min(count, ordered[line_id]) for line_id, count in units.items() if count and line_id in ordered}
 
 
-def in_units(pending: PendingCancellation, items: Mapping[str, OrderedItem | None]) -> PendingCancellation:
+def units_of_lines(pending: Iterable[PendingCancellation], lines: Sequence[OrderLine]) -> list[PendingCancellation]:
+    """The cancellations of lines, in units of their SKUs: those of kits as units of each component."""
+    items = {line.line_id: line.item for line in lines}
+    of_lines = _of_components([cancellation for cancellation in pending if not cancellation.is_whole], lines)
+    return [_in_units(cancellation, items) for cancellation in of_lines]
+
+
+def _of_components(pending: list[PendingCancellation], lines: Sequence[OrderLine]) -> list[PendingCancellation]:
+    """The cancellations, with those of kits, by the line on which the kit was ordered, as units of its components."""
+    components: dict[str, list[OrderLine]] = {}
+    for line in lines:
+        if line.kit is not None:
+            components.setdefault(line.kit.line_id, []).append(line)
+    if not components:
+        return pending
+    return [
+        replace(cancellation, line_id=line.line_id, unit_count=cancellation.unit_count * size)
+        if line is not None
+        else cancellation
+        for cancellation in pending
+        for line, size in _parts(cancellation, components.get(cancellation.line_id))
+    ]
+
+
+def _parts(cancellation: PendingCancellation, components: list[OrderLine] | None) -> list[tuple[OrderLine | None, int]]:
+    """The lines of a cancelled kit's components, with the units of each in one kit; items count these themselves."""
+    if components is None:
+        return [(None, 1)]
+    is_of_items = cancellation.item_id is not None
+    return [(line, 1 if is_of_items or line.kit is None else line.kit.unit_count) for line in components]
+
+
+def _in_units(pending: PendingCancellation, items: Mapping[str, OrderedItem | None]) -> PendingCancellation:
     """The cancellation in units of its line's SKU; one of items of a line that ordered none counts units."""
     item = items.get(pending.line_id)
     if pending.item_id is None or item is None:

@@ -8,10 +8,12 @@ from functools import partial
 
 from policies.decisions.delivery import DELIVERY_FACTS, fired_delivery_rules, plan_cost, shipping_estimates
 from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, WholeOrder, may_split, policies_for
+from policies.decisions.kits.kit_limits import KitLimit, kit_limits
 from policies.decisions.order_limits import UsableUnits, units_saved_by_buffers, usable_units
 from policies.decisions.parts.dropped_lines import dropped_lines
 from policies.decisions.parts.part_plans import PartDemand
 from policies.decisions.parts.part_shortages import part_shortages
+from policies.decisions.parts.split_kits import best_split_plan
 from policies.decisions.planning_memory import PolicyView
 from policies.decisions.plans import NO_ESTIMATES, Load, Plan, best_plan
 from policies.decisions.ranking import RankingContext, Ranks, rank_locations
@@ -97,7 +99,9 @@ def route(
     parts = () if is_placed_freely(order) else demand_parts(order)
     tried: list[str] = []
     for policy in policies_for(policy_set, question):
-        run = _RoutingRun(policy_set, question, order, policy, PolicyView(policy_set, question, policy), whole, parts)
+        view = PolicyView(policy_set, question, policy)
+        kits = kit_limits(view, order) if parts else {}
+        run = _RoutingRun(policy_set, question, order, policy, view, whole, parts, kits)
         usable = usable_units(run.view, order)
         plan = _planned(run, usable)
         if policy.otherwise != "next" or _fills_whole_order(run, usable, plan):
@@ -117,14 +121,16 @@ class _RoutingRun:
     view: PolicyView
     whole: WholeOrder | None = None
     parts: tuple[DemandPart, ...] = ()
+    kits: Mapping[str, KitLimit] = field(default_factory=dict)
+    """What rules of the kits' own allow, by the SKUs of the order's kits."""
 
 
 def _planned(run: _RoutingRun, usable: UsableUnits) -> Plan:
     policy, demand = run.policy, run.order.units_by_sku()
-    if run.parts:
-        parts = PartDemand.of(run.parts, usable.units, usable.limits)
-        ranked = _ranked_locations(run, usable.units, parts.full_stock())
-        plan = parts.by_line(_best_plan(run, ranked, parts.units, parts.plan), run.order)
+    if any(part.split_kit is not None for part in run.parts):
+        plan = best_split_plan(run.parts, run.kits, partial(_plan_of_parts, run, usable))
+    elif run.parts:
+        plan = _plan_of_parts(run, usable, run.parts)
     else:
         within_limits = {sku: min(count, usable.limits.get(sku, count)) for sku, count in demand.items()}
         ranked = _ranked_locations(run, usable.units)
@@ -132,6 +138,15 @@ def _planned(run: _RoutingRun, usable: UsableUnits) -> Plan:
     if policy.ship_complete and _leaves_units_short(run, plan, demand):
         return Plan((), plan.searched_exhaustively)
     return plan
+
+
+def _plan_of_parts(run: _RoutingRun, usable: UsableUnits, parts: Sequence[DemandPart]) -> Plan:
+    """The best plan of these parts by line, within what the rules of components and of kits allow."""
+    stock = {**usable.units, **{sku: limit.units for sku, limit in run.kits.items()}}
+    totals = {sku: limit.total for sku, limit in run.kits.items() if limit.total is not None}
+    demand = PartDemand.of(parts, stock, {**usable.limits, **totals})
+    ranked = _ranked_locations(run, usable.units, demand.full_stock())
+    return demand.by_line(_best_plan(run, ranked, demand.units, demand.plan), run.order)
 
 
 def _fills_whole_order(run: _RoutingRun, usable: UsableUnits, plan: Plan) -> bool:
@@ -197,7 +212,7 @@ def _ranked_locations(
 
 def _decision(run: _RoutingRun, usable: UsableUnits, plan: Plan, tried: tuple[str, ...]) -> Decision:
     shortages = (
-        part_shortages(run.parts, run.question, run.order, usable, plan)
+        part_shortages(run.parts, run.question, run.order, usable, plan, kits=run.kits)
         if run.parts
         else shortages_by_sku(run.question, run.order, usable, plan)
     )
@@ -210,12 +225,16 @@ def _decision(run: _RoutingRun, usable: UsableUnits, plan: Plan, tried: tuple[st
         plan=shipments,
         shortages=shortages,
         dropped=usable.dropped + dropped_lines(run.parts, usable) if run.parts else usable.dropped,
-        fired=usable.fired + _delivery_rules(run, shipments, reviews) + reviews,
+        fired=usable.fired + _kit_rules(run) + _delivery_rules(run, shipments, reviews) + reviews,
         reviews=reviews,
         tried=tried,
         searched_exhaustively=plan.searched_exhaustively,
         buffer_saved=units_saved_by_buffers(run.view, run.order, placed),
     )
+
+
+def _kit_rules(run: _RoutingRun) -> tuple[FiredRule, ...]:
+    return tuple(rule for limit in run.kits.values() for rule in limit.fired)
 
 
 def _shipments(run: _RoutingRun, loads: Sequence[Load]) -> tuple[PlannedShipment, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from policies.domain.kits import KitPart
 from policies.domain.model import Order, OrderLine
 from policies.domain.placement import ANYWHERE, Placement
 
@@ -24,17 +25,25 @@ class DemandPart:
     """`set_count` sets, each of `units` by SKU, each whole from one of the locations that `placement` allows.
 
     The units of a plain line are sets of one unit. Lines that are kept together are one set. Kits are as many sets.
+    `kits` are the kits in each set, by SKU. `split_kit` is set of units of a kit that may be split, each a set.
     """
 
     lines: tuple[PartLine, ...]
     units: Mapping[str, int]
     set_count: int
     placement: Placement = ANYWHERE
+    kits: Mapping[str, int] = field(default_factory=dict)
+    split_kit: KitPart | None = None
 
     @property
     def set_size(self) -> int:
         """Units of all SKUs in one set."""
         return sum(self.units.values())
+
+    @property
+    def needs(self) -> Mapping[str, int]:
+        """What each set takes of stock and limits, by SKU: its units, and its kits, which rules limit as such."""
+        return {**self.units, **self.kits} if self.kits else self.units
 
     def line_units(self, first: int, set_count: int) -> Iterator[tuple[PartLine, int]]:
         """Units of each line in `set_count` sets after the `first` ones; lines of single units follow each other."""
@@ -63,8 +72,8 @@ def demand_parts(order: Order) -> tuple[DemandPart, ...]:
 
 
 def is_placed_freely(order: Order) -> bool:
-    """Whether no line of the order has a restriction or belongs to a group."""
-    return all(line.placement is ANYWHERE for line in order.lines)
+    """Whether no line of the order has a restriction, belongs to a group, or is a component of a kit."""
+    return all(line.placement is ANYWHERE and line.kit is None for line in order.lines)
 
 
 def _part_key(line: OrderLine) -> tuple[object, ...]:
@@ -73,15 +82,20 @@ def _part_key(line: OrderLine) -> tuple[object, ...]:
         return ("together", placement.keep_together)
     if placement.kit_line_id:
         return ("kit", placement.kit_line_id)
+    if line.kit is not None:
+        return ("split", line.kit.line_id)
     return ("sku", line.sku, placement.only_location_ids, placement.not_location_ids)
 
 
 def _parts(lines: list[OrderLine]) -> Iterator[DemandPart]:
     placement = lines[0].placement
     if placement.keep_together:
-        yield _part([PartLine(x.line_id, x.sku, x.unit_count, x.unit_count) for x in lines], 1, _common(lines))
+        together = [PartLine(x.line_id, x.sku, x.unit_count, x.unit_count) for x in lines]
+        yield _part(together, 1, _common(lines), _kits_together(lines))
     elif placement.kit_line_id:
         yield from _kit_parts(lines)
+    elif lines[0].kit is not None:
+        yield from _split_kit_parts(lines)
     else:
         yield _singles(lines, placement)
 
@@ -90,8 +104,12 @@ def _kit_parts(lines: list[OrderLine]) -> Iterator[DemandPart]:
     kit_count = min(line.unit_count // line.placement.units_per_kit for line in lines)
     placement = _common(lines)
     sizes = [(line, line.placement.units_per_kit) for line in lines]
+    kit = lines[0].kit
+    kits_per_set = 0 if kit is None else lines[0].placement.units_per_kit // kit.unit_count
+    kits = {kit.sku: kits_per_set} if kit is not None and kits_per_set else {}
     if kit_count:
-        yield _part([PartLine(x.line_id, x.sku, size * kit_count, size) for x, size in sizes], kit_count, placement)
+        together = [PartLine(x.line_id, x.sku, size * kit_count, size) for x, size in sizes]
+        yield _part(together, kit_count, placement, kits)
     for line, size in sizes:
         rest = line.unit_count - size * kit_count
         if rest:
@@ -103,11 +121,37 @@ def _singles(lines: list[OrderLine], placement: Placement) -> DemandPart:
     return DemandPart(part_lines, {lines[0].sku: 1}, sum(line.unit_count for line in lines), placement)
 
 
-def _part(lines: list[PartLine], set_count: int, placement: Placement) -> DemandPart:
+def _split_kit_parts(lines: list[OrderLine]) -> Iterator[DemandPart]:
+    """A part of each component's units in whole kits, and one of those beyond."""
+    kits = [(line, line.kit) for line in lines if line.kit is not None]
+    kit_count = min(line.unit_count // kit.unit_count for line, kit in kits)
+    placement = _common(lines)
+    for line, kit in kits:
+        count = kit_count * kit.unit_count
+        for units, split_kit in ((count, kit), (line.unit_count - count, None)):
+            if units:
+                part_line = PartLine(line.line_id, line.sku, units, 1)
+                yield DemandPart((part_line,), {line.sku: 1}, units, placement, split_kit=split_kit)
+
+
+def _kits_together(lines: Iterable[OrderLine]) -> dict[str, int]:
+    """Whole kits, by SKU, of lines that are one set."""
+    kits: dict[tuple[str, str], int] = {}
+    for line in lines:
+        if line.kit is not None:
+            key, count = (line.kit.sku, line.kit.line_id), line.unit_count // line.kit.unit_count
+            kits[key] = min(kits.get(key, count), count)
+    units: dict[str, int] = {}
+    for (sku, _), count in kits.items():
+        units[sku] = units.get(sku, 0) + count
+    return {sku: count for sku, count in units.items() if count}
+
+
+def _part(lines: list[PartLine], set_count: int, placement: Placement, kits: Mapping[str, int]) -> DemandPart:
     units: dict[str, int] = {}
     for line in lines:
         units[line.sku] = units.get(line.sku, 0) + line.units_per_set
-    return DemandPart(tuple(lines), units, set_count, placement)
+    return DemandPart(tuple(lines), units, set_count, placement, kits)
 
 
 def _common(lines: Iterable[OrderLine]) -> Placement:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from policies.domain.listings import OrderedItem
+from policies.domain.placement import ANYWHERE, Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +63,15 @@ class KitPart:
 
 
 NO_KITS = Kits()
+
+
+def of_kit(placement: Placement, part: KitPart, item: OrderedItem | None) -> Placement:
+    """Where a component's line may ship from whose kit was ordered with this placement.
+
+    Each kit, or each `item` of the channel that has kits, is shipped whole from one location, unless the kit may be
+    split.
+    """
+    units = part.unit_count if item is None or not item.is_mapped else item.units_each
+    kit_line_id, units = ("", 0) if part.may_split else (part.line_id, units)
+    placed = replace(placement, kit_line_id=kit_line_id, units_per_kit=units)
+    return ANYWHERE if placed == ANYWHERE else placed

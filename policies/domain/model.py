@@ -16,6 +16,7 @@ from enum import StrEnum
 from math import isfinite
 from typing import Final
 
+from policies.domain.kits import KitPart
 from policies.domain.listings import OrderedItem
 from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, Placement
@@ -246,7 +247,8 @@ class OrderLine:
     """A number of ordered units of one product; `line_id` is unique within its order.
 
     `placement` says where its units may come from. `item` is what the channel ordered if that was an item of its own;
-    `unit_price` is then the price of an item.
+    `unit_price` is then the price of an item. `kit` says of which ordered kit the units are a component; `unit_price`
+    is then that of the kit, or of the item.
     """
 
     line_id: str
@@ -255,6 +257,7 @@ class OrderLine:
     unit_price: Decimal | None = None
     placement: Placement = ANYWHERE
     item: OrderedItem | None = None
+    kit: KitPart | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.unit_count <= MAX_UNITS:
@@ -266,7 +269,9 @@ class OrderLine:
         if self.unit_price is None:
             return None
         price = self.unit_price * self.unit_count
-        return price if self.item is None else price / (self.item.units_each or 1)
+        if self.item is not None:
+            return price / (self.item.units_each or 1)
+        return price if self.kit is None else price / self.kit.unit_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +306,19 @@ class Order:
         prices = [price for line in self.lines if (price := line.price) is not None]
         return sum(prices, Decimal(0)) if len(prices) == len(self.lines) else None
 
+    @property
+    def line_count(self) -> int:
+        """Its lines as they were ordered: a kit is one."""
+        component_count = sum(line.kit is not None for line in self.lines)
+        kit_lines = {line.kit.line_id for line in self.lines if line.kit is not None} if component_count else ()
+        return len(self.lines) - component_count + len(kit_lines)
+
+    def skus(self) -> set[str]:
+        """The SKUs of its lines, and those of the kits that they are components of."""
+        kits = [line.kit.sku for line in self.lines if line.kit is not None]
+        skus = {line.sku for line in self.lines}
+        return skus.union(kits) if kits else skus
+
     def units_by_sku(self) -> dict[str, int]:
         """Ordered units of each SKU, in the order of the lines; lines of one SKU share their units."""
         units: dict[str, int] = {}
@@ -327,7 +345,7 @@ class OrderFacts:
             method=order.method,
             value=order.value,
             unit_count=sum(line.unit_count for line in order.lines),
-            line_count=len(order.lines),
+            line_count=order.line_count,
             priority=order.priority,
             tags=order.tags,
         )

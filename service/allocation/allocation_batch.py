@@ -12,7 +12,7 @@ from policies.domain.listings import ItemKey, Listing
 from policies.domain.model import Commitment, Order, Product
 from policies.policy_set import PolicySet
 from service import limits
-from service.allocation import channel_words, ordered_items, rebalancing
+from service.allocation import channel_words, ordered_items, ordered_kits, rebalancing
 from service.allocation.allocation_queue import Outcomes, Ticket
 from service.allocation.channel_words import read_status
 from service.allocation.order_counts import count_answer
@@ -67,9 +67,11 @@ class _BatchState:
     """Of the row that shows, after a commit whose confirmation was lost, whether it succeeded."""
 
     def skus_of(self, tickets: Iterable[Ticket]) -> set[str]:
-        """The SKUs that these orders name, and those of their items."""
+        """The SKUs that these orders name, those of their items, and the components of those that are kits."""
         skus = {line.sku for ticket in tickets for line in ticket.request.order.lines}
-        return skus | {listing.sku for listing in self.listings.values()} if self.listings else skus
+        if self.listings:
+            skus |= {listing.sku for listing in self.listings.values()}
+        return skus | self.catalog.kits.components_of(skus)
 
     async def load_products(self, connection: Connection, skus: set[str]) -> None:
         """Reads the products of stored orders that no request names."""
@@ -170,6 +172,7 @@ class AllocationBatch:
         known_positions = (rows[0]["known_positions"] if rows else None) or ()
         batch.catalog = await self._deps.catalog_cache.at(connection, version)
         batch.known_keys = {keys[position - 1] for position in known_positions}
+        await batch.load_products(connection, batch.catalog.kits.components_of(skus))
         unknown = sorted({sku for ticket in tickets for sku in _unknown_skus(batch, ticket.request).values()})
         near = await unknown_records.near_products(connection, unknown)
         for ticket in tickets:
@@ -315,6 +318,9 @@ def _request_error(
         known = batch.catalog.outlets.get(order.channel_id, ())
         if order.outlet.id not in {outlet.id for outlet in known}:
             return no_outlet({"outlet_id": order.outlet.id}, order.channel_id, [outlet.id for outlet in known])
+    too_many = ordered_kits.too_many_components(order, batch.catalog.kits)
+    if too_many is not None:
+        return InvalidFields([too_many])
     if order.pickup_location_id and order.pickup_location_id not in batch.catalog.locations:
         return no_location({"pickup_location_id": order.pickup_location_id}, batch.catalog.locations)
     missing_locations = _unknown_line_locations(batch, order)

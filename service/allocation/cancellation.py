@@ -11,7 +11,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from policies.decisions.cancellations import PendingCancellation, stands
-from service.allocation import contradictions, ordered_items, rebalancing
+from service.allocation import contradictions, ordered_items, ordered_kits, rebalancing
 from service.allocation.amendments import cancel_whole_order
 from service.allocation.contradictions import IGNORED
 from service.allocation.excess_units import has_shipped, note_excess
@@ -83,7 +83,8 @@ class CancellationOperations:
         stored = await pending_cancellations.read(connection, [original])
         if all(row.event_id != event_id for row in stored):
             # In units from here on; a cancellation that waits for its order keeps its items.
-            units = ordered_items.cancelled_units(record, request.cancellations)
+            cancellations = ordered_kits.component_cancellations(record, request.cancellations)
+            units = ordered_items.cancelled_units(record, cancellations)
             request = replace(request, cancellations=units)
             change = _cancel(unit_of_work, record, request)
             if request.is_whole and change.event != IGNORED and has_shipped(record):

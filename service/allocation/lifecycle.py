@@ -71,8 +71,7 @@ class Lifecycle:
             is_outdated = any(shipment.is_outdated for shipment in record.shipments)
             if not needs_replanning and not is_outdated and record.outcome is not Outcome.NEEDS_REVIEW:
                 return _confirm(book, record)
-            skus = {line.sku for line in record.lines}
-            channel_context = (await context(connection, self._deps.catalog_cache, policy_set, skus)).of(
+            channel_context = (await context(connection, self._deps.catalog_cache, policy_set, record.skus)).of(
                 record.channel_id
             )
             is_usable = record.state_at(book.now) != HELD or not unusable_shipments(channel_context, record)

@@ -22,6 +22,7 @@ from service.allocation import (
     hold_release,
     order_holds,
     ordered_items,
+    ordered_kits,
     stated_contents,
     sync_failures,
 )
@@ -99,6 +100,7 @@ class Intake:
         original, separate = self._identify(read.request)
         record = self._record(original)
         request = ordered_items.expanded(read.request, record, self.listings)
+        request = ordered_kits.expanded(request, record, context.catalog.kits)
         read = replace(read, request=request)
         if separate is not None:
             self._merge(separate, record, request)

@@ -8,7 +8,7 @@ that order together with its own at the start.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import asyncpg
@@ -22,6 +22,7 @@ from service.allocation.planning_context import ChannelContext, PlanningContext,
 from service.allocation.rerouting import fill_backorders, replan_units
 from service.allocation.unit_of_work import UnitOfWork
 from service.background import Turn, in_turns
+from service.catalog import catalog_store
 from service.catalog.catalog_store import CatalogCache
 from service.database.database import NEEDED, Connection, RowsBusy, Statement, any_of, parameter
 from service.database.tables import Moment, allocation, promise, shipment as shipment_table, shortage
@@ -87,10 +88,15 @@ class LazyPlanningContext:
     async def channel_context(
         self, connection: Connection, unit_of_work: UnitOfWork, channel_id: str
     ) -> ChannelContext:
-        """The context of one channel's orders, with the products of the book."""
+        """The context of one channel's orders, with the products of the book and the kits of the orders."""
         if self.context is None:
             skus = {sku for sku, _ in unit_of_work.book.levels}
             self.context = await context(connection, self.cache, self.policy_set, skus)
+        kits = {line.kit.sku for r in unit_of_work.records.values() for line in r.lines if line.kit is not None}
+        missing = kits.difference(self.context.products)
+        if missing:
+            _, products = await catalog_store.products(connection, missing)
+            self.context = replace(self.context, products={**self.context.products, **products})
         return self.context.of(channel_id)
 
 
@@ -262,4 +268,4 @@ async def _lock_and_load(connection: Connection, unit_of_work: UnitOfWork, ids: 
 
 
 def _grouped_skus(record: AllocationRecord) -> Iterable[str]:
-    return (line.sku for line in record.lines if line.placement.is_grouped)
+    return (line.sku for line in record.lines if line.placement.is_grouped or line.kit is not None)

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from policies.decisions.shortages import KEPT_TOGETHER
 from policies.domain.model import Commitment, Context, Order, OrderFacts
 from policies.stock.oversell import UNMAPPED, UNMAPPED_OUTLET
+from service.allocation.ordered_kits import kit_skus
 from service.allocation.planning_context import ChannelContext
 from service.orders import order_exceptions
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
@@ -50,16 +52,46 @@ def add_shortages(
     context = exception_context(channel_context, now, record.order(Commitment.SOLD))
     raised: list[OrderException] = []
     cancelled = 0
-    for exception, short_units in order_exceptions.of_shortages(
-        channel_context.policy_set, context, shortages, channel_context.products
+    waiting, shortages = _with_their_kits(record, shortages)
+    for exception, causes in order_exceptions.of_shortages(
+        channel_context.policy_set, context, shortages, channel_context.products, kit_skus(record)
     ):
         action = exception.handling.action
-        raised.append(replace(exception, resolution=_RESOLUTIONS.get(action)))
+        short_units = [*causes, *_taken(waiting, record, causes)]
+        line_ids = tuple(dict.fromkeys(short.line_id for short in short_units))
+        raised.append(replace(exception, line_ids=line_ids, resolution=_RESOLUTIONS.get(action)))
         for short in short_units:
             record.add_shortage(replace(short, backordered=action in _BACKORDERING))
         if action == "cancel":
             cancelled += _cancel_short_units(record, short_units)
     return ShortageExceptions(mark_needs_person(record, raised), cancelled)
+
+
+def _with_their_kits(
+    record: AllocationRecord, shortages: Sequence[ShortageRecord]
+) -> tuple[dict[str, list[ShortageRecord]], Sequence[ShortageRecord]]:
+    """Units that are short only because another component of their kit is, by the kit's line; and the others."""
+    kits = {line.line_id: line.kit.line_id for line in record.lines if line.kit is not None}
+    if not kits:
+        return {}, shortages
+    causes = {kits.get(short.line_id) for short in shortages if short.cause != KEPT_TOGETHER}
+    waiting: dict[str, list[ShortageRecord]] = {}
+    others = []
+    for short in shortages:
+        kit_line_id = kits.get(short.line_id)
+        if kit_line_id is not None and short.cause == KEPT_TOGETHER and kit_line_id in causes:
+            waiting.setdefault(kit_line_id, []).append(short)
+        else:
+            others.append(short)
+    return waiting, others
+
+
+def _taken(
+    waiting: dict[str, list[ShortageRecord]], record: AllocationRecord, causes: Iterable[ShortageRecord]
+) -> list[ShortageRecord]:
+    """The units that wait for these ones; what happens to one component of a kit happens to all of them."""
+    kits = [kit.line_id for short in causes if (kit := record.line(short.line_id).kit) is not None]
+    return [short for kit_line_id in dict.fromkeys(kits) for short in waiting.pop(kit_line_id, ())]
 
 
 def _cancel_short_units(record: AllocationRecord, shortages: Iterable[ShortageRecord]) -> int:

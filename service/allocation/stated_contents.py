@@ -13,8 +13,8 @@ from policies.decisions.cancellations import (
     PriorCancellations,
     applies_to,
     cancelled_units,
-    in_units,
     stands,
+    units_of_lines,
 )
 from policies.decisions.promise import same_contents
 from policies.domain.model import Commitment, Order
@@ -100,10 +100,9 @@ def newly_cancelled(
 ) -> list[CancelledUnits]:
     """The units of stored cancellations of lines that apply to an order for the first time, by their cause."""
     ordered, time = {line.line_id: line.unit_count for line in update.order.lines}, _contents_time(update, record)
-    items = {line.line_id: line.item for line in update.order.lines}
     units: dict[CancellationCause, int] = {}
-    for cancellation in (in_units(row.cancellation, items) for row in rows):
-        is_new = not cancellation.is_applied and not cancellation.is_whole and cancellation.cancel_time != PERMANENT
+    for cancellation in units_of_lines([row.cancellation for row in rows], update.order.lines):
+        is_new = not cancellation.is_applied and cancellation.cancel_time != PERMANENT
         if is_new and applies_to(cancellation, time):
             count = min(cancellation.unit_count, ordered.get(cancellation.line_id, 0))
             units[cancellation.cause] = units.get(cancellation.cause, 0) + count

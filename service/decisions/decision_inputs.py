@@ -19,6 +19,7 @@ from google.type.timeofday_pb2 import TimeOfDay
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS, WholeOrder
 from policies.decisions.routing import Decision, route
+from policies.domain.kits import KitPart, of_kit
 from policies.domain.listings import OrderedItem
 from policies.domain.model import (
     Channel,
@@ -175,6 +176,8 @@ def set_order(message: decision_pb2.OrderInput, order: Order) -> None:
         message.unit_prices.append(_decimal_text(line.unit_price))
         if line.item is not None:
             _add_item(message, line.line_id, line.item)
+        if line.kit is not None:
+            _add_kit_part(message, line.line_id, line.kit)
     if order.pickup_location_id:
         message.pickup_location_id = order.pickup_location_id
     if order.stated_value is not None:
@@ -192,16 +195,22 @@ def _add_item(message: decision_pb2.OrderInput, line_id: str, item: OrderedItem)
     message.items.add(line_id=line_id, item_id=item.item_id, item_count=item.count, units_per_item=item.units_each)
 
 
+def _add_kit_part(message: decision_pb2.OrderInput, line_id: str, kit: KitPart) -> None:
+    part = message.kit_parts.add(line_id=line_id, kit_line_id=kit.line_id, kit_sku=kit.sku)
+    part.units_per_kit, part.may_split = kit.unit_count, kit.may_split
+
+
 def _order_of(message: decision_pb2.OrderInput, locations: Mapping[str, Location]) -> Order:
     destination = _destination_of(message.destination) if message.HasField("destination") else None
     if message.HasField("erased_destination"):
         destination = erased_destination.destination_of(message.erased_destination, locations)
     lines = zip(message.lines, message.unit_prices, strict=True)
+    kits = {x.line_id: KitPart(x.kit_line_id, x.kit_sku, x.units_per_kit, x.may_split) for x in message.kit_parts}
     items = {x.line_id: OrderedItem(x.item_id, x.item_count, x.units_per_item) for x in message.items}
     return Order(
         channel_id=message.channel_id,
         order_id=message.order_id,
-        lines=tuple(_line_of(x, price, items.get(x.line_id)) for x, price in lines),
+        lines=tuple(_line_of(x, price, items.get(x.line_id), kits.get(x.line_id)) for x, price in lines),
         commitment=Commitment(_COMMITMENT_WORDS[message.commitment]),
         method=_METHOD_WORDS[message.method],
         destination=destination,
@@ -213,9 +222,10 @@ def _order_of(message: decision_pb2.OrderInput, locations: Mapping[str, Location
     )
 
 
-def _line_of(message: order_pb2.OrderLine, price: str, item: OrderedItem | None) -> OrderLine:
-    placement = of_whole_items(placement_of(message), message.line_id, item)
-    return OrderLine(message.line_id, message.sku, message.unit_count, _decimal(price), placement, item)
+def _line_of(message: order_pb2.OrderLine, price: str, item: OrderedItem | None, kit: KitPart | None) -> OrderLine:
+    stated = placement_of(message)
+    placement = of_whole_items(stated, message.line_id, item) if kit is None else of_kit(stated, kit, item)
+    return OrderLine(message.line_id, message.sku, message.unit_count, _decimal(price), placement, item, kit)
 
 
 def destination_message(destination: Destination | None) -> order_pb2.Destination | None:

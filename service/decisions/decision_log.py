@@ -157,7 +157,7 @@ def capture(
     snapshot = _snapshot_of(world.locations, channel)
     levels, location_ids = world.levels, snapshot.location_ids
     stock = []
-    for sku in sorted(order.units_by_sku()):
+    for sku in sorted(order.skus()):
         world.pause()
         at_locations = tuple([level for key in location_ids if (level := levels.get((sku, key))) is not None])
         stock.append(ProductLevels(sku, world.products.get(sku), at_locations))

@@ -152,9 +152,7 @@ class FulfillmentOperations:
         if request.action is ShipmentAction.UNDO_SHIP:
             event_id = shipping_undo.event_of(request, shipment_record, applied)
             times = shipping_undo.shipping_times(record, shipment_record, applied, event_id)
-        planning_context = await context(
-            connection, self._deps.catalog_cache, policy_set, {line.sku for line in record.lines}
-        )
+        planning_context = await context(connection, self._deps.catalog_cache, policy_set, record.skus)
         return ShipmentTransition(
             request=request,
             event_id=event_id,

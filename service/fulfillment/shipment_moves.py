@@ -18,6 +18,7 @@ from policies.domain.shipments import (
 )
 from policies.explanation import unit_count_text
 from service.allocation.line_groups import units_leaving_with
+from service.allocation.ordered_kits import kit_skus
 from service.allocation.planner import AllocationChange, is_in_review, outcome_of
 from service.allocation.rerouting import replan_units
 from service.allocation.shortages import exception_context, mark_needs_person
@@ -289,7 +290,10 @@ def _rejection(transition: ShipmentTransition, units: Mapping[str, int]) -> Orde
         product=transition.channel_context.products.get(next(iter(skus))) if len(skus) == 1 else None,
     )
     reason = transition.request.reason.replace("_", " ")
-    description = f"{location_id} cannot supply {unit_count_text(sum(units.values()))} ({reason})."
+    kits = kit_skus(record)
+    of_kits = ", ".join(sorted({f"{record.line(x).sku} of kit {kits[x]}" for x in units if x in kits}))
+    what = f"{unit_count_text(sum(units.values()))}{f' of {of_kits}' if of_kits else ''}"
+    description = f"{location_id} cannot supply {what} ({reason})."
     exception = order_exceptions.of_rejection(transition.channel_context.policy_set, context, description)
     return replace(
         exception,

@@ -176,7 +176,9 @@ def _lines(fields: Fields, lines: Sequence[fulfillment_pb.LineUnits], *, at_leas
     if fields.size("lines", lines, at_least, limits.ORDER_LINES):
         for index, line in enumerate(lines):
             at = f"lines[{index}]"
-            line_id = fields.text(f"{at}.line_id", line.line_id, longest=limits.LINE_ID_LENGTH, required=True) or ""
+            line_id = (
+                fields.text(f"{at}.line_id", line.line_id, longest=limits.COMPONENT_LINE_ID_LENGTH, required=True) or ""
+            )
             fields.whole_number(f"{at}.unit_count", line.unit_count, 1, limits.LINE_UNITS)
             if line_id in units:
                 fields.wrong(f"{at}.line_id", f"line '{line_id}' is given twice; give each line once")

@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from policies.domain.kits import KitPart, of_kit
 from policies.domain.listings import OrderedItem
 from policies.domain.model import WITHHELD_KINDS, Commitment, Coordinates, Destination, Order, OrderLine, Outcome
 from policies.domain.outlets import Outlet
@@ -55,6 +56,8 @@ class LineRecord:
     """What the channel ordered, if that was an item of its own; `sku` and the units are what that was at intake."""
     stated_placement: Placement = ANYWHERE
     """Where its order says that it may ship from, and what with."""
+    kit: KitPart | None = None
+    """Of which ordered kit it is a component, as the kit was at intake."""
 
     @property
     def uncancelled(self) -> int:
@@ -63,18 +66,25 @@ class LineRecord:
 
     @property
     def placement(self) -> Placement:
-        """Where it may ship from, and what with: as its order and its item say."""
+        """Where it may ship from, and what with: as its order, its item and its kit say."""
+        if self.kit is not None:
+            return of_kit(self.stated_placement, self.kit, self.item)
         return of_whole_items(self.stated_placement, self.line_id, self.item)
 
     def ordered(self, unit_count: int) -> OrderLine:
         """So many of its units as a line of an order."""
-        return OrderLine(self.line_id, self.sku, unit_count, self.unit_price, self.placement, self.item)
+        return OrderLine(self.line_id, self.sku, unit_count, self.unit_price, self.placement, self.item, self.kit)
 
     @classmethod
     def of(cls, line: OrderLine) -> LineRecord:
         """The record of an order's line of which nothing is cancelled."""
-        stated = line.placement.stated
-        return cls(line.line_id, line.sku, line.unit_count, line.unit_price, item=line.item, stated_placement=stated)
+        stated, kit = line.placement.stated, line.kit
+        return cls(
+            *(line.line_id, line.sku, line.unit_count, line.unit_price),
+            item=line.item,
+            stated_placement=stated,
+            kit=kit,
+        )
 
 
 @dataclass(slots=True)
@@ -208,6 +218,11 @@ class AllocationRecord:
         """The hold that keeps locations from working on it; None if it is not sold, or not on hold."""
         is_on_hold = self.state == CONFIRMED and self.hold is not None and self.hold.is_active
         return self.hold if is_on_hold else None
+
+    @property
+    def skus(self) -> set[str]:
+        """The SKUs of its lines, and those of the kits that they are components of."""
+        return {line.sku for line in self.lines} | {line.kit.sku for line in self.lines if line.kit is not None}
 
     def promised_of_line(self, line_id: str) -> int:
         """Promised units of one line, at all locations."""

@@ -87,16 +87,23 @@ class OrderException:
 
 
 def of_shortages(
-    policy_set: PolicySet, context: Context, shortages: Iterable[ShortageRecord], products: Mapping[str, Product]
+    policy_set: PolicySet,
+    context: Context,
+    shortages: Iterable[ShortageRecord],
+    products: Mapping[str, Product],
+    kits: Mapping[str, str],
 ) -> list[tuple[OrderException, list[ShortageRecord]]]:
-    """One exception for all shortages of a kind that one rule handles; rules may test the product of each."""
+    """One exception for all shortages of a kind that one rule handles; rules may test the product of each.
+
+    `kits` are the SKUs of the kits of lines that are components of one, by line id.
+    """
     groups: dict[tuple[str, str], tuple[ExceptionHandling, list[ShortageRecord]]] = {}
     for short in sorted(shortages, key=lambda short: KINDS_OF_SHORTAGE.index(short.kind)):
         handling = handling_of(policy_set, replace(context, product=products.get(short.sku), exception_kind=short.kind))
         groups.setdefault((short.kind, handling.rule), (handling, []))[1].append(short)
     return [
         (
-            _with_lines(_exception(policy_set, context, kind, _shortage_description(group), handling), group),
+            _with_lines(_exception(policy_set, context, kind, _shortage_description(group, kits), handling), group),
             group,
         )
         for (kind, _), (handling, group) in groups.items()
@@ -146,12 +153,16 @@ def _with_lines(raised: OrderException, shortages: Sequence[ShortageRecord]) -> 
     return replace(raised, sku=skus.pop() if len(skus) == 1 else None, line_ids=line_ids)
 
 
-def _shortage_description(shortages: Sequence[ShortageRecord]) -> str:
-    skus = ", ".join(sorted({short.sku for short in shortages}))
+def _shortage_description(shortages: Sequence[ShortageRecord], kits: Mapping[str, str]) -> str:
+    skus = ", ".join(sorted({_named(short.sku, kits.get(short.line_id)) for short in shortages}))
     rules = list(dict.fromkeys(rule for short in shortages for rule in short.rules))
     plural = "s" if len(rules) > 1 else ""
     kept = f"; {_KEPT[shortages[0].kind]}{plural} {', '.join(rules)}" if shortages[0].kind in _KEPT else ""
     return f"{unit_count_text(sum(short.unit_count for short in shortages))} short: {skus}{kept}"
+
+
+def _named(sku: str, kit_sku: str | None) -> str:
+    return sku if kit_sku is None else f"{sku} (a component of kit {kit_sku})"
 
 
 _KEPT = {

@@ -8,7 +8,6 @@ from uuid import UUID
 
 import asyncpg
 
-from policies.domain.listings import OrderedItem
 from policies.domain.model import Commitment, Outcome
 from policies.domain.order_status import LineFigures, OrderFigures, OrderStatus, status_of
 from policies.domain.placement import ANYWHERE
@@ -184,6 +183,12 @@ def _line(record: AllocationRecord, line: LineRecord, *, promising: bool) -> all
         message.item_id, message.item_count = line.item.item_id, line.item.count
     if line.stated_placement is not ANYWHERE:
         set_placement(message, line.stated_placement)
+    if line.kit is not None:
+        message.kit_line_id, message.kit_sku, message.units_per_kit = (
+            line.kit.line_id,
+            line.kit.sku,
+            line.kit.unit_count,
+        )
     return message
 
 
@@ -256,11 +261,11 @@ def _shortages(record: AllocationRecord) -> list[allocation_pb.Shortage]:
     """Shortages in the order of the lines, then by kind and cause, so that equal orders give equal messages."""
     positions = {line.line_id: position for position, line in enumerate(record.lines)}
     shortages = sorted(record.shortages, key=lambda x: (positions.get(x.line_id, 0), x.kind, x.cause, x.backordered))
-    items = {line.line_id: line.item for line in record.lines}
-    return [_shortage(short, items.get(short.line_id)) for short in shortages]
+    lines = {line.line_id: line for line in record.lines}
+    return [_shortage(short, lines.get(short.line_id)) for short in shortages]
 
 
-def _shortage(short: ShortageRecord, item: OrderedItem | None) -> allocation_pb.Shortage:
+def _shortage(short: ShortageRecord, line: LineRecord | None) -> allocation_pb.Shortage:
     message = allocation_pb.Shortage(
         line_id=short.line_id,
         sku=short.sku,
@@ -270,8 +275,10 @@ def _shortage(short: ShortageRecord, item: OrderedItem | None) -> allocation_pb.
         backordered=short.backordered,
         rules=short.rules,
     )
-    if item is not None:
-        message.item_id, message.item_count = item.item_id, item.items(short.unit_count)
+    if line is not None and line.item is not None:
+        message.item_id, message.item_count = line.item.item_id, line.item.items(short.unit_count)
+    if line is not None and line.kit is not None:
+        message.kit_line_id, message.kit_sku = line.kit.line_id, line.kit.sku
     return message
 
 

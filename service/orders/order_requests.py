@@ -265,7 +265,9 @@ def _line_cancellations(
         for index, entry in enumerate(entries):
             at = f"{field}[{index}]"
             item_id = fields.text(f"{at}.item_id", entry.item_id, longest=limits.SOLD_SKU_LENGTH)
-            fields.text(f"{at}.line_id", entry.line_id, longest=limits.LINE_ID_LENGTH, required=item_id is None)
+            fields.text(
+                f"{at}.line_id", entry.line_id, longest=limits.COMPONENT_LINE_ID_LENGTH, required=item_id is None
+            )
             fields.whole_number(f"{at}.unit_count", entry.unit_count, 1, limits.LINE_UNITS)
             shipment_id = fields.uuid(f"{at}.shipment_id", entry.shipment_id)
             line = entry.line_id or f"of item {item_id}"

@@ -9,6 +9,7 @@ import asyncpg
 from sqlalchemy import Integer, Text, Uuid, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from policies.domain.kits import KitPart
 from policies.domain.listings import OrderedItem
 from policies.domain.model import Commitment, Outcome
 from policies.domain.outlets import Outlet
@@ -114,7 +115,12 @@ _FIND = Statement(
         ).label("id")
     )
 )
-_LINE_SKUS = Statement(select(order_line.c.sku).where(order_line.c.allocation_id == any_of("ids", Uuid)).distinct())
+_of_orders = order_line.c.allocation_id == any_of("ids", Uuid)
+_LINE_SKUS = Statement(
+    select(order_line.c.sku)
+    .where(_of_orders)
+    .union(select(order_line.c.kit_sku).where(_of_orders, order_line.c.kit_sku.is_not(None)))
+)
 _PROMISED_SKUS = Statement(
     select(promise.c.sku).where(promise.c.allocation_id == any_of("ids", Uuid), promise.c.unit_count > 0).distinct()
 )
@@ -248,7 +254,7 @@ async def promised_skus(connection: Connection, ids: Sequence[UUID]) -> set[str]
 
 
 async def line_skus(connection: Connection, ids: Sequence[UUID]) -> set[str]:
-    """SKUs of the lines of these locked orders, promised or not."""
+    """SKUs of the lines of these locked orders, promised or not, and those of their kits."""
     return {r["sku"] for r in await _LINE_SKUS.rows(connection, ids=list(ids))}
 
 
@@ -267,6 +273,7 @@ async def read(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Alloca
             *(row["cancelled"], row["oversold"], row["withheld"], row["excess"]),
             item,
             _placement_of(row),
+            _kit_of(row),
         )
         records[row["allocation_id"]].lines.append(line)
     shipments: dict[UUID, ShipmentRecord] = {}
@@ -371,6 +378,12 @@ def _placement_of(row: asyncpg.Record) -> Placement:
     if only is None and without is None and group is None:
         return ANYWHERE
     return Placement(None if only is None else frozenset(only), frozenset(without or ()), group or "")
+
+
+def _kit_of(row: asyncpg.Record) -> KitPart | None:
+    if row["kit_line_id"] is None:
+        return None
+    return KitPart(row["kit_line_id"], row["kit_sku"], row["kit_units"], row["kit_may_split"])
 
 
 def _hold_of(row: asyncpg.Record) -> OrderHold | None:

@@ -103,6 +103,10 @@ _LINE: Columns = {
     "only_location_ids": Texts,
     "not_location_ids": Texts,
     "keep_together": Text,
+    "kit_line_id": Text,
+    "kit_sku": Text,
+    "kit_units": Integer,
+    "kit_may_split": Boolean,
 }
 _SHIPMENT: Columns = {
     "id": Uuid,
@@ -328,6 +332,7 @@ def _line_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
             *(x.unit_count, x.cancelled, x.oversold, x.withheld, x.excess, x.unit_price),
             *((None, None, None) if x.item is None else (x.item.item_id, x.item.count, x.item.units_each)),
             *(_NO_PLACEMENT if x.stated_placement is ANYWHERE else _placement_columns(x.stated_placement)),
+            *(_NO_KIT if x.kit is None else (x.kit.line_id, x.kit.sku, x.kit.unit_count, x.kit.may_split)),
         )
         for position, x in enumerate(record.lines)
     ]
@@ -339,6 +344,9 @@ _NO_PLACEMENT = (None, None, None)
 def _placement_columns(placement: Placement) -> tuple[list[str] | None, list[str] | None, str | None]:
     only, without = placement.only_location_ids, placement.not_location_ids
     return None if only is None else sorted(only), sorted(without) or None, placement.keep_together or None
+
+
+_NO_KIT = (None, None, None, None)
 
 
 def _shipment_rows(record: AllocationRecord) -> list[tuple[object, ...]]:

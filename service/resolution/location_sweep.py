@@ -127,7 +127,7 @@ class LocationSweep:
         stored = {id: x for id, x in (await order_store.read(connection, locked)).items() if x.state == CONFIRMED}
         if not stored:
             return _Checked(len(found))
-        skus = {line.sku for record in stored.values() for line in record.lines}
+        skus = {sku for record in stored.values() for sku in record.skus}
         planning = await context(connection, self._deps.catalog_cache, self._deps.policies(), skus)
         reasons: dict[UUID, str] = {}
         for record in stored.values():

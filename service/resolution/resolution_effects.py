@@ -79,7 +79,7 @@ async def preview(connection: Connection, deps: Dependencies, policy_set: Policy
     """Reads what the resolutions of an exception need; to be called in a snapshot. Locks and writes nothing."""
     allocation_id: UUID | None = row["allocation_id"]
     record = (await order_store.read(connection, [allocation_id]))[allocation_id] if allocation_id else None
-    skus: Sequence[str] = sorted({line.sku for line in record.lines}) if record else ()
+    skus: Sequence[str] = sorted(record.skus) if record else ()
     now, stock_levels = await levels.read(connection, skus)
     channel_context = None
     if record is not None:

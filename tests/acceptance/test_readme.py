@@ -499,6 +499,7 @@ BOUNDS = {
         size(limits.REQUEST_BYTES),
         f"{limits.ORDER_LINES:,} order lines",
         f"1 to {limits.LINE_UNITS:,} units",
+        f"{limits.ORDER_COMPONENTS:,} with the components of their kits",
         f"{limits.LINE_LOCATIONS} locations that may ship it, {limits.LINE_LOCATIONS} that must not",
         f"a group of {limits.GROUP_LENGTH} characters",
         f"{limits.SKUS:,} SKUs",

@@ -24,18 +24,25 @@ class SetDemand(NamedTuple):
     units: tuple[tuple[int, int], ...]
     size: int
 
+    @property
+    def is_single(self) -> bool:
+        """Whether each set is one unit, and nothing else limits it."""
+        return self.size == 1 and len(self.units) == 1
+
 
 @dataclass(slots=True)
 class SharedStock:
     """Parts, and candidates by number, best-ranked first, with the units of each SKU that each can supply.
 
     `allowed` has, for each part, the candidates that may ship it. `limits` are the most units of each SKU together.
+    `uncounted` are SKUs of kits: they limit the sets that contain them, but it is the components that are shipped.
     """
 
     parts: tuple[SetDemand, ...]
     holdings: tuple[tuple[int, ...], ...]
     allowed: tuple[frozenset[int], ...]
     limits: tuple[int, ...]
+    uncounted: frozenset[int] = frozenset()
     alone: frozenset[int] = field(init=False)
     """The parts whose products no other part wants, so that they need not leave any to others."""
 
@@ -84,7 +91,7 @@ class _Assigning:
             (place, number)
             for place, index in enumerate(chosen)
             for number, part in enumerate(stock.parts)
-            if part.size > 1 and index in stock.allowed[number]
+            if not part.is_single and index in stock.allowed[number]
         ]
         self.can_branch = len(self.cells) <= _MAX_CELLS
 
@@ -144,9 +151,9 @@ class _Assigning:
         open_parts = {number for _, number in self.cells[first:]}
         wanted = [0] * len(self.limits)
         for number, part in enumerate(self.stock.parts):
-            if part.size == 1 or number in open_parts:
+            if part.is_single or number in open_parts:
                 for sku, units in part.units:
-                    wanted[sku] += units * self.sets_left[number]
+                    wanted[sku] += units * self.sets_left[number] * (sku not in self.stock.uncounted)
         supplies = [sum(column) for column in zip(*self.left, strict=True)] or [0] * len(wanted)
         return sum(map(min, wanted, supplies, self.limits))
 
@@ -154,7 +161,7 @@ class _Assigning:
         """Shares out what is left to the parts of single units; keeps the result if it covers more than the best."""
         counts = [[*row] for row in self.counts]
         for sku in range(len(self.limits)):
-            numbers = [n for n, part in enumerate(self.stock.parts) if part.size == 1 and part.units[0][0] == sku]
+            numbers = [n for n, part in enumerate(self.stock.parts) if part.is_single and part.units[0][0] == sku]
             if numbers:
                 covered += _Sharing(self, sku, numbers, counts).run()
         if self.best is None or covered > self.best.covered:

@@ -22,7 +22,8 @@ from policies.domain.model import Order, go_on
 class PartDemand:
     """The parts of an order with the stock that each may use, in units of whole sets, by its key.
 
-    `stock` is by SKU and location id, `limits` are the most units of a SKU together.
+    `stock` is by SKU and location id, `limits` are the most units of a SKU together. Both also have the kits that rules
+    of the kits' own allow, by the SKUs of the kits.
     """
 
     parts: Mapping[str, DemandPart]
@@ -44,7 +45,7 @@ class PartDemand:
     @property
     def shares_products(self) -> bool:
         """Whether two parts want the same product."""
-        return max(Counter(sku for part in self.parts.values() for sku in part.units).values()) > 1
+        return max(Counter(sku for part in self.parts.values() for sku in part.needs).values()) > 1
 
     def full_stock(self) -> dict[str, dict[str, int]]:
         """The stock, by SKU and location id, of locations that may ship all lines of the SKU."""
@@ -89,7 +90,7 @@ class PartDemand:
         self, demand: Mapping[str, int], ranks: Mapping[str, Ranks], pause: Callable[[], None]
     ) -> Candidates:
         wanted = {key: count // self.parts[key].set_size for key, count in demand.items() if count}
-        skus = list(dict.fromkeys(sku for key in wanted for sku in self.parts[key].units))
+        skus = list(dict.fromkeys(sku for key in wanted for sku in self.parts[key].needs))
         ids = []
         for key in sorted(ranks, key=lambda key: (ranks[key], key)):
             if any(self.part_stock[part].get(key) for part in wanted):
@@ -99,7 +100,7 @@ class PartDemand:
             parts=tuple(
                 SetDemand(
                     count,
-                    tuple((skus.index(sku), units) for sku, units in self.parts[key].units.items()),
+                    tuple((skus.index(sku), units) for sku, units in self.parts[key].needs.items()),
                     self.parts[key].set_size,
                 )
                 for key, count in wanted.items()
@@ -109,6 +110,7 @@ class PartDemand:
                 frozenset(number for number, key in enumerate(ids) if self.part_stock[part].get(key)) for part in wanted
             ),
             limits=tuple(self._limits_left(demand, skus)),
+            uncounted=frozenset(skus.index(sku) for key in wanted for sku in self.parts[key].kits),
         )
         return Candidates(tuple(wanted), tuple(ids), tuple([ranks[key] for key in ids]), stock)
 
@@ -118,7 +120,7 @@ class PartDemand:
         for sku in skus:
             wanted = placed = 0
             for key, part in self.parts.items():
-                size = part.units.get(sku, 0)
+                size = part.needs.get(sku, 0)
                 wanted += size * demand.get(key, 0) // part.set_size
                 placed += size * (self.units[key] - demand.get(key, 0)) // part.set_size
             left.append(min(wanted, self.limits.get(sku, wanted + placed) - placed))
@@ -150,13 +152,13 @@ def _load(load: Load, counts: Mapping[str, int], order: Order) -> Load:
 
 
 def _sets_within(part: DemandPart, limits: Mapping[str, int]) -> int:
-    within = [limits[sku] // units for sku, units in part.units.items() if sku in limits]
+    within = [limits[sku] // units for sku, units in part.needs.items() if sku in limits]
     return max(0, min([part.set_count, *within]))
 
 
 def _stock_of(part: DemandPart, stock: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     """Units of whole sets that each permitted location can supply, by location id; none of them 0."""
-    per_sku = [(stock.get(sku, {}), units) for sku, units in part.units.items()]
+    per_sku = [(stock.get(sku, {}), units) for sku, units in part.needs.items()]
     smallest, _ = min(per_sku, key=lambda entry: len(entry[0]))
     found = {}
     for location_id in smallest:

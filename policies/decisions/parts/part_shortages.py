@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from policies.decisions.eligibility import RoutingQuestion
+from policies.decisions.kits.kit_limits import KitLimit
 from policies.decisions.order_limits import UsableUnits
 from policies.decisions.plans import Plan
 from policies.decisions.shortages import (
@@ -22,14 +23,21 @@ from policies.domain.placement import ANYWHERE, Placement
 
 
 def part_shortages(
-    parts: Sequence[DemandPart], question: RoutingQuestion, order: Order, usable: UsableUnits, plan: Plan
+    parts: Sequence[DemandPart],
+    question: RoutingQuestion,
+    order: Order,
+    usable: UsableUnits,
+    plan: Plan,
+    *,
+    kits: Mapping[str, KitLimit],
 ) -> tuple[Shortage, ...]:
     """The short units of each line, part by part; no usable or withheld unit explains two of them.
 
-    Units that permitted locations have are unfillable, then come those that rules keep there, then those that only
-    locations have which the line may not use or that are outside the chosen outlet, and last the oversold ones.
+    Units that permitted locations have are unfillable, unless rules of a kit's own SKU keep them. Then come those that
+    rules keep there, then those that only locations have which the line may not use or that are outside the chosen
+    outlet, and last the oversold ones.
     """
-    leftover = _Leftover(question, usable, plan)
+    leftover = _Leftover(question, usable, plan, kits)
     placed = {line.line_id: 0 for line in order.lines}
     for load in plan.loads:
         for line_id, count in load.lines.items():
@@ -52,6 +60,7 @@ class _Leftover:
     question: RoutingQuestion
     usable: UsableUnits
     plan: Plan
+    kits: Mapping[str, KitLimit]
     units: dict[str, dict[str, int]] = field(init=False)
     total: dict[str, int] = field(init=False)
     explained: dict[tuple[str, ShortageKind], int] = field(default_factory=dict)
@@ -71,9 +80,12 @@ class _Leftover:
     def explain(self, part: DemandPart, line: PartLine, count: int) -> Iterator[Shortage]:
         """Why these units of a line are short."""
         there = self._consume(line.sku, part.placement, count)
-        cause = KEPT_TOGETHER if part.set_size > 1 else ""
-        yield from _shortage(line, there, ShortageKind.UNFILLABLE, cause=cause)
         count -= there
+        for short in self._kept_as_kits(part, line, there):
+            yield short
+            there -= short.unit_count
+        cause = KEPT_TOGETHER if part.set_size > 1 or part.split_kit is not None else ""
+        yield from _shortage(line, there, ShortageKind.UNFILLABLE, cause=cause)
         if count:
             withheld = withheld_units(self.question, self.usable, line.sku, part.placement)
             for kind, units, rules in (
@@ -93,6 +105,27 @@ class _Leftover:
             self.outside[line.sku] -= outside
             yield from _shortage(line, outside, ShortageKind.UNFILLABLE, cause=OUTLET_SHORT)
         yield from _shortage(line, count - outside, ShortageKind.OVERSELL)
+
+    def _kept_as_kits(self, part: DemandPart, line: PartLine, count: int) -> Iterator[Shortage]:
+        """Which of these units are there, but kept from the order by rules of the kit's own."""
+        kits = dict(part.kits)
+        size = line.units_per_set
+        if part.split_kit is not None:
+            kits, size = {part.split_kit.sku: 1}, part.split_kit.unit_count
+        for sku, kits_per_set in kits.items():
+            limit = self.kits.get(sku)
+            if limit is None:
+                continue
+            for kind, kept_kits, rules in (
+                (ShortageKind.HELD_BY_BUFFER, limit.held_by_buffer, limit.buffers),
+                (ShortageKind.BLOCKED_BY_RULE, limit.blocked, limit.blocks),
+            ):
+                key = (f"{sku}/{line.sku}", kind)
+                sets = -(-kept_kits // kits_per_set)
+                kept = min(count, max(0, sets * size - self.explained.get(key, 0)))
+                self.explained[key] = self.explained.get(key, 0) + kept
+                yield from _shortage(line, kept, kind, rules)
+                count -= kept
 
     def _consume(self, sku: str, placement: Placement, count: int) -> int:
         """Uses up to `count` leftover units at locations that the placement allows; returns how many."""

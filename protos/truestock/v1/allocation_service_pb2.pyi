@@ -414,6 +414,9 @@ class AllocatedLine(_message.Message):
     EXCESS_COUNT_FIELD_NUMBER: _builtins.int
     ITEM_ID_FIELD_NUMBER: _builtins.int
     ITEM_COUNT_FIELD_NUMBER: _builtins.int
+    KIT_LINE_ID_FIELD_NUMBER: _builtins.int
+    KIT_SKU_FIELD_NUMBER: _builtins.int
+    UNITS_PER_KIT_FIELD_NUMBER: _builtins.int
     ONLY_LOCATION_IDS_FIELD_NUMBER: _builtins.int
     NOT_LOCATION_IDS_FIELD_NUMBER: _builtins.int
     KEEP_TOGETHER_FIELD_NUMBER: _builtins.int
@@ -442,6 +445,13 @@ class AllocatedLine(_message.Message):
     """
     item_count: _builtins.int
     """How many items were ordered, cancelled ones included."""
+    kit_line_id: _builtins.str
+    """Set if the line is a component of an ordered kit: the line on which the kit was ordered, the kit's SKU, and the units
+    of this component in one kit, as the kit was when the order arrived. `line_id` is then `KIT_LINE/SKU`. An order of
+    3 kits of 2 mugs and 1 tray on line `1` has the lines `1/MUG` of 6 units and `1/TRAY` of 3.
+    """
+    kit_sku: _builtins.str
+    units_per_kit: _builtins.int
     keep_together: _builtins.str
     @_builtins.property
     def only_location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -466,13 +476,16 @@ class AllocatedLine(_message.Message):
         excess_count: _builtins.int = ...,
         item_id: _builtins.str = ...,
         item_count: _builtins.int = ...,
+        kit_line_id: _builtins.str = ...,
+        kit_sku: _builtins.str = ...,
+        units_per_kit: _builtins.int = ...,
         only_location_ids: _abc.Iterable[_builtins.str] | None = ...,
         not_location_ids: _abc.Iterable[_builtins.str] | None = ...,
         keep_together: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered_count", b"backordered_count", "cancelled_count", b"cancelled_count", "excess_count", b"excess_count", "item_count", b"item_count", "item_id", b"item_id", "keep_together", b"keep_together", "line_id", b"line_id", "not_location_ids", b"not_location_ids", "only_location_ids", b"only_location_ids", "outcome", b"outcome", "promised_count", b"promised_count", "refunded_count", b"refunded_count", "returned_count", b"returned_count", "shipped_count", b"shipped_count", "short_count", b"short_count", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered_count", b"backordered_count", "cancelled_count", b"cancelled_count", "excess_count", b"excess_count", "item_count", b"item_count", "item_id", b"item_id", "keep_together", b"keep_together", "kit_line_id", b"kit_line_id", "kit_sku", b"kit_sku", "line_id", b"line_id", "not_location_ids", b"not_location_ids", "only_location_ids", b"only_location_ids", "outcome", b"outcome", "promised_count", b"promised_count", "refunded_count", b"refunded_count", "returned_count", b"returned_count", "shipped_count", b"shipped_count", "short_count", b"short_count", "sku", b"sku", "unit_count", b"unit_count", "units_per_kit", b"units_per_kit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -534,6 +547,8 @@ class Shortage(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     ITEM_ID_FIELD_NUMBER: _builtins.int
     ITEM_COUNT_FIELD_NUMBER: _builtins.int
+    KIT_LINE_ID_FIELD_NUMBER: _builtins.int
+    KIT_SKU_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
     sku: _builtins.str
     unit_count: _builtins.int
@@ -551,6 +566,11 @@ class Shortage(_message.Message):
     item_id: _builtins.str
     """The channel's item, if the line named one, and how many items lack some or all of these units."""
     item_count: _builtins.int
+    kit_line_id: _builtins.str
+    """The kit, if the line is a component of one. Units of a component that are there are short too if another one of
+    their kit is: its shortage says why.
+    """
+    kit_sku: _builtins.str
     @_builtins.property
     def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the buffer or exposure rules that keep the units."""
@@ -567,10 +587,12 @@ class Shortage(_message.Message):
         rules: _abc.Iterable[_builtins.str] | None = ...,
         item_id: _builtins.str = ...,
         item_count: _builtins.int = ...,
+        kit_line_id: _builtins.str = ...,
+        kit_sku: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered", b"backordered", "cause", b"cause", "item_count", b"item_count", "item_id", b"item_id", "kind", b"kind", "line_id", b"line_id", "rules", b"rules", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backordered", b"backordered", "cause", b"cause", "item_count", b"item_count", "item_id", b"item_id", "kind", b"kind", "kit_line_id", b"kit_line_id", "kit_sku", b"kit_sku", "line_id", b"line_id", "rules", b"rules", "sku", b"sku", "unit_count", b"unit_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1356,8 +1378,11 @@ class LineCancellation(_message.Message):
     SHIPMENT_ID_FIELD_NUMBER: _builtins.int
     ITEM_ID_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
+    """A kit is cancelled whole, by the line on which it was ordered. The line of a component is accepted only for units
+    beyond the kits of which nothing has shipped.
+    """
     unit_count: _builtins.int
-    """1 or more units of the line's SKU; items if `item_id` is set."""
+    """1 or more units of the line's SKU; kits if the line ordered a kit; items if `item_id` is set."""
     shipment_id: _builtins.str
     """The shipment whose units are cancelled."""
     item_id: _builtins.str

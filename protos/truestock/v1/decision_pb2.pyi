@@ -423,6 +423,7 @@ class OrderInput(_message.Message):
     UNIT_PRICES_FIELD_NUMBER: _builtins.int
     ERASED_DESTINATION_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
+    KIT_PARTS_FIELD_NUMBER: _builtins.int
     OUTLET_ID_FIELD_NUMBER: _builtins.int
     OUTLET_LOCATION_IDS_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
@@ -457,6 +458,10 @@ class OrderInput(_message.Message):
         """Of the lines that name an item of the channel; `lines` has their SKUs and units."""
 
     @_builtins.property
+    def kit_parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderedKitPart]:
+        """Of the lines that are components of an ordered kit; `lines` has their SKUs and units."""
+
+    @_builtins.property
     def outlet_location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
@@ -474,18 +479,54 @@ class OrderInput(_message.Message):
         unit_prices: _abc.Iterable[_builtins.str] | None = ...,
         erased_destination: Global___ErasedDestination | None = ...,
         items: _abc.Iterable[_order_pb2.OrderedItem] | None = ...,
+        kit_parts: _abc.Iterable[Global___OrderedKitPart] | None = ...,
         outlet_id: _builtins.str = ...,
         outlet_location_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "destination", b"destination", "erased_destination", b"erased_destination", "priority", b"priority"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "commitment", b"commitment", "destination", b"destination", "erased_destination", b"erased_destination", "items", b"items", "lines", b"lines", "method", b"method", "order_id", b"order_id", "outlet_id", b"outlet_id", "outlet_location_ids", b"outlet_location_ids", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "stated_value", b"stated_value", "tags", b"tags", "unit_prices", b"unit_prices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "commitment", b"commitment", "destination", b"destination", "erased_destination", b"erased_destination", "items", b"items", "kit_parts", b"kit_parts", "lines", b"lines", "method", b"method", "order_id", b"order_id", "outlet_id", b"outlet_id", "outlet_location_ids", b"outlet_location_ids", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "stated_value", b"stated_value", "tags", b"tags", "unit_prices", b"unit_prices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
 
 Global___OrderInput: _TypeAlias = OrderInput  # noqa: Y015
+
+@_typing.final
+class OrderedKitPart(_message.Message):
+    """What a line is of a kit: the units of one of its components, as the kit was when the order arrived."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_ID_FIELD_NUMBER: _builtins.int
+    KIT_LINE_ID_FIELD_NUMBER: _builtins.int
+    KIT_SKU_FIELD_NUMBER: _builtins.int
+    UNITS_PER_KIT_FIELD_NUMBER: _builtins.int
+    MAY_SPLIT_FIELD_NUMBER: _builtins.int
+    line_id: _builtins.str
+    kit_line_id: _builtins.str
+    """The line on which the kit was ordered."""
+    kit_sku: _builtins.str
+    units_per_kit: _builtins.int
+    """Units of the component in one kit."""
+    may_split: _builtins.bool
+    def __init__(
+        self,
+        *,
+        line_id: _builtins.str = ...,
+        kit_line_id: _builtins.str = ...,
+        kit_sku: _builtins.str = ...,
+        units_per_kit: _builtins.int = ...,
+        may_split: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kit_line_id", b"kit_line_id", "kit_sku", b"kit_sku", "line_id", b"line_id", "may_split", b"may_split", "units_per_kit", b"units_per_kit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderedKitPart: _TypeAlias = OrderedKitPart  # noqa: Y015
 
 @_typing.final
 class ErasedDestination(_message.Message):

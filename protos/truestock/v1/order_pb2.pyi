@@ -352,7 +352,8 @@ class OrderLine(_message.Message):
     """Unique within the order; the line's number, counted from 1, if empty."""
     sku: _builtins.str
     """Either this or `item_id`. At most 64 characters. Of a SOLD order any text is accepted, and 255 characters of it are
-    kept.
+    kept. A line of a kit becomes lines of its components when the order arrives: see AllocatedLine. An order has at most
+    1,000 lines then.
     """
     unit_count: _builtins.int
     """1 to 100,000 units; items if the line names one by `item_id`."""

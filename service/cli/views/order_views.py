@@ -149,13 +149,15 @@ def _lines(allocation: Allocation) -> Table:
         "shipped in excess": [line.excess_count for line in allocation.lines],
         "cancelled": [line.cancelled_count for line in allocation.lines],
     }
+    kits = ("of kit",) if any(line.kit_sku for line in allocation.lines) else ()
     shown = {name: units for name, units in counts.items() if name in ("ordered", "promised") or any(units)}
-    table = new_table("line", "SKU", *shown, "outcome", numbers=tuple(shown), title="Order lines")
+    table = new_table("line", "SKU", *kits, *shown, "outcome", numbers=tuple(shown), title="Order lines")
     for index, line in enumerate(allocation.lines):
         outcome = Text(enum_word(Outcome.Name(line.outcome), "OUTCOME_"), _COLORS.get(line.outcome, "yellow"))
         if line.cancelled_count == line.unit_count:
             outcome = Text("cancelled")
-        add_row(table, line.line_id, line.sku, *(units[index] for units in shown.values()), outcome)
+        of_kit = (line.kit_sku or "-",) if kits else ()
+        add_row(table, line.line_id, line.sku, *of_kit, *(units[index] for units in shown.values()), outcome)
     return table
 
 
@@ -174,6 +176,8 @@ def _shortage_reason(shortage: Shortage) -> str:
     if shortage.kind in _KEPT:
         plural = "s" if len(shortage.rules) > 1 else ""
         return f"{backorder}in stock, but {_KEPT[shortage.kind]}{plural} {', '.join(shortage.rules)}"
+    if shortage.kit_sku and shortage.cause == "kept_together":
+        return f"{backorder}waits for the other components of kit {shortage.kit_sku}"
     if shortage.cause:
         return f"{backorder}{shortage.cause.replace('_', ' ')}: the location could not supply it"
     return f"{backorder}in stock, but limits on splitting leave it out"

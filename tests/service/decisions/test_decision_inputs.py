@@ -12,6 +12,7 @@ from hypothesis import given, strategies as st
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS
 from policies.domain.geography import great_circle_km
+from policies.domain.kits import KitPart, of_kit
 from policies.domain.listings import OrderedItem
 from policies.domain.model import (
     CANCELLATION_ANSWERS,
@@ -127,6 +128,9 @@ destinations = built(
     Destination, country=maybe_words, region=maybe_words, postal_code=maybe_words, coordinates=st.none() | points
 )
 items = built(OrderedItem, item_id=words, count=st.integers(1, 10**5), units_each=st.integers(0, 10**4))
+kits = built(
+    KitPart, line_id=words, sku=st.just("KIT"), unit_count=st.integers(1, limits.KIT_UNITS), may_split=st.booleans()
+)
 lines = built(
     OrderLine,
     line_id=words,
@@ -135,7 +139,15 @@ lines = built(
     unit_price=amounts,
     placement=st.just(ANYWHERE),
     item=st.none() | items,
-).map(lambda line: dataclasses.replace(line, placement=of_whole_items(ANYWHERE, line.line_id, line.item)))
+    kit=st.none() | kits,
+).map(
+    lambda line: dataclasses.replace(
+        line,
+        placement=of_whole_items(ANYWHERE, line.line_id, line.item)
+        if line.kit is None
+        else of_kit(ANYWHERE, line.kit, line.item),
+    )
+)
 orders = built(
     Order,
     channel_id=words,

@@ -1,0 +1,98 @@
+"""Kits whose components may come from several locations: whole kits all the same, or none of their units.
+
+A kit is shipped from one location if that supplies as many kits; only otherwise are its components placed one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from policies.decisions.kits.kit_limits import KitLimit
+from policies.decisions.plans import Plan
+from policies.domain.demand import DemandPart
+from policies.domain.kits import KitPart
+
+PlanParts = Callable[[Sequence[DemandPart]], Plan]
+
+
+def best_split_plan(parts: Sequence[DemandPart], kits: Mapping[str, KitLimit], plan_of: PlanParts) -> Plan:
+    """The plan of parts some of which are components of kits that may be split. `plan_of` plans parts by line."""
+    whole = plan_of(tuple(_together(parts)))
+    counts = _within_limits(parts, kits)
+    while True:
+        plan = plan_of(tuple(_limited(parts, counts, kits)))
+        placed = {line_id: min(_placed(plan, part) for part in _of_line(parts, line_id)) for line_id in counts}
+        if placed == counts or not any(counts.values()):
+            return plan if _unit_count(plan) > _unit_count(whole) else whole
+        counts = placed
+
+
+def _of_line(parts: Sequence[DemandPart], line_id: str) -> list[DemandPart]:
+    """The components of the kit that was ordered on a line."""
+    return [part for part in parts if part.split_kit is not None and part.split_kit.line_id == line_id]
+
+
+def _together(parts: Sequence[DemandPart]) -> Iterator[DemandPart]:
+    """The parts with the components of each kit in one set."""
+    seen: set[str] = set()
+    for part in parts:
+        kit = part.split_kit
+        if kit is None:
+            yield part
+        elif kit.line_id not in seen:
+            seen.add(kit.line_id)
+            members = [(member, member.split_kit) for member in _of_line(parts, kit.line_id)]
+            sizes = [(member, part_of.unit_count) for member, part_of in members if part_of is not None]
+            lines = tuple(replace(line, units_per_set=size) for member, size in sizes for line in member.lines)
+            units = {sku: size for member, size in sizes for sku in member.units}
+            yield DemandPart(lines, units, _kit_count(part, kit), part.placement, {kit.sku: 1})
+
+
+def _kit_count(part: DemandPart, kit: KitPart) -> int:
+    return part.set_count // kit.unit_count
+
+
+def _within_limits(parts: Sequence[DemandPart], kits: Mapping[str, KitLimit]) -> dict[str, int]:
+    """The kits of each line that rules of the kits' own allow, the first lines first."""
+    counts: dict[str, int] = {}
+    used: dict[str, int] = {}
+    for part in parts:
+        kit = part.split_kit
+        if kit is None or kit.line_id in counts:
+            continue
+        count, limit = _kit_count(part, kit), kits[kit.sku].total if kit.sku in kits else None
+        if limit is not None:
+            count = max(0, min(count, limit - used.get(kit.sku, 0)))
+        counts[kit.line_id] = count
+        used[kit.sku] = used.get(kit.sku, 0) + count
+    return counts
+
+
+def _limited(
+    parts: Sequence[DemandPart], counts: Mapping[str, int], kits: Mapping[str, KitLimit]
+) -> Iterator[DemandPart]:
+    """The parts with so many kits of each line, and without the locations that block these kits."""
+    for part in parts:
+        kit = part.split_kit
+        if kit is None:
+            yield part
+            continue
+        units = counts[kit.line_id] * kit.unit_count
+        if units:
+            blocked_at = kits[kit.sku].blocked_at if kit.sku in kits else frozenset()
+            placement = replace(part.placement, not_location_ids=part.placement.not_location_ids | blocked_at)
+            (line,) = part.lines
+            lines = (replace(line, unit_count=units),)
+            yield replace(part, lines=lines, set_count=units, placement=placement)
+
+
+def _placed(plan: Plan, part: DemandPart) -> int:
+    """The kits for which a plan has the units of a component."""
+    assert part.split_kit is not None
+    line_id = part.lines[0].line_id
+    return sum(load.lines.get(line_id, 0) for load in plan.loads) // part.split_kit.unit_count
+
+
+def _unit_count(plan: Plan) -> int:
+    return sum(sum(load.units.values()) for load in plan.loads)

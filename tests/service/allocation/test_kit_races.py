@@ -1,0 +1,51 @@
+"""Kits, their components and changes of the kits raced by many callers of two services: no unit is sold twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from tests.retailer import HOLD, SOLD, kit_of
+from truestock.v1 import allocation_service_pb2 as allocation_pb
+
+STOCK = {("MUG", "dc"): 60, ("BOWL", "dc"): 50, ("TRAY", "dc"): 40, ("MUG", "shop"): 30, ("BOWL", "shop"): 30}
+
+
+@pytest.mark.long
+async def test_two_hundred_callers_of_kits_with_shared_components_never_oversell(retailers: Any) -> None:
+    first, second = await retailers.make(), await retailers.make()
+    await first.stock(STOCK)
+    await first.kits({"SET": {"MUG": 1, "BOWL": 2}, "TEA": {"MUG": 2, "TRAY": 1}})
+    await first.kits({"GIFT": {"BOWL": 1, "TRAY": 1}}, may_split=True)
+    dice = random.Random(7)
+
+    async def order(number: int) -> allocation_pb.Allocation:
+        shop = dice.choice([first, second])
+        sku = dice.choice(["SET", "TEA", "GIFT", "MUG"])
+        commitment = dice.choice([HOLD, SOLD])
+        allocation: allocation_pb.Allocation = await shop.allocate(str(number), {sku: dice.randint(1, 2)}, commitment)
+        if commitment == HOLD and dice.random() < 0.3 and allocation.shipments:
+            await shop.release(allocation.allocation_id)
+        return allocation
+
+    async def edit(number: int) -> None:
+        await asyncio.sleep(0.01 * number)
+        await dice.choice([first, second]).upsert_kits(kit_of("SET", {"MUG": 1, "BOWL": 1 + number % 3}))
+
+    await asyncio.gather(*(order(number) for number in range(200)), *(edit(number) for number in range(10)))
+
+    for sku, location_id in STOCK:
+        level = await first.level(sku, location_id)
+        assert level.available_count >= 0, (sku, location_id)
+    orders = (await first.allocations.ListAllocations(allocation_pb.ListAllocationsRequest(page_size=500))).allocations
+    assert len(orders) == 200
+    for allocation in orders:
+        kits: dict[str, set[float]] = {}
+        for line in allocation.lines:
+            if line.kit_line_id:
+                kits.setdefault(line.kit_line_id, set()).add(line.promised_count / line.units_per_kit)
+        assert all(len(counts) == 1 for counts in kits.values()), allocation
+    assert (await first.ledger()).balanced
