@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from service import limits
 from service.availability.availability_reader import AvailabilityRequest
@@ -32,12 +33,8 @@ def availability_request(request: availability_pb.CheckAvailabilityRequest) -> A
     fields.text("channel_id", request.channel_id, longest=limits.ID_LENGTH, required=True)
     # The error about too many, or none, names the list that most callers fill.
     if fields.size("skus", [*request.skus, *request.item_ids], 1, limits.SKUS):
-        for index, item_id in enumerate(request.item_ids):
-            fields.text(f"item_ids[{index}]", item_id, longest=limits.ITEM_ID_LENGTH, required=True)
-        for index, sku in enumerate(request.skus):
-            fields.sku(f"skus[{index}]", sku)
-        _check_unique(fields, "skus", request.skus)
-        _check_unique(fields, "item_ids", request.item_ids)
+        _check_names(fields, "skus", request.skus, fields.sku)
+        _check_names(fields, "item_ids", request.item_ids, partial(_check_item, fields))
     fields.text("candidate_revision", request.candidate_revision, longest=limits.ID_LENGTH)
     method = order_requests.order_method(fields, request.method)
     destination = (
@@ -55,9 +52,15 @@ def availability_request(request: availability_pb.CheckAvailabilityRequest) -> A
     )
 
 
-def _check_unique(fields: Fields, name: str, values: Sequence[str]) -> None:
+def _check_item(fields: Fields, field: str, item_id: str) -> None:
+    fields.text(field, item_id, longest=limits.ITEM_ID_LENGTH, required=True)
+
+
+def _check_names(fields: Fields, name: str, values: Sequence[str], check: Callable[[str, str], object]) -> None:
+    """Checks each entry of a list, and that it is there once."""
     first_index: dict[str, int] = {}
     for index, value in enumerate(values):
+        check(f"{name}[{index}]", value)
         if value in first_index:
             fields.wrong(f"{name}[{index}]", f"'{value}' is also {name}[{first_index[value]}]")
         first_index.setdefault(value, index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
@@ -112,15 +112,35 @@ def country_filter(text: str) -> str:
     return code
 
 
-def order_line(text: str, currency: str) -> OrderLine:
-    """Reads `SKU:UNITS` or `SKU:UNITS@PRICE`."""
+def order_lines(lines: Sequence[str], items: Sequence[str], currency: str) -> list[OrderLine]:
+    """Reads `--line` options, `SKU:UNITS` or `SKU:UNITS@PRICE`, and `--item` options, `ITEM:COUNT` or with a price."""
+    if not lines and not items:
+        raise typer.BadParameter("give at least one --line or --item")
+    read = []
+    for option, texts in (("--line", lines), ("--item", items)):
+        for text in texts:
+            name, units, price = _ordered(option, text)
+            line = OrderLine(unit_count=units, **{"sku" if option == "--line" else "item_id": name})
+            if price:
+                line.unit_price.CopyFrom(proto_values.money(_price(price), _currency(currency)))
+            read.append(line)
+    return read
+
+
+def _ordered(option: str, text: str) -> tuple[str, int, str]:
     match = re.fullmatch(r"(.+):([0-9]{1,9})(?:@(.+))?", text)
     if match is None:
-        raise typer.BadParameter(f"--line {text!r} is not SKU:UNITS or SKU:UNITS@PRICE, such as MUG:2@12.50")
-    line = OrderLine(sku=match[1], unit_count=int(match[2]))
-    if match[3]:
-        line.unit_price.CopyFrom(proto_values.money(_price(match[3]), _currency(currency)))
-    return line
+        name = "SKU" if option == "--line" else "ITEM"
+        raise typer.BadParameter(f"{option} {text!r} is not {name}:UNITS or {name}:UNITS@PRICE, such as MUG:2@12.50")
+    return match[1], int(match[2]), match[3] or ""
+
+
+def item_cancellation(text: str) -> LineCancellation:
+    """Reads `ITEM:COUNT` as items to cancel."""
+    item_id, count, price = _ordered("--item", text)
+    if price:
+        raise typer.BadParameter(f"--item {text!r} is not ITEM:COUNT, such as 1729583201114820002:1")
+    return LineCancellation(item_id=item_id, unit_count=count)
 
 
 def cancellation(text: str) -> LineCancellation:

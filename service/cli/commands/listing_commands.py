@@ -102,4 +102,4 @@ def delete(
         names = [f"{order.channel_id}/{order.order_id}" for order in response.orders[:ORDERS_SHOWN]]
         more = response.open_order_count - len(names)
         shown = ", ".join(names) + (f" and {more} more" if more else "")
-        say(f"{count(response.open_order_count, 'open order')} with it stay as they are: {shown}.")
+        say(f"Unchanged: {count(response.open_order_count, 'open order')} with it: {shown}.")

@@ -44,7 +44,13 @@ MOST_MINUTES = limits.UNPAID_ORDER_LONGEST.total_seconds() / 60
 def allocate(
     channel: options.ChannelId,
     order: Annotated[str, typer.Option("--order", help="The channel's order number.")],
-    line: Annotated[list[str], typer.Option("--line", metavar="SKU:UNITS[@PRICE]", help="One order line; repeatable.")],
+    line: Annotated[
+        list[str] | None, typer.Option("--line", metavar="SKU:UNITS[@PRICE]", help="One order line; repeatable.")
+    ] = None,
+    item: Annotated[
+        list[str] | None,
+        typer.Option("--item", metavar="ITEM:COUNT[@PRICE]", help="A line of one of the channel's items; repeatable."),
+    ] = None,
     sold: Annotated[
         bool, typer.Option("--sold/--hold", help="The order is paid, or units are only held for a while.")
     ] = False,
@@ -98,13 +104,15 @@ def allocate(
         --line TRN-1205-MOS:2 --dry-run --candidate 1f6c0c6ee20be2a3
       truestock allocate --channel shopify --order 1002 \\
         --line TRN-1205-MOS:1 --sold --hold-reason "fraud check"
+      truestock allocate --channel tiktok_shop --order 1003 \\
+        --item 1729583201114820002:1 --sold
     """
     if candidate and not dry_run:
         raise typer.BadParameter("--candidate only previews an order; add --dry-run")
     request = AllocateOrderRequest(
         channel_id=channel,
         order_id=order,
-        lines=[options.order_line(text, currency) for text in line],
+        lines=options.order_lines(line or [], item or [], currency),
         commitment=COMMITMENT_SOLD if sold else COMMITMENT_HOLD,
         method=FULFILLMENT_METHOD_PICKUP if pickup or pickup_at else FULFILLMENT_METHOD_SHIP,
         destination=options.destination(country, region, postal_code, lat, lon),
@@ -235,6 +243,9 @@ def cancel(
     lines: Annotated[
         list[str] | None, typer.Argument(metavar="LINE:UNITS…", help="Units to cancel of each line.")
     ] = None,
+    item: Annotated[
+        list[str] | None, typer.Option("--item", metavar="ITEM:COUNT", help="Items to cancel; repeatable.")
+    ] = None,
     whole: Annotated[bool, typer.Option("--all", help="Cancel all units that have not shipped.")] = False,
     event: Annotated[
         str, typer.Option("--event-id", metavar="ID", help="Idempotency key of the channel's cancellation event.")
@@ -257,16 +268,20 @@ def cancel(
     \b
     Examples:
       truestock cancel shopify/1001 1:2 3:1
+      truestock cancel tiktok_shop/1003 --item 1729583201114820002:1
       truestock cancel shopify/1001 --all --fault seller --reason "damaged"
       truestock cancel 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 1:2
     """
-    if whole == bool(lines):
+    if whole == bool(lines or item):
         raise typer.BadParameter("name lines to cancel, such as 1:2, or cancel all units with --all")
     reference = options.allocation_reference(order)
     request = CancelOrderLinesRequest(
         allocation_id=reference.allocation_id,
         order=reference.order if reference.HasField("order") else None,
-        cancellations=[options.cancellation(text) for text in lines or []],
+        cancellations=[
+            *(options.cancellation(text) for text in lines or []),
+            *(options.item_cancellation(text) for text in item or []),
+        ],
         whole_order=whole,
         event_id=event,
         fault=_fault(fault),

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 
 def availability(
-    skus: Annotated[list[str], typer.Argument(metavar="SKU…", help="1 to 500 SKUs.")],
     channel: options.ChannelId,
+    skus: Annotated[list[str] | None, typer.Argument(metavar="[SKU…]", help="SKUs, at most 500 with items.")] = None,
+    item: Annotated[
+        list[str] | None, typer.Option("--item", help="One of the channel's items, by its id; repeatable.")
+    ] = None,
     country: options.Country = "",
     region: options.Region = "",
     postal_code: options.PostalCode = "",
@@ -41,7 +44,7 @@ def availability(
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Shows how many units of each SKU a channel may sell now.
+    """Shows how many units of each SKU, or of each of its items, a channel may sell now.
 
     The exit code is 3 if the catalog does not have one of the SKUs; the others
     are shown all the same.
@@ -54,10 +57,14 @@ def availability(
       truestock availability TRN-1205-MOS --channel tiktok_shop --outlets
       truestock availability TRN-1205-MOS --channel shopify \\
         --candidate 1f6c0c6ee20be2a3
+      truestock availability --channel tiktok_shop --item 1729583201114820002
     """
+    if not skus and not item:
+        raise typer.BadParameter("give at least one SKU, or one --item")
     request = CheckAvailabilityRequest(
         channel_id=channel,
-        skus=skus,
+        skus=skus or [],
+        item_ids=item or [],
         method=FULFILLMENT_METHOD_PICKUP if pickup else FULFILLMENT_METHOD_SHIP,
         destination=options.destination(country, region, postal_code, lat, lon),
         include_locations=locations,
@@ -70,7 +77,8 @@ def availability(
         client.call_seconds = CANDIDATE_CALL_SECONDS if candidate else client.call_seconds
         response = await client.ask(client.availability.CheckAvailability, request)
         near = await client.near_skus(response.unknown_skus)
-        return response, unknown_names.sentences("product", response.unknown_skus, near)
+        unknown = unknown_names.sentences("product", response.unknown_skus, near)
+        return response, [*unknown, *unknown_names.sentences("listing of item", response.unknown_item_ids, {})]
 
     response, unknown = call(server, ask)
     if as_json:

@@ -40,6 +40,9 @@ def availability(
     skus: Annotated[
         list[str] | None, typer.Argument(metavar="[SKU…]", help="At most 10,000; all SKUs by default.")
     ] = None,
+    item: Annotated[
+        list[str] | None, typer.Option("--item", help="One of the channel's items, by its id; repeatable.")
+    ] = None,
     outlets: Annotated[bool, typer.Option("--outlets", help="Also print the units of each outlet.")] = False,
     server: options.Server = options.SERVER,
     as_json: JsonLines = False,
@@ -59,6 +62,7 @@ def availability(
         return WatchAvailabilityRequest(
             channel_id=channel,
             skus=skus or [],
+            item_ids=item or [],
             resume_token=token,
             heartbeat_interval=_heartbeat(),
             internal=True,
@@ -66,16 +70,20 @@ def availability(
         )
 
     unknown_skus: set[str] = set()
+    unknown_items: set[str] = set()
 
     def show(message: WatchAvailabilityResponse) -> Iterable[str | Message]:
         for sku in set(message.unknown_skus) - unknown_skus:
             say(f"There is no product {sku!r} yet; it is printed once the catalog has it.")
         unknown_skus.update(message.unknown_skus)
+        for item_id in set(message.unknown_item_ids) - unknown_items:
+            say(f"There is no listing of item {item_id!r} yet; it is printed once there is one.")
+        unknown_items.update(message.unknown_item_ids)
         if as_json:
             return message.changes
         read = format_time(message.read_time)
         return [
-            f"{read}  {change.sku:<24}  {change.sellable_count:>7,} sellable  "
+            f"{read}  {change.sku or change.item_id:<24}  {change.sellable_count:>7,} sellable  "
             f"{change.largest_single_order_count:>7,} in one order  version {change.version}"
             + "".join(f"  {outlet.outlet_id or 'no outlet'}: {outlet.sellable_count:,}" for outlet in change.outlets)
             for change in message.changes

@@ -12,6 +12,7 @@ from rich.text import Text
 from service.cli.console import add_row, count, enum_word, format_time, new_table, print_json, stdout_console
 from service.cli.views.shipment_views import order_shipments
 from truestock.v1.allocation_service_pb2 import (
+    AllocatedLine,
     Allocation,
     CancellationRequest,
     GetAllocationResponse,
@@ -157,15 +158,22 @@ def _lines(allocation: Allocation) -> Table:
         if line.cancelled_count == line.unit_count:
             outcome = Text("cancelled")
         of_kit = (line.kit_sku or "-",) if kits else ()
-        add_row(table, line.line_id, line.sku, *of_kit, *(units[index] for units in shown.values()), outcome)
+        add_row(table, line.line_id, _ordered(line), *of_kit, *(units[index] for units in shown.values()), outcome)
     return table
 
 
 def _shortages(shortages: Iterable[Shortage]) -> Table:
     table = new_table("line", "SKU", "units", "reason", numbers=("units",), title="Shortages")
     for shortage in shortages:
-        add_row(table, shortage.line_id, shortage.sku, shortage.unit_count, _shortage_reason(shortage))
+        add_row(table, shortage.line_id, _ordered(shortage), shortage.unit_count, _shortage_reason(shortage))
     return table
+
+
+def _ordered(line: AllocatedLine | Shortage) -> str:
+    """The SKU of a line, with the channel's item if that was ordered."""
+    if not line.item_id:
+        return line.sku
+    return f"{line.sku or 'not mapped'} (item {line.item_id})"
 
 
 def _shortage_reason(shortage: Shortage) -> str:

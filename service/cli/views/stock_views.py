@@ -28,10 +28,13 @@ def print_availability(console: Console, response: CheckAvailabilityResponse, ch
     table = new_table("SKU", *numbers, numbers=numbers, title=f"What {channel_id} may sell now")
     for item in response.availabilities:
         kept = [item.channel_buffer_count, *([item.unpublished_count] if unpublished else [])]
-        kept_at_locations = item.available_count - item.sellable_count - sum(kept)
+        # All that is not sellable is in units, also of an item.
+        sellable_units = item.sellable_count * (item.units_per_item or 1)
+        kept_at_locations = item.available_count - sellable_units - sum(kept)
+        name = f"item {item.item_id}: {item.units_per_item} x {item.sku}" if item.item_id else item.sku
         add_row(
             table,
-            item.sku,
+            name,
             item.sellable_count,
             item.available_count,
             kept_at_locations,

@@ -119,6 +119,25 @@ def test_the_catalog_is_listed_by_filters_as_a_table_as_json_and_as_csv(shop: Ru
     assert "Only the first 1 entry" in cut.err
 
 
+def test_the_channels_items_are_listed_ordered_and_cancelled(shop: Run, tmp_path: Path) -> None:
+    path, item = tmp_path / "listings.csv", "9223372036854775808123"
+    path.write_text(f"channel_id,item_id,sku,unit_count\nshopify,{item},MUG,3\n")
+    imported = shop("import", "listings", str(path))
+    listed = shop("listings", "--channel", "shopify", "--item", item, "--csv")
+    shown = shop("availability", "--channel", "shopify", "--item", item, "--item", "other")
+    sold = shop("allocate", "--channel", "shopify", "--order", "I-1", "--item", f"{item}:1@5", "--sold")
+    deleted = shop("listings", "delete", "shopify", item)
+    cancelled = shop("cancel", "shopify/I-1", "--item", f"{item}:1", "--json")
+
+    assert (imported.code, sold.code, cancelled.code) == (0, 0, 0)
+    assert listed.out == path.read_text()
+    assert f"item {item}: 3 x MUG" in shown.out
+    assert (shown.code, shown.err) == (3, "There is no listing of item 'other'.\n")
+    assert f"MUG (item {item})" in sold.out
+    assert "Unchanged: 1 open order with it: shopify/I-1." in deleted.err
+    assert [line["cancelled_count"] for line in cancelled.data["lines"]] == [3]
+
+
 NEAR_NAMES = {
     ("locations", "dc", "Store-A"): "There is no location 'Store-A'; did you mean 'store-a'?",
     ("products", "mug", "BOWL"): "There is no product 'mug'; did you mean 'MUG'?",
@@ -215,7 +234,7 @@ def test_a_malformed_server_address_is_refused(run: Run, server: str) -> None:
     [
         (("allocate", "--channel", "c", "--order", "1", "--line", "MUG"), "is not SKU:UNITS or SKU:UNITS@PRICE"),
         (("allocate", "--channel", "c", "--order", "1", "--line", "MUG:1@nan"), "'nan' is not a price"),
-        (("allocate", "--channel", "c", "--order", "1"), "Missing option '--line'"),
+        (("allocate", "--channel", "c", "--order", "1"), "give at least one --line or --item"),
         (("availability", "MUG", "--channel", "c", "--lat", "1"), "--lat and --lon go together"),
         (("availability", "MUG", "--channel", "c", "--country", "Atlantis"), "'Atlantis' is not a country"),
         (("cancel", SOME_ID, "1"), "'1' is not LINE:UNITS"),
