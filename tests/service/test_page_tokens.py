@@ -106,9 +106,6 @@ async def shop(retailer: Retailer, retailers: RetailerMaker) -> Retailer:
         )
         request = stock_pb.TransferStockRequest(transfer_id=f"T-{number}", dispatch=dispatch)
         await retailer.stock_service.TransferStock(request)
-        revision = str(number)
-        await retailer.sql("INSERT INTO policy_candidate VALUES ($1, '', 1, 1)", revision)
-        await retailer.sql("INSERT INTO policy_revision VALUES ($1, 1, 1)", revision)
     for sku in ("BOWL", "MUG"):
         await retailer.allocate(f"H-{sku}", {sku: 1_000}, HOLD)
     return retailer
