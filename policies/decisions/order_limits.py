@@ -54,7 +54,7 @@ def usable_units(view: PolicyView, order: Order) -> UsableUnits:
     waived = waived_limits(order, view.policy)
     channel_effects = {} if "buffer" in waived else {sku: channel_buffer_effect(view, sku, waived) for sku in skus}
     offered, others = _UnitSurvey(view, skus, waived), _UnitSurvey(view, skus, waived)
-    outside = _UnitSurvey(view, skus, waived)
+    outside = others if order.outlet is None else _UnitSurvey(view, skus, waived)
     # A buffer on the channel's total does not limit a chosen store or outlet as long as the other stores cover it.
     visits_others = any(effect.fired for effect in channel_effects.values())
     pause = view.question.world.pause
@@ -69,7 +69,7 @@ def usable_units(view: PolicyView, order: Order) -> UsableUnits:
             outside.visit(number)
         elif visits_others:
             others.visit(number)
-    surveys = [offered, others, outside]
+    surveys = [offered, others] if order.outlet is None else [offered, others, outside]
     limits = {sku: _limit(order, sku, effect, surveys) for sku, effect in channel_effects.items() if effect.fired}
     fired = [*offered.fired, *(rule for effect in channel_effects.values() for rule in effect.fired)]
     return UsableUnits(

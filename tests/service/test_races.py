@@ -23,11 +23,24 @@ from truestock.v1 import (
     catalog_service_pb2 as catalog_pb,
     fulfillment_service_pb2 as fulfillment_pb,
     order_pb2,
+    outlet_pb2,
     shipment_pb2,
     stock_service_pb2 as stock_pb,
 )
 
 SKUS, LOCATION_IDS = ("CUP", "MUG", "POT"), ("dc", "high-street")
+OUTLET_IDS = ("a", "b")
+PROMISED_OUTSIDE_OUTLET = """
+SELECT promise.* FROM promise JOIN allocation ON allocation.id = promise.allocation_id
+WHERE promise.unit_count > 0 AND NOT promise.location_id = ANY(allocation.outlet_location_ids)
+    AND NOT EXISTS (SELECT FROM order_event WHERE allocation_id = allocation.id AND event = 'reassigned')
+"""
+"""Units of orders for an outlet at locations that it did not have, but for those that a person moved."""
+IN_TWO_OUTLETS = """
+SELECT outlet.channel_id, located.id FROM outlet JOIN pool ON pool.id = outlet.pool_id,
+    unnest(pool.location_ids) AS located (id)
+GROUP BY outlet.channel_id, located.id HAVING count(*) > 1
+"""
 EXPECTED_REFUSALS = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT}
 """Errors for a caller that is too late or changes the product of a shipped line; any other error is a defect."""
 
@@ -56,6 +69,7 @@ class RandomTrade:
             self.reject,
             self.reassign,
             self.record_return,
+            self.change_outlets,
         ]
 
     async def run(self, operation_count: int) -> None:
@@ -84,6 +98,8 @@ class RandomTrade:
             request.destination.country = self.dice.choice(["US", "CA"])
         if self.dice.random() < 0.2:
             request.method = order_pb2.FULFILLMENT_METHOD_PICKUP
+        if self.dice.random() < 0.4:
+            request.outlet_id = self.dice.choice(OUTLET_IDS)
         response = await self._call("AllocateOrder", request)
         if response is not None:
             self.ids[order_id] = response.allocation.allocation_id
@@ -129,6 +145,19 @@ class RandomTrade:
             **self._allocation(),
         )
         await self._call("RecordReturn", request)
+
+    async def change_outlets(self) -> None:
+        """Gives an outlet other locations, or deletes it; refused if another outlet has one of the locations."""
+        catalog, outlet_id = self.dice.choice(self.shops).catalog, self.dice.choice(OUTLET_IDS)
+        if self.dice.random() < 0.3:
+            deleted = outlet_pb2.DeleteOutletRequest(channel_id="web", outlet_id=outlet_id)
+            await self._response(catalog.DeleteOutlet(deleted))
+            return
+        locations = self.dice.choice([LOCATION_IDS, *((location_id,) for location_id in LOCATION_IDS)])
+        pool = outlet_pb2.Pool(pool_id=f"pool-{outlet_id}", location_ids=locations)
+        await self._response(catalog.UpsertPools(outlet_pb2.UpsertPoolsRequest(pools=[pool])))
+        outlet = outlet_pb2.Outlet(channel_id="web", outlet_id=outlet_id, pool_id=pool.pool_id)
+        await self._response(catalog.UpsertOutlets(outlet_pb2.UpsertOutletsRequest(outlets=[outlet])))
 
     async def read(self) -> None:
         allocation_id = self._allocation()["allocation_id"]
@@ -200,6 +229,8 @@ async def test_concurrent_operations_never_promise_more_than_the_stock(retailers
     assert report.balanced, report.differences
     assert (await shops[0].ledger()).balanced
     assert await promised_beyond_stock(shops[0]) == []
+    assert await shops[0].sql(PROMISED_OUTSIDE_OUTLET) == []
+    assert await shops[0].sql(IN_TWO_OUTLETS) == []
     assert await deadlocks(shops[0]) == 0
     assert {str(row["id"]) for row in await shops[0].sql("SELECT id FROM allocation")} == trade.acknowledged
 
