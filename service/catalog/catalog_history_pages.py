@@ -97,7 +97,10 @@ async def _read(connection: Connection, recorded: HistoryOf, record_id: str, mom
         return None if record is None else history.typed(recorded.table, record)
     key = recorded.key_of(record_id)
     current = (await recorded.read(connection, [key])).get(key)
-    return None if current is None or current["create_time"] > moment else current
+    if current is None or current["create_time"] > moment:
+        return None
+    # Without what the service has learned, as for records of the past.
+    return {**dict.fromkeys(recorded.table.columns.keys()), **recorded.stated(current)}
 
 
 def _moment(fields: Fields, request: catalog_pb.GetCatalogRecordRequest, retention: timedelta) -> datetime:

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Integer, Interval, Table, Text, and_, delete, func, select
+from sqlalchemy import Column, Integer, Interval, Table, Text, and_, delete, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from service.database.columns import Moment
@@ -154,8 +154,19 @@ async def purge(connection: Connection, retention: timedelta) -> int:
 
 
 def typed(table: Table, record: Record) -> dict[str, Any]:
-    """A stored record with the values that a row of its table has; columns that it did not have then are null."""
-    return {column.name: _value(column.type, record.get(column.name)) for column in table.columns}
+    """A stored record with the values that a row of its table has.
+
+    What its table did not have then is null, or empty where nothing may be null.
+    """
+    return {
+        column.name: _value(column.type, record.get(column.name)) if column.name in record else _unset(column)
+        for column in table.columns
+    }
+
+
+def _unset(column: Column[Any]) -> Any:
+    type_ = column.type.python_type
+    return type_() if not column.nullable and type_ in (list, str, int, float, bool) else None
 
 
 def _value(type_: Any, value: Any) -> Any:

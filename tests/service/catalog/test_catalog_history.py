@@ -107,6 +107,18 @@ async def test_a_record_from_before_its_history_is_what_its_first_change_says(re
     assert (await as_of(retailer, "channel", "web")).channel.channel_id == "web"
 
 
+async def test_records_that_lack_what_was_added_since_are_answered(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+    await retailer.sql("UPDATE catalog_history SET after = after - 'tags' - 'time_zone' WHERE after IS NOT NULL")
+    await retailer.sql("UPDATE product SET learned_velocity = 2, learned_velocity_time = now()")
+    learned = (await as_of(retailer, "product", "MUG")).product
+    await retailer.sql("DELETE FROM catalog_history WHERE kind = 'product'")
+
+    assert learned == (await as_of(retailer, "product", "MUG")).product
+    assert not learned.HasField("learned_velocity_per_day")
+    assert (await as_of(retailer, "location", "dc")).location.location_id == "dc"
+
+
 async def test_a_listing_that_was_deleted_stays_in_the_history(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 5})
     await retailer.list_item("web", "10/7", "MUG")
