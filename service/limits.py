@@ -14,6 +14,9 @@ RESPONSE_BYTES = 64 << 20
 ORDER_LINES = 500
 LINE_UNITS = 100_000
 GROUP_LENGTH = 64
+SHIPMENT_PARCELS = 100
+CARRIER_LENGTH = 64
+TRACKING_NUMBER_LENGTH = 128
 LINE_LOCATIONS = 100
 """Locations in each of the two lists of an order line, `only_location_ids` and `not_location_ids`."""
 SKUS = 500

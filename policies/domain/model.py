@@ -292,6 +292,8 @@ class Order:
     priority: int | None = None
     tags: frozenset[str] = frozenset()
     outlet: Outlet | None = None
+    ship_by_time: datetime | None = None
+    """When its channel wants it to have shipped."""
 
     def __post_init__(self) -> None:
         _require_one_of("method", self.method, METHODS)
@@ -337,6 +339,7 @@ class OrderFacts:
     line_count: Final[int | None] = None
     priority: Final[int | None] = None
     tags: Final[frozenset[str] | None] = None
+    ship_by_time: Final[datetime | None] = None
 
     @classmethod
     def of(cls, order: Order) -> OrderFacts:
@@ -348,6 +351,7 @@ class OrderFacts:
             line_count=order.line_count,
             priority=order.priority,
             tags=order.tags,
+            ship_by_time=order.ship_by_time,
         )
 
 

@@ -27,6 +27,7 @@ from policies.facts.measures import (
     days_of_cover,
     days_since_count,
     distance_km,
+    hours_until_ship_by,
     margin_after_shipping,
     open_now,
     same_country,
@@ -189,6 +190,15 @@ _TABLE = (
         EVERYWHERE,
         lambda c: c.order.tags if c.order else None,
         known_in=OF_A_PLAN,
+    ),
+    Fact(
+        "order.hours_until_ship_by",
+        _NUMBER,
+        "whole hours until the channel wants the order to have shipped, below 0 once that has passed; unknown if the"
+        " channel does not say",
+        EVERYWHERE,
+        hours_until_ship_by,
+        unit="hours",
     ),
     Fact(
         "channel.id",

@@ -10,13 +10,19 @@ from policies.domain.calendars import is_open, local_time
 from policies.domain.geography import great_circle_km
 from policies.domain.model import LEAST_VELOCITY, Context
 
-_MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
+_MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 def amount(value: Decimal | None) -> float | None:
     """An amount of money as a number that rules can compare."""
     # float() rounds correctly, so the price 19.99 equals the 19.99 that a planner writes.
     return None if value is None else float(value)
+
+
+def hours_until_ship_by(context: Context) -> int | None:
+    """Whole hours until the channel wants the order to have shipped, rounded down; None if it does not say."""
+    by = context.order.ship_by_time if context.order else None
+    return None if by is None else (by - context.now) // _HOUR
 
 
 def age_minutes(context: Context) -> float | None:

@@ -33,6 +33,7 @@ class KnownOrder:
     channel_status: str | None
     is_sold: bool
     is_cancelled: bool
+    ship_by_time: datetime | None = None
 
     @classmethod
     def of(cls, record: AllocationRecord, *, is_cancelled: bool) -> KnownOrder:
@@ -44,6 +45,7 @@ class KnownOrder:
             record.channel_status,
             record.commitment is Commitment.SOLD,
             is_cancelled or (bool(record.lines) and record.is_empty),
+            record.ship_by_time,
         )
 
     def has_other_contents(self, order: Order) -> bool:
@@ -52,8 +54,8 @@ class KnownOrder:
 
     def differs_from(self, record: AllocationRecord) -> bool:
         """Whether the channel's times or status of the order have changed since."""
-        times = (record.channel_update_time, record.sold_time, record.channel_status)
-        return (self.stated_time, self.sold_time, self.channel_status) != times
+        times = (record.channel_update_time, record.sold_time, record.channel_status, record.ship_by_time)
+        return (self.stated_time, self.sold_time, self.channel_status, self.ship_by_time) != times
 
 
 def is_late_cart(request: OrderRequest, record: AllocationRecord) -> bool:

@@ -388,6 +388,7 @@ class Intake:
         if link is not None:
             if is_current:
                 self._set_link(replace(link, update_time=request.update_time or link.update_time))
+                record.ship_by_time = request.order.ship_by_time or record.ship_by_time
             return is_current
         for copy in list(self._links.values()):
             if copy.original == request.key and copy.provides_contents:
@@ -396,6 +397,7 @@ class Intake:
             return False
         record.channel_update_time = request.update_time or record.channel_update_time
         record.channel_status = request.channel_status or record.channel_status
+        record.ship_by_time = request.order.ship_by_time or record.ship_by_time
         return True
 
     def _is_affected(self, record: AllocationRecord, rows: Sequence[CancellationRow], order: Order) -> bool:

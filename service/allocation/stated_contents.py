@@ -54,7 +54,13 @@ def resulting_order(request: OrderRequest, record: AllocationRecord, *, is_accep
     commitment = Commitment.SOLD if sold else request.order.commitment
     if is_accepted or not record.lines:
         channel_id, order_id = record.channel_id, record.order_id
-        return replace(request.order, channel_id=channel_id, order_id=order_id, commitment=commitment)
+        return replace(
+            request.order,
+            channel_id=channel_id,
+            order_id=order_id,
+            commitment=commitment,
+            ship_by_time=record.ship_by_time,
+        )
     return replace(record.order_as_stated(), commitment=Commitment.SOLD if sold else record.commitment)
 
 

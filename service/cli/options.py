@@ -143,6 +143,29 @@ def item_cancellation(text: str) -> LineCancellation:
     return LineCancellation(item_id=item_id, unit_count=count)
 
 
+def place_lines(
+    lines: Sequence[OrderLine], only: Sequence[str], without: Sequence[str], together: Sequence[str]
+) -> None:
+    """Sets the locations and groups of lines, which are named by their number: `1:store-a,store-b` and `1,2`."""
+    for option, texts, field in (("--only", only, "only_location_ids"), ("--not", without, "not_location_ids")):
+        for text in texts:
+            number, _, location_ids = text.partition(":")
+            ids = [part.strip() for part in location_ids.split(",") if part.strip()]
+            if not ids:
+                raise typer.BadParameter(f"{option} {text!r} is not LINE:LOCATION,..., such as 1:store-a,store-b")
+            getattr(_numbered(option, text, number, lines), field).extend(ids)
+    for group, text in enumerate(together, start=1):
+        numbers = text.split(",")
+        for number in numbers:
+            _numbered("--together", text, number, lines).keep_together = str(group)
+
+
+def _numbered(option: str, text: str, number: str, lines: Sequence[OrderLine]) -> OrderLine:
+    if not re.fullmatch(r"[0-9]{1,4}", number.strip()) or not 1 <= int(number) <= len(lines):
+        raise typer.BadParameter(f"{option} {text!r} names no line; the lines are numbered from 1 to {len(lines)}")
+    return lines[int(number) - 1]
+
+
 def cancellation(text: str) -> LineCancellation:
     """Reads `LINE:UNITS` as units to cancel."""
     line_id, units = _line_and_units(text)

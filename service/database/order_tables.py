@@ -67,6 +67,7 @@ allocation = Table(
     Column("sold_time", Moment, comment="latest time at which the channel stated it as sold, by the channel's clock"),
     Column("ignored_time", Moment, comment="channel's time of the older contents that were ignored last"),
     Column("channel_status", Text, comment="order status in the channel's own word"),
+    Column("ship_by_time", Moment, comment="when its channel wants it to have shipped"),
     Column("hold_reason", Text, comment="why it was put on hold; null if it never was"),
     Column("hold_until", Moment, comment="when the hold is overdue; null if nobody said"),
     Column("hold_time", Moment, comment="when it was put on hold"),
@@ -236,6 +237,7 @@ shipment = Table(
     Column("end_time", Moment, comment="when rejected, cancelled or not collected"),
     Column("reject_reason", Text),
     Column("ship_by_time", Moment),
+    Column("parcels", Text, comment="a JSON list of what its units left in; null if that is unknown"),
     required(
         "catalog_version",
         BigInteger,

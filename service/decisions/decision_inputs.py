@@ -170,14 +170,7 @@ def set_order(message: decision_pb2.OrderInput, order: Order) -> None:
     message.channel_id, message.order_id = order.channel_id, order.order_id
     message.commitment, message.method = COMMITMENTS[order.commitment], _METHODS[order.method]
     for line in order.lines:
-        line_message = message.lines.add(line_id=line.line_id, sku=line.sku, unit_count=line.unit_count)
-        if line.placement is not ANYWHERE:
-            set_placement(line_message, line.placement)
-        message.unit_prices.append(_decimal_text(line.unit_price))
-        if line.item is not None:
-            _add_item(message, line.line_id, line.item)
-        if line.kit is not None:
-            _add_kit_part(message, line.line_id, line.kit)
+        _add_line(message, line)
     if order.pickup_location_id:
         message.pickup_location_id = order.pickup_location_id
     if order.stated_value is not None:
@@ -186,9 +179,22 @@ def set_order(message: decision_pb2.OrderInput, order: Order) -> None:
         message.priority = order.priority
     if order.tags:
         message.tags.extend(sorted(order.tags))
+    if order.ship_by_time is not None:
+        message.ship_by_time.FromDatetime(order.ship_by_time)
     if order.outlet is not None:
         message.outlet_id = order.outlet.id
         message.outlet_location_ids.extend(sorted(order.outlet.location_ids))
+
+
+def _add_line(message: decision_pb2.OrderInput, line: OrderLine) -> None:
+    line_message = message.lines.add(line_id=line.line_id, sku=line.sku, unit_count=line.unit_count)
+    if line.placement is not ANYWHERE:
+        set_placement(line_message, line.placement)
+    message.unit_prices.append(_decimal_text(line.unit_price))
+    if line.item is not None:
+        _add_item(message, line.line_id, line.item)
+    if line.kit is not None:
+        _add_kit_part(message, line.line_id, line.kit)
 
 
 def _add_item(message: decision_pb2.OrderInput, line_id: str, item: OrderedItem) -> None:
@@ -218,6 +224,7 @@ def _order_of(message: decision_pb2.OrderInput, locations: Mapping[str, Location
         stated_value=_decimal(message.stated_value),
         priority=message.priority if message.HasField("priority") else None,
         tags=frozenset(message.tags),
+        ship_by_time=_moment(message.ship_by_time) if message.HasField("ship_by_time") else None,
         outlet=Outlet(message.outlet_id, frozenset(message.outlet_location_ids)) if message.outlet_id else None,
     )
 

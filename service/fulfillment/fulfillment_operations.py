@@ -17,7 +17,7 @@ from service.database.database import Connection, Statement, parameter
 from service.database.tables import shipment
 from service.dependencies import Dependencies
 from service.errors import NotFound, no_allocation
-from service.fulfillment import applied_events, reassignment, returns, shipping_undo
+from service.fulfillment import applied_events, parcel_records, reassignment, returns, shipping_undo
 from service.fulfillment.applied_events import AppliedEvents
 from service.fulfillment.shipment_moves import not_found_levels, perform
 from service.fulfillment.shipment_requests import ReturnRequest, ShipmentRequest
@@ -67,6 +67,7 @@ class FulfillmentOperations:
                 shipping_undo.undo(transition)
             else:
                 perform(transition)
+                parcel_records.record(transition)
             failed_picks = not_found_levels(transition)
             locations = await count_learning.record_failed_picks(connection, unit_of_work.book, failed_picks)
             await applied_events.record(connection, transition.effects)

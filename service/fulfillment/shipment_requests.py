@@ -14,9 +14,15 @@ from policies.domain.shipments import OPEN, ShipmentAction, ShipmentState
 from service import limits
 from service.orders import order_messages
 from service.orders.order_filters import OrderFilter
+from service.orders.parcels import ParcelRecord
 from service.rpc.page_tokens import PageTokens
 from service.rpc.validation import Fields
-from truestock.v1 import allocation_service_pb2 as allocation_pb, fulfillment_service_pb2 as fulfillment_pb, order_pb2
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    fulfillment_service_pb2 as fulfillment_pb,
+    order_pb2,
+    shipment_pb2,
+)
 
 REJECT_REASONS = {
     number: name.removeprefix("REJECT_REASON_").lower()
@@ -49,6 +55,7 @@ class ShipmentRequest:
     reason: str = ""
     location_id: str = ""
     actor: str = ""
+    parcels: Sequence[ParcelRecord] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +106,10 @@ def shipment_request(action: ShipmentAction, request: Any) -> ShipmentRequest:
     event_id = _event_id(fields, request) if "event_id" in field_names else ""
     event_time = _event_time(fields, request) if "event_time" in field_names else None
     reason = _reason(fields, request) if action is ShipmentAction.REJECT else ""
+    parcels = _parcels(fields, request.parcels) if action is ShipmentAction.SHIP else ()
     fields.finish()
     assert shipment_id is not None
-    return ShipmentRequest(action, shipment_id, request_id, lines, event_id, event_time, reason)
+    return ShipmentRequest(action, shipment_id, request_id, lines, event_id, event_time, reason, parcels=parcels)
 
 
 def reassignment_request(request: allocation_pb.ReassignShipmentRequest) -> ShipmentRequest:
@@ -169,6 +177,33 @@ def shipments_page(request: fulfillment_pb.ListShipmentsRequest) -> ShipmentsPag
     )
     fields.finish()
     return page
+
+
+def _parcels(fields: Fields, parcels: Sequence[shipment_pb2.Parcel]) -> Sequence[ParcelRecord]:
+    """The parcels of a request; the last one of each carrier and tracking number."""
+    if not fields.size("parcels", parcels, 0, limits.SHIPMENT_PARCELS):
+        return ()
+    checked: dict[tuple[str, str], ParcelRecord] = {}
+    for index, parcel in enumerate(parcels):
+        at = f"parcels[{index}]"
+        carrier = fields.text(f"{at}.carrier", parcel.carrier, longest=limits.CARRIER_LENGTH) or ""
+        number = fields.text(
+            f"{at}.tracking_number", parcel.tracking_number, longest=limits.TRACKING_NUMBER_LENGTH, required=True
+        )
+        units: dict[str, int] = {}
+        if fields.size(f"{at}.lines", parcel.lines, 0, limits.ORDER_LINES):
+            for place, line in enumerate(parcel.lines):
+                field_name = f"{at}.lines[{place}]"
+                fields.text(f"{field_name}.line_id", line.line_id, longest=limits.LINE_ID_LENGTH, required=True)
+                fields.whole_number(f"{field_name}.unit_count", line.unit_count, 1, limits.COUNTED_UNITS)
+                if line.line_id in units:
+                    fields.wrong(f"{field_name}.line_id", f"line '{line.line_id}' appears twice in the parcel")
+                units[line.line_id] = line.unit_count
+        record = ParcelRecord(carrier, number or "", units)
+        checked[record.key] = record
+    if len(checked) > 1 and not all(record.units for record in checked.values()):
+        fields.wrong("parcels", "must name the lines of each, because there are several")
+    return tuple(checked.values())
 
 
 def _lines(fields: Fields, lines: Sequence[fulfillment_pb.LineUnits], *, at_least: int) -> dict[str, int]:

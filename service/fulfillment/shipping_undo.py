@@ -16,6 +16,7 @@ from policies.stock.counting import SHIP_UNDONE
 from service.allocation.planner import AllocationChange
 from service.errors import CannotUndo, InvalidFields, NotFound, Violation
 from service.fulfillment.applied_events import UNDONE, AppliedEvents, Effect
+from service.fulfillment.parcel_records import take_back
 from service.fulfillment.shipment_requests import ShipmentRequest
 from service.fulfillment.shipment_transition import SHIPPED, ShipmentTransition
 from service.orders.allocation_record import CONFIRMED, AllocationRecord, LineRecord, ShipmentRecord
@@ -79,6 +80,7 @@ def undo(transition: ShipmentTransition) -> None:
         shipment.end_time = transition.book.now
     elif not shipment.units:
         shipment.update_state(transition.book.now, ended=ShipmentState.CANCELLED)
+    take_back(shipment, transition.event_id)
     record.cancel_if_empty()
     total = sum(effect.unit_count for effect in shipped)
     sentence = f"Shipping of {unit_count_text(total)} from {shipment.location_id} was undone: they have not left."

@@ -93,7 +93,12 @@ def _listing(filters: frozenset[str], *, descending: bool) -> Listing:
         leading = of_group.limit(EXAMINED).subquery("leading")
     others = [_CONDITIONS[name] for name in sorted(filters & _CONDITIONS.keys())]
     entry = (
-        select(shipment, allocation.c.channel_id, allocation.c.order_id)
+        select(
+            shipment,
+            allocation.c.channel_id,
+            allocation.c.order_id,
+            allocation.c.ship_by_time.label("channel_ship_by_time"),
+        )
         .join(allocation, allocation.c.id == _shipment.allocation_id)
         .where(_shipment.id == leading.c.id, *_is_listed, *others)
     )
@@ -154,4 +159,10 @@ def _message(row: asyncpg.Record, lines: list[asyncpg.Record]) -> shipment_pb2.S
     for line in lines:
         order_store.add_promise_row(shipment_record, line)
     skus = {line["line_id"]: line["sku"] for line in lines}
-    return order_messages.shipment(shipment_record, skus, row["allocation_id"], (row["channel_id"], row["order_id"]))
+    return order_messages.shipment(
+        shipment_record,
+        skus,
+        row["allocation_id"],
+        (row["channel_id"], row["order_id"]),
+        channel_ship_by_time=row["channel_ship_by_time"],
+    )

@@ -17,6 +17,7 @@ from policies.domain.returns import ShippedUnits
 from policies.domain.shipments import OPEN, ShipmentState, state_after
 from service.orders.cancellation_request import CancellationRequest
 from service.orders.order_hold import OrderHold
+from service.orders.parcels import ParcelRecord
 from service.stock.stock_book import LineUnits
 from truestock.v1 import decision_pb2
 
@@ -115,6 +116,7 @@ class ShipmentRecord:
     reject_reason: str | None = None
     ship_by_time: datetime | None = None
     catalog_version: int = 0
+    parcels: list[ParcelRecord] = field(default_factory=list)
     is_outdated: bool = False
 
     def remove_units(self, line_id: str, units: int, now: datetime, *, ended: ShipmentState) -> None:
@@ -192,6 +194,8 @@ class AllocationRecord:
     ignored_time: datetime | None = None
     """The channel's time of the older contents that were ignored last."""
     channel_status: str | None = None
+    ship_by_time: datetime | None = None
+    """When its channel wants it to have shipped."""
     hold: OrderHold | None = None
     """Its latest hold, released or not; it has no effect before the order is sold."""
     version: int = 0
@@ -360,6 +364,7 @@ class AllocationRecord:
             destination=self.destination,
             pickup_location_id=self.pickup_location_id,
             outlet=self.outlet,
+            ship_by_time=self.ship_by_time,
             stated_value=self.stated_value,
             priority=self.priority,
             tags=self.tags,

@@ -26,6 +26,7 @@ from service.orders.allocation_record import (
 )
 from service.orders.cancellation_request import CancellationRequest, shown
 from service.orders.order_requests import CANCELLATION_FAULTS
+from service.orders.parcels import parcel_message
 from service.rpc.proto_values import timestamp
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -101,6 +102,7 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         channel_status=record.channel_status or "",
         status=STATUSES[status_of(_order_figures(record, state, lines))],
         hold=_hold(record),
+        ship_by_time=timestamp(record.ship_by_time),
         outlet_id=record.outlet.id if record.outlet else "",
         cancellation_request=cancellation_request(request) if request else None,
     )
@@ -211,7 +213,11 @@ def line_outcome(record: AllocationRecord, line: LineRecord, promised: int, *, p
 def _shipments(record: AllocationRecord) -> list[shipment_pb2.Shipment]:
     skus = {line.line_id: line.sku for line in record.lines}
     order, on_hold = (record.channel_id, record.order_id), record.active_hold is not None
-    return [shipment(x, skus, record.id, order, on_hold=on_hold) for x in record.shipments]
+    channel_time = record.ship_by_time
+    return [
+        shipment(x, skus, record.id, order, on_hold=on_hold, channel_ship_by_time=channel_time)
+        for x in record.shipments
+    ]
 
 
 def shipment(
@@ -221,6 +227,7 @@ def shipment(
     order: tuple[str, str],
     *,
     on_hold: bool = False,
+    channel_ship_by_time: datetime | None = None,
 ) -> shipment_pb2.Shipment:
     """A shipment of an order, which is its (channel id, order id). `skus` are by line, in the order of the lines.
 
@@ -254,6 +261,8 @@ def shipment(
         end_time=timestamp(record.end_time),
         reject_reason=record.reject_reason or "",
         ship_by_time=None if waits else timestamp(record.ship_by_time),
+        parcels=[parcel_message(parcel) for parcel in record.parcels],
+        channel_ship_by_time=timestamp(channel_ship_by_time),
     )
 
 

@@ -158,6 +158,11 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
     outlet_id = fields.usable(
         lambda strict: strict.text("outlet_id", request.outlet_id, longest=limits.SOLD_OUTLET_ID_LENGTH)
     )
+    ship_by_time = (
+        fields.usable(lambda strict: strict.moment("ship_by_time", request.ship_by_time, given=True))
+        if request.HasField("ship_by_time")
+        else None
+    )
     copy_of = fields.order_key("copy_of", request.copy_of) if request.HasField("copy_of") else None
     if copy_of == (channel_id, order_id):
         fields.wrong("copy_of", "is the order itself; leave it out if the order is not a copy")
@@ -181,6 +186,7 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
         priority=priority,
         tags=tags,
         # Its locations are looked up with the catalog under which the order is planned.
+        ship_by_time=ship_by_time,
         outlet=Outlet(outlet_id, frozenset(), is_known=False) if outlet_id else None,
     )
     return OrderRequest(order, hold_duration, request_id, copy_of, update_time, status, hold, fields.left_out)

@@ -41,6 +41,7 @@ from service.orders.allocation_record import (
     destination_of,
 )
 from service.orders.order_hold import OrderHold
+from service.orders.parcels import parcels_of
 from truestock.v1 import decision_pb2
 
 _allocation = allocation.c
@@ -320,6 +321,7 @@ def shipment_of(row: asyncpg.Record) -> ShipmentRecord:
         **{name: row[name] for name in SHIPMENT_TIMES},
         reject_reason=row["reject_reason"],
         catalog_version=row["catalog_version"],
+        parcels=parcels_of(row["parcels"]),
     )
 
 
@@ -360,6 +362,7 @@ def _record_of(row: asyncpg.Record) -> AllocationRecord:
         sold_time=row["sold_time"],
         ignored_time=row["ignored_time"],
         channel_status=row["channel_status"],
+        ship_by_time=row["ship_by_time"],
         hold=_hold_of(row),
         version=row["version"],
         decision=explanation,

@@ -44,6 +44,7 @@ from service.decisions.decision_batch import BATCH_COLUMNS, DECISION_COLUMNS, De
 from service.exceptions import superseded_exceptions
 from service.orders.allocation_record import ENDED, HELD, RULE_SEPARATOR, AllocationRecord
 from service.orders.order_exceptions import CANCELLED_AFTER_SHIPPING, OrderException
+from service.orders.parcels import stored_parcels
 
 _DELETE_CONTENTS = Statement(
     select(literal_column("1")).add_cte(
@@ -78,6 +79,7 @@ _ALLOCATION: Columns = {
     "sold_time": Moment,
     "ignored_time": Moment,
     "channel_status": Text,
+    "ship_by_time": Moment,
     "hold_reason": Text,
     "hold_until": Moment,
     "hold_time": Moment,
@@ -123,6 +125,7 @@ _SHIPMENT: Columns = {
     "ship_by_time": Moment,
     "reject_reason": Text,
     "catalog_version": BigInteger,
+    "parcels": Text,
 }
 _PROMISE: Columns = {
     "shipment_id": Uuid,
@@ -315,6 +318,7 @@ def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
         record.sold_time,
         record.ignored_time,
         record.channel_status,
+        record.ship_by_time,
         hold.reason if hold else None,
         hold.until if hold else None,
         hold.place_time if hold else None,
@@ -354,7 +358,7 @@ def _shipment_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
         (
             *(x.id, record.id, position, x.location_id, x.state, x.distance_km),
             *(x.assign_time or record.update_time, x.accept_time, x.ship_time, x.deliver_time, x.end_time),
-            *(x.ship_by_time, x.reject_reason, x.catalog_version),
+            *(x.ship_by_time, x.reject_reason, x.catalog_version, stored_parcels(x.parcels)),
         )
         for position, x in enumerate(record.shipments)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
@@ -79,15 +79,29 @@ async def reroute_late(
 
 def late_incident(row: asyncpg.Record, record: AllocationRecord, catalog: Catalog) -> Incident:
     """The incident of a late shipment, a row of `lateness.LATE`."""
-    deadline = f"{row['deadline'].astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     due = "due for collection at" if row["state"] == "ready_for_pickup" else "due to ship from"
-    sentence = f"The shipment was {due} {row['location_id']} by {deadline} and is {row['state'].replace('_', ' ')}."
+    state = row["state"].replace("_", " ")
+    sentence = f"The shipment was {due} {row['location_id']} by {_missed_times(row, record)} and is {state}."
     return replace(
         with_order_facts(Incident(LATE_SHIPMENT, str(row["id"]), sentence), record, catalog),
         location=catalog.locations.get(row["location_id"]),
         location_id=row["location_id"],
         shipment_id=row["id"],
     )
+
+
+def _missed_times(row: asyncpg.Record, record: AllocationRecord) -> str:
+    """The times that were missed: the location's, and the channel's by name."""
+    times = []
+    if not row["is_channel_late"] or row["is_ours_late"]:
+        times.append(_time_text(row["our_time"] if row["is_channel_late"] else row["deadline"]))
+    if row["is_channel_late"]:
+        times.append(f"{_time_text(row['channel_time'])}, which is {record.channel_id}'s own time,")
+    return " and ".join(times)
+
+
+def _time_text(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def with_order_facts(incident: Incident, record: AllocationRecord, catalog: Catalog) -> Incident:

@@ -52,12 +52,22 @@ def _literal(text: str) -> ColumnElement[Any]:
 _HAS_UNITS = exists().where(promise.c.shipment_id == _shipment.id, promise.c.unit_count > literal_column("0"))
 # Work that waited for a hold starts when the hold is released, whatever the location had begun before.
 _START = func.greatest(_shipment.assign_time, _order.hold_release_time)
+_IS_COLLECTED = _shipment.state == _literal("ready_for_pickup")
+_OUR_TIME = func.coalesce(_shipment.ship_by_time, _START + parameter("late_after", Interval))
 _DEADLINE = case(
-    (_shipment.state == _literal("ready_for_pickup"), _START + parameter("uncollected_after", Interval)),
-    else_=func.coalesce(_shipment.ship_by_time, _START + parameter("late_after", Interval)),
+    (_IS_COLLECTED, _START + parameter("uncollected_after", Interval)),
+    else_=func.least(_OUR_TIME, _order.ship_by_time),
 )
+_IS_CHANNEL_LATE = ~_IS_COLLECTED & (_order.ship_by_time <= func.statement_timestamp())
 _late = (
-    select(_shipment.id, _shipment.allocation_id, _shipment.location_id, _shipment.state, _DEADLINE.label("deadline"))
+    select(
+        *(_shipment.id, _shipment.allocation_id, _shipment.location_id, _shipment.state, _DEADLINE.label("deadline")),
+        # Whose times were missed.
+        func.coalesce(_IS_CHANNEL_LATE, literal_column("false")).label("is_channel_late"),
+        _order.ship_by_time.label("channel_time"),
+        (func.statement_timestamp() >= _OUR_TIME).label("is_ours_late"),
+        _OUR_TIME.label("our_time"),
+    )
     .join(allocation, _order.id == _shipment.allocation_id)
     .where(
         IS_OPEN,
@@ -73,6 +83,10 @@ _late = (
             _order.hold_release_time.is_(None) | (_exception.create_time > _order.hold_release_time),
             _exception.resolved_by.is_distinct_from(_literal("policy"))
             | _exception.resolution.is_distinct_from(_literal("completed")),
+            # One that was resolved before the channel's time was missed says nothing about that time.
+            ~func.coalesce(_IS_CHANNEL_LATE, literal_column("false"))
+            | (_exception.state == _literal("open"))
+            | (_exception.create_time >= _order.ship_by_time),
         )
         .correlate(shipment, allocation),
     )
@@ -168,7 +182,8 @@ class LatenessQuery:
 
 
 LATE = LatenessQuery(_late, _shipment.allocation_id)
-"""Late shipments without an exception so far: (id, allocation_id, location_id, state, deadline)."""
+"""Late shipments without an exception so far: (id, allocation_id, location_id, state, deadline, and whose times were
+missed)."""
 STUCK = LatenessQuery(_stuck, _order.id)
 """Sold orders with short units or a review and without recent events: (allocation_id)."""
 OVERDUE_HOLDS = LatenessQuery(_overdue_holds, _order.id)

@@ -502,6 +502,8 @@ BOUNDS = {
         f"{limits.ORDER_COMPONENTS:,} with the components of their kits",
         f"{limits.LINE_LOCATIONS} locations that may ship it, {limits.LINE_LOCATIONS} that must not",
         f"a group of {limits.GROUP_LENGTH} characters",
+        f"{limits.SHIPMENT_PARCELS} parcels of a shipment",
+        f"a carrier of {limits.CARRIER_LENGTH} characters and a tracking number of {limits.TRACKING_NUMBER_LENGTH}",
         f"{limits.SKUS:,} SKUs",
         f"{limits.STOCK_CHANGES:,} stock changes",
         f"{limits.DEMAND_EVENTS:,} events of unmet demand",

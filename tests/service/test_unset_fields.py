@@ -97,6 +97,7 @@ ORDER: Mapping[str, Meaning] = {
     "tags": NONE,
     "validate_only": CALL,
     "candidate_revision": CALL,
+    "ship_by_time": UNSET,
     "request_id": CALL,
     "channel_update_time": UNSET,
     "copy_of": UNSET,

@@ -193,6 +193,7 @@ class Allocation(_message.Message):
     CHANNEL_STATUS_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
     OUTLET_ID_FIELD_NUMBER: _builtins.int
+    SHIP_BY_TIME_FIELD_NUMBER: _builtins.int
     CANCELLATION_REQUEST_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
     """A UUID. Empty in the response to `validate_only` for a new order."""
@@ -248,6 +249,10 @@ class Allocation(_message.Message):
         """Set while the order is on hold."""
 
     @_builtins.property
+    def ship_by_time(self) -> _timestamp_pb2.Timestamp:
+        """When its channel wants it to have shipped."""
+
+    @_builtins.property
     def cancellation_request(self) -> Global___CancellationRequest:
         """The shopper's request to cancel: the unanswered one that is due first, otherwise the one answered last; unset if
         there was none. GetAllocation and WatchOrders have all requests of the order.
@@ -278,11 +283,12 @@ class Allocation(_message.Message):
         channel_status: _builtins.str = ...,
         hold: _order_pb2.OrderHold | None = ...,
         outlet_id: _builtins.str = ...,
+        ship_by_time: _timestamp_pb2.Timestamp | None = ...,
         cancellation_request: Global___CancellationRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancellation_request", b"cancellation_request", "channel_update_time", b"channel_update_time", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "hold", b"hold", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancellation_request", b"cancellation_request", "channel_update_time", b"channel_update_time", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "hold", b"hold", "ship_by_time", b"ship_by_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cancellation_request", b"cancellation_request", "change_refused", b"change_refused", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copies", b"copies", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "hold", b"hold", "lines", b"lines", "needs_person", b"needs_person", "order_id", b"order_id", "outcome", b"outcome", "outlet_id", b"outlet_id", "shipments", b"shipments", "shortages", b"shortages", "state", b"state", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cancellation_request", b"cancellation_request", "change_refused", b"change_refused", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copies", b"copies", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "hold", b"hold", "lines", b"lines", "needs_person", b"needs_person", "order_id", b"order_id", "outcome", b"outcome", "outlet_id", b"outlet_id", "ship_by_time", b"ship_by_time", "shipments", b"shipments", "shortages", b"shortages", "state", b"state", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -623,6 +629,7 @@ class AllocateOrderRequest(_message.Message):
     HOLD_FIELD_NUMBER: _builtins.int
     OUTLET_ID_FIELD_NUMBER: _builtins.int
     CANDIDATE_REVISION_FIELD_NUMBER: _builtins.int
+    SHIP_BY_TIME_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     order_id: _builtins.str
     """The channel's own order number; at most 128 characters."""
@@ -699,6 +706,13 @@ class AllocateOrderRequest(_message.Message):
         `channel_status` means that it is to be fulfilled. What has shipped already is not affected.
         """
 
+    @_builtins.property
+    def ship_by_time(self) -> _timestamp_pb2.Timestamp:
+        """When the channel wants the order to have shipped, by its own service level. A fact for rules
+        (`order.hours_until_ship_by`), and shown beside the time of each shipment; a shipment that misses it raises a
+        `late_shipment` exception. A change of it replans nothing; an order that is sent again without it keeps it.
+        """
+
     def __init__(
         self,
         *,
@@ -721,10 +735,11 @@ class AllocateOrderRequest(_message.Message):
         hold: _order_pb2.OrderHold | None = ...,
         outlet_id: _builtins.str = ...,
         candidate_revision: _builtins.str = ...,
+        ship_by_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_update_time", b"channel_update_time", "copy_of", b"copy_of", "destination", b"destination", "hold", b"hold", "hold_duration", b"hold_duration", "order_value", b"order_value", "priority", b"priority"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_update_time", b"channel_update_time", "copy_of", b"copy_of", "destination", b"destination", "hold", b"hold", "hold_duration", b"hold_duration", "order_value", b"order_value", "priority", b"priority", "ship_by_time", b"ship_by_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copy_of", b"copy_of", "destination", b"destination", "hold", b"hold", "hold_duration", b"hold_duration", "lines", b"lines", "method", b"method", "order_id", b"order_id", "order_value", b"order_value", "outlet_id", b"outlet_id", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "request_id", b"request_id", "tags", b"tags", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copy_of", b"copy_of", "destination", b"destination", "hold", b"hold", "hold_duration", b"hold_duration", "lines", b"lines", "method", b"method", "order_id", b"order_id", "order_value", b"order_value", "outlet_id", b"outlet_id", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "request_id", b"request_id", "ship_by_time", b"ship_by_time", "tags", b"tags", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015

@@ -426,6 +426,7 @@ class OrderInput(_message.Message):
     KIT_PARTS_FIELD_NUMBER: _builtins.int
     OUTLET_ID_FIELD_NUMBER: _builtins.int
     OUTLET_LOCATION_IDS_FIELD_NUMBER: _builtins.int
+    SHIP_BY_TIME_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     order_id: _builtins.str
     commitment: _order_pb2.Commitment.ValueType
@@ -463,6 +464,10 @@ class OrderInput(_message.Message):
 
     @_builtins.property
     def outlet_location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def ship_by_time(self) -> _timestamp_pb2.Timestamp:
+        """When its channel wants it to have shipped; unset if it does not say."""
+
     def __init__(
         self,
         *,
@@ -482,10 +487,11 @@ class OrderInput(_message.Message):
         kit_parts: _abc.Iterable[Global___OrderedKitPart] | None = ...,
         outlet_id: _builtins.str = ...,
         outlet_location_ids: _abc.Iterable[_builtins.str] | None = ...,
+        ship_by_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "destination", b"destination", "erased_destination", b"erased_destination", "priority", b"priority"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "destination", b"destination", "erased_destination", b"erased_destination", "priority", b"priority", "ship_by_time", b"ship_by_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "commitment", b"commitment", "destination", b"destination", "erased_destination", b"erased_destination", "items", b"items", "kit_parts", b"kit_parts", "lines", b"lines", "method", b"method", "order_id", b"order_id", "outlet_id", b"outlet_id", "outlet_location_ids", b"outlet_location_ids", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "stated_value", b"stated_value", "tags", b"tags", "unit_prices", b"unit_prices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "commitment", b"commitment", "destination", b"destination", "erased_destination", b"erased_destination", "items", b"items", "kit_parts", b"kit_parts", "lines", b"lines", "method", b"method", "order_id", b"order_id", "outlet_id", b"outlet_id", "outlet_location_ids", b"outlet_location_ids", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "ship_by_time", b"ship_by_time", "stated_value", b"stated_value", "tags", b"tags", "unit_prices", b"unit_prices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015

@@ -236,6 +236,7 @@ class ShipShipmentRequest(_message.Message):
     EVENT_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     EVENT_TIME_FIELD_NUMBER: _builtins.int
+    PARCELS_FIELD_NUMBER: _builtins.int
     shipment_id: _builtins.str
     event_id: _builtins.str
     request_id: _builtins.str
@@ -248,6 +249,14 @@ class ShipShipmentRequest(_message.Message):
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """When it happened; now if unset. On hand does not change if a later count already includes the event."""
 
+    @_builtins.property
+    def parcels(self) -> _containers.RepeatedCompositeFieldContainer[_shipment_pb2.Parcel]:
+        """The parcels that the units left in, at most 100 of a shipment; the same carrier and tracking number are one parcel,
+        and the units stated last count. An event may add parcels to units that have shipped already. An event that is sent
+        again with other parcels replaces those that it had reported, to correct a tracking number; without parcels it
+        changes none.
+        """
+
     def __init__(
         self,
         *,
@@ -256,10 +265,11 @@ class ShipShipmentRequest(_message.Message):
         event_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
         event_time: _timestamp_pb2.Timestamp | None = ...,
+        parcels: _abc.Iterable[_shipment_pb2.Parcel] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "event_time", b"event_time", "lines", b"lines", "request_id", b"request_id", "shipment_id", b"shipment_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "event_time", b"event_time", "lines", b"lines", "parcels", b"parcels", "request_id", b"request_id", "shipment_id", b"shipment_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -94,6 +94,8 @@ class Shipment(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     REJECT_REASON_FIELD_NUMBER: _builtins.int
     SHIP_BY_TIME_FIELD_NUMBER: _builtins.int
+    PARCELS_FIELD_NUMBER: _builtins.int
+    CHANNEL_SHIP_BY_TIME_FIELD_NUMBER: _builtins.int
     shipment_id: _builtins.str
     location_id: _builtins.str
     state: Global___Shipment.State.ValueType
@@ -128,6 +130,14 @@ class Shipment(_message.Message):
     def ship_by_time(self) -> _timestamp_pb2.Timestamp:
         """When it should ship; unset if the location has no working time, and while its order is on hold."""
 
+    @_builtins.property
+    def parcels(self) -> _containers.RepeatedCompositeFieldContainer[Global___Parcel]:
+        """What its units left in, as far as it is known, in the order in which it was reported."""
+
+    @_builtins.property
+    def channel_ship_by_time(self) -> _timestamp_pb2.Timestamp:
+        """When the channel wants the order to have shipped; unset if it does not say."""
+
     def __init__(
         self,
         *,
@@ -146,10 +156,12 @@ class Shipment(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         reject_reason: _builtins.str = ...,
         ship_by_time: _timestamp_pb2.Timestamp | None = ...,
+        parcels: _abc.Iterable[Global___Parcel] | None = ...,
+        channel_ship_by_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "accept_time", b"accept_time", "assign_time", b"assign_time", "deliver_time", b"deliver_time", "distance_km", b"distance_km", "end_time", b"end_time", "ship_by_time", b"ship_by_time", "ship_time", b"ship_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "accept_time", b"accept_time", "assign_time", b"assign_time", "channel_ship_by_time", b"channel_ship_by_time", "deliver_time", b"deliver_time", "distance_km", b"distance_km", "end_time", b"end_time", "ship_by_time", b"ship_by_time", "ship_time", b"ship_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "accept_time", b"accept_time", "allocation_id", b"allocation_id", "assign_time", b"assign_time", "channel_id", b"channel_id", "deliver_time", b"deliver_time", "distance_km", b"distance_km", "end_time", b"end_time", "lines", b"lines", "location_id", b"location_id", "order_id", b"order_id", "reject_reason", b"reject_reason", "ship_by_time", b"ship_by_time", "ship_time", b"ship_time", "shipment_id", b"shipment_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "accept_time", b"accept_time", "allocation_id", b"allocation_id", "assign_time", b"assign_time", "channel_id", b"channel_id", "channel_ship_by_time", b"channel_ship_by_time", "deliver_time", b"deliver_time", "distance_km", b"distance_km", "end_time", b"end_time", "lines", b"lines", "location_id", b"location_id", "order_id", b"order_id", "parcels", b"parcels", "reject_reason", b"reject_reason", "ship_by_time", b"ship_by_time", "ship_time", b"ship_time", "shipment_id", b"shipment_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__distance_km: _TypeAlias = _typing.Literal["distance_km"]  # noqa: Y015
     _WhichOneofArgType__distance_km: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km"]  # noqa: Y015
@@ -196,3 +208,67 @@ class ShipmentLine(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ShipmentLine: _TypeAlias = ShipmentLine  # noqa: Y015
+
+@_typing.final
+class Parcel(_message.Message):
+    """A parcel of a shipment, identified by its carrier and tracking number."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CARRIER_FIELD_NUMBER: _builtins.int
+    TRACKING_NUMBER_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    carrier: _builtins.str
+    """Such as `UPS`, at most 64 characters; empty if the location brings it itself."""
+    tracking_number: _builtins.str
+    """At most 128 characters."""
+    event_id: _builtins.str
+    """The ShipShipment event that reported it first. UndoShipment of that event takes the parcel back."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParcelLine]:
+        """The units in it, at most 500 lines; together the parcels of a shipment have no more units of a line than have
+        shipped. If empty, all shipped units of the shipment that are in no other parcel; a ShipShipment with several parcels
+        must name the units of each.
+        """
+
+    def __init__(
+        self,
+        *,
+        carrier: _builtins.str = ...,
+        tracking_number: _builtins.str = ...,
+        lines: _abc.Iterable[Global___ParcelLine] | None = ...,
+        event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carrier", b"carrier", "event_id", b"event_id", "lines", b"lines", "tracking_number", b"tracking_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Parcel: _TypeAlias = Parcel  # noqa: Y015
+
+@_typing.final
+class ParcelLine(_message.Message):
+    """Units of one order line in a parcel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_ID_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    line_id: _builtins.str
+    unit_count: _builtins.int
+    """1 or more."""
+    def __init__(
+        self,
+        *,
+        line_id: _builtins.str = ...,
+        unit_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_id", b"line_id", "unit_count", b"unit_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParcelLine: _TypeAlias = ParcelLine  # noqa: Y015

@@ -74,6 +74,21 @@ def allocate(
         str, typer.Option("--hold-until", metavar="TIME", help="When it should be released; needs --hold-reason.")
     ] = "",
     currency: options.Currency = "USD",
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="LINE:LOCATION,...", help="Only these may ship line 1, 2, ...; repeatable."),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--not", metavar="LINE:LOCATION,...", help="These must not ship line 1, 2, ...; repeatable."),
+    ] = None,
+    together: Annotated[
+        list[str] | None,
+        typer.Option("--together", metavar="LINE,LINE", help="Lines that ship from one location; repeatable."),
+    ] = None,
+    ship_by: Annotated[
+        str, typer.Option("--ship-by", metavar="TIME", help="When the channel wants the order to have shipped.")
+    ] = "",
     copy_of: Annotated[
         str, typer.Option("--copy-of", metavar="CHANNEL/ORDER", help="The order that this one duplicates.")
     ] = "",
@@ -106,13 +121,19 @@ def allocate(
         --line TRN-1205-MOS:1 --sold --hold-reason "fraud check"
       truestock allocate --channel tiktok_shop --order 1003 \\
         --item 1729583201114820002:1 --sold
+      truestock allocate --channel shopify --order 1004 --sold \\
+        --line TRN-1205-MOS:1 --line TRN-1205-BLK:1 --together 1,2 \\
+        --not 1:store-austin --ship-by 2026-12-01T17:00:00Z
     """
     if candidate and not dry_run:
         raise typer.BadParameter("--candidate only previews an order; add --dry-run")
+    lines = options.order_lines(line or [], item or [], currency)
+    options.place_lines(lines, only or [], without or [], together or [])
     request = AllocateOrderRequest(
         channel_id=channel,
         order_id=order,
-        lines=options.order_lines(line or [], item or [], currency),
+        lines=lines,
+        ship_by_time=options.timestamp(ship_by, "--ship-by"),
         commitment=COMMITMENT_SOLD if sold else COMMITMENT_HOLD,
         method=FULFILLMENT_METHOD_PICKUP if pickup or pickup_at else FULFILLMENT_METHOD_SHIP,
         destination=options.destination(country, region, postal_code, lat, lon),

@@ -13,7 +13,7 @@ from service.cli.views.order_views import show_allocation
 from service.cli.views.shipment_views import print_shipments
 from truestock.v1 import fulfillment_service_pb2 as fulfillment_pb
 from truestock.v1.allocation_service_pb2 import Allocation, ReassignShipmentRequest
-from truestock.v1.shipment_pb2 import Shipment
+from truestock.v1.shipment_pb2 import Parcel, ParcelLine, Shipment
 
 Reason = Literal["not-found", "damaged", "no-capacity", "closed", "set-aside", "other"]
 Disposition = Literal["sellable", "inspect", "damaged", "not-returned"]
@@ -154,6 +154,11 @@ def ready(
 def ship(
     shipment: options.ShipmentId,
     lines: options.UnitsOfLines = None,
+    carrier: Annotated[str, typer.Option("--carrier", metavar="NAME", help="The carrier of the parcel.")] = "",
+    tracking: Annotated[
+        str,
+        typer.Option("--tracking", metavar="NUMBER", help="The parcel's tracking number: what these units left in."),
+    ] = "",
     event: options.EventId = "",
     at: options.At = "",
     request_id: options.RequestId = "",
@@ -169,10 +174,19 @@ def ship(
         --event-id parcel-1
       truestock shipment ship 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 \\
         --at 2026-11-27T09:00:00Z
+      truestock shipment ship 0190a6a2-7a3c-7c1e-9d7e-0242ac120002 1:2 \\
+        --carrier UPS --tracking 1Z999AA10123456784
     """
+    if carrier and not tracking:
+        raise typer.BadParameter("--carrier needs --tracking, the number of the parcel")
+    units = [options.line_units(text) for text in lines or []]
+    parcels = [Parcel(carrier=carrier, tracking_number=tracking)] if tracking else []
+    for parcel in parcels:
+        parcel.lines.extend(ParcelLine(line_id=x.line_id, unit_count=x.unit_count) for x in units)
     request = fulfillment_pb.ShipShipmentRequest(
         shipment_id=options.shipment_id(shipment),
-        lines=[options.line_units(text) for text in lines or []],
+        lines=units,
+        parcels=parcels,
         event_id=event,
         event_time=options.timestamp(at, "--at"),
         request_id=options.request_id(request_id),

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.cli.console import add_row, count, enum_word, format_time, new_table, print_json, stdout_console
-from service.cli.views.shipment_views import order_shipments
+from service.cli.views.shipment_views import order_shipments, parcel_lines
 from truestock.v1.allocation_service_pb2 import (
     AllocatedLine,
     Allocation,
@@ -94,9 +94,13 @@ def _summary(allocation: Allocation, intervention_note: str) -> Iterator[Rendera
         yield Text("The hold could not be changed as requested and stays unchanged.", "yellow")
     if allocation.needs_person:
         yield Text(intervention_note, "yellow")
+    if allocation.HasField("ship_by_time"):
+        yield Text(f"The channel wants it to have shipped by {format_time(allocation.ship_by_time)}.")
     yield _lines(allocation)
+    yield from _placements(allocation)
     if allocation.shipments:
         yield order_shipments(allocation.shipments)
+        yield from parcel_lines(allocation.shipments)
     if allocation.shortages:
         yield _shortages(allocation.shortages)
 
@@ -160,6 +164,20 @@ def _lines(allocation: Allocation) -> Table:
         of_kit = (line.kit_sku or "-",) if kits else ()
         add_row(table, line.line_id, _ordered(line), *of_kit, *(units[index] for units in shown.values()), outcome)
     return table
+
+
+def _placements(allocation: Allocation) -> Iterator[Text]:
+    """Where lines may ship from, and what with, in a sentence for each that says so."""
+    for line in allocation.lines:
+        parts = []
+        if line.only_location_ids:
+            parts.append(f"only from {', '.join(line.only_location_ids)}")
+        if line.not_location_ids:
+            parts.append(f"not from {', '.join(line.not_location_ids)}")
+        if line.keep_together:
+            parts.append(f"together with the lines of '{line.keep_together}'")
+        if parts:
+            yield Text(f"Line {line.line_id} ships {', '.join(parts)}.")
 
 
 def _shortages(shortages: Iterable[Shortage]) -> Table:

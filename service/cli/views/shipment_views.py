@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from service.cli.console import add_row, count, enum_word, format_ago, format_time, new_table
 from truestock.v1.shipment_pb2 import Shipment, ShipmentLine
@@ -51,6 +52,15 @@ def order_shipments(shipments: Sequence[Shipment]) -> Table:
                 shipment.shipment_id or "-",
             )
     return table
+
+
+def parcel_lines(shipments: Iterable[Shipment]) -> Iterator[Text]:
+    """A sentence for each parcel."""
+    for shipment in shipments:
+        for parcel in shipment.parcels:
+            units = ", ".join(f"{line.unit_count} of line {line.line_id}" for line in parcel.lines) or "no units"
+            name = f"{parcel.carrier} {parcel.tracking_number}".strip()
+            yield Text(f"Parcel {name} from {shipment.location_id}: {units}.")
 
 
 def _with_ids(*columns: str) -> Table:

@@ -20,7 +20,7 @@ from service.resolution.exception_sweep import ExceptionSweep
 from service.settings import Settings
 from tests.conftest import RetailerMaker
 from tests.exception_shop import CANCELLED, COMPLETED, OTHER, OWNERS, Record, oversold, write_rules
-from tests.retailer import HOLD, Retailer
+from tests.retailer import HOLD, Retailer, order_request
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     exception_pb2,
@@ -166,6 +166,34 @@ async def test_a_shipment_that_is_not_shipped_in_time_is_late(shop: Retailer, re
     assert [event.event for event in latest.timeline] == ["sold", "late_shipment"]
     assert counted("manual_interventions_total", shop, replica, channel="web", reason="late_shipment") == 1
     assert counted("exceptions_total", shop, replica, kind="late_shipment", channel="web") == 1
+
+
+async def test_a_shipment_that_misses_the_time_of_its_channel_is_late_and_says_whose_time_it_was(
+    shop: Retailer, replica: Replica
+) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    request = order_request("A-1", {"MUG": 1}, ship_by_time=now + timedelta(days=1))
+    sold = (await shop.allocations.AllocateOrder(request)).allocation
+    assert sold.ship_by_time == sold.shipments[0].channel_ship_by_time == request.ship_by_time
+    await replica.sweep()
+    assert not await exceptions_of(shop, sold)
+    # The channel moves its time: it is taken over, and nothing is planned again.
+    request.ship_by_time.FromDatetime(now - timedelta(minutes=1))
+    moved = (await shop.allocations.AllocateOrder(request)).allocation
+    assert (moved.ship_by_time, moved.decision.decision_id) == (request.ship_by_time, sold.decision.decision_id)
+    assert moved.version == sold.version + 1
+    kept = (await shop.allocations.AllocateOrder(order_request("A-1", {"MUG": 1}))).allocation
+    assert kept.ship_by_time == request.ship_by_time
+
+    await replica.sweep()
+
+    (exception,) = await exceptions_of(shop, sold)
+    due = f"{now - timedelta(minutes=1):%Y-%m-%d %H:%M} UTC"
+    assert exception.kind == "late_shipment"
+    assert f"by {due}, which is web's own time, and is assigned" in exception.description
+    await shop.sql("UPDATE shipment SET ship_by_time = now() - interval '1 min'")
+    await replica.sweep()
+    assert len(await exceptions_of(shop, sold)) == 1
 
 
 @pytest.mark.parametrize(("hours", "is_late"), [(47, False), (49, True)])
