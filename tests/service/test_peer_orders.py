@@ -1,6 +1,7 @@
 """Cases about orders from other systems' tests and issue threads: the same result here, or why it differs.
 
-`id` names the case in the other system. Those about stock alone are in `test_peer_stock`.
+`id` names the case in the other system. Those about stock alone are in `test_peer_stock`, those about bundles in
+`test_peer_kits`.
 """
 
 from __future__ import annotations
@@ -90,16 +91,6 @@ CASES = [
         [("P", 5)],
         {("P", "w-1"): 2, ("P", "w-2"): 3},
         ("w-1", "w-2"),
-    ),
-    # A bundle is its parts here: the single A beside the bundle's A asks for a second unit of one.
-    Case(
-        "nopcommerce-5699",
-        "a bundle and its part share the stock of the part",
-        {("A", "w"): 1, ("B", "w"): 1},
-        [("A", 1), ("B", 1), ("A", 1)],
-        {("A", "w"): 1, ("B", "w"): 1},
-        ("w",),
-        {"3": 1},
     ),
 ]
 
