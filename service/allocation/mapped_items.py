@@ -6,29 +6,32 @@ The other lines of such an order stay as they are, for locations may be at work 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
 from sqlalchemy import Integer, Text, literal_column, select
 
+from policies.domain.kits import Kits
 from policies.domain.listings import ItemKey, Listing
+from policies.domain.model import MAX_UNITS, OrderLine
 from policies.explanation import unit_count_text
 from policies.stock.oversell import UNMAPPED
-from service.allocation import rebalancing
+from service.allocation import ordered_kits
 from service.allocation.lifecycle import open_unit_of_work
 from service.allocation.planner import AllocationChange
+from service.allocation.planning_context import context
 from service.allocation.rerouting import fill_backorders
 from service.allocation.unit_of_work import UnitOfWork
 from service.background import FailureLog, every
-from service.catalog import listing_store
+from service.catalog import catalog_store, listing_store
 from service.database.database import Connection, Statement, parameter, transposed, unnested
 from service.database.tables import allocation, listing, order_line
 from service.dependencies import Dependencies
 from service.errors import NotReady
 from service.orders import order_store
-from service.orders.allocation_record import CONFIRMED, AllocationRecord
+from service.orders.allocation_record import CONFIRMED, AllocationRecord, LineRecord, ShortageRecord
 
 SWEEP_SECONDS = 3.0
 BATCH = 50
@@ -99,53 +102,73 @@ class MappedItems:
         listings = await listing_store.read(connection, items) if items else {}
         if not listings:
             return None
+        version = await catalog_store.version(connection)
+        kits = (await self._deps.catalog_cache.at(connection, version)).kits
         skus = await order_store.line_skus(connection, ids) | {x.sku for x in listings.values()}
+        skus |= kits.components_of(skus)
         unit_of_work = await open_unit_of_work(connection, ids, skus, self._deps.new_id, self._deps.publication_log)
-        context = rebalancing.LazyPlanningContext(self._deps.catalog_cache, self._deps.policies())
+        planning = await context(connection, self._deps.catalog_cache, self._deps.policies(), skus)
         records = [unit_of_work.records[id] for id in ids]
         for record in sorted(records, key=lambda record: (record.create_time, record.id)):
-            change = map_lines(record, listings)
+            change = map_lines(record, listings, kits)
             if change is None:
                 continue
             unit_of_work.record(change)
-            channel_context = await context.channel_context(connection, unit_of_work, record.channel_id)
-            filled = fill_backorders(channel_context, unit_of_work.book, record)
+            filled = fill_backorders(planning.of(record.channel_id), unit_of_work.book, record)
             if filled is not None:
                 unit_of_work.record(filled)
         await unit_of_work.write(connection)
-        return unit_of_work
+        return unit_of_work if unit_of_work.changes else None
 
 
-def map_lines(record: AllocationRecord, listings: Mapping[ItemKey, Listing]) -> AllocationChange | None:
+def map_lines(record: AllocationRecord, listings: Mapping[ItemKey, Listing], kits: Kits) -> AllocationChange | None:
     """Gives lines of items that are mapped their SKUs and units, all on backorder; None if there are no such lines."""
     mapped = []
-    for index, line in enumerate(record.lines):
+    lines, used = [], {line.line_id for line in record.lines}
+    for line in record.lines:
         item = line.item
         found = None if item is None or item.is_mapped else listings.get((record.channel_id, item.item_id))
         if item is None or found is None:
+            lines.append(line)
             continue
-        each = found.unit_count
-        # Until now, each item has counted as one unit.
-        record.lines[index] = replace(
-            line,
-            sku=found.sku,
-            unit_count=line.unit_count * each,
-            cancelled=line.cancelled * each,
-            oversold=line.oversold * each,
-            withheld=line.withheld * each,
-            item=replace(item, units_each=each),
-        )
-        record.shortages = [
-            replace(short, sku=found.sku, unit_count=short.unit_count * each)
-            if short.line_id == line.line_id
-            else short
-            for short in record.shortages
-        ]
-        mapped.append(f"item {item.item_id} is {unit_count_text(each)} of {found.sku}")
+        ordered = replace(line.ordered(item.count), item=replace(item, units_each=found.unit_count))
+        ordered = replace(ordered, sku=found.sku, unit_count=item.count * found.unit_count)
+        kit = kits.by_sku.get(found.sku)
+        if kit is not None and ordered.unit_count * max(kit.components.values()) > MAX_UNITS:
+            # So many components can be no line; the channel has to split the order.
+            lines.append(line)
+            continue
+        parts = [ordered] if kit is None else ordered_kits.component_lines(ordered, kit, used)
+        lines += [_mapped_line(line, part) for part in parts]
+        record.shortages = [x for short in record.shortages for x in _mapped_shortages(short, line.line_id, parts)]
+        mapped.append(f"item {item.item_id} is {unit_count_text(found.unit_count)} of {found.sku}")
     if not mapped:
         return None
+    record.lines = lines
     added = tuple(short for short in record.shortages if short.cause == UNMAPPED)
     return AllocationChange(record, MAPPED, f"Mapped: {'; '.join(mapped)}.", oversold=added)
+
+
+def _mapped_line(line: LineRecord, part: OrderLine) -> LineRecord:
+    """The record of what a line ordered, or of one component of it; until now each item has counted as one unit."""
+    assert part.item is not None
+    each = part.item.units_each
+    return replace(
+        LineRecord.of(part),
+        unit_count=line.unit_count * each,
+        cancelled=line.cancelled * each,
+        oversold=line.oversold * each,
+        withheld=line.withheld * each,
+    )
+
+
+def _mapped_shortages(short: ShortageRecord, line_id: str, parts: Sequence[OrderLine]) -> Iterator[ShortageRecord]:
+    if short.line_id != line_id:
+        yield short
+        return
+    for part in parts:
+        assert part.item is not None
+        yield replace(short, line_id=part.line_id, sku=part.sku, unit_count=short.unit_count * part.item.units_each)
 
 
 def _unmapped(record: AllocationRecord) -> list[ItemKey]:

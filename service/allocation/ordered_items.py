@@ -30,7 +30,8 @@ def expanded(request: OrderRequest, record: AllocationRecord, listings: Mapping[
     order = request.order
     if all(line.item is None for line in order.lines):
         return request
-    stored = {line.line_id: line for line in record.lines}
+    # All components of a kit have the item that was ordered.
+    stored = {line.line_id if line.kit is None else line.kit.line_id: line for line in record.lines}
     lines = tuple(_expanded(order.channel_id, x, stored.get(x.line_id), record, listings) for x in order.lines)
     if order.commitment is Commitment.HOLD:
         mapped = {line.item.item_id for line in lines if line.item is not None and line.item.is_mapped}
@@ -62,11 +63,20 @@ def _expanded(
         return line
     before = stored.item if stored is not None else None
     if stored is not None and before is not None and before.is_mapped and before.item_id == item.item_id:
-        is_kept = before.count == item.count or record.shipped_of_line(line.line_id) > 0
+        is_kept = before.count == item.count or _has_shipped(record, line.line_id)
+        kept_sku, units_each = stored.sku, before.units_each
+        if stored.kit is not None:
+            kept_sku, units_each = stored.kit.sku, units_each // stored.kit.unit_count
         if is_kept:
-            return as_units(line, stored.sku, before.units_each)
+            return as_units(line, kept_sku, units_each)
     listing = listings.get((channel_id, item.item_id))
     return line if listing is None else as_units(line, listing.sku, listing.unit_count)
+
+
+def _has_shipped(record: AllocationRecord, line_id: str) -> bool:
+    """Whether units of a line, or of components of the kits that it ordered, have shipped."""
+    lines = (x for x in record.lines if line_id in (x.line_id, x.kit.line_id if x.kit is not None else None))
+    return any(record.shipped_of_line(line.line_id) for line in lines)
 
 
 def as_units(line: OrderLine, sku: str, units_each: int) -> OrderLine:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from policies.domain.kits import KitPart, Kits, of_kit
+from policies.domain.kits import Kit, KitPart, Kits, of_kit
 from policies.domain.model import MAX_UNITS, Order, OrderLine
 from policies.stock.oversell import UNMAPPED
 from service import limits
@@ -107,6 +107,15 @@ def _component_lines(line: OrderLine, parts: Iterable[tuple[str, str, KitPart]],
             kit=part,
         )
         price = None if price is None else _FREE
+
+
+def component_lines(line: OrderLine, kit: Kit, used: set[str]) -> list[OrderLine]:
+    """The lines of a kit's components for a new line that orders it; `used` are the ids of the order's lines."""
+    parts = [
+        ("", sku, KitPart(line.line_id, kit.sku, unit_count, kit.may_split))
+        for sku, unit_count in kit.components.items()
+    ]
+    return list(_component_lines(line, parts, used))
 
 
 def _new_id(line_id: str, sku: str, used: set[str]) -> str:

@@ -212,6 +212,35 @@ async def test_the_price_of_a_kit_is_the_value_of_its_order(shop: Retailer) -> N
     assert {x.product.sku for x in decision.inputs.products} == {"MUG", "BOWL", "SET"}
 
 
+async def sell_case(shop: Retailer) -> allocation_pb.Allocation:
+    request = allocation_pb.AllocateOrderRequest(channel_id="web", order_id="1", commitment=SOLD)
+    request.lines.add(item_id="case", unit_count=1)
+    response: allocation_pb.AllocateOrderResponse = await shop.allocations.AllocateOrder(request)
+    return response.allocation
+
+
+async def test_an_item_of_kits_stays_as_it_is_when_its_listing_changes(shop: Retailer) -> None:
+    await shop.list_item("web", "case", "SET", 2)
+    before = await sell_case(shop)
+    await shop.list_item("web", "case", "MUG", 5)
+
+    assert await sell_case(shop) == before
+
+
+async def test_an_item_that_is_mapped_to_kits_becomes_lines_of_their_components(shop: Retailer) -> None:
+    waiting = await sell_case(shop)
+    await shop.list_item("web", "case", "SET", 2)
+    mapped = (await shop.find_order("web/1")).allocation
+
+    assert [x.cause for x in waiting.shortages] == ["unmapped"]
+    assert lines(mapped) == [("1/MUG", "MUG", 2, "1", "SET", 1), ("1/BOWL", "BOWL", 4, "1", "SET", 2)]
+    assert units(mapped) == {"dc": {"1/MUG": 2, "1/BOWL": 4}}
+    assert not mapped.shortages
+    assert await sell_case(shop) == mapped
+    assert (await shop.replay(mapped.decision.decision_id)).identical
+    assert (await shop.ledger()).balanced
+
+
 async def test_an_item_of_a_channel_may_be_a_case_of_kits(shop: Retailer) -> None:
     await shop.list_item("web", "case", "SET", 2)
     request = allocation_pb.AllocateOrderRequest(channel_id="web", order_id="1", commitment=SOLD)
