@@ -517,6 +517,8 @@ BOUNDS = {
         f"{limits.SKUS} SKUs or locations",
         f"{limits.NEAR_SKUS} SKUs to look near ones up for",
         f"{limits.POOLS_PAGE} pools",
+        f"{limits.LISTING_ORDERS} orders that use a deleted listing",
+        f"newest {limits.LISTING_LINES:,} order lines",
     ),
     "record": (
         f"{limits.ITEM_UNITS:,} units in an item of a channel",
