@@ -82,7 +82,7 @@ async def delete_outlet(connection: Connection, key: OutletKey, *, validate_only
 
 async def _check_sources(connection: Connection, rows: Sequence[Row]) -> None:
     """Raises NotFound for a channel, pool or location that the catalog does not have."""
-    channels = (await catalog_store.read(connection)).channels
+    channels = await catalog_store.channel_ids(connection)
     unknown = {
         f"outlets[{index}].channel_id": row["channel_id"]
         for index, row in enumerate(rows)

@@ -535,7 +535,9 @@ BOUNDS = {
     "outlets": (
         f"{limits.OUTLETS} of a channel",
         f"{limits.POOL_LOCATIONS:,} locations of a pool",
-        f"{limits.OUTLET_USERS} outlets named",
+        f"{limits.ID_LENGTH} characters of an outlet's id, {limits.SOLD_OUTLET_ID_LENGTH} in an order",
+        f"{limits.OUTLET_USERS} outlets or orders are named",
+        f"newest {limits.IDS_SEARCHED:,} orders",
     ),
     "SKU": (f"{limits.SKU_LENGTH} characters", f"{limits.SOLD_SKU_LENGTH} are kept"),
     "time": (f"{span(limits.CLOCK_SKEW)} ahead",),

@@ -6,12 +6,15 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from policies.domain.outlets import Outlet, outlet_conflict
 from service import limits
 from service.sample.sample_retailer import (
     sample_channels,
     sample_kits,
     sample_listings,
     sample_locations,
+    sample_outlets,
+    sample_pools,
     sample_products,
     sample_stock,
 )
@@ -123,3 +126,17 @@ def test_some_stock_is_gone_and_some_figures_are_days_old() -> None:
 
     assert 0.02 < sum(change.count.on_hand_count == 0 for change in changes) / len(changes) < 0.15
     assert 0.02 < len(days_old) / len(changes) < 0.2
+
+
+def test_tiktok_sees_one_warehouse_for_all_stores_and_shopify_one_location() -> None:
+    pools = {pool.pool_id: frozenset(pool.location_ids) for pool in sample_pools()}
+    stores = {place.location_id for place in sample_locations() if place.type == Location.TYPE_STORE}
+    outlets: dict[str, list[Outlet]] = defaultdict(list)
+    for outlet in sample_outlets():
+        locations = pools[outlet.pool_id] if outlet.pool_id else frozenset({outlet.location_id})
+        outlets[outlet.channel_id].append(Outlet(outlet.outlet_id, locations))
+
+    assert outlet_conflict(outlets) is None
+    assert stores in [outlet.location_ids for outlet in outlets["tiktok_shop"]]
+    everywhere = {place.location_id for place in sample_locations()}
+    assert [outlet.location_ids for outlet in outlets["shopify"]] == [everywhere]
