@@ -95,8 +95,8 @@ def main(*arguments: str) -> None:
             start: ProcessStart = pickle.loads(receive(sys.stdin.buffer))
             policy_set = read(start.files).policy_set
             if policy_set is None:
-                advice = "this version of Truestock cannot read its rules"
-                error = NotFound("readable revision of the rules", {"policy_revision": "in the request"}, advice)
+                advice = "it is kept, but this version of Truestock cannot read its rules"
+                error = NotFound("readable revision of the rules", {"candidate_revision": start.revision}, advice)
                 _reply(replies, ReplyKind.STATUS, error.status().SerializeToString())
                 return
             asyncio.run(answer_calls(start, policy_set, sys.stdin.buffer, replies))

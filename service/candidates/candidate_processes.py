@@ -65,7 +65,7 @@ class CandidateProcesses:
         `method` is the full name, such as "truestock.v1.AllocationService/AllocateOrder". Raises NotFound,
         RulesTooCostly, Overloaded if too many calls wait, NotReady if the service stops, and what the method raises.
         """
-        kept = await self._kept_rules.find(revision)
+        kept = await self._kept_rules.find(revision, field="candidate_revision")
         async with self._turns.turn():
             self._running_count += 1
             self._is_unused.clear()
@@ -116,7 +116,7 @@ class CandidateProcesses:
         allowance = Allowance.of(kept.byte_count)
         allowance = replace(allowance, memory_bytes=allowance.memory_bytes + limits.CANDIDATE_MORE_BYTES)
         worker = _Worker(kept.revision, start_process(MODULE, allowance, has_log=True), allowance)
-        start = ProcessStart(files, self._settings, limits.CANDIDATE_CALL_SECONDS)
+        start = ProcessStart(kept.revision, files, self._settings, limits.CANDIDATE_CALL_SECONDS)
         try:
             _content(await self._exchange(worker, pickle.dumps(start)))
         except BaseException:

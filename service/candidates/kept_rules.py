@@ -77,15 +77,15 @@ class KeptRules:
 
         return await self._database.unlocked("list_policies", work)
 
-    async def find(self, revision: str) -> KeptRevision:
-        """A revision that is kept. Raises NotFound."""
+    async def find(self, revision: str, field: str = "policy_revision") -> KeptRevision:
+        """A revision that is kept; `field` of the request names it. Raises NotFound."""
 
         async def work(connection: Connection) -> KeptRevision | None:
             return await _find(connection, revision, self._retention)
 
         kept = await self._database.unlocked("find_policies", work)
         if kept is None:
-            raise self._not_found(revision)
+            raise self._not_found(revision, field)
         return kept
 
     async def files(self, kept: KeptRevision) -> dict[str, bytes]:
@@ -95,13 +95,13 @@ class KeptRules:
             raise self._not_found(kept.revision)
         return files
 
-    def _not_found(self, revision: str) -> NotFound:
+    def _not_found(self, revision: str, field: str = "policy_revision") -> NotFound:
         days = (self._retention + limits.DECISION_GRACE).days
         advice = (
             f"rules that were in force are kept for {days} days after their last use, and those of TestPolicies for "
             f"{limits.CANDIDATE_RETENTION.days} days after they were last sent; `truestock rules revisions` lists them"
         )
-        return NotFound("revision of the rules", {"policy_revision": revision}, advice)
+        return NotFound("revision of the rules", {field: revision}, advice)
 
 
 def _literals(*names: str) -> list[ColumnElement[Any]]:

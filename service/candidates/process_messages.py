@@ -32,6 +32,7 @@ class ReplyKind(IntEnum):
 class ProcessStart:
     """The rules of a process, by path, its settings with the URL of the database, and its CPU time for each call."""
 
+    revision: str
     files: Mapping[str, bytes]
     settings: Settings
     call_seconds: int

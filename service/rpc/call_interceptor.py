@@ -71,7 +71,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
             make_handler = grpc.stream_unary_rpc_method_handler
         else:
             make_handler = grpc.stream_stream_rpc_method_handler
-        handle = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        handle = handler.unary_unary or handler.unary_stream or handler.stream_stream
+        if handler.stream_unary:
+            handle = _with_checked_requests(handler.stream_unary)
         # The health service writes its stream of responses in a coroutine; all others are generators.
         is_coroutine = bool(handler.unary_unary or handler.stream_unary) or inspect.iscoroutinefunction(handle)
         wrap = self._coroutine if is_coroutine else self._generator
@@ -107,7 +109,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         async def call(request: Any, context: Any) -> Any:
             started, code = time.perf_counter(), "OK"
             try:
-                return await handle(_checked(request), context)
+                return await handle(unless_refused(request), context)
             except BaseException as error:
                 status, code = self._status_of(method, error)
                 if status is None:
@@ -156,6 +158,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         if isinstance(error, grpc.aio.AbortError) or not isinstance(error, Exception):
             return None, "ABORTED_BY_HANDLER"
         return internal_error(method), grpc.StatusCode.INTERNAL.name
+
+
+def _with_checked_requests(handle: Handler) -> Handler:
+    """The handler of a stream of requests, which raises the error of one whose bytes were refused."""
+    return lambda requests, context: handle(_each_checked(requests), context)
 
 
 def _checked(request: Any) -> Any:

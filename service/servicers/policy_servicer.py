@@ -177,10 +177,9 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
         )
 
     async def _tested(self, files: Mapping[str, bytes]) -> policy_pb.TestPoliciesResponse:
-        """The result of testing these rules, which are kept as a candidate if they have no problems."""
+        """The result of testing these rules, which are kept as a candidate if they can be read."""
         report = await self._sandbox.run(files, Listed(limits.LISTED_PROBLEMS, limits.LISTED_TEST_RESULTS))
-        is_valid = report.revision and not report.counts[0]
-        expire_time = await candidate_store.keep(self._database, report.revision, files) if is_valid else None
+        expire_time = await candidate_store.keep(self._database, report.revision, files) if report.revision else None
         return tested_policies(report, expire_time)
 
     async def ListPolicyHistory(

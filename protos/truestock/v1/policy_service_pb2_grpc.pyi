@@ -56,9 +56,10 @@ class PolicyServiceStub:
     TestPolicies: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.TestPoliciesRequest, _policy_service_pb2.TestPoliciesResponse]
     """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
-    Rules without problems are kept as a candidate for 7 days, also if tests fail: GetPolicySet returns its files, and
-    AllocateOrder with `validate_only` and CheckAvailability answer by it. The same rules again renew it. At most 100
-    candidates of 256 MiB together are kept; beyond that, those that were sent longest ago are dropped.
+    Rules without problems are kept as a candidate for 7 days, also if their tests have problems or fail: GetPolicySet
+    returns its files, and AllocateOrder with `validate_only` and CheckAvailability answer by it. The same rules again
+    renew it. At most 100 candidates of 256 MiB together are kept; beyond that, those that were sent longest ago are
+    dropped.
     Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds of CPU time; OVERLOADED while too many other calls wait,
     or if a busy machine needs more than 60 seconds for them.
     """
@@ -127,9 +128,10 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     TestPolicies: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.TestPoliciesRequest, _policy_service_pb2.TestPoliciesResponse]  # type: ignore[assignment]
     """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
-    Rules without problems are kept as a candidate for 7 days, also if tests fail: GetPolicySet returns its files, and
-    AllocateOrder with `validate_only` and CheckAvailability answer by it. The same rules again renew it. At most 100
-    candidates of 256 MiB together are kept; beyond that, those that were sent longest ago are dropped.
+    Rules without problems are kept as a candidate for 7 days, also if their tests have problems or fail: GetPolicySet
+    returns its files, and AllocateOrder with `validate_only` and CheckAvailability answer by it. The same rules again
+    renew it. At most 100 candidates of 256 MiB together are kept; beyond that, those that were sent longest ago are
+    dropped.
     Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds of CPU time; OVERLOADED while too many other calls wait,
     or if a busy machine needs more than 60 seconds for them.
     """
@@ -219,9 +221,10 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_policy_service_pb2.TestPoliciesResponse, _abc.Awaitable[_policy_service_pb2.TestPoliciesResponse]]:
         """Loads the rules in the request and runs their tests, as `truestock check` does. The rules in force are unchanged.
 
-        Rules without problems are kept as a candidate for 7 days, also if tests fail: GetPolicySet returns its files, and
-        AllocateOrder with `validate_only` and CheckAvailability answer by it. The same rules again renew it. At most 100
-        candidates of 256 MiB together are kept; beyond that, those that were sent longest ago are dropped.
+        Rules without problems are kept as a candidate for 7 days, also if their tests have problems or fail: GetPolicySet
+        returns its files, and AllocateOrder with `validate_only` and CheckAvailability answer by it. The same rules again
+        renew it. At most 100 candidates of 256 MiB together are kept; beyond that, those that were sent longest ago are
+        dropped.
         Errors: INVALID_FIELD; RULES_TOO_COSTLY after 10 seconds of CPU time; OVERLOADED while too many other calls wait,
         or if a busy machine needs more than 60 seconds for them.
         """

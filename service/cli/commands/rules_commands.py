@@ -169,7 +169,9 @@ def _print_result(response: TestPoliciesResponse, files: dict[str, bytes]) -> No
     for result in failed:
         print_line(fitted(terminal_safe(f"{result.file}:{result.line}: {result.test}: {result.difference}")))
     if response.problem_count:
-        print_line(f"{count(response.problem_count, 'problem')}; these rules are not kept as a candidate")
+        print_line(count(response.problem_count, "problem"))
+    if not response.policy_revision:
+        print_line("Rules with problems are not kept as a candidate.")
         return
     passed = response.test_count - response.failed_count
     tests = f"{count(response.test_count, 'test')}: {passed:,} passed, {response.failed_count:,} failed"

@@ -82,7 +82,7 @@ async def test_invalid_names_of_candidates_are_refused(retailer: Retailer) -> No
     await retailer.stock({("MUG", "dc"): 10})
     for call in (check(retailer, "MUG", candidate_revision="0" * 16), preview(retailer, "1", {"MUG": 1}, "0" * 16)):
         error = await refused(call)
-        assert error.is_(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "policy_revision")
+        assert error.is_(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "candidate_revision")
         assert "for 7 days" in error.message
     request = order_request("1", {"MUG": 1}, candidate_revision=retailer.service.policy_revision)
     error = await refused(retailer.allocations.AllocateOrder(request))
