@@ -51,7 +51,7 @@ def unmet_units(
         if not parts and promised is None:
             continue
         short_count = sum([part.unit_count for part in parts])
-        met = wanted - short_count if promised is None else min(wanted, promised.get(line.line_id, 0))
+        met = max(0, wanted - short_count) if promised is None else min(wanted, promised.get(line.line_id, 0))
         facts, remaining = (line.line_id, line.sku, wanted, met), wanted - met
         for part in parts:
             count = min(part.unit_count, remaining)

@@ -22,7 +22,7 @@ from service.rpc.proto_values import timestamp
 from tests.conftest import RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, eventually, order_request
 from tests.service.test_bad_input import refused
-from truestock.v1 import availability_service_pb2 as availability_pb, demand_pb2 as demand_pb, order_pb2
+from truestock.v1 import availability_service_pb2 as availability_pb, demand_pb2 as demand_pb, kit_pb2, order_pb2
 
 KEPT_RULES = Path(__file__).parents[2] / "rules_kept"
 Refused, Cut = demand_pb.DEMAND_KIND_HOLD_REFUSED, demand_pb.DEMAND_KIND_HOLD_CUT
@@ -116,6 +116,20 @@ async def test_a_change_of_a_hold_that_is_refused_is_unmet_beyond_what_it_keeps(
     assert sorted((x.cause, x.wanted_count, x.met_count, x.unmet_count) for x in found) == [
         ("out_of_stock", 7, 2, 3),
         ("unfillable", 7, 2, 2),
+    ]
+
+
+async def test_a_kit_that_cannot_be_held_is_unmet_by_component(shop: Retailer) -> None:
+    await shop.stock({("SET", "dc"): 0})
+    kit = kit_pb2.Kit(sku="SET", components=[kit_pb2.KitComponent(sku=sku, unit_count=2) for sku in ("MUG", "BOWL")])
+    await shop.catalog.UpsertKits(kit_pb2.UpsertKitsRequest(kits=[kit]))
+    await shop.allocate("A-1", {"SET": 3}, HOLD)
+
+    found = sorted((x.sku, x.kind, x.wanted_count, x.unmet_count, x.cause) for x in await unmet(shop))
+    assert found == [
+        ("BOWL", Refused, 6, 6, "out_of_stock"),
+        ("MUG", Refused, 6, 2, "out_of_stock"),
+        ("MUG", Refused, 6, 4, found[2][4]),
     ]
 
 
