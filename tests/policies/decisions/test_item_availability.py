@@ -1,3 +1,80 @@
-"""Sellable items: never more than what whole items of the units at each location make up."""
+"""Sellable items are whole items at each location: no more than the units make up, and all of them can be promised."""
 
 from __future__ import annotations
+
+from hypothesis import given, strategies as st
+
+from policies.decisions.item_availability import in_items
+from policies.decisions.outlet_split import outlet_units
+from policies.decisions.routing import route
+from policies.decisions.sellable import Availability, assess_availability
+from policies.domain.listings import OrderedItem, whole_items
+from policies.domain.model import Commitment, Order, OrderLine, World
+from policies.domain.outlets import Outlet
+from policies.domain.placement import ANYWHERE as UNRESTRICTED, of_whole_items
+from tests.policies.small_retailer import ANYWHERE, TIKTOK, level, policy, rules, store, world
+
+LOCATIONS = ("a", "b", "c")
+STOCK = st.dictionaries(st.sampled_from(LOCATIONS), st.integers(0, 20))
+CHANNEL_BUFFER = """
+kind: buffer
+name: kept
+scope: channel
+rules:
+  - {name: kept, hold_back: {units: 4}}
+"""
+POLICIES = [rules(ANYWHERE), rules(policy(max_shipments=1)), rules(ANYWHERE, CHANNEL_BUFFER)]
+
+
+def stocked(stock: dict[str, int]) -> World:
+    levels = [level("MUG", location, units) for location, units in stock.items()]
+    return world([store(location) for location in LOCATIONS], levels or [level("MUG", "a", 0)])
+
+
+def assessed(number: int, stock: dict[str, int]) -> Availability:
+    return assess_availability(POLICIES[number], stocked(stock), TIKTOK, "MUG")
+
+
+@given(st.integers(0, len(POLICIES) - 1), STOCK, st.integers(1, 7))
+def test_items_are_those_that_the_units_at_each_location_make_up(number: int, stock: dict[str, int], each: int) -> None:
+    units = assessed(number, stock)
+    items = in_items(units, each)
+    outlets = [Outlet("x", frozenset("a")), Outlet("y", frozenset("b"))]
+
+    assert items.sellable == min(units.sellable // each, sum(x.sellable // each for x in units.locations))
+    assert items.largest_single_order <= items.sellable
+    assert items.largest_single_order * each <= units.largest_single_order
+    assert sum(outlet_units(items, outlets).values()) == items.sellable
+
+
+@given(st.integers(0, len(POLICIES) - 1), STOCK, st.integers(1, 7))
+def test_a_cart_of_the_largest_single_order_gets_all_its_items(number: int, stock: dict[str, int], each: int) -> None:
+    count = in_items(assessed(number, stock), each).largest_single_order
+    if not count:
+        return
+    item = OrderedItem("case", count, each)
+    line = OrderLine("1", "MUG", item.units(count), None, of_whole_items(UNRESTRICTED, "1", item), item)
+    decision = route(POLICIES[number], stocked(stock), TIKTOK, Order("tiktok_shop", "1", (line,), Commitment.HOLD))
+
+    assert not decision.shortages
+    assert all(x.unit_count % each == 0 for shipment in decision.plan for x in shipment.lines)
+
+
+@given(STOCK, st.integers(2, 7), st.integers(1, 9))
+def test_a_sold_order_gets_whole_items_only(stock: dict[str, int], each: int, count: int) -> None:
+    item = OrderedItem("case", count, each)
+    line = OrderLine("1", "MUG", item.units(count), None, of_whole_items(UNRESTRICTED, "1", item), item)
+    decision = route(POLICIES[0], stocked(stock), TIKTOK, Order("tiktok_shop", "1", (line,), Commitment.SOLD))
+    planned = sum(x.unit_count for shipment in decision.plan for x in shipment.lines)
+
+    assert planned == each * min(count, sum(units // each for units in stock.values()))
+    assert planned + sum(x.unit_count for x in decision.shortages) == item.units(count)
+
+
+@given(st.integers(1, 100_000), st.integers(0, 10_000))
+def test_items_are_units_and_units_are_items_again(count: int, each: int) -> None:
+    item = OrderedItem("case", count, each)
+
+    assert item.items(item.units(count)) == count
+    assert item.items(item.units(count) - 1) == count - (each <= 1)
+    assert whole_items(item.units(count), each or 1) == count
