@@ -211,6 +211,11 @@ EVENT_ID_LENGTH = 128
 EARLY_CANCELLATION_RETENTION = timedelta(days=30)
 """How long a cancellation is kept for an order that has not arrived."""
 
+CHANNEL_FIGURES = 1_000
+"""Figures in one RecordChannelFigures request."""
+CHANNEL_FIGURE_RETENTION = timedelta(days=30)
+"""How long it is kept what channels show."""
+
 CANCELLATION_REQUESTS = 20
 """Requests to cancel of one order, answered or not."""
 CANCELLATION_DEADLINE_LONGEST = timedelta(days=365)

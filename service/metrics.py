@@ -143,6 +143,12 @@ class Metrics:
         self.inventory_mismatch_units = counter(
             "inventory_mismatch_units", "Units by which these counts differed from on hand, without sign.", "location"
         )
+        self.channel_mismatches = counter(
+            "channel_mismatches", "New figures of a channel that differed from what was published to it.", "channel"
+        )
+        self.channel_mismatch_units = counter(
+            "channel_mismatch_units", "Units or items by which these figures differed, without sign.", "channel"
+        )
         self.dropped_stock_changes.labels(OTHER_SOURCES)
         for result in ChangeResult:
             self.stock_changes.labels(result.value)
@@ -294,6 +300,8 @@ class Metrics:
                 self.buffer_saved_units,
                 self.split_orders,
                 self.expired_holds,
+                self.channel_mismatches,
+                self.channel_mismatch_units,
                 self.availability_changes_published,
             ):
                 counter.labels(channel)

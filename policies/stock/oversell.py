@@ -14,7 +14,8 @@ Each cause, its evidence, and who wins where several apply (the first one in thi
    the other causes the stale figure wins: it cannot be known whether what it led to was right.
 6. `not_told`: no figure was ever published to the channel, so none can be wrong.
 7. `over_published`: more was published than there was.
-8. `not_applied`: the figure was right, and the channel sold more than it said.
+8. `not_applied`: the figure was right, and the channel sold more than it said. Where the channel was seen to show no
+   more than it was told, that is a `race` among its own shoppers instead.
 
 Between race, over-published and not-applied the larger share of the missing units wins, and this order decides a tie.
 The shares need no estimate. With U usable units the order of D units lacks S = D - U. Since the figure F was published,
@@ -64,12 +65,21 @@ class PublishedFigure:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownFigure:
+    """Units that a channel was seen to show, and when it was last seen to."""
+
+    units: int
+    observe_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class OversellEvidence:
     """What is known about the missing units of one product of one order, in units.
 
     `published` is the figure that the channel went by, None if there was none. `own_units` were promised since then to
     the channel's other orders, `other_units` to orders of other channels; what was released again does not count.
-    `event` is one of EVENTS, or empty.
+    `event` is one of EVENTS, or empty. `shown` is what the channel showed after `published` had reached it, None if
+    nobody looked.
     """
 
     sku: str
@@ -81,6 +91,12 @@ class OversellEvidence:
     is_stale: bool = False
     is_mapped: bool = True
     event: str = ""
+    shown: ShownFigure | None = None
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether the channel was seen to show no more than it was told."""
+        return self.shown is not None and self.published is not None and self.shown.units <= self.published.sellable
 
     @property
     def sold_beyond_figure(self) -> int:
@@ -101,10 +117,12 @@ def oversell_cause(evidence: OversellEvidence) -> str:
         return evidence.event
     if evidence.published is None:
         return STALE_FEED if evidence.is_stale else NOT_TOLD
+    # A channel that showed what it was told has applied it: what it sold beyond that, its own shoppers raced for.
+    own_race = max(0, evidence.sold_beyond_figure) if evidence.is_applied else 0
     shares = {
-        RACE: evidence.other_units,
+        RACE: evidence.other_units + own_race,
         OVER_PUBLISHED: evidence.published_beyond_stock,
-        NOT_APPLIED: evidence.sold_beyond_figure,
+        NOT_APPLIED: 0 if evidence.is_applied else evidence.sold_beyond_figure,
     }
     cause = max(shares, key=lambda name: shares[name])
     return STALE_FEED if evidence.is_stale and cause != RACE else cause
@@ -146,4 +164,5 @@ def evidence_text(evidence: OversellEvidence, cause: str, channel_id: str) -> st
     figure = evidence.published
     published = f"{figure.sellable} published to {channel_id} at {figure.publish_time:%Y-%m-%d %H:%M:%S} UTC"
     since = f"since then {evidence.own_units + evidence.ordered} sold there and {evidence.other_units} elsewhere"
-    return f"{evidence.sku}: {cause_words}, {published} by rules {figure.policy_revision[:12]}, {since}"
+    shown = f", {evidence.shown.units} shown there" if evidence.shown else ""
+    return f"{evidence.sku}: {cause_words}, {published} by rules {figure.policy_revision[:12]}{shown}, {since}"

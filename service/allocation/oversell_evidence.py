@@ -17,17 +17,20 @@ from policies.domain.model import Channel, StockLevel
 from policies.stock.oversell import (
     OversellEvidence,
     PublishedFigure,
+    ShownFigure,
     evidence_text,
     figure_in_effect,
     is_stale,
     oversell_cause,
 )
+from policies.stock.shown_figures import ShownCount, shown_evidence, shown_items
 from service.allocation.planner import AllocationChange
 from service.database.database import Columns, Connection, Statement, any_of, transposed, unnested
 from service.database.tables import Moment, allocation, availability_history, feed, stock_level, stock_movement
 from service.decisions import decision_messages
 from service.orders.allocation_record import OVERSELL, AllocationRecord, ShortageRecord
 from service.orders.order_exceptions import OrderException
+from service.stock import channel_figures
 from service.stock.publication_log import Pair, PublicationLog
 from service.stock.stock_book import Book, Movement
 from truestock.v1 import decision_pb2
@@ -143,6 +146,7 @@ async def explain(
     figures = await _figures(connection, book, unexplained, log)
     promised = await _promised(connection, book, channels, unexplained, figures)
     cadences = await _cadences(connection, book, unexplained)
+    shown = await channel_figures.latest(connection, {(x.channel.id, sku) for x in unexplained for sku in x.short})
     changes = []
     # The newest first: the shortages that a record has now are of its last plan.
     for position, oversell in reversed(list(enumerate(unexplained))):
@@ -155,11 +159,22 @@ async def explain(
                 own_units=max(0, promised[position, sku][0]),
                 other_units=max(0, promised[position, sku][1]),
                 is_stale=is_stale(_levels(book, oversell.channel, sku), cadences, book.now),
+                shown=_seen_since(oversell.channel, shown.get((oversell.channel.id, sku), ()), figures[position][sku]),
             )
             for sku in sorted(oversell.short)
         ]
         changes.append(_apply(oversell, evidence))
     return changes[::-1]
+
+
+def _seen_since(
+    channel: Channel, counts: Sequence[ShownCount], published: PublishedFigure | None
+) -> ShownFigure | None:
+    """What the channel was seen to show after a figure had reached it; None if nobody has looked since."""
+    shown = shown_evidence(shown_items(counts))
+    if shown is None or published is None or shown.observe_time < published.publish_time + channel.figure_lag:
+        return None
+    return shown
 
 
 async def _figures(

@@ -27,7 +27,7 @@ from service.resolution.cancellation_deadlines import CancellationDeadlines
 from service.resolution.exception_sweep import ExceptionSweep
 from service.resolution.location_sweep import LocationSweep
 from service.settings import Settings
-from service.stock import publication_log
+from service.stock import channel_figures, publication_log
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +78,7 @@ class Housekeeping:
             every(SWEEP_SECONDS, stop, self._cancellation_deadlines.run),
             every(PURGE_SECONDS, stop, self._purge),
             every(HISTORY_PURGE_SECONDS, stop, self._purge_histories),
+            every(HISTORY_PURGE_SECONDS, stop, self._purge_channel_figures),
             every(BACKORDER_SECONDS, stop, self._backorders.sweep),
             every(LOCATION_SECONDS, stop, self._locations.run),
             every(EXCEPTION_SECONDS, stop, self._exceptions.run),
@@ -91,6 +92,13 @@ class Housekeeping:
         await self._database.transaction("purge_requests", purge_requests)
         await self._database.transaction("purge_cancellations", pending_cancellations.delete_unclaimed)
         await self._database.transaction("purge_cancellation_requests", cancellation_request_store.delete_unclaimed)
+
+    async def _purge_channel_figures(self) -> None:
+        while (
+            await self._database.transaction("purge_channel_figures", channel_figures.purge)
+            == channel_figures.PURGE_BATCH
+        ):
+            pass
 
     async def _purge_histories(self) -> None:
         settings = self._settings

@@ -17,6 +17,7 @@ from service.allocation.hold_release import HoldRelease
 from service.allocation.lifecycle import Lifecycle
 from service.allocation.mapped_items import MappedItems
 from service.availability.availability_reader import AvailabilityReader
+from service.availability.channel_figures import ChannelFigureOperations
 from service.candidates.candidate_processes import CandidateProcesses
 from service.candidates.kept_rules import KeptRules
 from service.catalog.fact_values import FactValueReader
@@ -28,7 +29,7 @@ from service.policy.catalog_warnings import CatalogWarnings
 from service.policy.rule_tests import RuleTests
 from service.resolution.exception_operations import ExceptionOperations
 from service.servicers.allocation_servicer import AllocationServicer, OrderOperations
-from service.servicers.availability_servicer import AvailabilityServicer
+from service.servicers.availability_servicer import AvailabilityServicer, ChannelReports
 from service.servicers.catalog_servicer import CatalogServicer
 from service.servicers.exception_servicer import ExceptionServicer
 from service.servicers.fulfillment_servicer import FulfillmentServicer
@@ -111,12 +112,15 @@ def add_services(
             publication_log=deps.publication_log,
             candidates=candidates,
             shortfall_log=deps.shortfall_log,
-            demand=DemandOperations(
-                database,
-                deps.catalog_cache,
-                metrics,
-                retention=timedelta(days=deps.settings.demand_retention_days),
-                new_id=deps.new_id,
+            reports=ChannelReports(
+                DemandOperations(
+                    database,
+                    deps.catalog_cache,
+                    metrics,
+                    retention=timedelta(days=deps.settings.demand_retention_days),
+                    new_id=deps.new_id,
+                ),
+                ChannelFigureOperations(deps),
             ),
         ),
         server,

@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 from service.cli import options
 from service.cli.commands import (
     catalog_commands,
+    channel_figure_commands,
     decision_commands,
     exception_commands,
     export_command,
@@ -302,6 +303,7 @@ app.command(rich_help_panel=_FULFILLMENT)(shipment_commands.shipments)
 app.add_typer(shipment_commands.shipment, name="shipment", rich_help_panel=_FULFILLMENT)
 app.command("return", rich_help_panel=_FULFILLMENT)(shipment_commands.record_return)
 app.add_typer(exception_commands.app, rich_help_panel=_FULFILLMENT)
+app.command(rich_help_panel=_FULFILLMENT)(channel_figure_commands.channel_figures)
 app.command(rich_help_panel=_FULFILLMENT)(sync_commands.report_failure)
 app.command(rich_help_panel=_FULFILLMENT)(sync_commands.report_recovery)
 

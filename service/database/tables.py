@@ -65,6 +65,7 @@ __all__ = [
     "catalog_history",
     "catalog_version",
     "channel",
+    "channel_figure",
     "decision",
     "decision_batch",
     "decision_catalog",
@@ -129,6 +130,21 @@ availability_history = Table(
     required("policy_revision", Text, comment="of the rules that decided"),
     Index("availability_history_time_idx", "publish_time"),
     comment="Append-only: sellable units sent to each channel, as answers and on its watches.",
+)
+
+channel_figure = Table(
+    "channel_figure",
+    metadata,
+    key("channel_id"),
+    key("sku"),
+    key("item_id"),
+    key("outlet_id"),
+    key("first_time", Moment),
+    required("last_time", Moment, comment="when it was last observed"),
+    required("shown", BigInteger),
+    required("unit_count", Integer, comment="units of the SKU in one item"),
+    Index("channel_figure_time_idx", "last_time"),
+    comment="What channels show, from when to when it was observed; ids that they did not name are empty.",
 )
 
 policy_set = Table(

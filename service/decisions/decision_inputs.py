@@ -38,7 +38,7 @@ from policies.domain.model import (
 from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, of_whole_items
 from policies.policy_set import PolicySet
-from policies.stock.oversell import OversellEvidence, PublishedFigure
+from policies.stock.oversell import OversellEvidence, PublishedFigure, ShownFigure
 from service.catalog.catalog_words import (
     CANCELLATION_DEFAULT,
     CHANNEL_KIND,
@@ -126,6 +126,9 @@ def _oversell_of(message: decision_pb2.OversellEvidence) -> OversellEvidence:
         own_units=message.own_promised_count,
         other_units=message.other_promised_count,
         is_stale=message.stale,
+        shown=ShownFigure(message.shown_count, _moment(message.observe_time))
+        if message.HasField("shown_count")
+        else None,
     )
 
 

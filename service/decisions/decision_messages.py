@@ -64,6 +64,8 @@ def oversell(evidence: OversellEvidence, cause: str = "") -> decision_pb2.Overse
         other_promised_count=evidence.other_units,
         stale=evidence.is_stale,
         cause=cause,
+        shown_count=evidence.shown.units if evidence.shown else None,
+        observe_time=proto_values.timestamp(evidence.shown.observe_time) if evidence.shown else None,
     )
 
 

@@ -59,6 +59,10 @@ class PageTokens:
         """The position in a token of two names; None for the start of the list, and after a violation."""
         return self._read(fields, lambda first, second: (_name(first), _name(second)))
 
+    def three_names_and_time(self, fields: Fields) -> tuple[str, str, str, datetime] | None:
+        """The position in a token of three names and a time; None for the start of the list, and after a violation."""
+        return self._read(fields, lambda a, b, c, time: (_name(a), _name(b), _name(c), _time(time)))
+
     def id(self, fields: Fields) -> UUID | None:
         """The position in a token of a UUID; None for the start of the list, and after a violation."""
         return self._read(fields, UUID)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from service.availability import availability_reader
 from service.availability.availability_reader import AvailabilityReader
 from service.availability.availability_requests import availability_request, wanted_counts
+from service.availability.channel_figure_requests import figures_page, figures_request
+from service.availability.channel_figures import ChannelFigureOperations
 from service.candidates.candidate_processes import CandidateProcesses
 from service.demand.demand_operations import DemandOperations
 from service.demand.shortfall_log import ShortfallLog
@@ -19,10 +21,19 @@ from service.watch.availability_watch import AvailabilityWatch
 from truestock.v1 import (
     availability_service_pb2 as availability_pb,
     availability_service_pb2_grpc as availability_grpc,
+    channel_figure_pb2 as figure_pb,
     demand_pb2 as demand_pb,
 )
 
 Context = Any
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelReports:
+    """The operations by which channels report what they know: what they show, and demand that they could not meet."""
+
+    demand: DemandOperations
+    channel_figures: ChannelFigureOperations
 
 
 class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
@@ -38,16 +49,17 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         publication_log: PublicationLog,
         candidates: CandidateProcesses,
         shortfall_log: ShortfallLog,
-        demand: DemandOperations,
+        reports: ChannelReports,
     ) -> None:
         self._shortfall_log = shortfall_log
-        self._demand = demand
+        self._demand = reports.demand
         self._candidates = candidates
         self._reader = reader
         self._large_reader = large_reader
         self._active_policies = active_policies
         self._watch = watch
         self._publication_log = publication_log
+        self._channel_figures = reports.channel_figures
 
     async def CheckAvailability(
         self, request: availability_pb.CheckAvailabilityRequest, context: Context
@@ -108,3 +120,13 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         self, request: availability_pb.WatchAvailabilityRequest, context: Context
     ) -> AsyncIterator[availability_pb.WatchAvailabilityResponse]:
         return self._watch.watch(watch_requests.availability_subscription(request))
+
+    async def RecordChannelFigures(
+        self, request: figure_pb.RecordChannelFiguresRequest, context: Context
+    ) -> figure_pb.RecordChannelFiguresResponse:
+        return await self._channel_figures.record(figures_request(request), request)
+
+    async def ListChannelFigures(
+        self, request: figure_pb.ListChannelFiguresRequest, context: Context
+    ) -> figure_pb.ListChannelFiguresResponse:
+        return await self._channel_figures.page(figures_page(request))

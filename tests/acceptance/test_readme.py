@@ -105,6 +105,7 @@ COMMANDS = {
     "exceptions show": Command("{exception}", rf"oversell.*{SCARCE}|{SCARCE}.*oversell"),
     "exceptions assign": Command("{exception} --to anna", r"anna"),
     "exceptions resolve": Command("{exception} --resolution other --note known", r"other"),
+    "channel-figures": Command("shopify", r"No figure of shopify was observed"),
     "report-failure": Command('adapter "label refused" --kind fulfillment --order shopify/A-0', r"sync_failed"),
     "report-recovery": Command("adapter --order shopify/A-0", r"\d+ exceptions? resolved"),
     "history demand": Command("--channel shopify", rf"{SCARCE} +shopify +hold cut +90000"),
@@ -550,6 +551,10 @@ BOUNDS = {
         f"at most {span(limits.ORDER_HOLD_LONGEST)} ahead",
         f"{limits.HOLD_REASON_LENGTH} characters",
         f"overdue after {span(limits.ORDER_HOLD_OVERDUE)}",
+    ),
+    "channel figures": (
+        f"{limits.CHANNEL_FIGURES:,} a call",
+        f"kept {span(limits.CHANNEL_FIGURE_RETENTION)}",
     ),
     "request to cancel": (
         f"{limits.CANCELLATION_REQUESTS} of an order",

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from truestock.v1 import availability_service_pb2 as truestock_dot_v1_dot_availability__service__pb2
+from truestock.v1 import channel_figure_pb2 as truestock_dot_v1_dot_channel__figure__pb2
 from truestock.v1 import demand_pb2 as truestock_dot_v1_dot_demand__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -45,6 +46,16 @@ class AvailabilityServiceStub:
                 '/truestock.v1.AvailabilityService/WatchAvailability',
                 request_serializer=truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityResponse.FromString,
+                _registered_method=True)
+        self.RecordChannelFigures = channel.unary_unary(
+                '/truestock.v1.AvailabilityService/RecordChannelFigures',
+                request_serializer=truestock_dot_v1_dot_channel__figure__pb2.RecordChannelFiguresRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_channel__figure__pb2.RecordChannelFiguresResponse.FromString,
+                _registered_method=True)
+        self.ListChannelFigures = channel.unary_unary(
+                '/truestock.v1.AvailabilityService/ListChannelFigures',
+                request_serializer=truestock_dot_v1_dot_channel__figure__pb2.ListChannelFiguresRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_channel__figure__pb2.ListChannelFiguresResponse.FromString,
                 _registered_method=True)
         self.RecordUnmetDemand = channel.unary_unary(
                 '/truestock.v1.AvailabilityService/RecordUnmetDemand',
@@ -98,6 +109,28 @@ class AvailabilityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordChannelFigures(self, request, context):
+        """Records what a channel really shows. Kept for 30 days, it is the evidence for causes of oversells: a channel that
+        showed what it was told cannot be the cause. A channel that shows another figure than the one last published to it,
+        once its `figure_lag_seconds` have passed, raises a `mismatch` exception of the sub-kind `channel`, which ends when
+        it shows the right one again; units that its own orders took since then are no difference.
+
+        A figure of an unknown SKU, item or outlet fails no other: its result says so.
+        Errors: INVALID_FIELD, NOT_FOUND (channel), REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListChannelFigures(self, request, context):
+        """Lists what a channel shows, or has shown in the last 30 days, beside what was published to it by then.
+
+        Errors: INVALID_FIELD, NOT_FOUND (channel).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RecordUnmetDemand(self, request, context):
         """Records demand that a channel or a till could not meet. What HOLDs did not get, and `wanted_counts` of
         CheckAvailability that were not met, the service records itself.
@@ -140,6 +173,16 @@ def add_AvailabilityServiceServicer_to_server(servicer, server):
                     servicer.WatchAvailability,
                     request_deserializer=truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityResponse.SerializeToString,
+            ),
+            'RecordChannelFigures': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordChannelFigures,
+                    request_deserializer=truestock_dot_v1_dot_channel__figure__pb2.RecordChannelFiguresRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_channel__figure__pb2.RecordChannelFiguresResponse.SerializeToString,
+            ),
+            'ListChannelFigures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListChannelFigures,
+                    request_deserializer=truestock_dot_v1_dot_channel__figure__pb2.ListChannelFiguresRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_channel__figure__pb2.ListChannelFiguresResponse.SerializeToString,
             ),
             'RecordUnmetDemand': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordUnmetDemand,
@@ -212,6 +255,60 @@ class AvailabilityService:
             '/truestock.v1.AvailabilityService/WatchAvailability',
             truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityRequest.SerializeToString,
             truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordChannelFigures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.AvailabilityService/RecordChannelFigures',
+            truestock_dot_v1_dot_channel__figure__pb2.RecordChannelFiguresRequest.SerializeToString,
+            truestock_dot_v1_dot_channel__figure__pb2.RecordChannelFiguresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListChannelFigures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.AvailabilityService/ListChannelFigures',
+            truestock_dot_v1_dot_channel__figure__pb2.ListChannelFiguresRequest.SerializeToString,
+            truestock_dot_v1_dot_channel__figure__pb2.ListChannelFiguresResponse.FromString,
             options,
             channel_credentials,
             insecure,

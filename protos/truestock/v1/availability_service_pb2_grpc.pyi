@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from truestock.v1 import availability_service_pb2 as _availability_service_pb2
+from truestock.v1 import channel_figure_pb2 as _channel_figure_pb2
 from truestock.v1 import demand_pb2 as _demand_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -57,6 +58,20 @@ class AvailabilityServiceStub:
     values; one whose listing is deleted has 0.
     Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
     """
+    RecordChannelFigures: _grpc.UnaryUnaryMultiCallable[_channel_figure_pb2.RecordChannelFiguresRequest, _channel_figure_pb2.RecordChannelFiguresResponse]
+    """Records what a channel really shows. Kept for 30 days, it is the evidence for causes of oversells: a channel that
+    showed what it was told cannot be the cause. A channel that shows another figure than the one last published to it,
+    once its `figure_lag_seconds` have passed, raises a `mismatch` exception of the sub-kind `channel`, which ends when
+    it shows the right one again; units that its own orders took since then are no difference.
+
+    A figure of an unknown SKU, item or outlet fails no other: its result says so.
+    Errors: INVALID_FIELD, NOT_FOUND (channel), REQUEST_ID_REUSED.
+    """
+    ListChannelFigures: _grpc.UnaryUnaryMultiCallable[_channel_figure_pb2.ListChannelFiguresRequest, _channel_figure_pb2.ListChannelFiguresResponse]
+    """Lists what a channel shows, or has shown in the last 30 days, beside what was published to it by then.
+
+    Errors: INVALID_FIELD, NOT_FOUND (channel).
+    """
     RecordUnmetDemand: _grpc.UnaryUnaryMultiCallable[_demand_pb2.RecordUnmetDemandRequest, _demand_pb2.RecordUnmetDemandResponse]
     """Records demand that a channel or a till could not meet. What HOLDs did not get, and `wanted_counts` of
     CheckAvailability that were not met, the service records itself.
@@ -103,6 +118,20 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
     it. So does a named item that no listing maps, in `unknown_item_ids`. An item that is mapped to something else has new
     values; one whose listing is deleted has 0.
     Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
+    """
+    RecordChannelFigures: _aio.UnaryUnaryMultiCallable[_channel_figure_pb2.RecordChannelFiguresRequest, _channel_figure_pb2.RecordChannelFiguresResponse]  # type: ignore[assignment]
+    """Records what a channel really shows. Kept for 30 days, it is the evidence for causes of oversells: a channel that
+    showed what it was told cannot be the cause. A channel that shows another figure than the one last published to it,
+    once its `figure_lag_seconds` have passed, raises a `mismatch` exception of the sub-kind `channel`, which ends when
+    it shows the right one again; units that its own orders took since then are no difference.
+
+    A figure of an unknown SKU, item or outlet fails no other: its result says so.
+    Errors: INVALID_FIELD, NOT_FOUND (channel), REQUEST_ID_REUSED.
+    """
+    ListChannelFigures: _aio.UnaryUnaryMultiCallable[_channel_figure_pb2.ListChannelFiguresRequest, _channel_figure_pb2.ListChannelFiguresResponse]  # type: ignore[assignment]
+    """Lists what a channel shows, or has shown in the last 30 days, beside what was published to it by then.
+
+    Errors: INVALID_FIELD, NOT_FOUND (channel).
     """
     RecordUnmetDemand: _aio.UnaryUnaryMultiCallable[_demand_pb2.RecordUnmetDemandRequest, _demand_pb2.RecordUnmetDemandResponse]  # type: ignore[assignment]
     """Records demand that a channel or a till could not meet. What HOLDs did not get, and `wanted_counts` of
@@ -159,6 +188,32 @@ class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         it. So does a named item that no listing maps, in `unknown_item_ids`. An item that is mapped to something else has new
         values; one whose listing is deleted has 0.
         Errors: INVALID_FIELD, NOT_FOUND (channel), OVERLOADED (watch limit reached).
+        """
+
+    @_abc_1.abstractmethod
+    def RecordChannelFigures(
+        self,
+        request: _channel_figure_pb2.RecordChannelFiguresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_figure_pb2.RecordChannelFiguresResponse, _abc.Awaitable[_channel_figure_pb2.RecordChannelFiguresResponse]]:
+        """Records what a channel really shows. Kept for 30 days, it is the evidence for causes of oversells: a channel that
+        showed what it was told cannot be the cause. A channel that shows another figure than the one last published to it,
+        once its `figure_lag_seconds` have passed, raises a `mismatch` exception of the sub-kind `channel`, which ends when
+        it shows the right one again; units that its own orders took since then are no difference.
+
+        A figure of an unknown SKU, item or outlet fails no other: its result says so.
+        Errors: INVALID_FIELD, NOT_FOUND (channel), REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListChannelFigures(
+        self,
+        request: _channel_figure_pb2.ListChannelFiguresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_figure_pb2.ListChannelFiguresResponse, _abc.Awaitable[_channel_figure_pb2.ListChannelFiguresResponse]]:
+        """Lists what a channel shows, or has shown in the last 30 days, beside what was published to it by then.
+
+        Errors: INVALID_FIELD, NOT_FOUND (channel).
         """
 
     @_abc_1.abstractmethod

@@ -98,6 +98,8 @@ class OversellEvidence(_message.Message):
     OTHER_PROMISED_COUNT_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    SHOWN_COUNT_FIELD_NUMBER: _builtins.int
+    OBSERVE_TIME_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     ordered_count: _builtins.int
     """Units that the order asked for, shipped ones excluded."""
@@ -111,12 +113,18 @@ class OversellEvidence(_message.Message):
     """A stock figure was older than its feed's declared cadence, or than a day if none is declared."""
     cause: _builtins.str
     """`race`, `stale_feed`, `not_told`, `over_published` or `not_applied`. Empty in the inputs of a decision."""
+    shown_count: _builtins.int
+    """Units that the channel showed when it was last observed after that figure was published; unset if it was not. If
+    it showed no more than it was told, what it sold beyond that is a race among its own shoppers.
+    """
     @_builtins.property
     def published(self) -> Global___PublishedFigure:
         """What the channel went by: the figure last published to it, or with a lag the last one that it can have shown; of
         several figures of one moment, as for different destinations, the greatest. Unset if none was.
         """
 
+    @_builtins.property
+    def observe_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -128,12 +136,16 @@ class OversellEvidence(_message.Message):
         other_promised_count: _builtins.int = ...,
         stale: _builtins.bool = ...,
         cause: _builtins.str = ...,
+        shown_count: _builtins.int | None = ...,
+        observe_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["published", b"published"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_shown_count", b"_shown_count", "observe_time", b"observe_time", "published", b"published", "shown_count", b"shown_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "ordered_count", b"ordered_count", "other_promised_count", b"other_promised_count", "own_promised_count", b"own_promised_count", "published", b"published", "short_count", b"short_count", "sku", b"sku", "stale", b"stale"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shown_count", b"_shown_count", "cause", b"cause", "observe_time", b"observe_time", "ordered_count", b"ordered_count", "other_promised_count", b"other_promised_count", "own_promised_count", b"own_promised_count", "published", b"published", "short_count", b"short_count", "shown_count", b"shown_count", "sku", b"sku", "stale", b"stale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__shown_count: _TypeAlias = _typing.Literal["shown_count"]  # noqa: Y015
+    _WhichOneofArgType__shown_count: _TypeAlias = _typing.Literal["_shown_count", b"_shown_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__shown_count) -> _WhichOneofReturnType__shown_count | None: ...
 
 Global___OversellEvidence: _TypeAlias = OversellEvidence  # noqa: Y015
 
