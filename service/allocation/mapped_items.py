@@ -36,6 +36,8 @@ from service.orders.allocation_record import CONFIRMED, AllocationRecord, LineRe
 SWEEP_SECONDS = 3.0
 BATCH = 50
 """Orders that one transaction maps."""
+BATCHES_AT_ONCE = 20
+"""Batches that a mapping waits for; the background maps the other orders."""
 MAPPED = "mapped"
 """The event of an order whose item was mapped."""
 
@@ -69,7 +71,7 @@ class MappedItems:
     async def map_now(self, listings: Sequence[Listing]) -> None:
         """Maps the items of the orders that waited for these listings, which are committed."""
         try:
-            await self._until_done([listing.key for listing in listings])
+            await self._map([listing.key for listing in listings], BATCHES_AT_ONCE)
         except NotReady:
             # The database has logged why it does not answer, and the background maps the orders later.
             pass
@@ -81,14 +83,19 @@ class MappedItems:
 
     async def map_waiting(self) -> None:
         """Maps the items of all orders that wait for one that is mapped by now."""
-        await self._until_done(None)
+        while await self._map(None, BATCHES_AT_ONCE):
+            pass
 
-    async def _until_done(self, keys: Sequence[ItemKey] | None) -> None:
-        while await self._deps.database.unlocked("mapped_items", partial(_find, keys=keys)):
+    async def _map(self, keys: Sequence[ItemKey] | None, batches: int) -> bool:
+        """Maps at most so many batches of orders; returns whether there may be more."""
+        for _ in range(batches):
+            if not await self._deps.database.unlocked("mapped_items", partial(_find, keys=keys)):
+                return False
             work = partial(self._map_batch, keys)
             if not await self._deps.database.transaction("mapped_items", work, self._count):
                 # Other transactions have locked what was found; the background maps it later.
-                return
+                return False
+        return True
 
     def _count(self, unit_of_work: UnitOfWork | None) -> None:
         if unit_of_work is not None:
