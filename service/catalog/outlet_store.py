@@ -20,9 +20,7 @@ OutletKey = tuple[str, str]
 """(Channel id, outlet id)."""
 
 _OUTLETS = Statement(
-    select(outlet, pool.c.location_ids.label("pool_location_ids"))
-    .outerjoin(pool, pool.c.id == outlet.c.pool_id)
-    .order_by(outlet.c.channel_id, outlet.c.id)
+    select(outlet, pool.c.location_ids.label("pool_location_ids")).outerjoin(pool, pool.c.id == outlet.c.pool_id)
 )
 _POOLS = Statement(select(pool.c.id, pool.c.location_ids))
 _requested = unnested("requested", channel_id=Text, id=Text)
@@ -78,19 +76,12 @@ _OPEN_ORDERS = Statement(
 
 async def outlets(connection: Connection) -> dict[str, tuple[Outlet, ...]]:
     """Every outlet by channel id, sorted by its own id."""
-    return outlets_of(await _OUTLETS.rows(connection))
-
-
-def outlets_of(rows: Iterable[asyncpg.Record]) -> dict[str, tuple[Outlet, ...]]:
-    """Outlets of rows that have the locations of their pools, by channel id."""
-    by_channel: dict[str, tuple[Outlet, ...]] = {}
-    for row in rows:
+    by_channel: dict[str, list[Outlet]] = {}
+    for row in await _OUTLETS.rows(connection):
         locations = [row["location_id"]] if row["location_id"] else row["pool_location_ids"] or ()
-        by_channel[row["channel_id"]] = (
-            *by_channel.get(row["channel_id"], ()),
-            Outlet(row["id"], frozenset(locations)),
-        )
-    return by_channel
+        by_channel.setdefault(row["channel_id"], []).append(Outlet(row["id"], frozenset(locations)))
+    # Databases sort text by the rules of their language; ties between outlets do not.
+    return {channel_id: tuple(sorted(found, key=lambda outlet: outlet.id)) for channel_id, found in by_channel.items()}
 
 
 async def conflict_after(
