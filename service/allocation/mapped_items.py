@@ -1,6 +1,7 @@
 """Gives sold orders the units of items that are mapped by now: right after a mapping, and regularly in the background.
 
-The other lines of such an order stay as they are, for locations may be at work on them.
+Lines that were sold before the catalog had their SKU get the components of the kit that it is by now. The other lines
+of such an order stay as they are, for locations may be at work on them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from service.allocation.unit_of_work import UnitOfWork
 from service.background import FailureLog, every
 from service.catalog import catalog_store, listing_store
 from service.database.database import Connection, Statement, parameter, transposed, unnested
-from service.database.tables import allocation, listing, order_line
+from service.database.tables import allocation, kit, listing, order_line, shortage
 from service.dependencies import Dependencies
 from service.errors import NotReady
 from service.orders import order_store
@@ -54,6 +55,20 @@ _WAITING = Statement(_waiting)
 _named = unnested("named", channel_id=Text, item_id=Text)
 _WAITING_FOR = Statement(
     _waiting.join(_named, (_named.c.channel_id == allocation.c.channel_id) & (_named.c.item_id == order_line.c.item_id))
+)
+
+
+_WAITING_FOR_KITS = Statement(
+    select(shortage.c.allocation_id)
+    .join(kit, kit.c.sku == shortage.c.sku)
+    .join(allocation, allocation.c.id == shortage.c.allocation_id)
+    .where(
+        shortage.c.backordered,
+        shortage.c.cause == literal_column(f"'{UNMAPPED}'"),
+        allocation.c.state == literal_column(f"'{CONFIRMED}'"),
+    )
+    .distinct()
+    .limit(parameter("count", Integer))
 )
 
 
@@ -107,12 +122,13 @@ class MappedItems:
         stored = await order_store.read(connection, ids)
         items = {key for record in stored.values() for key in _unmapped(record)}
         listings = await listing_store.read(connection, items) if items else {}
-        if not listings:
-            return None
         version = await catalog_store.version(connection)
         kits = (await self._deps.catalog_cache.at(connection, version)).kits
         skus = await order_store.line_skus(connection, ids) | {x.sku for x in listings.values()}
-        skus |= kits.components_of(skus)
+        components = kits.components_of(skus)
+        if not listings and not components:
+            return None
+        skus |= components
         unit_of_work = await open_unit_of_work(connection, ids, skus, self._deps.new_id, self._deps.publication_log)
         planning = await context(connection, self._deps.catalog_cache, self._deps.policies(), skus)
         records = [unit_of_work.records[id] for id in ids]
@@ -129,7 +145,10 @@ class MappedItems:
 
 
 def map_lines(record: AllocationRecord, listings: Mapping[ItemKey, Listing], kits: Kits) -> AllocationChange | None:
-    """Gives lines of items that are mapped their SKUs and units, all on backorder; None if there are no such lines."""
+    """Gives lines of items that are mapped their SKUs and units, and lines whose SKU is a kit by now its components.
+
+    All are on backorder. None if there are no such lines.
+    """
     mapped = []
     lines, used = [], {line.line_id for line in record.lines}
     for line in record.lines:
@@ -149,9 +168,10 @@ def map_lines(record: AllocationRecord, listings: Mapping[ItemKey, Listing], kit
         lines += [_mapped_line(line, part) for part in parts]
         record.shortages = [x for short in record.shortages for x in _mapped_shortages(short, line.line_id, parts)]
         mapped.append(f"item {item.item_id} is {unit_count_text(found.unit_count)} of {found.sku}")
+    record.lines = lines
+    mapped += ordered_kits.expand_waiting(record, kits)
     if not mapped:
         return None
-    record.lines = lines
     added = tuple(short for short in record.shortages if short.cause == UNMAPPED)
     return AllocationChange(record, MAPPED, f"Mapped: {'; '.join(mapped)}.", oversold=added)
 
@@ -187,9 +207,12 @@ def _unmapped(record: AllocationRecord) -> list[ItemKey]:
 
 
 async def _find(connection: Connection, keys: Sequence[ItemKey] | None) -> list[UUID]:
-    """The ids of at most BATCH orders that wait for items that are mapped by now, of these items if any are given."""
+    """The ids of at most BATCH orders that wait for items that are mapped by now, of these items if any are given.
+
+    Otherwise also of those that wait for a product that is a kit by now.
+    """
     if keys is None:
-        rows = await _WAITING.rows(connection, count=BATCH)
+        rows = await _WAITING.rows(connection, count=BATCH) or await _WAITING_FOR_KITS.rows(connection, count=BATCH)
     else:
         rows = await _WAITING_FOR.rows(connection, count=BATCH, **transposed(["channel_id", "item_id"], keys))
     return [row["allocation_id"] for row in rows]

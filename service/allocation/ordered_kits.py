@@ -127,6 +127,38 @@ def _new_id(line_id: str, sku: str, used: set[str]) -> str:
     return id
 
 
+def expand_waiting(record: AllocationRecord, kits: Kits) -> list[str]:
+    """Gives lines that wait for their product, which is a kit by now, the kit's components, all on backorder.
+
+    Returns what each kit consists of, as clauses.
+    """
+    waiting = [
+        line
+        for line in record.lines
+        if line.kit is None and line.sku in kits.by_sku and _waits_for_its_product(record, line)
+    ]
+    used = {line.line_id for line in record.lines}
+    for line in waiting:
+        kit = kits.by_sku[line.sku]
+        parts = [("", sku, KitPart(line.line_id, kit.sku, n, kit.may_split)) for sku, n in kit.components.items()]
+        components = []
+        for part in _component_lines(line.ordered(line.unit_count), parts, used):
+            size = part.kit.unit_count if part.kit is not None else 1
+            counts = (line.cancelled * size, line.oversold * size, line.withheld * size)
+            component = LineRecord.of(part)
+            component.cancelled, component.oversold, component.withheld = counts
+            components.append((component, size))
+        position = record.lines.index(line)
+        record.lines[position : position + 1] = [component for component, _ in components]
+        short = [short for short in record.shortages if short.line_id == line.line_id]
+        record.shortages = [short for short in record.shortages if short.line_id != line.line_id] + [
+            replace(x, line_id=component.line_id, sku=component.sku, unit_count=x.unit_count * size)
+            for x in short
+            for component, size in components
+        ]
+    return [f"{line.sku} is a kit of {', '.join(kits.by_sku[line.sku].components)}" for line in waiting]
+
+
 def component_cancellations(
     record: AllocationRecord, cancellations: Sequence[Cancellation]
 ) -> tuple[Cancellation, ...]:

@@ -13,7 +13,7 @@ from service.catalog import catalog_store, unknown_records
 from service.catalog.catalog_requests import Row
 from service.catalog.catalog_store import CatalogTable
 from service.database.database import Connection, Statement, any_of, parameter, parameters
-from service.database.tables import allocation, catalog_version, kit, order_line, promise, shortage
+from service.database.tables import allocation, catalog_version, kit, listing, order_line, promise, shortage
 from service.errors import KitConflict, NotFound
 
 KITS = CatalogTable(
@@ -29,6 +29,7 @@ _NESTED = Statement(
     .order_by(kit.c.sku)
 )
 _COUNT = Statement(select(func.count().label("count")).select_from(kit))
+_LISTINGS = Statement(select(func.count().label("count")).where(listing.c.sku == parameter("sku", Text)))
 _KIT = Statement(select(kit).where(kit.c.sku == parameter("sku", Text)))
 _DELETE = Statement(delete(kit).where(kit.c.sku == parameter("sku", Text)))
 _of_kit = exists().where(
@@ -64,11 +65,12 @@ _OPEN_ORDERS = Statement(
 
 @dataclass(frozen=True, slots=True)
 class KitUse:
-    """A kit, and the open orders that use it: how many, and the oldest as (channel id, order id)."""
+    """A kit, the open orders that use it, how many and the oldest as (channel id, order id), and how many listings."""
 
     row: asyncpg.Record
     order_count: int
     orders: tuple[tuple[str, str], ...]
+    listing_count: int
 
 
 async def upsert(connection: Connection, rows: Sequence[Row], *, validate_only: bool) -> tuple[int, int]:
@@ -95,13 +97,15 @@ async def delete_kit(connection: Connection, sku: str, *, validate_only: bool) -
     row = await _KIT.row(connection, sku=sku)
     if row is None:
         raise NotFound("kit", {"sku": sku}, "list the kits with ListKits or `truestock kits`")
+    listings = await _LISTINGS.row(connection, sku=sku)
     orders = await _OPEN_ORDERS.rows(connection, sku=sku, limit=limits.KIT_ORDERS)
     if not validate_only:
         async with KITS.history.recorded(connection, [(sku,)], "DeleteKit"):
             await _DELETE.run(connection, sku=sku)
         await _MARK_EDITED.run(connection)
     count = orders[0]["count"] if orders else 0
-    return KitUse(row, count, tuple((order["channel_id"], order["order_id"]) for order in orders))
+    references = tuple((order["channel_id"], order["order_id"]) for order in orders)
+    return KitUse(row, count, references, listings["count"] if listings else 0)
 
 
 async def _check_products(connection: Connection, rows: Sequence[Row]) -> None:

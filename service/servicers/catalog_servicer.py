@@ -149,6 +149,7 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         return kit_pb2.DeleteKitResponse(
             kit=kit_requests.kit_message(use.row),
             open_order_count=use.order_count,
+            listing_count=use.listing_count,
             orders=[order_pb2.OrderReference(channel_id=c, order_id=o) for c, o in use.orders],
         )
 

@@ -20,12 +20,14 @@ def best_split_plan(parts: Sequence[DemandPart], kits: Mapping[str, KitLimit], p
     """The plan of parts some of which are components of kits that may be split. `plan_of` plans parts by line."""
     whole = plan_of(tuple(_together(parts)))
     counts = _within_limits(parts, kits)
-    while True:
-        plan = plan_of(tuple(_limited(parts, counts, kits)))
+    while limited := tuple(_limited(parts, counts, kits)):
+        plan = plan_of(limited)
         placed = {line_id: min(_placed(plan, part) for part in _of_line(parts, line_id)) for line_id in counts}
         if placed == counts or not any(counts.values()):
             return plan if _unit_count(plan) > _unit_count(whole) else whole
         counts = placed
+    # No location has anything of them.
+    return whole
 
 
 def _of_line(parts: Sequence[DemandPart], line_id: str) -> list[DemandPart]:

@@ -229,8 +229,11 @@ class DeleteKitResponse(_message.Message):
     KIT_FIELD_NUMBER: _builtins.int
     OPEN_ORDER_COUNT_FIELD_NUMBER: _builtins.int
     ORDERS_FIELD_NUMBER: _builtins.int
+    LISTING_COUNT_FIELD_NUMBER: _builtins.int
     open_order_count: _builtins.int
     """Orders with units of the kit that are promised or on backorder. They keep the components that they were given."""
+    listing_count: _builtins.int
+    """Listings of channels' items that are units of its SKU. They stay, and sell the product from then on."""
     @_builtins.property
     def kit(self) -> Global___Kit:
         """The kit as it was."""
@@ -245,10 +248,11 @@ class DeleteKitResponse(_message.Message):
         kit: Global___Kit | None = ...,
         open_order_count: _builtins.int = ...,
         orders: _abc.Iterable[_order_pb2.OrderReference] | None = ...,
+        listing_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["kit", b"kit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kit", b"kit", "open_order_count", b"open_order_count", "orders", b"orders"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kit", b"kit", "listing_count", b"listing_count", "open_order_count", b"open_order_count", "orders", b"orders"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -91,6 +91,8 @@ def delete(
         print_json(response)
         return
     say(f"{'Would delete' if dry_run else 'Deleted'} the kit {sku}.")
+    if response.listing_count:
+        say(f"{count(response.listing_count, 'listing', 'listings')} of its SKU stay.")
     if response.open_order_count:
         orders = [f"{order.channel_id}/{order.order_id}" for order in response.orders]
         more = response.open_order_count - len(orders)

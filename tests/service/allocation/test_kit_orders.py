@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from tests.conftest import RESOLVED_RULES
-from tests.retailer import HOLD, SOLD, Retailer, promised, refused
+from tests.retailer import HOLD, SOLD, Retailer, eventually, promised, refused
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     availability_service_pb2 as availability_pb,
@@ -255,3 +255,30 @@ async def test_an_item_of_a_channel_may_be_a_case_of_kits(shop: Retailer) -> Non
         allocation_pb.CancelOrderLinesRequest(allocation_id=allocation.allocation_id, cancellations=[cancellation])
     )
     assert [x.cancelled_count for x in cancelled.allocation.lines] == [2, 4]
+
+
+async def test_a_kit_that_was_sold_before_the_catalog_had_it_is_planned_once_it_does(shop: Retailer) -> None:
+    waiting = await shop.allocate("1", {"TEA": 2})
+    await shop.kits({"TEA": {"MUG": 2, "BOWL": 1}})
+
+    async def is_planned() -> bool:
+        return bool(units((await shop.find_order("web/1")).allocation))
+
+    await eventually(is_planned)
+
+    allocation = (await shop.find_order("web/1")).allocation
+    assert [x.cause for x in waiting.shortages] == ["unmapped"]
+    assert lines(allocation) == [("1/MUG", "MUG", 4, "1", "TEA", 2), ("1/BOWL", "BOWL", 2, "1", "TEA", 1)]
+    assert (units(allocation), list(allocation.shortages)) == ({"dc": {"1/MUG": 4, "1/BOWL": 2}}, [])
+
+
+async def test_an_item_that_is_mapped_to_a_kit_later_becomes_its_components(shop: Retailer) -> None:
+    request = allocation_pb.AllocateOrderRequest(channel_id="web", order_id="1", commitment=SOLD)
+    request.lines.add(item_id="box", unit_count=1)
+    await shop.allocations.AllocateOrder(request)
+
+    await shop.list_item("web", "box", "SET", 2)
+
+    allocation = (await shop.find_order("web/1")).allocation
+    assert units(allocation) == {"dc": {"1/MUG": 2, "1/BOWL": 4}}
+    assert {(x.item_id, x.item_count, x.kit_sku) for x in allocation.lines} == {("box", 1, "SET")}

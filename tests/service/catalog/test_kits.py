@@ -125,13 +125,14 @@ async def test_a_deleted_kit_is_a_product_again(shop: Retailer) -> None:
     kit = kit_of("SET", {"MUG": 1})
     await shop.upsert_kits(kit)
     kits = await shop.sellable("SET")
+    await shop.list_item("web", "1", "SET")
 
     looked = await shop.catalog.DeleteKit(kit_pb2.DeleteKitRequest(sku="SET", validate_only=True))
     still = await listed(shop)
     deleted = await shop.catalog.DeleteKit(kit_pb2.DeleteKitRequest(sku="SET"))
     again = await refused(shop.catalog.DeleteKit(kit_pb2.DeleteKitRequest(sku="SET")))
 
-    assert (looked, still) == (kit_pb2.DeleteKitResponse(kit=kit), [kit])
+    assert (looked, still) == (kit_pb2.DeleteKitResponse(kit=kit, listing_count=1), [kit])
     assert deleted == looked
     assert again.code() == grpc.StatusCode.NOT_FOUND
     assert (kits, await shop.sellable("SET")) == (20, 0)

@@ -89,6 +89,13 @@ def test_a_kit_that_may_be_split_is_shipped_together_where_that_is_enough() -> N
     assert {(x.line_id, x.unit_count) for x in too_many.shortages} == {("1/MUG", 2), ("1/BOWL", 4)}
 
 
+def test_an_order_of_nothing_but_a_split_kit_that_no_location_has_gets_nothing() -> None:
+    kit = Kit("GIFT", {"PEN": 1, "CAP": 1}, may_split=True)
+    decision = decide(rules(ANYWHERE), TWO_PLACES, order_of(*lines_of(kit, 1)), kit)
+
+    assert (decision.plan, sum(x.unit_count for x in decision.shortages)) == ((), 2)
+
+
 def test_rules_of_the_kits_own_sku_limit_an_order_of_it() -> None:
     capped = "kind: buffer\nname: kit\nscope: channel\nrules:\n  - {name: two, when: {product.sku: SET}, cap: 2}\n"
     held = "kind: buffer\nname: kit\nscope: location\nrules:\n  - {name: one, when: {product.sku: SET}, hold_back: {units: 1}}\n"  # noqa: E501
@@ -144,7 +151,8 @@ def test_kits_that_share_components_are_whole_and_never_oversell(
     lines = [
         line for number, kit in enumerate(named) for line in lines_of(kit, data.draw(st.integers(1, 4)), f"k{number}")
     ]
-    lines.append(OrderLine("single", data.draw(st.sampled_from(SKUS)), data.draw(st.integers(1, 5))))
+    if data.draw(st.booleans()):
+        lines.append(OrderLine("single", data.draw(st.sampled_from(SKUS)), data.draw(st.integers(1, 5))))
     commitment = data.draw(st.sampled_from(Commitment))
 
     decision = decide(policy_set, snapshot, order_of(*lines, commitment=commitment), *named)
