@@ -29,6 +29,15 @@ def replay_orders(
     time: Annotated[str, typer.Option("--time", metavar="COLUMN", help="Column of the time, for --speed.")] = "",
     price: Annotated[str, typer.Option("--price", metavar="COLUMN", help="Column of the unit price.")] = "",
     country: Annotated[str, typer.Option("--country", metavar="COLUMN", help="Column of the country.")] = "",
+    only_locations: Annotated[
+        str, typer.Option("--only-locations", metavar="COLUMN", help="Column of the locations that may ship a line.")
+    ] = "",
+    not_locations: Annotated[
+        str, typer.Option("--not-locations", metavar="COLUMN", help="Column of those that must not; with commas.")
+    ] = "",
+    keep_together: Annotated[
+        str, typer.Option("--keep-together", metavar="COLUMN", help="Column of the groups that ship from one location.")
+    ] = "",
     channel: options.ChannelId = "shopify",
     cancel_prefix: Annotated[
         str, typer.Option("--cancel-prefix", help="Orders whose number starts with this cancel earlier sales.")
@@ -79,7 +88,17 @@ def replay_orders(
         --country Country --cancel-prefix C --exclude-skus D,POST,M \\
         --provision 500 --complete
     """
-    columns = OrderColumns(order=order, sku=sku, quantity=quantity, time=time, price=price, country=country)
+    columns = OrderColumns(
+        order=order,
+        sku=sku,
+        quantity=quantity,
+        time=time,
+        price=price,
+        country=country,
+        only_locations=only_locations,
+        not_locations=not_locations,
+        keep_together=keep_together,
+    )
     if speed is not None and not time:
         raise typer.BadParameter("--speed needs --time, the column of the order times")
     if complete and not provision:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -31,20 +31,32 @@ class OrderColumns:
     time: str = ""
     price: str = ""
     country: str = ""
+    only_locations: str = ""
+    not_locations: str = ""
+    keep_together: str = ""
 
     def required(self) -> list[str]:
         """The columns that the file must have."""
-        return [name for name in (self.order, self.sku, self.quantity, self.time, self.price, self.country) if name]
+        return [name for name in (*self._of_every_file(), *self._of_placements()) if name]
+
+    def _of_every_file(self) -> tuple[str, ...]:
+        return self.order, self.sku, self.quantity, self.time, self.price, self.country
+
+    def _of_placements(self) -> tuple[str, ...]:
+        return self.only_locations, self.not_locations, self.keep_together
 
 
 @dataclass(frozen=True, slots=True)
 class FileLine:
-    """One line of the file: units of a SKU that are sold or cancelled."""
+    """One line of the file: units of a SKU that are sold or cancelled, and where they may ship from."""
 
     line: int
     sku: str
     unit_count: int
     price: Decimal | None = None
+    only_locations: tuple[str, ...] = ()
+    not_locations: tuple[str, ...] = ()
+    keep_together: str = ""
 
 
 @dataclass(slots=True)
@@ -186,7 +198,7 @@ class _OrderReader:
             return
         self._read_country(order, cells)
         cancels = line.unit_count < 0 or self._cancels(order)
-        units = FileLine(line.line, sku, abs(line.unit_count), line.price)
+        units = replace(line, unit_count=abs(line.unit_count))
         if sku in self.excluded_skus:
             self.order_file.excluded_line_count += 1
             if cancels:
@@ -213,7 +225,16 @@ class _OrderReader:
         except ValueError as error:
             self._problem(row, column, str(error))
             return None
-        return FileLine(row.line, sku, units, price)
+        columns, cells = self.columns, row.cells
+        return FileLine(
+            row.line,
+            sku,
+            units,
+            price,
+            _ids(cells, columns.only_locations),
+            _ids(cells, columns.not_locations),
+            cells[columns.keep_together] if columns.keep_together else "",
+        )
 
     def _cancels(self, order: FileOrder) -> bool:
         return bool(self.cancel_prefix) and order.order_id.startswith(self.cancel_prefix)
@@ -234,3 +255,8 @@ class _OrderReader:
     def _problem(self, row: CsvRow, column: str, message: str) -> None:
         problem, _, help = message.partition("; ")
         self.order_file.problems.append(self.table.problem(row.line, column, problem, help))
+
+
+def _ids(cells: Mapping[str, str], column: str) -> tuple[str, ...]:
+    """The ids in a cell, separated by commas; none without the column."""
+    return tuple(part.strip() for part in cells[column].split(",") if part.strip()) if column else ()

@@ -222,7 +222,14 @@ class OrderReplayer:
             self._sales.record(line.sku, response.allocation.allocation_id, str(line.line), line.unit_count)
 
     def _order_line(self, line: FileLine) -> OrderLine:
-        message = OrderLine(line_id=str(line.line), sku=line.sku, unit_count=line.unit_count)
+        message = OrderLine(
+            line_id=str(line.line),
+            sku=line.sku,
+            unit_count=line.unit_count,
+            only_location_ids=line.only_locations,
+            not_location_ids=line.not_locations,
+            keep_together=line.keep_together,
+        )
         if line.price is not None:
             message.unit_price.CopyFrom(proto_values.money(line.price, self.currency))
         return message

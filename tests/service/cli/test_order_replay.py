@@ -51,6 +51,20 @@ def test_lines_of_one_order_belong_together_wherever_they_stand(tmp_path: Path) 
     ]
 
 
+def test_lines_say_where_they_may_ship_from_and_what_with(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text('order,sku,units,only,not,group\n1,MUG,2,"a, b",,set\n1,CUP,1,,c,set\n1,CUP,3,,,\n')
+    columns = OrderColumns("order", "sku", "units", only_locations="only", not_locations="not", keep_together="group")
+
+    (order,) = read_orders(path, columns).orders
+
+    assert [(x.only_locations, x.not_locations, x.keep_together) for x in order.sales] == [
+        (("a", "b"), (), "set"),
+        ((), ("c",), "set"),
+        ((), (), ""),
+    ]
+
+
 @pytest.mark.parametrize(
     "content",
     [
