@@ -110,13 +110,15 @@ async def exceptions(shop: Retailer, **fields: Any) -> list[Record]:
 
 
 def combined(filters: list[Filter], *, in_pairs: bool) -> Iterable[Filter]:
-    """No filter, and each alone; or every two of different fields."""
+    """No filter, and each alone; or two of different subjects, for two of one may exclude each other."""
     if not in_pairs:
         yield {}, lambda _: True
         yield from filters
         return
-    for (one, passes_one), (other, passes_other) in itertools.combinations(filters, 2):
-        if not one.keys() & other.keys():
+    # Every third of them is enough: each filter is still in ten.
+    for (one, passes_one), (other, passes_other) in itertools.islice(itertools.combinations(filters, 2), 0, None, 3):
+        subjects = {name.split("_")[0].replace("unassigned", "assignees") for name in (*one, *other)}
+        if len(subjects) == 2:
             yield one | other, lambda entry, a=passes_one, b=passes_other: a(entry) and b(entry)  # type: ignore[misc]
 
 
@@ -265,8 +267,6 @@ async def check_exceptions(shop: Retailer, examine: Callable[[], None], *, in_pa
 
     assert len(everything) >= 5
     for fields, passes in combined(filters, in_pairs=in_pairs):
-        if len(fields) == 2 and "assignees" in fields and "unassigned_only" in fields:
-            continue
         expected = [x for x in everything if passes(x)]
         for order_by, key in ((DUE, None), (OLDEST, 1), (NEWEST, -1)):
             sorted_ = sorted(expected, key=lambda x: x.exception_id)[:: key or 1] if key else expected
