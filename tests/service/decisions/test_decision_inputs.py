@@ -162,6 +162,7 @@ orders = built(
     tags=tags,
     # Whether the channel had the outlet is a matter of its shortages, which are not stored.
     outlet=st.none() | built(Outlet, id=words, location_ids=tags, is_known=st.just(True)),
+    ship_by_time=moments,
 )
 
 
