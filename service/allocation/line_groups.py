@@ -48,9 +48,8 @@ def units_leaving_with(record: AllocationRecord, shipment: ShipmentRecord, lost:
     """
     units: dict[str, int] = {}
     grouped = [line for line in record.lines if line.placement.is_grouped]
-    for group in {
-        _group(record.line(line_id).placement) for line_id in lost if record.line(line_id).placement.is_grouped
-    }:
+    placements = (record.line(line_id).placement for line_id in lost)
+    for group in dict.fromkeys(_group(placement) for placement in placements if placement.is_grouped):
         members = [line for line in grouped if _group(line.placement) == group]
         kept = {line.line_id: shipment.units.get(line.line_id, 0) for line in members}
         if group[0]:
