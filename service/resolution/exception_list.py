@@ -46,6 +46,8 @@ _has_sku = exists().where(
     _in("skus", order_line.c.kit_sku) | (_in("skus", order_line.c.sku) & _exception.sku.is_(None)),
     _exception.line_ids.is_(None) | (order_line.c.line_id == func.any(_exception.line_ids)),
 )
+# An order that a failure names may not have arrived yet.
+_is_reported = _exception.reported_order_id.ilike(parameter("number_pattern", Text))
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "states": _in("states", _exception.state),
     "kinds": _in("kinds", _exception.kind),
@@ -56,7 +58,8 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "assignees": _in("assignees", _exception.assignee),
     "resolutions": _in("resolutions", _exception.resolution),
     "unassigned_only": _exception.assignee.is_(None),
-    "number_part": exists().where(allocation.c.id == _exception.allocation_id, has_number_part()).correlate(exception),
+    "number_part": exists().where(allocation.c.id == _exception.allocation_id, has_number_part()).correlate(exception)
+    | _is_reported,
     "created": _between("created", _exception.create_time),
     "updated": _between("updated", _exception.update_time),
     _OPEN_ONLY: _IS_OPEN,
@@ -130,6 +133,8 @@ _REPORTED = Statement(
     )
     .limit(parameter("count", Integer))
 )
+
+_REPORTED_PART = Statement(select(_exception.id).where(_is_reported).limit(parameter("count", Integer)))
 
 
 async def page(connection: Connection, query: ExceptionsPage) -> tuple[list[asyncpg.Record], tuple[Any, ...] | None]:
@@ -242,7 +247,9 @@ async def _few(
     """The ids of all exceptions that pass one of the filters, if these are few; None if not."""
     of_number = await few_orders(connection, OrderFilter(number_part=orders.number_part))
     if of_number is not None:
-        return await _at_most(connection, _FIND_OF_ORDERS, {"order_ids": of_number})
+        of_orders = await _at_most(connection, _FIND_OF_ORDERS, {"order_ids": of_number})
+        reported = await _at_most(connection, _REPORTED_PART, values)
+        return None if of_orders is None or reported is None else sorted({*of_orders, *reported})
     for name in [name for name in _COLUMNS if getattr(query, name)]:
         found = await _at_most(connection, _FIND[name], values)
         if found is None:

@@ -311,6 +311,15 @@ async def test_counts_say_how_many_are_overdue_and_where_they_end(
     assert not (await page_with_counts(shop, order_id_part="nothing")).counts
 
 
+async def test_a_failure_is_found_by_a_part_of_the_number_of_an_order_that_has_not_arrived(shop: Retailer) -> None:
+    order = order_pb2.OrderReference(channel_id="tiktok", order_id="LATER-1")
+    failure = exception_pb.ReportSyncFailureRequest(source="till", description="x", order=order)
+    await shop.exceptions.ReportSyncFailure(failure)
+
+    assert [x.order_id for x in await exceptions(shop, order_id_part="ater-")] == ["LATER-1"]
+    assert [x.open_count for x in (await page_with_counts(shop, order_id_part="ater-")).counts] == [1]
+
+
 async def test_a_part_of_an_order_number_is_found_among_more_orders_than_are_looked_up_at_once(
     shop: Retailer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
