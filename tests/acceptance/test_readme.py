@@ -106,7 +106,9 @@ COMMANDS = {
     "exceptions assign": Command("{exception} --to anna", r"anna"),
     "exceptions resolve": Command("{exception} --resolution other --note known", r"other"),
     "channel-figures": Command("shopify", r"No figure of shopify was observed"),
-    "report-failure": Command('adapter "label refused" --kind fulfillment --order shopify/A-0', r"sync_failed"),
+    "report-failure": Command(
+        'adapter "label refused" --kind fulfillment --order shopify/A-0', r"sync failed: label refused"
+    ),
     "report-recovery": Command("adapter --order shopify/A-0", r"\d+ exceptions? resolved"),
     "history demand": Command("--channel shopify", rf"{SCARCE} +shopify +hold cut +90000"),
     "history rules": Command("", r"started +[0-9a-f]+"),
