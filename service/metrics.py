@@ -33,6 +33,12 @@ INTERVENTION_REASONS = (
 )
 UNMET_CAUSES = (*HOLD_CAUSES, "availability", "missed_sale", "reported")
 """Why a HOLD did not get units, and how other unmet demand became known."""
+REQUEST_ANSWERS = (
+    *(("accepted", by) for by in ("rule", "person", "order", "deadline")),
+    *(("declined", by) for by in ("person", "order", "deadline")),
+    ("withdrawn", "channel"),
+)
+"""Answers to requests to cancel, and what can give them."""
 TEST_RUN_RESULTS = ("passed", "failed", "not_run")
 RELOAD_RESULTS = ("accepted", "refused", "unchanged")
 NO_CHANNEL = "none"
@@ -318,6 +324,8 @@ class Metrics:
             ):
                 for value in values:
                     by_value.labels(channel, value)
+            for answer, by in REQUEST_ANSWERS:
+                self.cancellation_requests.labels(channel, answer, by)
             for location in locations:
                 self.allocated_units.labels(channel, location)
             for kind in EXCEPTION_KINDS:
