@@ -33,6 +33,7 @@ from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_history_pb2 as history_pb,
     catalog_service_pb2 as catalog_pb,
+    channel_figure_pb2,
     demand_pb2 as demand_pb,
     exception_pb2,
     exception_service_pb2 as exception_pb,
@@ -268,6 +269,12 @@ LISTS = {
         ],
     ),
     "ListCategories": PagedList(catalog_pb.ListCategoriesRequest, "catalog", _PRODUCTS, [{}]),
+    "ListChannelFigures": PagedList(
+        channel_figure_pb2.ListChannelFiguresRequest,
+        "availability",
+        "SELECT sku, item_id, outlet_id, first_time FROM channel_figure",
+        [{"channel_id": "web"}, {"channel_id": "web", "skus": ["MUG"]}, {"channel_id": "web", "include_history": True}],
+    ),
     "ListChannels": PagedList(
         catalog_pb.ListChannelsRequest,
         "catalog",
