@@ -1,0 +1,273 @@
+"""Random orders of kits, items, restricted lines and groups, while kits, listings and outlets change: nothing is lost.
+
+After every step the ledger balances, every promised unit is in stock and belongs to an order, lines ship from where
+they may, kits and items are whole, groups are together, and outlets add up.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.conftest import RESOLVED_RULES, RetailerMaker
+from tests.retailer import HOLD, SOLD, Retailer, change, kit_of, line_units, movement, order_request
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    availability_service_pb2 as availability_pb,
+    catalog_service_pb2 as catalog_pb,
+    fulfillment_service_pb2 as fulfillment_pb,
+    order_pb2,
+    outlet_pb2,
+    stock_service_pb2 as stock_pb,
+)
+
+LOCATION_IDS = ("dc", "east", "west")
+SKUS = ("MUG", "BOWL", "TRAY")
+KITS = ("SET", "GIFT")
+ITEMS = ("case", "single", "box-of-sets")
+LIVE = (allocation_pb.Allocation.STATE_HELD, allocation_pb.Allocation.STATE_CONFIRMED)
+REFUSALS = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
+
+Allocation = allocation_pb.Allocation
+
+
+class RandomShop:
+    """A shop in random steps; the same seed makes the same steps."""
+
+    def __init__(self, shop: Retailer, seed: int) -> None:
+        self.shop = shop
+        self.dice = random.Random(seed)
+        self.orders: dict[str, Allocation] = {}
+        self.in_pieces: set[str] = set()
+        """Orders of which units have shipped or were rejected: what is left of a kit or group may be single units."""
+        self.done: Counter[str] = Counter()
+
+    async def set_up(self) -> None:
+        await self.shop.stock({(sku, x): self.dice.randint(0, 8) for sku in SKUS for x in LOCATION_IDS})
+        launches = [catalog_pb.Product(sku=sku, tags=["launch"]) for sku in SKUS[:2]]
+        await self.shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=launches))
+        await self.shop.kits({"SET": {"MUG": 1, "BOWL": 2}})
+        await self.shop.kits({"GIFT": {"MUG": 2, "TRAY": 1}}, may_split=True)
+        await self.edit_listing()
+        await self.edit_outlets()
+
+    async def step(self) -> None:
+        """One random step, refused or not."""
+        steps = [self.order] * 5 + [self.receive, self.lose, self.ship, self.reject, self.cancel, self.reassign]
+        steps += [self.end_hold, self.edit_kit, self.edit_listing, self.edit_outlets, self.record_return, self.replay]
+        step = self.dice.choice(steps)
+        try:
+            await step()
+        except grpc.aio.AioRpcError as error:
+            if error.code() not in REFUSALS:
+                raise
+        else:
+            self.done[step.__name__] += 1
+        await self.check()
+
+    async def order(self) -> None:
+        order_id = str(self.dice.randint(1, 8))
+        request = order_request(order_id, {}, self.dice.choice([HOLD, SOLD]))
+        request.lines.extend(self._line() for _ in range(self.dice.randint(1, 3)))
+        if self.dice.random() < 0.2:
+            request.outlet_id = self.dice.choice(["stores", "warehouse"])
+        self._keep((await self.shop.allocations.AllocateOrder(request)).allocation)
+
+    def _line(self) -> order_pb2.OrderLine:
+        line = order_pb2.OrderLine(unit_count=self.dice.randint(1, 4))
+        if self.dice.random() < 0.3:
+            line.item_id = self.dice.choice(ITEMS)
+        else:
+            line.sku = self.dice.choice(SKUS + KITS)
+        if self.dice.random() < 0.2:
+            line.only_location_ids.extend(self.dice.sample(LOCATION_IDS, 2))
+        if self.dice.random() < 0.2:
+            line.not_location_ids.append(self.dice.choice(LOCATION_IDS))
+        if self.dice.random() < 0.3:
+            line.keep_together = "together"
+        return line
+
+    async def receive(self) -> None:
+        await self._move(stock_pb.MOVEMENT_KIND_RECEIVED)
+
+    async def lose(self) -> None:
+        await self._move(stock_pb.MOVEMENT_KIND_LOST)
+
+    async def _move(self, kind: int) -> None:
+        units = movement(kind, self.dice.randint(1, 4))
+        await self.shop.record(change(self.dice.choice(SKUS), self.dice.choice(LOCATION_IDS), movement=units))
+
+    async def ship(self) -> None:
+        order_id, shipment, units = self._some_units()
+        self.in_pieces.add(order_id)
+        self._keep(await self.shop.ship(shipment, units))
+
+    async def reject(self) -> None:
+        order_id, shipment, units = self._some_units()
+        self.in_pieces.add(order_id)
+        self._keep(await self.shop.reject(shipment, self.dice.choice(["not_found", "no_capacity", "damaged"]), units))
+
+    async def reassign(self) -> None:
+        _, shipment, _ = self._some_units()
+        self._keep(await self.shop.reassign(shipment, self.dice.choice(["", *LOCATION_IDS])))
+
+    async def cancel(self) -> None:
+        allocation = self._some_order()
+        line = self.dice.choice(allocation.lines)
+        units = {line.kit_line_id or line.line_id: self.dice.randint(1, 2)}
+        self._keep(await self.shop.cancel(allocation.allocation_id, units))
+
+    async def end_hold(self) -> None:
+        end = self.dice.choice([self.shop.confirm, self.shop.release])
+        self._keep(await end(self._some_order().allocation_id))
+
+    async def record_return(self) -> None:
+        allocation = self._some_order()
+        line = self.dice.choice(allocation.lines)
+        request = fulfillment_pb.RecordReturnRequest(
+            allocation_id=allocation.allocation_id,
+            lines=line_units({line.line_id: 1}),
+            disposition=fulfillment_pb.RETURN_DISPOSITION_SELLABLE,
+            location_id=self.dice.choice(LOCATION_IDS),
+        )
+        self._keep((await self.shop.fulfillment.RecordReturn(request)).allocation)
+
+    async def edit_kit(self) -> None:
+        parts = {sku: self.dice.randint(1, 3) for sku in self.dice.sample(SKUS, 2)}
+        await self.shop.upsert_kits(kit_of("SET", parts))
+
+    async def edit_listing(self) -> None:
+        await self.shop.list_item("web", "case", self.dice.choice(SKUS), self.dice.randint(2, 4))
+        await self.shop.list_item("web", "single", self.dice.choice(SKUS))
+        await self.shop.list_item("web", "box-of-sets", "SET", 2)
+
+    async def edit_outlets(self) -> None:
+        stores = self.dice.sample(LOCATION_IDS[1:], self.dice.randint(1, 2))
+        pool = outlet_pb2.Pool(pool_id="stores", location_ids=stores)
+        await self.shop.catalog.UpsertPools(outlet_pb2.UpsertPoolsRequest(pools=[pool]))
+        outlets = [
+            outlet_pb2.Outlet(channel_id="web", outlet_id="stores", pool_id="stores"),
+            outlet_pb2.Outlet(channel_id="web", outlet_id="warehouse", location_id="dc"),
+        ]
+        await self.shop.catalog.UpsertOutlets(outlet_pb2.UpsertOutletsRequest(outlets=outlets))
+
+    async def replay(self) -> None:
+        decision_id = self._some_order().decision.decision_id
+        if decision_id:
+            answer = await self.shop.replay(decision_id)
+            assert answer.identical, answer
+
+    def _keep(self, allocation: Allocation) -> None:
+        self.orders[allocation.order_id] = allocation
+
+    def _some_order(self) -> Allocation:
+        with suppress(IndexError):
+            return self.dice.choice(list(self.orders.values()))
+        return Allocation(lines=[allocation_pb.AllocatedLine()])
+
+    def _some_units(self) -> tuple[str, Any, dict[str, int] | None]:
+        """An order, one of its shipments, and units of one of its lines, or None: all."""
+        allocation = self._some_order()
+        shipments = [x for x in allocation.shipments if any(line.unit_count for line in x.lines)]
+        if not shipments:
+            return allocation.order_id, allocation_pb.Allocation().shipments.add(), None
+        shipment = self.dice.choice(shipments)
+        line = self.dice.choice([line for line in shipment.lines if line.unit_count])
+        some = {line.line_id: self.dice.randint(1, line.unit_count)}
+        return allocation.order_id, shipment, self.dice.choice([None, some])
+
+    async def check(self) -> None:
+        """All that must hold at any moment."""
+        for order_id, allocation in self.orders.items():
+            self.orders[order_id] = (await self.shop.get(allocation.allocation_id)).allocation
+        promised: Counter[tuple[str, str]] = Counter()
+        for allocation in self.orders.values():
+            check_units(allocation)
+            check_placement(allocation)
+            if allocation.order_id not in self.in_pieces:
+                check_wholes(allocation)
+            for shipment in allocation.shipments:
+                for line in shipment.lines:
+                    promised[line.sku, shipment.location_id] += line.unit_count
+        levels = await self.shop.stock_service.ListStockLevels(stock_pb.ListStockLevelsRequest())
+        for level in levels.stock_levels:
+            key = (level.sku, level.location_id)
+            assert level.held_count + level.allocated_count == promised[key], (key, self.done)
+            assert promised[key] <= max(0, level.on_hand_count - level.unavailable_count), key
+        await self.check_outlets()
+        report = await self.shop.ledger()
+        assert report.balanced, report.differences
+
+    async def check_outlets(self) -> None:
+        """Outlets add up to what the channel may sell, of products and kits."""
+        request = availability_pb.CheckAvailabilityRequest(
+            channel_id="web", skus=[*SKUS, *KITS], item_ids=ITEMS, include_outlets=True
+        )
+        answer = await self.shop.availability.CheckAvailability(request)
+        assert len(answer.availabilities) == len(SKUS) + len(KITS) + len(ITEMS)
+        for figure in answer.availabilities:
+            assert sum(outlet.sellable_count for outlet in figure.outlets) == figure.sellable_count, figure
+
+
+def check_units(allocation: Allocation) -> None:
+    """Every unit of every line is promised, shipped, short, backordered or cancelled."""
+    for line in allocation.lines if allocation.state in LIVE else ():
+        counts = (line.promised_count, line.shipped_count, line.short_count, line.backordered_count)
+        assert sum(counts) + line.cancelled_count == line.unit_count, (allocation, line)
+
+
+def check_placement(allocation: Allocation) -> None:
+    """No line has units promised at a location that may not ship it."""
+    lines = {line.line_id: line for line in allocation.lines}
+    for shipment in allocation.shipments:
+        for units in shipment.lines:
+            line = lines[units.line_id]
+            allowed = line.only_location_ids or LOCATION_IDS
+            is_allowed = shipment.location_id in allowed and shipment.location_id not in line.not_location_ids
+            assert is_allowed or not units.unit_count, (allocation, units)
+
+
+def check_wholes(allocation: Allocation) -> None:
+    """Kits that may not be split and items are whole at each location, and a group is at one location, or nowhere."""
+    lines = {line.line_id: line for line in allocation.lines}
+    grouped = [line for line in allocation.lines if line.keep_together]
+    homes: set[str] = set()
+    for shipment in allocation.shipments:
+        units = {x.line_id: x.unit_count for x in shipment.lines if x.unit_count}
+        kits: dict[str, set[float]] = {}
+        for line in lines.values():
+            count = units.get(line.line_id, 0)
+            if line.kit_sku == "SET":
+                kits.setdefault(line.kit_line_id, set()).add(count / line.units_per_kit)
+            elif line.item_count and not line.kit_line_id:
+                assert count % (line.unit_count // line.item_count) == 0, (allocation, line)
+        assert all(len(counts) == 1 and counts.pop().is_integer() for counts in kits.values()), allocation
+        homes |= {shipment.location_id for line in grouped if line.line_id in units}
+    assert len(homes) <= 1, allocation
+    if homes:
+        assert all(line.promised_count == line.unit_count - line.cancelled_count for line in grouped), allocation
+
+
+async def play(retailers: RetailerMaker, seed: int, steps: int) -> None:
+    shop = RandomShop(await retailers.make(RESOLVED_RULES), seed)
+    await shop.set_up()
+    for _ in range(steps):
+        await shop.step()
+    print(dict(shop.done))  # noqa: T201
+
+
+async def test_random_orders_of_kits_items_and_groups_conserve_every_unit(retailers: RetailerMaker) -> None:
+    await play(retailers, seed=1, steps=40)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(2, 6))
+async def test_longer_random_orders_of_kits_items_and_groups_conserve_every_unit(
+    retailers: RetailerMaker, seed: int
+) -> None:
+    await play(retailers, seed, steps=150)
