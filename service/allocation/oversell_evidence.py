@@ -146,7 +146,7 @@ async def explain(
     figures = await _figures(connection, book, unexplained, log)
     promised = await _promised(connection, book, channels, unexplained, figures)
     cadences = await _cadences(connection, book, unexplained)
-    shown = await channel_figures.latest(connection, {(x.channel.id, sku) for x in unexplained for sku in x.short})
+    shown = await _shown_counts(connection, unexplained, figures)
     changes = []
     # The newest first: the shortages that a record has now are of its last plan.
     for position, oversell in reversed(list(enumerate(unexplained))):
@@ -165,6 +165,21 @@ async def explain(
         ]
         changes.append(_apply(oversell, evidence))
     return changes[::-1]
+
+
+async def _shown_counts(
+    connection: Connection,
+    unexplained: Sequence[UnexplainedOversell],
+    figures: Sequence[Mapping[str, PublishedFigure | None]],
+) -> Mapping[Pair, Sequence[ShownCount]]:
+    """What channels were last seen to show of products that they had been told a figure of."""
+    told = {
+        (oversell.channel.id, sku)
+        for oversell, by_sku in zip(unexplained, figures, strict=True)
+        for sku, figure in by_sku.items()
+        if figure is not None
+    }
+    return await channel_figures.latest(connection, told) if told else {}
 
 
 def _seen_since(
