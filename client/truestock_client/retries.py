@@ -14,8 +14,8 @@ from truestock_client.errors import CallError, Unavailable
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
-_SAFE_TO_REPEAT = ("Check", "Find", "Get", "List", "Replay", "Test", "Upsert")
-"""How the methods begin that change nothing, or write whole records."""
+_SAFE_TO_REPEAT = ("Check", "Delete", "Find", "Get", "List", "Replay", "Sum", "Test", "Upsert")
+"""How the methods begin that change nothing, or write or delete whole records. A repeated deletion is NOT_FOUND."""
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 

@@ -110,7 +110,7 @@ COMMANDS = {
         'adapter "label refused" --kind fulfillment --order shopify/A-0', r"sync failed: label refused"
     ),
     "report-recovery": Command("adapter --order shopify/A-0", r"\d+ exceptions? resolved"),
-    "history demand": Command("--channel shopify", rf"{SCARCE} +shopify +hold cut +90000"),
+    "history demand": Command("--channel shopify", rf"{SCARCE} +shopify +hold (cut|refused) +90000"),
     "history rules": Command("", r"started +[0-9a-f]+"),
     "history catalog": Command("store-austin --kind location", r"location +store-austin +created"),
     "watch availability": Command(f"{SKU} --channel shopify", rf"{SKU} .*\d+ sellable", 130),

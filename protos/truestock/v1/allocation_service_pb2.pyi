@@ -1476,7 +1476,9 @@ class RequestCancellationRequest(_message.Message):
 
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineCancellation]:
-        """1 to 500, each line once, without `shipment_id`, and without `item_id` if the order has not arrived. Must not be empty unless `whole_order` or `withdraw` is set."""
+        """1 to 500, each line once, without `shipment_id`, and without `item_id` if the order has not arrived. Must not be
+        empty unless `whole_order` or `withdraw` is set.
+        """
 
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
