@@ -11,7 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from policies.decisions.eligibility import RoutingQuestion
-from policies.decisions.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate
+from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate
 from policies.domain.calendars import delivery_day, ship_day
 from policies.domain.model import Context, Location
 from policies.explanation import FiredRule, RuleEvidence

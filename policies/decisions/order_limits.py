@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from policies.decisions.availability.location_availability import NOTHING_WAIVED, LocationAvailability
+from policies.decisions.availability.sellable import (
+    channel_buffer_effect,
+    publishable_units,
+    units_held_back_by_channel,
+)
 from policies.decisions.buffers import BufferEffect
 from policies.decisions.eligibility import RoutingQuestion
-from policies.decisions.location_availability import NOTHING_WAIVED, LocationAvailability
-from policies.decisions.planning_memory import PolicyView
-from policies.decisions.product_stock import Assessments
-from policies.decisions.sellable import channel_buffer_effect, publishable_units, units_held_back_by_channel
+from policies.decisions.planning.planning_memory import PolicyView
+from policies.decisions.planning.product_stock import Assessments
 from policies.domain.model import Commitment, Order
 from policies.domain.placement import ANYWHERE
 from policies.explanation import DroppedLocation, DropReason, FiredRule

@@ -14,9 +14,9 @@ from policies.decisions.parts.dropped_lines import dropped_lines
 from policies.decisions.parts.part_plans import PartDemand
 from policies.decisions.parts.part_shortages import part_shortages
 from policies.decisions.parts.split_kits import best_split_plan
-from policies.decisions.planning_memory import PolicyView
-from policies.decisions.plans import NO_ESTIMATES, Load, Plan, best_plan
-from policies.decisions.ranking import RankingContext, Ranks, rank_locations
+from policies.decisions.planning.planning_memory import PolicyView
+from policies.decisions.planning.plans import NO_ESTIMATES, Load, Plan, best_plan
+from policies.decisions.planning.ranking import RankingContext, Ranks, rank_locations
 from policies.decisions.shortages import Shortage, shortages_by_sku
 from policies.domain.demand import DemandPart, demand_parts, is_placed_freely
 from policies.domain.model import Channel, Commitment, Order, Outcome, PlanFacts, World

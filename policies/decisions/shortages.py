@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.order_limits import UsableUnits
-from policies.decisions.plans import Plan
+from policies.decisions.planning.plans import Plan
 from policies.decisions.withheld import withheld_units
 from policies.domain.model import Order
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from policies.decisions.availability.sellable import assess_availability
 from policies.decisions.delivery import delivery_rule_for, fired_delivery_rules, promise_date, quote
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.exception_policy import handling_of
 from policies.decisions.routing import Decision, route
-from policies.decisions.sellable import assess_availability
 from policies.domain.model import Order
 from policies.explanation import DroppedLocation, DropReason, FiredRule
 from policies.policy_set import PolicySet

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from policies.decisions.availability.location_availability import LocationAvailability
+from policies.decisions.availability.sellable import Availability
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.exception_policy import ExceptionHandling
-from policies.decisions.location_availability import LocationAvailability
 from policies.decisions.routing import Decision
-from policies.decisions.sellable import Availability
 from policies.domain.calendars import local_time
 from policies.domain.model import Location, Order, StockLevel
 from policies.explanation import DroppedLocation, DropReason, FiredRule

@@ -1,4 +1,5 @@
-"""Decides which locations fulfill an order: queue, batch, order intake, planner, rerouting, backorders, cancellation.
+"""Decides which locations fulfill an order: queue, batch, planner, and the life of holds.
 
-The SQL of orders is in `orders`; the routing decision is in `policies.decisions`.
+Orders as they arrive are in `intake`, their later plans in `replanning`. The SQL of orders is in `orders`; the routing
+decision is in `policies.decisions`.
 """

@@ -12,13 +12,14 @@ from policies.domain.listings import ItemKey, Listing
 from policies.domain.model import Commitment, Order, Product
 from policies.policy_set import PolicySet
 from service import limits
-from service.allocation import channel_words, ordered_items, ordered_kits, rebalancing
 from service.allocation.allocation_queue import Outcomes, Ticket
-from service.allocation.channel_words import read_status
+from service.allocation.intake import channel_words, ordered_items, ordered_kits
+from service.allocation.intake.channel_words import read_status
+from service.allocation.intake.order_intake import Intake, write_intake
 from service.allocation.order_counts import count_answer
-from service.allocation.order_intake import Intake, write_intake
 from service.allocation.planner import AllocationChange
 from service.allocation.planning_context import PlanningContext
+from service.allocation.replanning import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
 from service.background import Turn, in_turns
 from service.catalog import catalog_store, listing_store, unknown_records
@@ -26,17 +27,12 @@ from service.catalog.catalog_store import Catalog
 from service.database.database import Connection, Statement, transposed
 from service.dependencies import Dependencies
 from service.errors import InvalidFields, NotFound, TruestockError, no_channel, no_location, no_outlet, no_product
-from service.orders import (
-    cancellation_request_store,
-    order_identity,
-    order_messages,
-    order_store,
-    pending_cancellations,
-)
-from service.orders.cancellation_request import CancellationRequest
+from service.orders import order_identity, order_messages, order_store
+from service.orders.cancellations import cancellation_request_store, pending_cancellations
+from service.orders.cancellations.cancellation_request import CancellationRequest
+from service.orders.cancellations.pending_cancellations import CancellationRow
 from service.orders.order_identity import CopyLink, LockedOrders, OrderKey
 from service.orders.order_requests import OrderRequest
-from service.orders.pending_cancellations import CancellationRow
 from service.rpc import idempotency
 from service.rpc.idempotency import StoredAnswer
 from service.stock import levels

@@ -12,7 +12,7 @@ from policies.domain.model import Commitment, Outcome
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from service import limits
-from service.allocation import contradictions, rebalancing
+from service.allocation.intake import contradictions
 from service.allocation.order_counts import count_answer
 from service.allocation.planner import (
     AllocationChange,
@@ -24,14 +24,16 @@ from service.allocation.planner import (
     with_review,
 )
 from service.allocation.planning_context import context
-from service.allocation.promise_check import unusable_shipments
+from service.allocation.replanning import rebalancing
+from service.allocation.replanning.promise_check import unusable_shipments
 from service.allocation.unit_of_work import UnitOfWork
 from service.background import in_turns
 from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import InvalidFields, NotFound, TooManyUnits, Violation, WrongState, no_allocation
-from service.orders import order_identity, order_messages, order_store, pending_cancellations
+from service.orders import order_identity, order_messages, order_store
 from service.orders.allocation_record import CANCELLED, CONFIRMED, EXPIRED, HELD, PROMISING, RELEASED, AllocationRecord
+from service.orders.cancellations import pending_cancellations
 from service.orders.order_requests import Cancellation, check_hold_duration
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest

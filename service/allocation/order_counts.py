@@ -13,7 +13,7 @@ from policies.domain.model import Commitment
 from service.allocation.planner import AllocationChange
 from service.metrics import Metrics
 from service.orders.allocation_record import AllocationRecord
-from service.orders.cancellation_request import CancellationRequest
+from service.orders.cancellations.cancellation_request import CancellationRequest
 from service.orders.order_exceptions import OrderException
 
 UnitsByLabel = dict[str, int]

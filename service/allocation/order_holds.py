@@ -14,7 +14,7 @@ from policies.domain.channel_statuses import MEANINGS, PAYMENT_IS_DUE, HoldEffec
 from policies.domain.model import Location
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
-from service.allocation.channel_words import ReadRequest
+from service.allocation.intake.channel_words import ReadRequest
 from service.allocation.planner import AllocationChange
 from service.allocation.sync_failures import SYNC_FAILED
 from service.orders.allocation_record import CONFIRMED, PROMISING, AllocationRecord

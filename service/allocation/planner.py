@@ -24,10 +24,10 @@ from policies.domain.model import WITHHELD_KINDS, Channel, Commitment, Order, Or
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from policies.stock.oversell import UNMAPPED, UNMAPPED_OUTLET
-from service.allocation.line_groups import held_to_their_locations
 from service.allocation.planning_context import ChannelContext
-from service.allocation.promise_check import unusable_shipments
-from service.allocation.shortages import add_shortages, exception_context, mark_needs_person
+from service.allocation.replanning.line_groups import held_to_their_locations
+from service.allocation.replanning.promise_check import unusable_shipments
+from service.allocation.replanning.shortages import add_shortages, exception_context, mark_needs_person
 from service.background import let_others_run, pause_of_turn
 from service.decisions.decision_log import DecisionInputs, capture
 from service.decisions.decision_messages import decision_message

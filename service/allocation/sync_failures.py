@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from policies.domain.model import Channel, OrderFacts
-from service.allocation.channel_words import ReadRequest
+from service.allocation.intake.channel_words import ReadRequest
 from service.allocation.planner import AllocationChange
 from service.exceptions.incidents import Incident
 from service.orders.allocation_record import AllocationRecord

@@ -9,7 +9,7 @@ from uuid import UUID
 from policies.decisions.cancellations import SELLER
 from policies.domain.model import Commitment
 from service.allocation import oversell_evidence
-from service.allocation.ended_cancellation_requests import answer_ended
+from service.allocation.cancellations.ended_cancellation_requests import answer_ended
 from service.allocation.order_counts import OrderCounts, count_changes, count_request
 from service.allocation.oversell_evidence import UnexplainedOversell
 from service.allocation.planner import AllocationChange
@@ -23,12 +23,13 @@ from service.demand.hold_demand import UnmetHold
 from service.exceptions import incidents
 from service.exceptions.incidents import RaisedException
 from service.metrics import Metrics
-from service.orders import cancellation_request_store, order_writer, pending_cancellations
+from service.orders import order_writer
 from service.orders.allocation_record import REFUSED, AllocationRecord
-from service.orders.cancellation_request import ACCEPTED, CANCEL_REQUESTED, CancellationRequest
+from service.orders.cancellations import cancellation_request_store, pending_cancellations
+from service.orders.cancellations.cancellation_request import ACCEPTED, CANCEL_REQUESTED, CancellationRequest
+from service.orders.cancellations.pending_cancellations import CancellationRow
 from service.orders.order_identity import OrderKey
 from service.orders.order_writer import OrderWrites
-from service.orders.pending_cancellations import CancellationRow
 from service.stock import levels, unavailable_units
 from service.stock.publication_log import PublicationLog
 from service.stock.stock_book import Book

@@ -22,7 +22,7 @@ from policies.policy_set import PolicySet
 from policies.source.problems import Problem
 from service import limits
 from service.allocation.allocation_queue import AllocationQueue
-from service.allocation.backorders import Backorders
+from service.allocation.replanning.backorders import Backorders
 from service.app.drain import CLOSING_SECONDS, Drain
 from service.app.event_loop_monitor import measure_delays
 from service.app.health_probe import HealthProbe

@@ -14,14 +14,14 @@ import structlog
 from sqlalchemy import Integer, Interval, delete, func, select
 
 from service import limits
-from service.allocation.backorders import Backorders
 from service.allocation.lifecycle import SWEEP_ORDERS, Lifecycle
+from service.allocation.replanning.backorders import Backorders
 from service.background import every
 from service.database.database import Connection, Database, Statement, parameter
 from service.database.tables import request
 from service.demand import demand_store
 from service.history import catalog_history
-from service.orders import cancellation_request_store, pending_cancellations
+from service.orders.cancellations import cancellation_request_store, pending_cancellations
 from service.policy import policy_history
 from service.resolution.cancellation_deadlines import CancellationDeadlines
 from service.resolution.exception_sweep import ExceptionSweep

@@ -11,11 +11,11 @@ from asyncpg.pgproto.pgproto import UUID as DatabaseUUID
 
 from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import AllocationQueue
-from service.allocation.cancellation import CancellationOperations
-from service.allocation.cancellation_requests import CancellationRequests
+from service.allocation.cancellations.cancellation import CancellationOperations
+from service.allocation.cancellations.cancellation_requests import CancellationRequests
 from service.allocation.hold_release import HoldRelease
+from service.allocation.intake.mapped_items import MappedItems
 from service.allocation.lifecycle import Lifecycle
-from service.allocation.mapped_items import MappedItems
 from service.availability.availability_reader import AvailabilityReader
 from service.availability.channel_figures import ChannelFigureOperations
 from service.candidates.candidate_processes import CandidateProcesses

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from policies.decisions.availability.location_availability import LocationAvailability
+from policies.decisions.availability.outlet_split import outlet_figures
+from policies.decisions.availability.sellable import Availability, KitFigures
 from policies.decisions.kits.kit_availability import kits_promised
-from policies.decisions.location_availability import LocationAvailability
-from policies.decisions.outlet_split import outlet_figures
-from policies.decisions.sellable import Availability, KitFigures
 from policies.domain.listings import Listing
 from policies.domain.model import Destination, Product, StockLevel, World
 from policies.domain.outlets import Outlet

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from policies.decisions.item_availability import in_items
-from policies.decisions.outlet_split import outlet_units
-from policies.decisions.sellable import Availability
+from policies.decisions.availability.item_availability import in_items
+from policies.decisions.availability.outlet_split import outlet_units
+from policies.decisions.availability.sellable import Availability
 from policies.domain.listings import Listing
 from policies.domain.outlets import Outlet
 from service.availability.product_assessment import ProductProblem

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import structlog
 
+from policies.decisions.availability.sellable import Availability, assess_availability
 from policies.decisions.kits.kit_availability import assess_kit
-from policies.decisions.sellable import Availability, assess_availability
 from policies.domain.kits import Kit
 from policies.domain.model import Channel, Destination, World
 from policies.policy_set import PolicySet

@@ -18,9 +18,9 @@ import asyncpg
 from sqlalchemy import BigInteger, Text, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
-from policies.decisions.item_availability import in_items
-from policies.decisions.outlet_split import outlet_units
-from policies.decisions.sellable import Availability
+from policies.decisions.availability.item_availability import in_items
+from policies.decisions.availability.outlet_split import outlet_units
+from policies.decisions.availability.sellable import Availability
 from policies.domain.listings import Listing
 from policies.domain.model import World
 from policies.domain.outlets import Outlet

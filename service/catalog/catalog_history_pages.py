@@ -10,9 +10,10 @@ from typing import Any
 import asyncpg
 
 from service import limits
-from service.catalog import catalog_messages, listing_store, outlet_store
+from service.catalog import catalog_messages, listing_store
 from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, PRODUCTS
 from service.catalog.kit_store import KITS
+from service.catalog.outlets import outlet_store
 from service.database.database import Connection, Database
 from service.database.tables import catalog_history
 from service.errors import NotFound

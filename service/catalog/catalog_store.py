@@ -22,7 +22,7 @@ from policies.domain.outlets import Outlet
 from policies.stock import velocity
 from policies.stock.feeds import Feed
 from policies.stock.velocity import Velocity
-from service.catalog import outlet_store
+from service.catalog.outlets import outlet_store
 from service.database.database import Connection, Statement, any_of, parameter, parameters
 from service.database.tables import catalog_version, channel, feed, kit, location, pool, product
 from service.history.catalog_history import HistoryOf

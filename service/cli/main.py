@@ -12,27 +12,28 @@ from typer.exceptions import TyperException
 
 from service.cli import options
 from service.cli.commands import (
-    catalog_commands,
     channel_figure_commands,
     decision_commands,
     exception_commands,
-    export_command,
-    facts_command,
-    feed_commands,
     history_commands,
-    import_commands,
-    kit_commands,
-    listing_commands,
     movement_commands,
     order_commands,
-    outlet_commands,
     replay_command,
-    rules_commands,
     shipment_commands,
     stock_commands,
     sync_commands,
     watch_commands,
 )
+from service.cli.commands.catalog import (
+    catalog_commands,
+    export_command,
+    feed_commands,
+    import_commands,
+    kit_commands,
+    listing_commands,
+    outlet_commands,
+)
+from service.cli.commands.rules import facts_command, rules_commands
 from service.cli.console import (
     EXIT_INTERRUPTED,
     EXIT_USAGE,
@@ -206,7 +207,7 @@ def check(
       truestock check rules --watch
       truestock check rules --format github
     """
-    from service.cli.commands.check_command import Format, run, run_on_every_save
+    from service.cli.commands.rules.check_command import Format, run, run_on_every_save
 
     if draft_tests and watch:
         raise typer.BadParameter("--draft-tests writes files once; leave --watch out")

@@ -15,7 +15,7 @@ from policies.policy_set import PolicySet
 from policies.stock.counting import SETTING_ASIDE_SIGNS, ChangeResult, QuarantineCause
 from policies.stock.feeds import Feed
 from service import limits
-from service.allocation import rebalancing
+from service.allocation.replanning import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store, listing_store
 from service.catalog.catalog_store import Catalog, CatalogCache

@@ -9,8 +9,8 @@ from sqlalchemy import Uuid, select
 
 from policies.domain.shipments import ShipmentAction
 from policies.policy_set import PolicySet
-from service.allocation import rebalancing
 from service.allocation.planning_context import context
+from service.allocation.replanning import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store, unknown_records
 from service.database.database import Connection, Statement, parameter

@@ -10,9 +10,9 @@ from policies.domain.model import Commitment, Context, Location
 from policies.domain.shipments import ENDED_BECAUSE, ShipmentState
 from policies.explanation import unit_count_text
 from policies.facts.measures import serves_destination
-from service.allocation.line_groups import held_to_their_locations
 from service.allocation.planner import AllocationChange
-from service.allocation.rerouting import replan_units
+from service.allocation.replanning.line_groups import held_to_their_locations
+from service.allocation.replanning.rerouting import replan_units
 from service.errors import CannotReassign, no_location
 from service.fulfillment.shipment_transition import ShipmentTransition
 from service.orders.allocation_record import AllocationRecord, ShipmentRecord

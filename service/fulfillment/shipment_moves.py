@@ -17,11 +17,11 @@ from policies.domain.shipments import (
     check_action,
 )
 from policies.explanation import unit_count_text
-from service.allocation.line_groups import units_leaving_with
-from service.allocation.ordered_kits import kit_skus
+from service.allocation.intake.ordered_kits import kit_skus
 from service.allocation.planner import AllocationChange, is_in_review, outcome_of
-from service.allocation.rerouting import replan_units
-from service.allocation.shortages import exception_context, mark_needs_person
+from service.allocation.replanning.line_groups import units_leaving_with
+from service.allocation.replanning.rerouting import replan_units
+from service.allocation.replanning.shortages import exception_context, mark_needs_person
 from service.errors import EventIdReused, OrderOnHold, TooManyUnits, WrongState
 from service.fulfillment.applied_events import UNDONE, Effect, check_same_units
 from service.fulfillment.shipment_transition import (

@@ -15,7 +15,7 @@ from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, Placement, of_whole_items
 from policies.domain.returns import ShippedUnits
 from policies.domain.shipments import OPEN, ShipmentState, state_after
-from service.orders.cancellation_request import CancellationRequest
+from service.orders.cancellations.cancellation_request import CancellationRequest
 from service.orders.order_hold import OrderHold
 from service.orders.parcels import ParcelRecord
 from service.stock.stock_book import LineUnits

@@ -24,7 +24,7 @@ from service.orders.allocation_record import (
     ShipmentRecord,
     ShortageRecord,
 )
-from service.orders.cancellation_request import CancellationRequest, shown
+from service.orders.cancellations.cancellation_request import CancellationRequest, shown
 from service.orders.order_requests import CANCELLATION_FAULTS
 from service.orders.parcels import parcel_message
 from service.rpc.proto_values import timestamp

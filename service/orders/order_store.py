@@ -31,7 +31,6 @@ from service.database.tables import (
     shortage,
 )
 from service.decisions import stored_decision
-from service.orders import cancellation_request_store
 from service.orders.allocation_record import (
     RULE_SEPARATOR,
     AllocationRecord,
@@ -40,6 +39,7 @@ from service.orders.allocation_record import (
     ShortageRecord,
     destination_of,
 )
+from service.orders.cancellations import cancellation_request_store
 from service.orders.order_hold import OrderHold
 from service.orders.parcels import parcels_of
 from truestock.v1 import decision_pb2

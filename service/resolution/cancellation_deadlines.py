@@ -9,14 +9,15 @@ from __future__ import annotations
 from functools import partial
 from uuid import UUID
 
-from service.allocation import rebalancing
-from service.allocation.cancellation_answers import answer_due
+from service.allocation.cancellations.cancellation_answers import answer_due
 from service.allocation.lifecycle import open_unit_of_work
 from service.allocation.planning_context import context
+from service.allocation.replanning import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
 from service.database.database import Connection
 from service.dependencies import Dependencies
-from service.orders import cancellation_request_store, order_store
+from service.orders import order_store
+from service.orders.cancellations import cancellation_request_store
 
 BATCH = 100
 """Requests that one sweep looks at."""

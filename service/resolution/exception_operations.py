@@ -15,9 +15,9 @@ import asyncpg
 from policies.domain.model import OrderFacts
 from policies.domain.resolutions import ALLOWED, COMPLETED, is_allowed
 from policies.policy_set import PolicySet
-from service.allocation import rebalancing
 from service.allocation.lifecycle import open_unit_of_work
 from service.allocation.planning_context import context
+from service.allocation.replanning import rebalancing
 from service.allocation.sync_failures import SYNC_FAILED
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
@@ -31,7 +31,7 @@ from service.exceptions.exception_store import OrderTimelineNote
 from service.exceptions.incidents import Incident, RaisedException
 from service.orders import order_store
 from service.orders.allocation_record import AllocationRecord
-from service.orders.cancellation_request import CANCEL_REQUESTED
+from service.orders.cancellations.cancellation_request import CANCEL_REQUESTED
 from service.orders.order_identity import OrderKey
 from service.resolution import resolution_effects
 from service.resolution.resolution_actions import EFFECTS, answer_by_person, apply_resolution

@@ -14,9 +14,9 @@ from policies.domain.model import Commitment, OrderFacts
 from policies.domain.resolutions import REROUTED
 from policies.domain.shipments import ShipmentState
 from policies.policy_set import PolicySet
-from service.allocation import rebalancing
 from service.allocation.lifecycle import open_unit_of_work
 from service.allocation.planning_context import context
+from service.allocation.replanning import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog, CatalogCache

@@ -15,11 +15,11 @@ from sqlalchemy import BigInteger, Integer, Text, Uuid, func, literal_column, se
 from policies.domain.resolutions import COMPLETED
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
-from service.allocation import rebalancing
 from service.allocation.lifecycle import open_unit_of_work
 from service.allocation.planning_context import PlanningContext, context
-from service.allocation.promise_check import unusable_shipments
-from service.allocation.rerouting import move_units
+from service.allocation.replanning import rebalancing
+from service.allocation.replanning.promise_check import unusable_shipments
+from service.allocation.replanning.rerouting import move_units
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog.catalog_store import Catalog
 from service.database.database import Connection, Statement, any_of, parameter

@@ -14,18 +14,18 @@ from policies.decisions.cancellations import SELLER, CancellationCause, Cancelle
 from policies.domain.resolutions import APPROVED, BACKORDERED, CANCELLED, REROUTED
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
-from service.allocation import cancellation_answers
-from service.allocation.ended_cancellation_requests import open_units
+from service.allocation.cancellations import cancellation_answers
+from service.allocation.cancellations.ended_cancellation_requests import open_units
 from service.allocation.lifecycle import cancel_lines
-from service.allocation.line_groups import short_with
 from service.allocation.order_holds import HOLD_OVERDUE
 from service.allocation.planner import AllocationChange, is_in_review, outcome_of
 from service.allocation.planning_context import ChannelContext
-from service.allocation.rerouting import replan_units
+from service.allocation.replanning.line_groups import short_with
+from service.allocation.replanning.rerouting import replan_units
 from service.errors import CannotResolve
 from service.orders import allocation_record
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
-from service.orders.cancellation_request import CANCEL_REQUESTED
+from service.orders.cancellations.cancellation_request import CANCEL_REQUESTED
 from service.orders.order_requests import Cancellation
 from service.resolution.lateness import LATE_SHIPMENT, LOCATION_UNAVAILABLE
 from service.stock.stock_book import Book

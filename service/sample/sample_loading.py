@@ -6,17 +6,9 @@ from collections.abc import Callable
 from uuid import UUID
 
 from policies.policy_set import PolicySet
-from service.catalog import (
-    catalog_requests,
-    catalog_store,
-    kit_requests,
-    kit_store,
-    listing_requests,
-    listing_store,
-    outlet_requests,
-    outlet_store,
-)
+from service.catalog import catalog_requests, catalog_store, kit_requests, kit_store, listing_requests, listing_store
 from service.catalog.catalog_store import CHANNELS, LOCATIONS, POOLS, PRODUCTS, CatalogCache
+from service.catalog.outlets import outlet_requests, outlet_store
 from service.database.database import Connection, Database
 from service.feeds import stock_intake
 from service.feeds.stock_requests import record_request

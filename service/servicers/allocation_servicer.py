@@ -12,8 +12,8 @@ from google.protobuf.message import Message
 
 from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import AllocationQueue, Ticket
-from service.allocation.cancellation import CancellationOperations
-from service.allocation.cancellation_requests import CancellationRequests
+from service.allocation.cancellations.cancellation import CancellationOperations
+from service.allocation.cancellations.cancellation_requests import CancellationRequests
 from service.allocation.hold_release import HoldRelease
 from service.allocation.lifecycle import Lifecycle
 from service.candidates.candidate_processes import CandidateProcesses

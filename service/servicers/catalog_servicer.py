@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from policies.domain.listings import Listing
 from policies.stock.feeds import ownership_conflicts
 from service import limits
-from service.allocation.mapped_items import MappedItems
+from service.allocation.intake.mapped_items import MappedItems
 from service.catalog import (
     catalog_history_pages,
     catalog_messages,
@@ -22,16 +22,14 @@ from service.catalog import (
     kit_store,
     listing_requests,
     listing_store,
-    outlet_edits,
-    outlet_requests,
-    outlet_store,
     unknown_records,
 )
 from service.catalog.catalog_pages import CatalogPage
 from service.catalog.catalog_requests import Row
 from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, POOLS, PRODUCTS, CatalogTable, feed_of
 from service.catalog.kit_store import KITS
-from service.catalog.outlet_store import OutletKey
+from service.catalog.outlets import outlet_edits, outlet_requests, outlet_store
+from service.catalog.outlets.outlet_store import OutletKey
 from service.database.database import Connection, Database
 from service.errors import FeedConflict, no_channel, no_listing
 from service.feeds import feed_requests

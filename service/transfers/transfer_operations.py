@@ -17,7 +17,7 @@ from policies.policy_set import PolicySet
 from policies.stock.counting import TRANSFER_CANCELLED, TRANSFERRED_IN, TRANSFERRED_OUT, counted_already
 from policies.stock.feeds import TRANSFERS
 from service import limits
-from service.allocation import rebalancing
+from service.allocation.replanning import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store, unknown_records
 from service.database.database import Connection

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from policies.decisions.availability.location_availability import NOTHING_WAIVED, LocationAvailability
+from policies.decisions.availability.sellable import Availability, KitFigures, assess_availability
 from policies.decisions.eligibility import RoutingQuestion, may_split, policies_for
 from policies.decisions.kits.kit_stock import KitStock, available_kits, kit_stock, largest_order
-from policies.decisions.location_availability import NOTHING_WAIVED, LocationAvailability
-from policies.decisions.planning_memory import PolicyView
-from policies.decisions.ranking import RankingContext, rank_locations
-from policies.decisions.sellable import Availability, KitFigures, assess_availability
+from policies.decisions.planning.planning_memory import PolicyView
+from policies.decisions.planning.ranking import RankingContext, rank_locations
 from policies.domain.kits import Kit
 from policies.domain.model import Channel, Destination, OrderFacts, StockLevel, World
 from policies.policy_set import PLAN_STEPS, PolicySet

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from policies.decisions.availability.sellable import publishable_units
 from policies.decisions.kits.kit_stock import KitStock, kit_stock
 from policies.decisions.order_limits import waived_limits
-from policies.decisions.planning_memory import PolicyView
-from policies.decisions.sellable import publishable_units
+from policies.decisions.planning.planning_memory import PolicyView
 from policies.domain.kits import Kit
 from policies.domain.model import Commitment, Order
 from policies.explanation import FiredRule

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
+from policies.decisions.availability.location_availability import NOTHING_WAIVED, LocationAvailability, assess_location
+from policies.decisions.availability.sellable import channel_buffer_effect, channel_level, publishable_units
 from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffer_effect
-from policies.decisions.location_availability import NOTHING_WAIVED, LocationAvailability, assess_location
-from policies.decisions.planning_memory import PolicyView
-from policies.decisions.sellable import channel_buffer_effect, channel_level, publishable_units
+from policies.decisions.planning.planning_memory import PolicyView
 from policies.domain.kits import Kit
 from policies.domain.model import StockLevel
 from policies.explanation import FiredRule

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from policies.decisions.parts.assignment import SetDemand, SharedStock
 from policies.decisions.parts.shared_stock import Candidates, best_shared_plan
-from policies.decisions.plan_steps import ShippingEstimate
-from policies.decisions.plans import NO_ESTIMATES, Load, Plan, best_plan
-from policies.decisions.ranking import Ranks
+from policies.decisions.planning.plan_steps import ShippingEstimate
+from policies.decisions.planning.plans import NO_ESTIMATES, Load, Plan, best_plan
+from policies.decisions.planning.ranking import Ranks
 from policies.domain.demand import DemandPart
 from policies.domain.model import Order, go_on
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.kits.kit_limits import KitLimit
 from policies.decisions.order_limits import UsableUnits
-from policies.decisions.plans import Plan
+from policies.decisions.planning.plans import Plan
 from policies.decisions.shortages import (
     KEPT_TOGETHER,
     LINE_RESTRICTED,

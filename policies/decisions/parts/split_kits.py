@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from policies.decisions.kits.kit_limits import KitLimit
-from policies.decisions.plans import Plan
+from policies.decisions.planning.plans import Plan
 from policies.domain.demand import DemandPart
 from policies.domain.kits import KitPart
 

@@ -9,16 +9,16 @@ from typing import Any
 from unittest.mock import patch
 
 from policies.decisions import routing
-from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffer_effect
-from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy, exclude_rule_behind
-from policies.decisions.location_availability import (
+from policies.decisions.availability.location_availability import (
     NOTHING_WAIVED,
     LocationAvailability,
     assess_location,
     drop_reason,
 )
+from policies.decisions.availability.sellable import channel_level, publishable_units
+from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffer_effect
+from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy, exclude_rule_behind
 from policies.decisions.order_limits import UsableUnits, choice_allows, waived_limits
-from policies.decisions.sellable import channel_level, publishable_units
 from policies.domain.geography import great_circle_km
 from policies.domain.model import Commitment, Location, Order, StockLevel
 from policies.explanation import DroppedLocation, DropReason, FiredRule

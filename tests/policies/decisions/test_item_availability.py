@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as st
 
-from policies.decisions.item_availability import in_items
-from policies.decisions.outlet_split import outlet_units
+from policies.decisions.availability.item_availability import in_items
+from policies.decisions.availability.outlet_split import outlet_units
+from policies.decisions.availability.sellable import Availability, assess_availability
 from policies.decisions.routing import route
-from policies.decisions.sellable import Availability, assess_availability
 from policies.domain.listings import OrderedItem, whole_items
 from policies.domain.model import Commitment, Order, OrderLine, World
 from policies.domain.outlets import Outlet

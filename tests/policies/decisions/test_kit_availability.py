@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import given, settings, strategies as st
 
+from policies.decisions.availability.sellable import Availability, assess_availability
 from policies.decisions.kits.kit_availability import assess_kit
-from policies.decisions.sellable import Availability, assess_availability
 from policies.domain.kits import Kit
 from policies.domain.model import Product, World
 from policies.policy_set import PolicySet

@@ -6,8 +6,8 @@ import time
 
 from hypothesis import given, strategies as st
 
-from policies.decisions.outlet_split import NO_OUTLET, outlet_figures, outlet_units, reduced
-from policies.decisions.sellable import assess_availability
+from policies.decisions.availability.outlet_split import NO_OUTLET, outlet_figures, outlet_units, reduced
+from policies.decisions.availability.sellable import assess_availability
 from policies.domain.model import Channel
 from policies.domain.outlets import Outlet, outlet_conflict
 from tests.policies.small_retailer import ANYWHERE, TIKTOK, level, rules, store, world

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from policies.decisions.plans import best_plan
+from policies.decisions.planning.plans import best_plan
 from policies.decisions.routing import route
 from policies.domain.model import Channel, Location, Order, OrderLine, Product, StockLevel, World
 from policies.policy_set import PolicySet

@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from policies.decisions.availability.sellable import assess_availability
 from policies.decisions.eligibility import RoutingQuestion, WholeOrder, policies_for
 from policies.decisions.routing import Decision, route
-from policies.decisions.sellable import assess_availability
 from policies.domain.model import (
     Commitment,
     Coordinates,

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from policies.decisions.plans import Plan, best_plan
+from policies.decisions.planning.plans import Plan, best_plan
 
 Stock = Mapping[str, Mapping[str, int]]
 Ranks = Mapping[str, tuple[float, ...]]

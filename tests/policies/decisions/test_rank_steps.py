@@ -9,10 +9,10 @@ from math import inf
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from policies.decisions.plan_steps import ShippingEstimate
-from policies.decisions.plans import best_plan
+from policies.decisions.availability.sellable import assess_availability
+from policies.decisions.planning.plan_steps import ShippingEstimate
+from policies.decisions.planning.plans import best_plan
 from policies.decisions.routing import route
-from policies.decisions.sellable import assess_availability
 from policies.domain.model import Location, Product, StockLevel
 from policies.policy_set import PLAN_STEPS, PolicySet, ShippingCost
 from tests.policies.small_retailer import TIKTOK, level, order, policy, rules, sold, store, world

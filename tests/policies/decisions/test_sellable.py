@@ -6,8 +6,8 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, strategies as st
 
+from policies.decisions.availability.sellable import Availability, assess_availability, channel_level, publishable_units
 from policies.decisions.buffers import BufferEffect
-from policies.decisions.sellable import Availability, assess_availability, channel_level, publishable_units
 from policies.domain.model import Channel, Destination, Product, World
 from policies.explanation import DropReason
 from policies.policy_set import PolicySet

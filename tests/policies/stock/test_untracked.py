@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from policies.decisions.availability.sellable import assess_availability
 from policies.decisions.routing import route
-from policies.decisions.sellable import assess_availability
 from policies.domain.model import Context
 from policies.explanation import DropReason
 from policies.facts.measures import days_since_count

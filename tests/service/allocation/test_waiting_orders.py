@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.allocation.backorders import Backorders
+from service.allocation.replanning.backorders import Backorders
 from service.app import housekeeping
 from service.app.wiring import new_id
 from service.database.database import Database

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.commands.check_command import run
+from service.cli.commands.rules.check_command import run
 from service.cli.console import UserError
 from service.cli.main import main
 

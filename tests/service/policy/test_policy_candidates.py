@@ -182,7 +182,9 @@ async def test_revisions_that_were_in_force_are_listed_newest_first_and_readable
     (folder / "buffer.yaml").write_text(BUFFER)
 
     async def is_listed() -> bool:
-        return len(await revisions(retailer)) == 2
+        listed = await revisions(retailer)
+        # A period is recorded right after its rules have come into force.
+        return len(listed) == 2 and all(x.periods for x in listed) and listed[1].periods[0].HasField("until_time")
 
     await eventually(is_listed)
     new, first = await revisions(retailer)

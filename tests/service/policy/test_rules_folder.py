@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.cli.commands.check_command import run
+from service.cli.commands.rules.check_command import run
 from service.metrics import Metrics
 from service.policy import rules_folder
 from service.policy.active_policies import ActivePolicies

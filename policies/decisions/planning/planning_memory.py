@@ -1,0 +1,233 @@
+"""What planning works out for one channel again and again, remembered as long as it holds.
+
+What a routing policy says of a location holds for one policy set and one version of the catalog, for all questions that
+its rules cannot tell apart. What rules say of stock holds for one moment and one level (`product_stock`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from datetime import datetime
+from itertools import chain
+from typing import TypeVar
+
+from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy, exclude_rule_behind
+from policies.decisions.planning.by_location import ByLocation
+from policies.decisions.planning.product_stock import ProductStock
+from policies.decisions.planning.question_facts import QuestionReader, question_reader
+from policies.domain.geography import great_circle_km
+from policies.domain.model import Channel, Context, Coordinates, ErasedPoint, Location, Product, StockLevel, World
+from policies.explanation import DroppedLocation, DropReason, FiredRule
+from policies.policy_set import PolicySet, RankStep, RoutingPolicy, Scope
+
+MAX_CHANNELS = 256
+"""Channels with a memory. When there are more, all are forgotten."""
+
+MAX_QUESTIONS = 256
+"""Questions, destinations and preferences that a memory tells apart. When there are more, all are forgotten."""
+
+MAX_PRODUCTS = 4_096
+"""Products whose stock a memory holds at one moment. When there are more, all are forgotten."""
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class PlanningMemory:
+    """What was worked out for one channel under one policy set and one version of the catalog.
+
+    `locations` are those of the channel in the order of their ids, closed ones included; a location's number is its
+    place there. For one thread at a time.
+    """
+
+    __slots__ = (
+        "_distances",
+        "_eligibilities",
+        "_moment",
+        "_policy_set",
+        "_preferences",
+        "_readers",
+        "_stock_question",
+        "_stocks",
+        "catalog",
+        "channel",
+        "locations",
+        "not_chosen",
+        "numbers",
+        "outside_outlet",
+        "without_stock",
+    )
+
+    def __init__(self, policy_set: PolicySet, catalog: Mapping[str, Location], channel: Channel) -> None:
+        ids = [location_id for location_id in sorted(channel.location_ids or catalog) if location_id in catalog]
+        self.catalog = catalog
+        self.channel = channel
+        self.locations = tuple([catalog[location_id] for location_id in ids])
+        self.numbers = {location_id: number for number, location_id in enumerate(ids)}
+        self.without_stock = ByLocation(self._without_stock)
+        self.not_chosen = ByLocation(self._not_chosen)
+        self.outside_outlet = ByLocation(self._outside_outlet)
+        self._policy_set = policy_set
+        buffer_facts = [file.matcher.facts for file in policy_set.buffers_of(Scope.LOCATION)]
+        facts = chain(policy_set.exposure_matcher.facts, *buffer_facts)
+        self._stock_question = question_reader(tuple(facts), of_one_moment=True)
+        self._readers: dict[int, QuestionReader] = {}
+        self._eligibilities: dict[Hashable, Eligibility] = {}
+        self._distances: dict[Coordinates | ErasedPoint | None, ByLocation[float | None]] = {}
+        self._preferences: dict[Hashable, ByLocation[bool]] = {}
+        self._moment: tuple[datetime, int] | None = None
+        self._stocks: dict[Hashable, ProductStock] = {}
+
+    def holds_for(self, policy_set: PolicySet, catalog: Mapping[str, Location], channel: Channel) -> bool:
+        """Whether it was made of these very objects."""
+        return self._policy_set is policy_set and self.catalog is catalog and self.channel is channel
+
+    def eligibility(self, policy: RoutingPolicy, question: RoutingQuestion, context: Context) -> Eligibility:
+        """What the policy says of each location; `context` is the question's, without a location."""
+        read = self._readers.get(id(policy))
+        if read is None:
+            matchers = [matcher for matcher in (policy.only_matcher, policy.exclude_matcher) if matcher is not None]
+            facts = tuple([fact for matcher in matchers for fact in matcher.facts])
+            read = self._readers[id(policy)] = question_reader(facts)
+        key = (id(policy), read(context))
+        found = self._eligibilities.get(key)
+        if found is None:
+            found = Eligibility(policy, self._without_levels(question), self.locations)
+            _keep(self._eligibilities, key, found, MAX_QUESTIONS)
+        return found
+
+    def distances(self, destination: Coordinates | ErasedPoint | None) -> ByLocation[float | None]:
+        """Kilometers from each location to the destination; None if either has no coordinates."""
+        found = self._distances.get(destination)
+        if found is None:
+            found = ByLocation(lambda number: _distance_km(self.locations[number].coordinates, destination))
+            _keep(self._distances, destination, found, MAX_QUESTIONS)
+        return found
+
+    def preference(self, step: RankStep, question: RoutingQuestion, context: Context) -> ByLocation[bool]:
+        """Whether each location meets the condition of a `prefer` step; `context` is the question's."""
+        matcher = step.matcher
+        if matcher is None:
+            return ByLocation(lambda number: False)
+        key = (id(step), question_reader(matcher.facts)(context))
+        found = self._preferences.get(key)
+        if found is None:
+            asked = self._without_levels(question)
+            found = ByLocation(lambda number: bool(matcher.fired(asked.context(self.locations[number]))))
+            _keep(self._preferences, key, found, MAX_QUESTIONS)
+        return found
+
+    def stock(self, sku: str, question: RoutingQuestion, context: Context) -> ProductStock:
+        """The product's levels in the question's world; `context` is the question's."""
+        world = question.world
+        # Planning that pauses takes turns with other questions, so the stock of one must not become that of another.
+        moment = (world.now, id(world.levels))
+        if self._moment != moment:
+            self._stocks, self._moment = {}, moment
+        product = world.products.get(sku)
+        key = (sku, self._stock_question(context))
+        stock = self._stocks.get(key)
+        if stock is None or stock.product is not product:
+            stock = ProductStock(self._policy_set, self._without_levels(question, product), sku, self.locations)
+            _keep(self._stocks, key, stock, MAX_PRODUCTS)
+        stock.update(world.levels)
+        return stock
+
+    def _without_levels(self, question: RoutingQuestion, product: Product | None = None) -> RoutingQuestion:
+        """The question without any order's own units, so that nothing keeps the stock of a transaction in memory."""
+        products = {} if product is None else {product.sku: product}
+        world = World(question.world.now, self.catalog, products, pause=question.world.pause)
+        return RoutingQuestion(world, question.channel, question.order, question.destination)
+
+    def _without_stock(self, number: int) -> DroppedLocation:
+        location = self.locations[number]
+        reason = DropReason.CLOSED if location.status == "closed" else DropReason.NO_STOCK
+        return DroppedLocation(location.id, None, reason)
+
+    def _not_chosen(self, number: int) -> DroppedLocation:
+        return DroppedLocation(self.locations[number].id, None, DropReason.NOT_CHOSEN)
+
+    def _outside_outlet(self, number: int) -> DroppedLocation:
+        return DroppedLocation(self.locations[number].id, None, DropReason.OUTSIDE_OUTLET)
+
+
+class Eligibility:
+    """Why a routing policy drops a location, by its number (None: it does not), and the `exclude` rule that does."""
+
+    __slots__ = ("_locations", "_policy", "_question", "drops", "exclude_rules")
+
+    def __init__(self, policy: RoutingPolicy, question: RoutingQuestion, locations: tuple[Location, ...]) -> None:
+        self.drops = ByLocation(self._drop)
+        self.exclude_rules = ByLocation(self._exclude_rules)
+        self._policy = policy
+        self._question = question
+        self._locations = locations
+
+    def _drop(self, number: int) -> DroppedLocation | None:
+        return dropped_by_policy(self._policy, self._locations[number], self._question)
+
+    def _exclude_rules(self, number: int) -> tuple[FiredRule, ...]:
+        dropped = self.drops[number]
+        return () if dropped is None else exclude_rule_behind(dropped)
+
+
+_memories: dict[str, PlanningMemory] = {}
+"""The newest memory of each channel, by the channel's id."""
+
+
+def memory_of(policy_set: PolicySet, catalog: Mapping[str, Location], channel: Channel) -> PlanningMemory:
+    """The memory of a channel, the same object until the rules, the channel or a location are edited."""
+    memory = _memories.get(channel.id)
+    if memory is None or not memory.holds_for(policy_set, catalog, channel):
+        memory = PlanningMemory(policy_set, catalog, channel)
+        _keep(_memories, channel.id, memory, MAX_CHANNELS)
+    return memory
+
+
+class PolicyView:
+    """One question as one routing policy sees it. Levels must not change while it is used."""
+
+    __slots__ = ("_context", "_stocks", "distances", "eligibility", "memory", "policy", "policy_set", "question")
+
+    def __init__(self, policy_set: PolicySet, question: RoutingQuestion, policy: RoutingPolicy) -> None:
+        self.policy_set = policy_set
+        self.question = question
+        self.policy = policy
+        self.memory = memory_of(policy_set, question.world.locations, question.channel)
+        self._context = question.context()
+        self.eligibility = self.memory.eligibility(policy, question, self._context)
+        destination = question.destination
+        self.distances = self.memory.distances(None if destination is None else destination.coordinates)
+        self._stocks: dict[str, ProductStock] = {}
+
+    def stock(self, sku: str) -> ProductStock:
+        """The product's stock, in which the order's own units count as available."""
+        stock = self._stocks.get(sku)
+        if stock is None:
+            self.question.world.pause()
+            stock = self.memory.stock(sku, self.question, self._context)
+            own_levels = self._own_levels(sku)
+            stock = self._stocks[sku] = stock.with_levels(own_levels) if own_levels else stock
+        return stock
+
+    def preference(self, step: RankStep) -> ByLocation[bool]:
+        """Whether each location meets the condition of a `prefer` step."""
+        return self.memory.preference(step, self.question, self._context)
+
+    def _own_levels(self, sku: str) -> dict[int, StockLevel]:
+        """The levels of which the order has units already, as they were before it took them."""
+        question, numbers = self.question, self.memory.numbers
+        keys = [key for key in (*question.own_units, *question.kept_units) if key[0] == sku and key[1] in numbers]
+        levels = {numbers[location_id]: question.level(sku, location_id) for _, location_id in keys}
+        return {number: level for number, level in levels.items() if level is not None}
+
+
+def _distance_km(start: Coordinates | None, end: Coordinates | ErasedPoint | None) -> float | None:
+    return None if start is None or end is None else great_circle_km(start, end)
+
+
+def _keep(values: dict[K, V], key: K, value: V, limit: int) -> None:
+    """Adds a value; empties the others first where there are as many as the limit."""
+    if len(values) >= limit:
+        values.clear()
+    values[key] = value

@@ -1,0 +1,145 @@
+"""The location steps of `rank`. Each gives every location a rank, lower first, or abstains for all of them.
+
+Plan steps are in `plans`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import floor, inf
+
+from policies.decisions.planning.planning_memory import PolicyView
+from policies.domain.model import StockLevel
+from policies.facts.measures import days_until_sold
+from policies.policy_set import PLAN_STEPS, RankStep
+
+Ranks = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RankingContext:
+    """What steps use besides the locations: the question under its policy, the order's SKUs, and the shopper's choice.
+
+    `demand` are the order's units by SKU, empty if there is no order yet; `units` are those that it may use of a SKU,
+    by location id.
+    """
+
+    view: PolicyView
+    skus: Sequence[str]
+    chosen_location_id: str | None = None
+    demand: Mapping[str, int] = field(default_factory=dict)
+    units: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def each(self, numbers: Sequence[int]) -> Iterator[int]:
+        """The numbers of locations, with a pause before each: every one of them takes a look at every SKU."""
+        pause = self.view.question.world.pause
+        for number in numbers:
+            pause()
+            yield number
+
+    def stocked(self, number: int) -> Iterator[StockLevel]:
+        """The location's levels of the order's SKUs that have available units."""
+        for sku in self.skus:
+            level = self.view.stock(sku).levels[number]
+            if level is not None and level.available > 0:
+                yield level
+
+
+def rank_locations(context: RankingContext, location_ids: Collection[str]) -> dict[str, Ranks]:
+    """The ranks of each location by its id, one for each location step of the policy in the order written."""
+    numbers = [context.view.memory.numbers[location_id] for location_id in location_ids]
+    steps = [step for step in context.view.policy.rank if step.kind not in PLAN_STEPS]
+    # A step that abstains must not separate locations, and a rank of 0 for all does not.
+    columns = [RANK_STEPS[step.kind](step, numbers, context) or [0.0] * len(numbers) for step in steps]
+    ranks = zip(*columns, strict=True) if columns else ((),) * len(numbers)
+    return dict(zip(location_ids, ranks, strict=True))
+
+
+def nearest(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
+    """The distance in kilometers, or the number of its band; a location without coordinates comes last."""
+    destination = context.view.question.destination
+    if destination is None or destination.coordinates is None:
+        return None
+    distances, band_km = context.view.distances, step.band_km
+    known = [distances[number] for number in numbers]
+    if band_km is None:
+        return [inf if distance is None else distance for distance in known]
+    return [inf if distance is None else floor(distance / band_km) for distance in known]
+
+
+def priority(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
+    """The location's priority; locations without one come last."""
+    locations = context.view.memory.locations
+    priorities = [locations[number].priority for number in numbers]
+    return [inf if priority is None else priority for priority in priorities]
+
+
+def prefer(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
+    """Locations that meet the condition come before those that do not."""
+    preferred = context.view.preference(step)
+    return [0 if preferred[number] else 1 for number in numbers]
+
+
+def deepest_stock(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
+    """Most available units of the order's SKUs first, before buffers and without this order's own units."""
+    columns = [context.view.stock(sku).available for sku in context.skus]
+    return [-sum([max(0, available[number]) for available in columns]) for number in context.each(numbers)]
+
+
+def most_days_of_cover(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
+    """Most days of cover first; the SKU with the fewest days decides.
+
+    SKUs of unknown velocity are ignored; a location that has only such SKUs comes last.
+    """
+    return [_days_of_cover_rank(number, context) for number in context.each(numbers)]
+
+
+def most_reliable(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
+    """Highest count confidence first; the SKU with the lowest confidence decides. Unknown confidence comes last."""
+    return [_reliability_rank(number, context) for number in context.each(numbers)]
+
+
+def covers_most(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
+    """Most SKUs that the order can get in full there first; abstains if there is no order yet."""
+    if not context.demand:
+        return None
+    requests = [(context.units.get(sku, {}), count) for sku, count in context.demand.items()]
+    ids = (context.view.memory.locations[number].id for number in context.each(numbers))
+    return [-sum(units.get(location_id, 0) >= count for units, count in requests) for location_id in ids]
+
+
+def chosen_by_shopper(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
+    """The location chosen by the shopper first; abstains if none was chosen."""
+    if context.chosen_location_id is None:
+        return None
+    chosen = context.view.memory.numbers.get(context.chosen_location_id)
+    return [float(number != chosen) for number in numbers]
+
+
+def _days_of_cover_rank(number: int, context: RankingContext) -> float:
+    products = context.view.question.world.products
+    covers = [
+        days_until_sold(level.available, products[level.sku].velocity_per_day)
+        for level in context.stocked(number)
+        if level.sku in products
+    ]
+    return -min([cover for cover in covers if cover is not None], default=-inf)
+
+
+def _reliability_rank(number: int, context: RankingContext) -> float:
+    confidences = [level.count_confidence for level in context.stocked(number)]
+    measured = [confidence for confidence in confidences if confidence is not None]
+    return -min(measured) if measured and len(measured) == len(confidences) else inf
+
+
+RANK_STEPS: Mapping[str, Callable[[RankStep, Sequence[int], RankingContext], list[float] | None]] = {
+    "nearest": nearest,
+    "priority": priority,
+    "prefer": prefer,
+    "deepest_stock": deepest_stock,
+    "most_days_of_cover": most_days_of_cover,
+    "most_reliable": most_reliable,
+    "covers_most": covers_most,
+    "chosen_by_shopper": chosen_by_shopper,
+}

@@ -1,0 +1,1 @@
+"""Orders and units that are cancelled, and the requests of shoppers to cancel them."""

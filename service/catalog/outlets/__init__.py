@@ -1,0 +1,1 @@
+"""Outlets of channels, and the pools of locations that they are: checks, edits and SQL."""

@@ -1,0 +1,1 @@
+"""Cancellations that wait for their order, and requests to cancel: as records and in PostgreSQL."""
