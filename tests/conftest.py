@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -40,6 +41,9 @@ PLAIN_RULES = Path(__file__).parent / "rules"
 """Rules without buffers, for tests of what orders do to stock."""
 RESOLVED_RULES = Path(__file__).parent / "rules_resolved"
 """The same rules, with exception rules that reroute, backorder and cancel without a person."""
+
+MEMORY_FOLDER_BYTES = 4_000_000_000
+"""Free space that a folder in memory needs for the data of all tests: the log alone may grow to 1 GB."""
 
 _database_numbers = itertools.count()
 
@@ -99,7 +103,8 @@ def seeds(count: int, *, of_long_tests: int) -> list[object]:
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL with a migrated template database. Its data need not survive a crash, so it does not sync."""
-    with temporary_postgres(settings={"fsync": "off", "full_page_writes": "off", "max_connections": "200"}) as server:
+    settings = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
+    with temporary_postgres(settings=settings, parent=_memory_folder()) as server:
         asyncio.run(_create_template(server.database_url))
         yield server.database_url
 
@@ -248,6 +253,19 @@ def _address_of(process: subprocess.Popen[str]) -> str:
     raise AssertionError(f"the service did not start:\n{''.join(lines)}")
 
 
+def _memory_folder() -> Path | None:
+    """A folder in memory with room for the data of all tests; None if this machine has none.
+
+    Every test creates a database, which is 600 files: 10 ms in memory, up to 200 ms on a disk.
+    """
+    folder = Path("/dev/shm")
+    try:
+        has_room = shutil.disk_usage(folder).free >= MEMORY_FOLDER_BYTES
+    except OSError:
+        return None
+    return folder if has_room and os.access(folder, os.W_OK) else None
+
+
 async def _create_template(url: str) -> None:
     await _copy_template(url, "template_truestock", "template1")
     await migrate.migrate(_url_of(url, "template_truestock"))
@@ -262,7 +280,8 @@ def new_database(url: str, template: str) -> Iterator[str]:
 
 
 async def _copy_template(url: str, name: str, template: str) -> None:
-    await _execute(url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    # Copied as files, not page by page through the log, which takes twice as long and empties the shared buffers.
+    await _execute(url, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
 
 
 async def _execute(url: str, statement: str) -> None:

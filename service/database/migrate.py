@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from alembic import command
@@ -33,6 +33,7 @@ async def revision(url: str) -> str | None:
         return version
 
 
+@cache
 def newest_revision() -> str:
     """The schema revision that this version needs."""
     head = ScriptDirectory(str(MIGRATIONS)).get_current_head()

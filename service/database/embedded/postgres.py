@@ -158,9 +158,14 @@ class EmbeddedPostgres:
 
 
 @contextmanager
-def temporary_postgres(*, settings: Mapping[str, str] | None = None) -> Iterator[EmbeddedPostgres]:
-    """A server whose data are deleted at the end, for tests, demos and measurements."""
-    folder = Path(tempfile.mkdtemp(prefix="truestock-data-"))
+def temporary_postgres(
+    *, settings: Mapping[str, str] | None = None, parent: Path | None = None
+) -> Iterator[EmbeddedPostgres]:
+    """A server whose data are deleted at the end, for tests, demos and measurements.
+
+    Its data are in a new folder in `parent`; None is the system's folder for temporary files.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="truestock-data-", dir=parent))
     # If the service is root, the server's account must enter; the data inside have a private folder of their own.
     folder.chmod(0o711)
     used = folder
