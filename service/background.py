@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 TURN_SECONDS = 0.004
 """How long work may use the event loop at a time while others wait for it."""
+FIRST_PURGE_SECONDS = 20.0
+"""When a service first purges old rows: it has just started, and its callers are waiting for it."""
 LINE_SECONDS = 60.0
 """A failure that repeats is logged this often, with how often it happened since the last line."""
 TRACEBACK_SECONDS = 3_600.0
@@ -91,10 +93,14 @@ class FailureLog:
         log.warning(event, **values, failures_since=unlogged_count)
 
 
-async def every(seconds: float, stop: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
-    """Runs `work` every `seconds` until `stop` is set, also after it failed."""
+async def every(
+    seconds: float, stop: asyncio.Event, work: Callable[[], Awaitable[None]], *, first_after: float = 0.0
+) -> None:
+    """Runs `work` every `seconds` until `stop` is set, also after it failed; the first time after `first_after`."""
     failures = FailureLog()
     name = getattr(work, "__qualname__", repr(work))
+    if first_after:
+        await pause(stop, first_after)
     while not stop.is_set():
         try:
             await work()

@@ -16,7 +16,7 @@ from sqlalchemy import Integer, Interval, delete, func, select
 from service import limits
 from service.allocation.lifecycle import SWEEP_ORDERS, Lifecycle
 from service.allocation.replanning.backorders import Backorders
-from service.background import every
+from service.background import FIRST_PURGE_SECONDS, every
 from service.database.database import Connection, Database, Statement, parameter
 from service.database.tables import request
 from service.demand import demand_store
@@ -76,9 +76,9 @@ class Housekeeping:
         await asyncio.gather(
             every(SWEEP_SECONDS, stop, self._sweep),
             every(SWEEP_SECONDS, stop, self._cancellation_deadlines.run),
-            every(PURGE_SECONDS, stop, self._purge),
-            every(HISTORY_PURGE_SECONDS, stop, self._purge_histories),
-            every(HISTORY_PURGE_SECONDS, stop, self._purge_channel_figures),
+            every(PURGE_SECONDS, stop, self._purge, first_after=FIRST_PURGE_SECONDS),
+            every(HISTORY_PURGE_SECONDS, stop, self._purge_histories, first_after=FIRST_PURGE_SECONDS),
+            every(HISTORY_PURGE_SECONDS, stop, self._purge_channel_figures, first_after=FIRST_PURGE_SECONDS),
             every(BACKORDER_SECONDS, stop, self._backorders.sweep),
             every(LOCATION_SECONDS, stop, self._locations.run),
             every(EXCEPTION_SECONDS, stop, self._exceptions.run),

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from service import limits
-from service.background import every
+from service.background import FIRST_PURGE_SECONDS, every
 from service.candidates import candidate_store
 from service.database import monthly_partitions
 from service.database.database import Connection, Database, Statement, any_of, parameter
@@ -155,7 +155,7 @@ class DecisionRetention:
         """Makes partitions and purges until `stop` is set."""
         await asyncio.gather(
             every(PARTITION_SECONDS, stop, self.make_partitions),
-            every(PURGE_SECONDS, stop, self.purge),
+            every(PURGE_SECONDS, stop, self.purge, first_after=FIRST_PURGE_SECONDS),
         )
 
     async def make_partitions(self) -> None:
