@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from policies.decisions.cancellations import FAULTS, UNKNOWN
 from policies.decisions.unmet_demand import HOLD_CAUSES
@@ -50,6 +50,8 @@ _KIND_AND_CHANNEL = ("kind", "channel")
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
+# Every counter would have a second series with the time of its creation, which nobody reads.
+disable_created_metrics()
 
 _Metric = TypeVar("_Metric", Counter, Histogram)
 

@@ -74,11 +74,12 @@ def count_changes(metrics: Metrics, before: OrderCounts, changes: Sequence[Alloc
     _count_cancelled(metrics, channel, before, after, _units_by_fault(changes, cancelled + max(0, -added)))
     for location, units in _increases(before.allocated, after.allocated):
         metrics.allocated_units.labels(channel, location).inc(units)
-    _count_shortages(metrics, channel, before, after, changes)
+    _count_shortages(metrics, record, before, after, changes)
     if after.needs_person and not before.needs_person:
         reasons = [exception.kind for change in changes for exception in change.exceptions if exception.needs_person]
         reasons += [change.intervention for change in changes if change.intervention]
-        metrics.manual_interventions.labels(channel, reasons[0] if reasons else "review").inc()
+        reason = reasons[0] if reasons else "review"
+        metrics.manual_interventions.labels(channel, reason).inc(exemplar=_exemplar(record))
     for change in changes:
         count_exceptions(metrics, channel, change.exceptions)
         if change.inputs is not None:
@@ -98,15 +99,25 @@ def count_exceptions(metrics: Metrics, channel_id: str, raised: Iterable[OrderEx
 
 
 def _count_shortages(
-    metrics: Metrics, channel: str, before: OrderCounts, after: OrderCounts, changes: Sequence[AllocationChange]
+    metrics: Metrics,
+    record: AllocationRecord,
+    before: OrderCounts,
+    after: OrderCounts,
+    changes: Sequence[AllocationChange],
 ) -> None:
+    channel = record.channel_id
     # A unit that is short again, or is short for another reason now, is still one oversell.
     causes = _sums((short.cause, short.unit_count) for change in changes for short in change.oversold)
     _count_units(metrics.oversold_units, channel, causes, after.oversold - before.oversold)
     if after.oversold and not before.oversold:
-        metrics.oversold_orders.labels(channel, next(iter(causes))).inc()
+        metrics.oversold_orders.labels(channel, next(iter(causes))).inc(exemplar=_exemplar(record))
     kept = _sums((short.cause, short.unit_count) for change in changes for short in change.withheld)
     _count_units(metrics.withheld_units, channel, kept, after.withheld - before.withheld)
+
+
+def _exemplar(record: AllocationRecord) -> dict[str, str] | None:
+    """The decision behind a count, by which a dashboard leads from a rate to one order."""
+    return None if record.decision_id is None else {"decision_id": str(record.decision_id)}
 
 
 def count_request(metrics: Metrics, request: CancellationRequest) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 
 from service.background import FailureLog
 from service.settings import Address
@@ -62,7 +62,9 @@ def _handler(registry: CollectorRegistry, is_ready: Callable[[], bool]) -> type[
         def do_GET(self) -> None:
             path = self.path.split("?", 1)[0]
             if path == "/metrics":
-                self._answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)
+                # OpenMetrics, which has exemplars, for a caller that accepts it; else the older text format.
+                encode, content_type = choose_encoder(self.headers.get("Accept", ""))
+                self._answer(200, encode(registry), content_type)
             elif path == "/healthz":
                 self._answer(200, b"alive\n")
             elif path == "/readyz":

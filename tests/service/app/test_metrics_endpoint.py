@@ -7,13 +7,16 @@ import struct
 import time
 from collections.abc import Iterator
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
+from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from service.app.metrics_endpoint import MetricsServer
+from service.metrics import Metrics
 from service.settings import Address
 
 
@@ -65,3 +68,24 @@ def test_an_error_that_repeats_is_logged_once_with_its_traceback(
     assert line["error"] == "ValueError: no figure"
     assert line["exc_info"]
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_caller_that_accepts_openmetrics_gets_it_with_exemplars_and_others_the_older_text(
+    server: MetricsServer, registry: CollectorRegistry
+) -> None:
+    metrics = Metrics(registry)
+    metrics.oversold_orders.labels("web", "race").inc(exemplar={"decision_id": "d-1"})
+    accepts = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"}
+
+    with urlopen(Request(f"http://127.0.0.1:{server.port}/metrics", headers=accepts)) as answer:
+        assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+        families = {family.name: family for family in openmetrics_families(answer.read().decode())}
+    with urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        older = {family.name for family in text_string_to_metric_families(answer.read().decode())}
+
+    [sample] = [x for x in families["truestock_oversold_orders"].samples if x.name.endswith("_total")]
+    assert sample.exemplar is not None
+    assert sample.exemplar.labels == {"decision_id": "d-1"}
+    assert families.keys() == older
+    assert not [name for name in older if name.endswith("_created")]
