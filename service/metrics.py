@@ -51,7 +51,7 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 # Every counter would have a second series with the time of its creation, which nobody reads.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _Metric = TypeVar("_Metric", Counter, Histogram)
 

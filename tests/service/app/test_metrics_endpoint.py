@@ -79,7 +79,7 @@ def test_a_caller_that_accepts_openmetrics_gets_it_with_exemplars_and_others_the
 
     with urlopen(Request(f"http://127.0.0.1:{server.port}/metrics", headers=accepts)) as answer:
         assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
-        families = {family.name: family for family in openmetrics_families(answer.read().decode())}
+        families = {x.name: x for x in openmetrics_families(answer.read().decode())}  # type: ignore[no-untyped-call]
     with urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
         assert answer.headers["Content-Type"].startswith("text/plain")
         older = {family.name for family in text_string_to_metric_families(answer.read().decode())}
