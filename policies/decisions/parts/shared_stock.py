@@ -11,8 +11,9 @@ from decimal import Decimal
 
 from policies.decisions.parts.assignment import Assignment, SharedStock, assign
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, Branch, ShippingEstimate, cost_of, plan_steps
-from policies.decisions.planning.plans import MAX_LOOKUPS, Load, Plan, units_within_reach
+from policies.decisions.planning.plans import Load, Plan
 from policies.decisions.planning.ranking import Ranks
+from policies.decisions.planning.sets.branch_search import MAX_LOOKUPS, units_within_reach
 from policies.policy_set import FEWEST_SHIPMENTS, LOWEST_COST, PLAN_STEPS
 
 _NOTHING = Decimal(0)

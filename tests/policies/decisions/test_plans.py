@@ -122,8 +122,8 @@ def test_a_step_before_fewest_shipments_counts_first() -> None:
 
 def test_a_search_that_reaches_its_limit_says_so_and_still_covers_the_order() -> None:
     random = Random(1)
-    stock = {f"SKU-{n}": {f"store-{at}": 1 for at in range(20) if random.random() < 0.3} for n in range(80)}
-    ranks = {f"store-{at}": (0.0,) for at in range(20)}
+    stock = {f"SKU-{n}": {f"store-{at}": 1 for at in range(60) if random.random() < 0.1} for n in range(80)}
+    ranks = {f"store-{at}": (0.0,) for at in range(60)}
 
     plan = best_plan(dict.fromkeys(stock, 1), stock, ranks, steps=["fewest_shipments", "nearest"])
 

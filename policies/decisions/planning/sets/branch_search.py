@@ -1,0 +1,119 @@
+"""Branch and bound over sets of candidates in rank order, for orders of `rank` that do not fix the number of shipments.
+
+It is exact, because a set's key is never below the bounds of its branch. Source: A. H. Land & A. G. Doig, "An Automatic
+Method of Solving Discrete Programming Problems", Econometrica 28 (1960).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from operator import sub
+
+from policies.decisions.planning.plan_steps import Branch, ShippingEstimate, cost_of, plan_steps
+from policies.decisions.planning.sets.candidate_stock import CandidateStock, units_given
+from policies.policy_set import LOWEST_COST
+
+MAX_LOOKUPS = 60_000
+"""How many stock figures (of one SKU at one location) a search reads before it returns the best set found so far."""
+
+_LOOKUPS_PER_SET = 8
+"""Cost of bounding and comparing a set, in lookups; measured."""
+
+_NOTHING = Decimal(0)
+
+
+class BranchSearch:
+    """The best set of at most `limit` candidates by `steps`. `estimates` are by candidate."""
+
+    def __init__(
+        self,
+        candidates: CandidateStock,
+        steps: Sequence[str],
+        limit: int,
+        estimates: Sequence[ShippingEstimate],
+        pause: Callable[[], None],
+        *,
+        lookups: int = MAX_LOOKUPS,
+    ) -> None:
+        self.candidates = candidates
+        self.pause = pause
+        self.limit = min(limit, len(candidates.ids))
+        numbers = {key: number for number, key in enumerate(sorted(candidates.ids))}
+        self.steps = plan_steps(steps, candidates.ranks, estimates, [numbers[key] for key in candidates.ids])
+        # Costs are added up only if a step compares them.
+        self.costs = [cost_of(estimate) for estimate in estimates] if LOWEST_COST in steps else None
+        self.potential = [sum(holding) for holding in candidates.holdings]
+        self.total = sum(candidates.demand)
+        # The number of sets grows exponentially, so the search is limited by work and not by a clock: policies/ reads
+        # no clock, and a replay must come to the same plan on a slower machine.
+        self.lookups_left = lookups
+        self.best: list[int] = []
+        self.best_covered = 0
+        self.best_key: tuple[object, ...] = ()
+
+    def run(self) -> bool:
+        """Finds the best set; False if it took too many lookups."""
+        all_candidates = range(len(self.candidates.ids))
+        self._offer_filled(self.candidates.fill(all_candidates, self.limit))
+        self._offer_filled(self.candidates.fill_greedily(self.limit, self.pause))
+        if len(all_candidates) * self.limit > self.lookups_left:
+            return False
+        self.reach = units_within_reach(self.potential, self.limit)
+        self._extend(0, [], self.candidates.demand, _NOTHING)
+        return self.lookups_left > 0
+
+    def _extend(self, start: int, chosen: list[int], remaining: tuple[int, ...], cost: Decimal) -> None:
+        """Tries every candidate from `start` on as the next member of the set."""
+        given = self.total - sum(remaining)
+        for index in range(start, len(self.candidates.ids)):
+            self.pause()
+            self.lookups_left -= _LOOKUPS_PER_SET + len(remaining) + 2 * len(chosen)
+            if self.lookups_left <= 0 or self._is_hopeless(index, chosen, given, cost):
+                return
+            gives = units_given(remaining, self.candidates.holdings[index])
+            unit_count = sum(gives)
+            if not unit_count:
+                continue
+            extended, extended_cost = [*chosen, index], cost + self._cost(index, unit_count)
+            if given + unit_count >= self.best_covered:
+                self._offer(extended, given + unit_count, extended_cost)
+            if len(extended) < self.limit and given + unit_count < self.total:
+                self._extend(index + 1, extended, tuple(map(sub, remaining, gives)), extended_cost)
+
+    def _offer(self, chosen: list[int], given: int, cost: Decimal) -> None:
+        key = (-given, *[step.key_part(chosen, cost) for step in self.steps])
+        if not self.best or key < self.best_key:
+            self.best, self.best_covered, self.best_key = chosen, given, key
+
+    def _offer_filled(self, chosen: list[int]) -> None:
+        counts = [sum(units) for _, units in self.candidates.given(chosen)]
+        cost = sum(map(self._cost, chosen, counts), _NOTHING)
+        self._offer(chosen, sum(counts), cost)
+
+    def _cost(self, index: int, unit_count: int) -> Decimal:
+        return _NOTHING if self.costs is None else self.costs[index].of(unit_count)
+
+    def _is_hopeless(self, start: int, chosen: Sequence[int], given: int, cost: Decimal) -> bool:
+        """Whether no set of `chosen` plus one or more candidates from `start` on can beat the best set so far."""
+        slots = self.limit - len(chosen)
+        most = min(self.total, given + self.reach[start][slots])
+        if most != self.best_covered:
+            return most < self.best_covered
+        missing = self.best_covered - given
+        fewest = max(1, bisect_left(self.reach[start], missing))
+        branch = Branch(chosen, start, fewest, slots, missing, cost)
+        return (-self.best_covered, *[step.bound(branch) for step in self.steps]) >= self.best_key
+
+
+def units_within_reach(potential: Sequence[int], limit: int) -> list[list[int]]:
+    """For each candidate, the most units that 0, 1, ... `limit` candidates from it on can supply together."""
+    rows, largest = list[list[int]](), list[int]()
+    for units in reversed(potential):
+        largest = sorted([*largest, units], reverse=True)[:limit]
+        row = [0]
+        for unit_count in largest:
+            row.append(row[-1] + unit_count)
+        rows.append(row + [row[-1]] * (limit + 1 - len(row)))
+    return rows[::-1]

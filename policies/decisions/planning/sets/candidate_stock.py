@@ -1,0 +1,87 @@
+"""The locations that may supply an order, by number, with the units of each SKU that each can supply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import sub
+
+from policies.decisions.planning.ranking import Ranks
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateStock:
+    """Candidates by number, best-ranked first, with the units that each can supply; `demand` is what all can supply."""
+
+    skus: tuple[str, ...]
+    demand: tuple[int, ...]
+    ids: tuple[str, ...]
+    ranks: tuple[Ranks, ...]
+    holdings: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(
+        cls,
+        demand: Mapping[str, int],
+        stock: Mapping[str, Mapping[str, int]],
+        ranks: Mapping[str, Ranks],
+        pause: Callable[[], None],
+    ) -> CandidateStock:
+        """The locations of `ranks` that have units of the demand. `stock` is by SKU and location id."""
+        skus = tuple(sku for sku in demand if stock.get(sku))
+        requests = [(demand[sku], stock[sku]) for sku in skus]
+        ids = sorted(ranks, key=lambda key: (ranks[key], key))
+        holdings = []
+        for key in ids:
+            holding = tuple([min(requested, units.get(key, 0)) for requested, units in requests])
+            if any(holding):
+                holdings.append((key, holding))
+            pause()
+        supply = [sum(column) for column in zip(*(holding for _, holding in holdings), strict=True)] or [0] * len(skus)
+        return cls(
+            skus=skus,
+            demand=tuple([min(requested, supplied) for (requested, _), supplied in zip(requests, supply, strict=True)]),
+            ids=tuple([key for key, _ in holdings]),
+            ranks=tuple([ranks[key] for key, _ in holdings]),
+            holdings=tuple([holding for _, holding in holdings]),
+        )
+
+    def fill(self, order: Iterable[int], limit: int) -> list[int]:
+        """The first candidates in this order that supply any units, as many as are allowed and needed."""
+        remaining, suppliers = self.demand, list[int]()
+        for index in order:
+            if len(suppliers) == limit or not any(remaining):
+                break
+            given = units_given(remaining, self.holdings[index])
+            if any(given):
+                suppliers.append(index)
+                remaining = tuple(map(sub, remaining, given))
+        return suppliers
+
+    def fill_greedily(self, limit: int, pause: Callable[[], None]) -> list[int]:
+        """Always adds the candidate that covers most of the remaining demand, the best-ranked of equals."""
+        remaining, chosen, holdings = self.demand, list[int](), self.holdings
+        while any(remaining) and len(chosen) < limit:
+            pause()
+            free = [index not in chosen for index in range(len(holdings))]
+            gains = [
+                sum(units_given(remaining, holding)) * is_free for holding, is_free in zip(holdings, free, strict=True)
+            ]
+            index = gains.index(max(gains))
+            chosen.append(index)
+            remaining = tuple(map(sub, remaining, units_given(remaining, holdings[index])))
+        return self.fill(sorted(chosen), limit)
+
+    def given(self, chosen: Iterable[int]) -> list[tuple[int, tuple[int, ...]]]:
+        """Each of the chosen candidates with the units of each SKU that it supplies, in the order of their numbers."""
+        remaining, supplied = self.demand, []
+        for index in sorted(chosen):
+            units = units_given(remaining, self.holdings[index])
+            remaining = tuple(map(sub, remaining, units))
+            supplied.append((index, units))
+        return supplied
+
+
+def units_given(remaining: Sequence[int], holding: Sequence[int]) -> tuple[int, ...]:
+    """Units of each SKU that a location with this stock supplies of the remaining demand."""
+    return tuple(map(min, remaining, holding))

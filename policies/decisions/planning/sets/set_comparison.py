@@ -1,0 +1,74 @@
+"""How sets of candidates compare, and the numbers of each step by candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from math import inf
+
+from policies.decisions.planning.plan_steps import ShippingEstimate, cost_of, plan_steps
+from policies.decisions.planning.sets.candidate_stock import CandidateStock
+from policies.policy_set import EARLIEST_PROMISE, LOWEST_COST, PLAN_STEPS
+
+NOTHING = Decimal(0)
+
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepNumbers:
+    """One step of `rank` with its number for each candidate, lower first: its rank, its day or its cost alone."""
+
+    name: str
+    numbers: tuple[float | Decimal, ...]
+
+    @property
+    def compares_members(self) -> bool:
+        """Whether it is a location step, which compares the sorted numbers of the members."""
+        return self.name not in PLAN_STEPS
+
+
+class SetComparison:
+    """Compares sets by units covered, then by the steps, then by location ids. `best` is the first set offered."""
+
+    def __init__(self, stock: CandidateStock, steps: Sequence[str], estimates: Sequence[ShippingEstimate]) -> None:
+        ids = {key: number for number, key in enumerate(sorted(stock.ids))}
+        self.stock, self.names, self.estimates = stock, steps, estimates
+        self.ids = [ids[key] for key in stock.ids]
+        self.costs = [cost_of(estimate) for estimate in estimates] if LOWEST_COST in steps else None
+        self.total = sum(stock.demand)
+        self.best: list[int] = []
+        self.best_covered = 0
+        self.best_cost = NOTHING
+        self.best_key: Key = ()
+        self._steps = plan_steps(steps, stock.ranks, estimates, self.ids)
+
+    def offer(self, members: Sequence[int]) -> None:
+        """Keeps the set if it is better than the best. A set with a member that supplies nothing is no plan."""
+        chosen, counts = sorted(members), [sum(units) for _, units in self.stock.given(members)]
+        if not all(counts):
+            return
+        cost = NOTHING
+        if self.costs is not None:
+            cost = sum([self.costs[index].of(count) for index, count in zip(chosen, counts, strict=True)], NOTHING)
+        covered = sum(counts)
+        key = (-covered, *[step.key_part(chosen, cost) for step in self._steps])
+        if not self.best or key < self.best_key:
+            self.best, self.best_covered, self.best_cost, self.best_key = chosen, covered, cost, key
+
+    def numbers(self) -> list[StepNumbers]:
+        """The steps in order, then the ids."""
+        steps, column = [], 0
+        for name in self.names:
+            if name == LOWEST_COST:
+                steps.append(StepNumbers(name, tuple([cost_of(estimate).of(1) for estimate in self.estimates])))
+            elif name == EARLIEST_PROMISE:
+                days = [inf if item.arrives is None else item.arrives.toordinal() for item in self.estimates]
+                steps.append(StepNumbers(name, tuple(days)))
+            elif name in PLAN_STEPS:
+                steps.append(StepNumbers(name, (0,) * len(self.ids)))
+            else:
+                steps.append(StepNumbers(name, tuple([ranks[column] for ranks in self.stock.ranks])))
+                column += 1
+        return [*steps, StepNumbers("", tuple(self.ids))]

@@ -1,0 +1,145 @@
+"""The best set of locations for an order: first how many are needed, then the best of all sets of that size.
+
+Where the steps of `rank` do not fix the size, sizes are tried in turn, or the sets in rank order (`branch_search`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+
+from policies.decisions.planning.plan_steps import ShippingEstimate
+from policies.decisions.planning.sets.branch_search import BranchSearch
+from policies.decisions.planning.sets.candidate_pool import CandidatePool
+from policies.decisions.planning.sets.candidate_stock import CandidateStock
+from policies.decisions.planning.sets.fixed_size_search import FixedSizeSearch
+from policies.decisions.planning.sets.set_comparison import SetComparison, StepNumbers
+from policies.decisions.planning.sets.subset_tables import StepCounter, StepsSpent
+from policies.policy_set import EARLIEST_PROMISE, FEWEST_SHIPMENTS, LOWEST_COST
+
+MAX_STEPS = 150_000
+"""Steps of a search, each about 0.2 µs; then the best set so far is the answer."""
+
+_MAX_UNITS = 600
+"""Units of an order that a shipment limit leaves short, beyond which they are not counted one by one."""
+
+
+class SetSearch:
+    """The best set of at most `limit` candidates by `steps`. `estimates` are by candidate.
+
+    After `run`, `best` is the set, by candidate, and no plan of as many units has fewer shipments than `fewest`.
+    """
+
+    def __init__(
+        self,
+        stock: CandidateStock,
+        steps: Sequence[str],
+        limit: int,
+        estimates: Sequence[ShippingEstimate],
+        pause: Callable[[], None],
+    ) -> None:
+        self.stock, self.names, self.pause, self.estimates = stock, steps, pause, estimates
+        self.limit = min(limit, len(stock.ids))
+        self.counter = StepCounter(MAX_STEPS, pause)
+        self.comparison = SetComparison(stock, steps, estimates)
+        self.numbers = self.comparison.numbers()
+        self.best: list[int] = []
+        self.fewest = 0
+
+    def run(self) -> bool:
+        """Finds the best set; False if the search ended before it had ruled out all others."""
+        self.comparison.offer(self.stock.fill(range(len(self.stock.ids)), self.limit))
+        self.comparison.offer(self.stock.fill_greedily(self.limit, self.pause))
+        try:
+            is_best = self._search()
+        except StepsSpent:
+            is_best = False
+        self.best = self.comparison.best
+        if is_best is None:
+            branches = BranchSearch(self.stock, self.names, self.limit, self.estimates, self.pause)
+            is_best, self.best = branches.run(), branches.best
+        return is_best
+
+    def _search(self) -> bool | None:
+        """True when the best set was found; None if sets in rank order must be searched."""
+        pool = self._pool(range(len(self.stock.ids)), self.numbers)
+        self.fewest = pool.fewest_at_least(self.comparison.best_covered)
+        if self.comparison.best_covered == self.comparison.total or self._covers(pool):
+            return self._cover(pool, self.numbers)
+        # No set covers all of the demand, so the best has as many shipments as are allowed: each adds units.
+        if self.comparison.total > _MAX_UNITS:
+            return None
+        FixedSizeSearch(pool, self.comparison, self.numbers, self.limit).cover_most()
+        return True
+
+    def _cover(self, pool: CandidatePool, numbers: Sequence[StepNumbers]) -> bool | None:
+        """Searches the sets that cover all of the demand; `numbers` are those of the steps that are left."""
+        step, rest = numbers[0], numbers[1:]
+        values = [step.numbers[index] for index in pool.candidates]
+        is_equal = min(values) == max(values)
+        if step.name == FEWEST_SHIPMENTS or (step.compares_members and is_equal):
+            # Of lists of equal members, the shorter one is first.
+            FixedSizeSearch(pool, self.comparison, rest, self._fewest(pool)).cover()
+            return True
+        if step.name == EARLIEST_PROMISE:
+            return self._cover(pool if is_equal else self._first_to_cover(pool, sorted(set(values)), numbers), rest)
+        if step.name == LOWEST_COST:
+            return self._cover_at_least_cost(pool, numbers)
+        if not step.compares_members:
+            return None
+        first = self._pool([index for index in pool.candidates if step.numbers[index] == min(values)], rest)
+        if self._covers(first):
+            FixedSizeSearch(first, self.comparison, rest, self._fewest(first)).cover()
+            return True
+        in_order = self._first_in_order(pool)
+        self.comparison.offer(in_order)
+        is_unique = all(values.count(step.numbers[index]) == 1 for index in in_order)
+        return True if is_unique else None
+
+    def _first_to_cover(
+        self, pool: CandidatePool, days: Sequence[float | Decimal], numbers: Sequence[StepNumbers]
+    ) -> CandidatePool:
+        """The candidates up to the first day by which they can cover all of the demand."""
+        for day in days[:-1]:
+            chosen = [index for index in pool.candidates if numbers[0].numbers[index] <= day]
+            found = self._pool(chosen, numbers[1:])
+            if self._covers(found):
+                return found
+        return self._pool(pool.candidates, numbers[1:])
+
+    def _cover_at_least_cost(self, pool: CandidatePool, numbers: Sequence[StepNumbers]) -> bool:
+        """Searches sets of every size that can be as cheap as the best so far."""
+        for size in range(self._fewest(pool), min(self.limit, pool.count) + 1):
+            search = FixedSizeSearch(pool, self.comparison, numbers, size)
+            if search.is_hopeless:
+                break
+            search.cover()
+        return True
+
+    def _first_in_order(self, pool: CandidatePool) -> list[int]:
+        """The candidates that cover all of the demand, within the limit, whose places in the pool come first."""
+        needs, chosen = pool.needs, list[int]()
+        for place in range(pool.count):
+            left = pool.needs_after(needs, place)
+            if left != needs and pool.can_cover(left, self.limit - len(chosen) - 1, place + 1):
+                needs = left
+                chosen.append(pool.candidates[place])
+        return chosen
+
+    def _fewest(self, pool: CandidatePool) -> int:
+        """How many candidates of the pool it takes to cover all of the demand."""
+        size = max(1, pool.fewest_at_least(self.comparison.total))
+        while not pool.can_cover(pool.needs, size):
+            size += 1
+            if pool.count == len(self.stock.ids):
+                self.fewest = size
+        return size
+
+    def _covers(self, pool: CandidatePool) -> bool:
+        """Whether as many candidates of the pool as are allowed can cover all of the demand."""
+        return pool.supplies_all and (pool.count <= self.limit or pool.can_cover(pool.needs, self.limit))
+
+    def _pool(self, candidates: Iterable[int], numbers: Sequence[StepNumbers]) -> CandidatePool:
+        """The candidates in the order of the steps that are left."""
+        by_step = sorted(candidates, key=lambda index: [step.numbers[index] for step in numbers])
+        return CandidatePool(self.stock, by_step, self.counter)

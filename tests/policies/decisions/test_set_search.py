@@ -1,0 +1,189 @@
+"""The search for the best set of locations: every combination of steps, realistic orders, and what it says beyond."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import combinations
+from math import inf
+from random import Random
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate
+from policies.decisions.planning.plans import Plan, best_plan
+from policies.decisions.planning.sets.branch_search import BranchSearch
+from policies.decisions.planning.sets.candidate_stock import CandidateStock
+from policies.decisions.planning.sets.set_search import SetSearch
+from policies.domain.model import go_on
+from policies.policy_set import ShippingCost
+
+STEPS = ["fewest_shipments", "nearest", "prefer", "priority", "lowest_cost", "earliest_promise"]
+LOCATION_STEPS = ("nearest", "prefer", "priority")
+DAYS = st.none() | st.integers(0, 3).map(lambda days: date(2026, 11, 27) + timedelta(days))
+SHIPMENT_COSTS = st.sampled_from(["0", "4.90", "5", "9.90"]).map(Decimal)
+UNIT_COSTS = st.sampled_from(["0", "0.10", "0.20"]).map(Decimal)
+
+
+@dataclass(frozen=True)
+class Problem:
+    demand: Mapping[str, int]
+    stock: Mapping[str, Mapping[str, int]]
+    ranks: Mapping[str, tuple[float, ...]]
+    steps: Sequence[str]
+    limit: int | None
+    estimates: Mapping[str, ShippingEstimate]
+
+    def plan(self) -> Plan:
+        return best_plan(
+            self.demand,
+            self.stock,
+            self.ranks,
+            steps=self.steps,
+            max_shipments=self.limit,
+            estimates=self.estimates,
+        )
+
+    def candidates(self) -> CandidateStock:
+        return CandidateStock.of(self.demand, self.stock, self.ranks, go_on)
+
+    def loads(self, chosen: Sequence[str]) -> dict[str, dict[str, int]]:
+        """What each location ships if these are filled in rank order."""
+        left, loads = dict(self.demand), {}
+        for key in chosen:
+            units = {sku: min(count, self.stock[sku].get(key, 0)) for sku, count in left.items()}
+            left = {sku: left[sku] - units[sku] for sku in left}
+            if any(units.values()):
+                loads[key] = {sku: count for sku, count in units.items() if count}
+        return loads
+
+    def key(self, loads: Mapping[str, Mapping[str, int]]) -> tuple[object, ...]:
+        units = {key: sum(counts.values()) for key, counts in loads.items()}
+        return (-sum(units.values()), *[self.part(step, units) for step in self.steps], sorted(loads))
+
+    def part(self, step: str, units: Mapping[str, int]) -> object:
+        known = {key: self.estimates.get(key, UNKNOWN_ESTIMATE) for key in units}
+        if step == "fewest_shipments":
+            return len(units)
+        if step == "lowest_cost":
+            costs = [x.cost.of(units[key]) for key, x in known.items() if x.cost is not None]
+            return sum(costs, Decimal(0)) if len(costs) == len(units) else inf
+        if step == "earliest_promise":
+            return max([inf if x.arrives is None else x.arrives.toordinal() for x in known.values()], default=0)
+        column = [name for name in self.steps if name in LOCATION_STEPS].index(step)
+        return sorted(self.ranks[key][column] for key in units)
+
+    def best_of_all(self) -> dict[str, dict[str, int]]:
+        ids = sorted(self.ranks, key=lambda key: (self.ranks[key], key))
+        sizes = range((len(ids) if self.limit is None else min(self.limit, len(ids))) + 1)
+        every = [self.loads(chosen) for size in sizes for chosen in combinations(ids, size)]
+        return min(every, key=self.key)
+
+
+@st.composite
+def problems(draw: st.DrawFn, most_locations: int = 7) -> Problem:
+    ids = draw(
+        st.lists(
+            st.sampled_from("abcdefghijkl"[: most_locations + 1]), min_size=1, max_size=most_locations, unique=True
+        )
+    )
+    skus = [f"SKU-{number}" for number in range(draw(st.integers(4, 6)))]
+    most = draw(st.sampled_from([1, 2, 4, 20]))
+    demand = {sku: draw(st.integers(1, most)) for sku in skus}
+    random = Random(draw(st.integers(0, 2**32)))
+    share, deepest = draw(st.sampled_from([0.2, 0.4, 0.7])), draw(st.sampled_from([1, 2, 15]))
+    stock = {sku: {key: random.randint(1, deepest) for key in ids if random.random() < share} for sku in skus}
+    steps = draw(st.permutations(STEPS))[: draw(st.integers(1, len(STEPS)))]
+    if not set(steps) - set(LOCATION_STEPS):
+        steps.append(draw(st.sampled_from(["fewest_shipments", "lowest_cost", "earliest_promise"])))
+    columns = sum(step in LOCATION_STEPS for step in steps)
+    classes = draw(st.integers(0, 5))
+    ranks = {key: tuple(float(random.randint(0, classes)) for _ in range(columns)) for key in ids}
+    estimates = {}
+    if draw(st.booleans()):
+        per_unit = draw(UNIT_COSTS)
+        costs = st.none() | st.builds(ShippingCost, SHIPMENT_COSTS, st.just(per_unit))
+    else:
+        costs = st.none() | st.builds(ShippingCost, SHIPMENT_COSTS, UNIT_COSTS)
+    estimates = {key: ShippingEstimate(draw(costs), draw(DAYS)) for key in ids if random.random() < 0.9}
+    return Problem(demand, stock, ranks, steps, draw(st.none() | st.integers(1, 5)), estimates)
+
+
+def check_best(problem: Problem) -> None:
+    plan = problem.plan()
+
+    assert plan.searched_exhaustively
+    assert {load.location_id: dict(load.units) for load in plan.loads} == problem.best_of_all()
+
+
+@settings(max_examples=120, deadline=None)
+@given(problems())
+def test_the_plan_is_the_best_of_all_sets_by_any_steps(problem: Problem) -> None:
+    check_best(problem)
+
+
+@pytest.mark.long
+@settings(max_examples=1_000, deadline=None)
+@given(problems(9))
+def test_the_plan_is_the_best_of_all_sets_by_any_steps_in_many_cases(problem: Problem) -> None:
+    check_best(problem)
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(12))
+def test_a_search_by_size_finds_the_set_that_a_search_in_rank_order_finds(problem: Problem) -> None:
+    candidates = problem.candidates()
+    limit = len(candidates.ids) if problem.limit is None else problem.limit
+    estimates = [problem.estimates.get(key, UNKNOWN_ESTIMATE) for key in candidates.ids]
+    by_size = SetSearch(candidates, problem.steps, limit, estimates, go_on)
+    in_rank_order = BranchSearch(candidates, problem.steps, limit, estimates, go_on)
+
+    if candidates.ids and by_size.run() and in_rank_order.run():
+        assert by_size.best == in_rank_order.best
+
+
+def realistic_order(seed: int, *, units: int = 1, lines: int = 50, locations: int = 50) -> Problem:
+    """Each location has 30 to 60 % of the products of the order, none has all of them."""
+    random = Random(seed)
+    skus, ids = [f"SKU-{n:02}" for n in range(lines)], [f"store-{n:02}" for n in range(locations)]
+    stock: dict[str, dict[str, int]] = {sku: {} for sku in skus}
+    for key in ids:
+        for sku in random.sample(skus, round(lines * random.uniform(0.3, 0.6))):
+            stock[sku][key] = random.randint(1, 10)
+    ranks = {key: (random.uniform(1, 4_000),) for key in ids}
+    demand = {sku: random.randint(1, units) for sku in skus}
+    return Problem(demand, stock, ranks, ["fewest_shipments", "nearest"], None, {})
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_large_orders_on_realistic_stock_are_searched_exhaustively(units: int) -> None:
+    for seed in range(4):
+        problem = realistic_order(seed, units=units)
+        plan = problem.plan()
+
+        assert plan.searched_exhaustively
+        assert sum(sum(load.units.values()) for load in plan.loads) == sum(problem.demand.values())
+        # None of the sets of one shipment less covers as much.
+        ids, fewer = list(problem.ranks), len(plan.loads) - 1
+        masks = {
+            key: {sku for sku, count in problem.demand.items() if problem.stock[sku].get(key, 0) >= count}
+            for key in ids
+        }
+        if units == 1 and fewer <= 2:
+            assert not any(set.union(*[masks[key] for key in chosen]) == set(problem.demand)
+                           for chosen in combinations(ids, fewer))  # fmt: skip
+
+
+def test_a_search_beyond_its_steps_says_how_few_shipments_there_might_be() -> None:
+    random = Random(1)
+    stock = {f"SKU-{n}": {f"store-{at}": 1 for at in range(60) if random.random() < 0.1} for n in range(80)}
+    ranks = {f"store-{at}": (float(at),) for at in range(60)}
+    problem = Problem(dict.fromkeys(stock, 1), stock, ranks, ["fewest_shipments", "nearest"], None, {})
+
+    plan = problem.plan()
+    assert not plan.searched_exhaustively
+    assert 0 < plan.fewest_shipments < len(plan.loads)
+    assert problem.plan() == plan
