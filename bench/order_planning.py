@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import random
 import time
@@ -34,6 +35,7 @@ from policies.domain.model import (
     World,
 )
 from policies.policy_set import PolicySet
+from service.app.garbage_collector import spare_started_objects
 
 NAME = "routing"
 PACE = Pace(rounds=7, seconds=1.0)
@@ -42,10 +44,14 @@ CHANNEL = Channel("tiktok_shop", "social")
 NOW = datetime(2026, 11, 27, 9, tzinfo=UTC)
 LINES, FEW_LOCATIONS, MANY_LOCATIONS = 3, 10, 200
 CALLERS = 64
+LARGE = 50
+"""Lines of a large order, and locations, of which each has 30 to 60 % of its products."""
+
 ORDERS_OF_A_MOMENT = 5
 """Orders of the same products that are planned in turn, as in one transaction; all but the first are warm."""
 
 ECHO_CALL, FEW, MANY = "bare echo", "3 lines x 10 locations", "3 lines x 200 locations"
+LARGE_ORDERS = "50 lines x 50 locations"
 
 Key = tuple[str, str]
 
@@ -56,10 +62,11 @@ async def measure(url: str, pace: Pace = PACE) -> Report:
     """Planning a SOLD order by the repository's rules, in process time. `url` is not used. Raises WrongAnswer.
 
     Cold: products, stock, moment and destination are new; rules and locations are not. Warm: the next orders in the
-    same transaction, each after the one before has taken its units.
+    same transaction, each after the one before has taken its units. Large orders are cold, and no location has all
+    of their products.
     """
     policy_set = repository_rules()
-    few, many = _locations(FEW_LOCATIONS), _locations(MANY_LOCATIONS)
+    few, many, large = _locations(FEW_LOCATIONS), _locations(MANY_LOCATIONS), _locations(LARGE)
     async with running_generator() as generator, running_bare_echo() as echo:
         server = MeteredServer(generator, echo.address, CpuMeter(echo.pid))
         figures = await run_in_turns(
@@ -67,17 +74,20 @@ async def measure(url: str, pace: Pace = PACE) -> Report:
                 ECHO_CALL: partial(server.run, CallStream("calls", ECHO, (), callers=CALLERS)),
                 FEW: partial(_plan, policy_set, few),
                 MANY: partial(_plan, policy_set, many),
+                LARGE_ORDERS: partial(_plan_large, policy_set, large),
             },
             pace,
         )
     planned = sum(figure["orders"] for name in (FEW, MANY) for figure in figures[name])
+    large_orders = sum(figure["orders"] for figure in figures[LARGE_ORDERS])
     return Report(
         name=NAME,
         pace=pace,
         variants=figures,
         ratios=_ratios(figures),
         settings={"lines": LINES, "callers_of_the_echo": CALLERS},
-        verified=f"each of {planned:,.0f} orders got all its units, from stock that was there",
+        verified=f"each of {planned:,.0f} orders got all its units, from stock that was there; and {large_orders:,.0f} "
+        "large ones, or as many shipments as the policy allows",
     )
 
 
@@ -88,6 +98,8 @@ def _ratios(figures: Mapping[str, Sequence[Figures]]) -> list[Ratio]:
         Ratio("plan_3x10_vs_empty_call", tuple(against_call), at_most=1.2),
         Ratio("route_3x200_cold_ms", tuple([x["cold_us"] / 1_000 for x in many]), at_most=2.5),
         Ratio("route_3x200_warm_ms", tuple([x["warm_us"] / 1_000 for x in many]), at_most=1.0),
+        Ratio("exact_share_50x50", tuple([x["exact_share"] for x in figures[LARGE_ORDERS]]), at_least=0.95),
+        Ratio("plan_50x50_ms", tuple([x["slowest_ms"] for x in figures[LARGE_ORDERS]]), at_most=50),
     ]
 
 
@@ -100,6 +112,49 @@ async def _plan(policy_set: PolicySet, locations: Mapping[str, Location], second
         cold.append(first)
         warm += others
     return {"cold_us": median(cold) * 1e6, "warm_us": median(warm) * 1e6, "orders": float(len(cold) + len(warm))}
+
+
+async def _plan_large(policy_set: PolicySet, locations: Mapping[str, Location], seconds: float) -> Figures:
+    thresholds = gc.get_threshold()
+    # As in the service: without it, one of 30 orders pays for a look at everything that this process has loaded.
+    spare_started_objects()
+    try:
+        return _large_orders(policy_set, locations, seconds)
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
+
+
+def _large_orders(policy_set: PolicySet, locations: Mapping[str, Location], seconds: float) -> Figures:
+    took: list[float] = []
+    exact = 0
+    deadline = time.perf_counter() + seconds
+    while not took or time.perf_counter() < deadline:
+        number = next(_numbers)
+        dice = random.Random(SEED + number)
+        now = NOW + timedelta(seconds=number)
+        products = {sku: _product(sku) for sku in (f"SKU-{number}-{line}" for line in range(LARGE))}
+        levels = _partial_assortments(dice, now, list(products), locations)
+        order = _order(dice, f"order-{number}", list(products))
+        start = time.process_time()
+        decision = route(policy_set, World(now, locations, products, levels), CHANNEL, order)
+        took.append(time.process_time() - start)
+        _allocate(levels, decision.units)
+        if decision.outcome is not Outcome.ALLOCATED and len(decision.plan) != decision.policy.max_shipments:
+            raise WrongAnswer(f"an order of {LARGE} lines was {decision.outcome}, with shipments to spare")
+        exact += decision.searched_exhaustively
+    return {"exact_share": exact / len(took), "slowest_ms": max(took) * 1e3, "orders": float(len(took))}
+
+
+def _partial_assortments(
+    dice: random.Random, now: datetime, skus: Sequence[str], locations: Mapping[str, Location]
+) -> dict[Key, StockLevel]:
+    """Stock of 30 to 60 % of the products at each location."""
+    return {
+        (sku, key): _level(dice, now, sku, key)
+        for key in locations
+        for sku in dice.sample(skus, round(len(skus) * dice.uniform(0.3, 0.6)))
+    }
 
 
 def _moment(policy_set: PolicySet, locations: Mapping[str, Location]) -> Iterator[float]:
