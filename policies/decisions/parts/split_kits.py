@@ -13,6 +13,9 @@ from policies.decisions.planning.plans import Plan
 from policies.domain.demand import DemandPart
 from policies.domain.kits import KitPart
 
+MAX_ROUNDS = 8
+"""How often an order is planned with fewer kits before those are kept of which a plan has all components."""
+
 PlanParts = Callable[[Sequence[DemandPart]], Plan]
 
 
@@ -20,14 +23,50 @@ def best_split_plan(parts: Sequence[DemandPart], kits: Mapping[str, KitLimit], p
     """The plan of parts some of which are components of kits that may be split. `plan_of` plans parts by line."""
     whole = plan_of(tuple(_together(parts)))
     counts = _within_limits(parts, kits)
-    while limited := tuple(_limited(parts, counts, kits)):
+    for _ in range(MAX_ROUNDS):
+        limited = tuple(_limited(parts, counts, kits))
+        if not limited:
+            # No location has anything of them.
+            return whole
         plan = plan_of(limited)
         placed = {line_id: min(_placed(plan, part) for part in _of_line(parts, line_id)) for line_id in counts}
         if placed == counts or not any(counts.values()):
-            return plan if _unit_count(plan) > _unit_count(whole) else whole
+            return _larger(plan, whole)
         counts = placed
-    # No location has anything of them.
-    return whole
+    # With other rounds there might be more kits, so the search was not exhaustive.
+    return replace(
+        _larger(_without_loose_units(plan, parts, counts), whole), searched_exhaustively=False, fewest_shipments=1
+    )
+
+
+def _larger(plan: Plan, whole: Plan) -> Plan:
+    return plan if _unit_count(plan) > _unit_count(whole) else whole
+
+
+def _without_loose_units(plan: Plan, parts: Sequence[DemandPart], counts: Mapping[str, int]) -> Plan:
+    """The plan without units of components beyond so many kits of each line; the last loads lose theirs first."""
+    loose = {
+        part.lines[0].line_id: _placed_units(plan, part) - counts[part.split_kit.line_id] * part.split_kit.unit_count
+        for part in parts
+        if part.split_kit is not None
+    }
+    loads = []
+    for load in reversed(plan.loads):
+        lines, units = dict(load.lines), dict(load.units)
+        for part in parts:
+            line = part.lines[0]
+            taken = min(lines.get(line.line_id, 0), loose.get(line.line_id, 0))
+            if taken:
+                loose[line.line_id] -= taken
+                lines[line.line_id] -= taken
+                units[line.sku] -= taken
+        if any(lines.values()):
+            loads.append(replace(load, units=_above_0(units), lines=_above_0(lines)))
+    return replace(plan, loads=tuple(reversed(loads)))
+
+
+def _above_0(counts: Mapping[str, int]) -> dict[str, int]:
+    return {key: count for key, count in counts.items() if count}
 
 
 def _of_line(parts: Sequence[DemandPart], line_id: str) -> list[DemandPart]:
@@ -92,8 +131,12 @@ def _limited(
 def _placed(plan: Plan, part: DemandPart) -> int:
     """The kits for which a plan has the units of a component."""
     assert part.split_kit is not None
+    return _placed_units(plan, part) // part.split_kit.unit_count
+
+
+def _placed_units(plan: Plan, part: DemandPart) -> int:
     line_id = part.lines[0].line_id
-    return sum(load.lines.get(line_id, 0) for load in plan.loads) // part.split_kit.unit_count
+    return sum(load.lines.get(line_id, 0) for load in plan.loads)
 
 
 def _unit_count(plan: Plan) -> int:

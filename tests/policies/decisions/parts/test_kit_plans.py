@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
 from policies.decisions.kits.kit_availability import assess_kit
+from policies.decisions.parts import split_kits
 from policies.decisions.routing import Decision, route
 from policies.decisions.shortages import ShortageKind
 from policies.domain.kits import Kit, KitPart, of_kit
@@ -182,3 +184,20 @@ def test_one_shipment_is_enough_for_as_many_kits_as_were_offered() -> None:
     decision = decide(only_one, TWO_PLACES, order_of(*lines_of(SET, offered.largest_single_order)), SET)
 
     assert (offered.largest_single_order, decision.shortages) == (2, ())
+
+
+@pytest.mark.parametrize("rounds", [1, split_kits.MAX_ROUNDS])
+def test_after_its_last_round_an_order_keeps_the_kits_of_which_it_has_all_components(
+    monkeypatch: pytest.MonkeyPatch, rounds: int
+) -> None:
+    monkeypatch.setattr(split_kits, "MAX_ROUNDS", rounds)
+    first, second = Kit("A", {"MUG": 1, "CAP": 1}, may_split=True), Kit("B", {"CAP": 1, "PEN": 1}, may_split=True)
+    snapshot = world([DC, SHOP], [level("MUG", "dc", 3), level("CAP", "shop", 3), level("PEN", "dc", 2)])
+    order = order_of(*lines_of(first, 3, "a"), *lines_of(second, 3, "b"))
+
+    decision = decide(rules(ANYWHERE), snapshot, order, first, second)
+
+    got = Counter({line: count for units in placed(decision).values() for line, count in units.items()})
+    assert got["a/MUG"] == got["a/CAP"] == 3 - got["b/CAP"]
+    assert got["b/CAP"] == got["b/PEN"]
+    assert decision.searched_exhaustively == (rounds > 1)
