@@ -48,7 +48,8 @@ class Decision:
     """The decision for one order. `plan` is in fill order, best-ranked location first.
 
     `tried` names earlier policies that passed the order on with `otherwise: next`. `reviews` are the review rules that
-    fired; the plan's units stay promised. `buffer_saved` has the units of each SKU that only the buffer could supply.
+    fired; the plan's units stay promised. If the search was not exhaustive, no plan of as many units has fewer than
+    `fewest_shipments`. `buffer_saved` has the units of each SKU that only the buffer could supply.
     """
 
     policy: RoutingPolicy
@@ -60,12 +61,18 @@ class Decision:
     reviews: tuple[FiredRule, ...] = ()
     tried: tuple[str, ...] = ()
     searched_exhaustively: bool = True
+    fewest_shipments: int = 0
     buffer_saved: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def needs_review(self) -> bool:
         """Whether a person must approve the plan before it is shipped."""
         return bool(self.reviews)
+
+    @property
+    def shipments_above_bound(self) -> int:
+        """By how many shipments the plan exceeds `fewest_shipments`; 0 if the search was exhaustive."""
+        return len(self.plan) - self.fewest_shipments if self.fewest_shipments else 0
 
     @property
     def units(self) -> dict[tuple[str, str], int]:
@@ -186,7 +193,7 @@ def _best_plan(
     remaining = {key: rest for key, count in demand.items() if (rest := count - joined.placed(key))}
     others = {key: ranks for key, ranks in ranked.items() if key not in kept}
     added = plan_of(remaining, ranks=others, max_shipments=shipments_left)
-    return Plan(joined.loads + added.loads, joined.searched_exhaustively and added.searched_exhaustively)
+    return joined.joined_by(added)
 
 
 def _leaves_units_short(run: _RoutingRun, plan: Plan, demand: Mapping[str, int]) -> bool:
@@ -229,6 +236,7 @@ def _decision(run: _RoutingRun, usable: UsableUnits, plan: Plan, tried: tuple[st
         reviews=reviews,
         tried=tried,
         searched_exhaustively=plan.searched_exhaustively,
+        fewest_shipments=plan.fewest_shipments,
         buffer_saved=units_saved_by_buffers(run.view, run.order, placed),
     )
 

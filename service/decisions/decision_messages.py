@@ -36,6 +36,8 @@ def decision_message(
         stock_read_time=proto_values.timestamp(now),
         search_truncated=not decision.searched_exhaustively,
         oversells=[oversell(evidence, oversell_cause(evidence)) for evidence in oversells],
+        fewest_shipments_bound=decision.fewest_shipments,
+        shipments_above_bound=decision.shipments_above_bound,
     )
 
 

@@ -30,6 +30,8 @@ from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
 import truestock.v1
+from policies.decisions.parts.split_kits import MAX_ROUNDS
+from policies.decisions.planning.sets.set_search import MAX_STEPS
 from policies.domain.model import LEAST_VELOCITY
 from policies.reading.rules_reader import MAX_FILES, MAX_FOLDER_BYTES
 from policies.source.yaml_nodes import MAX_FILE_BYTES
@@ -604,6 +606,7 @@ BOUNDS = {
         f"{limits.SANDBOX_WAIT_SECONDS_PER_MIB} seconds of waiting more",
         f"{limits.LISTED_PROBLEMS:,} problems and {limits.LISTED_TEST_RESULTS:,} test results listed",
     ),
+    "search for a plan": (f"{MAX_STEPS:,} steps", f"{MAX_ROUNDS} rounds"),
     "candidate": (
         f"{limits.FOLDERS_AT_ONCE} folders at once, each within {limits.FOLDER_SECONDS} seconds",
         f"{limits.CANDIDATES} candidates of {size(limits.CANDIDATE_BYTES)} together",

@@ -13,7 +13,7 @@ from policies.decisions.parts.assignment import Assignment, SharedStock, assign
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, Branch, ShippingEstimate, cost_of, plan_steps
 from policies.decisions.planning.plans import Load, Plan
 from policies.decisions.planning.ranking import Ranks
-from policies.decisions.planning.sets.branch_search import MAX_LOOKUPS, units_within_reach
+from policies.decisions.planning.sets.branch_search import MAX_LOOKUPS, fewest_for, units_within_reach
 from policies.policy_set import FEWEST_SHIPMENTS, LOWEST_COST, PLAN_STEPS
 
 _NOTHING = Decimal(0)
@@ -28,8 +28,8 @@ class Candidates:
     ranks: tuple[Ranks, ...]
     stock: SharedStock
 
-    def plan(self, chosen: Sequence[int], assignment: Assignment, searched_exhaustively: bool = True) -> Plan:
-        """The plan of an assignment; units are by part."""
+    def plan(self, chosen: Sequence[int], assignment: Assignment, fewest: int | None = None) -> Plan:
+        """The plan of an assignment; units are by part. `fewest` is the bound of a search that was not exhaustive."""
         loads = []
         for index, counts in zip(chosen, assignment.counts, strict=True):
             units = {
@@ -39,7 +39,7 @@ class Candidates:
             }
             if units:
                 loads.append(Load(self.ids[index], units))
-        return Plan(tuple(loads), searched_exhaustively)
+        return Plan(tuple(loads), fewest is None, fewest or 0)
 
 
 def best_shared_plan(
@@ -59,7 +59,8 @@ def best_shared_plan(
         return candidates.plan(chosen, assign(candidates.stock, chosen))
     search.prepare([estimates.get(key, UNKNOWN_ESTIMATE) for key in candidates.ids])
     searched = search.run()
-    return candidates.plan(search.best, assign(candidates.stock, search.best), searched)
+    fewest = None if searched else fewest_for(search.best_covered, search.potential)
+    return candidates.plan(search.best, assign(candidates.stock, search.best), fewest)
 
 
 class _SharedSearch:

@@ -48,6 +48,16 @@ class Plan:
         """Units of the product in all loads together."""
         return sum(load.units.get(sku, 0) for load in self.loads)
 
+    def joined_by(self, added: Plan) -> Plan:
+        """Both plans as one."""
+        is_best = self.searched_exhaustively and added.searched_exhaustively
+        fewest = 0 if is_best else self._fewest_shipments_bound + added._fewest_shipments_bound
+        return Plan(self.loads + added.loads, is_best, fewest)
+
+    @property
+    def _fewest_shipments_bound(self) -> int:
+        return len(self.loads) if self.searched_exhaustively else self.fewest_shipments
+
 
 def best_plan(
     demand: Mapping[str, int],

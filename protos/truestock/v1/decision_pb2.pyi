@@ -36,6 +36,8 @@ class Decision(_message.Message):
     STOCK_READ_TIME_FIELD_NUMBER: _builtins.int
     SEARCH_TRUNCATED_FIELD_NUMBER: _builtins.int
     OVERSELLS_FIELD_NUMBER: _builtins.int
+    FEWEST_SHIPMENTS_BOUND_FIELD_NUMBER: _builtins.int
+    SHIPMENTS_ABOVE_BOUND_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Quote this id in a support ticket. Empty if the decision was not stored."""
     policy_revision: _builtins.str
@@ -44,7 +46,13 @@ class Decision(_message.Message):
     """The routing policy that decided, and where it is defined, such as `rules/routing/default.yaml:9`."""
     routing_policy_source: _builtins.str
     search_truncated: _builtins.bool
-    """There were too many candidates to try every combination, so the plan may use more locations than necessary."""
+    """There were too many combinations of locations to rule out that another one is better: one with fewer shipments, if
+    `shipments_above_bound` is above 0, or one of as many that ranks before this plan.
+    """
+    fewest_shipments_bound: _builtins.int
+    """Of a truncated search that found a plan: no plan of as many units has fewer shipments than this."""
+    shipments_above_bound: _builtins.int
+    """Of a truncated search: by how many shipments the plan exceeds `fewest_shipments_bound`."""
     @_builtins.property
     def fired_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___FiredRule]:
         """The rules that fired, in the order in which they apply."""
@@ -75,10 +83,12 @@ class Decision(_message.Message):
         stock_read_time: _timestamp_pb2.Timestamp | None = ...,
         search_truncated: _builtins.bool = ...,
         oversells: _abc.Iterable[Global___OversellEvidence] | None = ...,
+        fewest_shipments_bound: _builtins.int = ...,
+        shipments_above_bound: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stock_read_time", b"stock_read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "dropped_candidates", b"dropped_candidates", "fired_rules", b"fired_rules", "oversells", b"oversells", "policy_revision", b"policy_revision", "routing_policy", b"routing_policy", "routing_policy_source", b"routing_policy_source", "search_truncated", b"search_truncated", "stock_read_time", b"stock_read_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "dropped_candidates", b"dropped_candidates", "fewest_shipments_bound", b"fewest_shipments_bound", "fired_rules", b"fired_rules", "oversells", b"oversells", "policy_revision", b"policy_revision", "routing_policy", b"routing_policy", "routing_policy_source", b"routing_policy_source", "search_truncated", b"search_truncated", "shipments_above_bound", b"shipments_above_bound", "stock_read_time", b"stock_read_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -238,13 +238,23 @@ def _decision(decision: Decision) -> Iterator[RenderableType]:
     if decision.dropped_candidates:
         yield _dropped(decision.dropped_candidates)
     if decision.search_truncated:
-        yield Text("Too many locations to try every combination; only the best-ranked were tried.")
+        yield Text(_truncated_search(decision))
     if decision.policy_revision:
         read = format_time(decision.stock_read_time)
         yield Text(
             f"Decision {decision.decision_id or '(not stored)'}, rules {decision.policy_revision}, stock as of {read}",
             "dim",
         )
+
+
+def _truncated_search(decision: Decision) -> str:
+    start = "Too many combinations of locations to compare them all."
+    bound, above = decision.fewest_shipments_bound, decision.shipments_above_bound
+    if not bound:
+        return f"{start} Another plan may be better."
+    if not above:
+        return f"{start} No plan has fewer shipments, but one of other locations may rank before this one."
+    return f"{start} This plan has {count(above, 'shipment')} more than the lower bound of {bound}."
 
 
 def fired_rules(rules: Iterable[FiredRule]) -> Table:

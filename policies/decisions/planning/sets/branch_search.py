@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from itertools import accumulate
 from operator import sub
 
 from policies.decisions.planning.plan_steps import Branch, ShippingEstimate, cost_of, plan_steps
@@ -117,3 +118,9 @@ def units_within_reach(potential: Sequence[int], limit: int) -> list[list[int]]:
             row.append(row[-1] + unit_count)
         rows.append(row + [row[-1]] * (limit + 1 - len(row)))
     return rows[::-1]
+
+
+def fewest_for(unit_count: int, potential: Sequence[int]) -> int:
+    """No fewer candidates than these can supply so many units; `potential` are the most that each can supply."""
+    supplied = accumulate(sorted(potential, reverse=True), initial=0)
+    return next((count for count, units in enumerate(supplied) if units >= unit_count), len(potential))

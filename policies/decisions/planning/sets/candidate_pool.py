@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from policies.decisions.planning.sets.branch_search import fewest_for
 from policies.decisions.planning.sets.candidate_stock import CandidateStock
 from policies.decisions.planning.sets.subset_tables import MAX_SET_SIZE, Need, StepCounter, SubsetTables
 
@@ -28,7 +29,7 @@ class CandidatePool:
         """What the order needs, scarcest first."""
         self.supplies_all = all(sum(columns[column]) >= amount for column, amount in self.needs) if columns else False
         self._places: dict[int, int] = {}
-        self._potential = sorted([sum(row) for row in self.rows], reverse=True)
+        self._potential = [sum(row) for row in self.rows]
 
     def needs_after(self, needs: Sequence[Need], place: int) -> list[Need]:
         """What is needed besides what this candidate has."""
@@ -37,13 +38,7 @@ class CandidatePool:
 
     def fewest_at_least(self, units: int) -> int:
         """No fewer candidates than these can cover so many units."""
-        count = 0
-        for potential in self._potential:
-            if units <= 0:
-                break
-            units -= potential
-            count += 1
-        return count
+        return fewest_for(units, self._potential)
 
     def can_cover(self, needs: Sequence[Need], size: int, start: int = 0) -> bool:
         """Whether at most `size` candidates from `start` on have all the needs together."""

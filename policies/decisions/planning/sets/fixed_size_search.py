@@ -155,11 +155,15 @@ def _narrowing(pool: CandidatePool, step: StepNumbers, costs: Sequence[ShippingC
         return lambda found, size, chosen: _within_first_day(
             pool, by_day, found, size, max([numbers[place] for place in chosen], default=-inf)
         )
-    if step.name == LOWEST_COST and costs is not None and len({cost.per_unit for cost in costs}) == 1:
+    known = [cost for cost in costs or () if cost.per_shipment.is_finite()]
+    if step.name == LOWEST_COST and costs is not None and len({cost.per_unit for cost in known}) == 1:
         amounts = [cost.per_shipment for cost in costs]
         columns = {x: pool.tables.add_column([int(amount == x) for amount in amounts]) for x in set(amounts)}
         if len(columns) <= _MAX_COSTS:
-            return lambda found, size, chosen: _cheapest(pool, columns, found, size)
+            # Next to a cost that is unknown, all others are alike.
+            return lambda found, size, chosen: (
+                _cheapest(pool, columns, found, size) if all(amounts[place].is_finite() for place in chosen) else found
+            )
     return (lambda found, size, chosen: found) if step.name == FEWEST_SHIPMENTS else None
 
 
@@ -196,11 +200,14 @@ def _within_first_day(
 
 def _cheapest(pool: CandidatePool, columns: Mapping[Decimal, int], found: int, size: int) -> int:
     """The sets with the lowest sum of costs; `columns` has the candidates that have each cost."""
+    cheapest, lowest = 0, NOTHING
     for costs in sorted(combinations_with_replacement(sorted(columns), size), key=sum):
+        if cheapest and sum(costs) > lowest:
+            break
         narrowed = found
         for cost in set(costs):
             pool.steps.take(pool.tables.step_cost[size])
             narrowed &= pool.tables.supplied(size, (columns[cost], costs.count(cost)))
         if narrowed:
-            return narrowed
-    return found
+            cheapest, lowest = cheapest | narrowed, sum(costs, NOTHING)
+    return cheapest
