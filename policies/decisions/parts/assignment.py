@@ -45,12 +45,23 @@ class SharedStock:
     uncounted: frozenset[int] = frozenset()
     alone: frozenset[int] = field(init=False)
     """The parts whose products no other part wants, so that they need not leave any to others."""
+    singles: tuple[tuple[int, tuple[int, ...]], ...] = field(init=False)
+    """Each SKU of which parts want single units, with these parts."""
+    several: tuple[int, ...] = field(init=False)
+    """The parts of several units a set."""
 
     def __post_init__(self) -> None:
         wanted = [sku for part in self.parts for sku, _ in part.units]
         self.alone = frozenset(
             number for number, part in enumerate(self.parts) if all(wanted.count(sku) == 1 for sku, _ in part.units)
         )
+        singles: dict[int, tuple[int, ...]] = {}
+        for number, part in enumerate(self.parts):
+            if part.is_single:
+                sku = part.units[0][0]
+                singles[sku] = (*singles.get(sku, ()), number)
+        self.singles = tuple(sorted(singles.items()))
+        self.several = tuple(number for number, part in enumerate(self.parts) if not part.is_single)
 
 
 class Assignment(NamedTuple):
@@ -90,8 +101,8 @@ class _Assigning:
         self.cells = [
             (place, number)
             for place, index in enumerate(chosen)
-            for number, part in enumerate(stock.parts)
-            if not part.is_single and index in stock.allowed[number]
+            for number in stock.several
+            if index in stock.allowed[number]
         ]
         self.can_branch = len(self.cells) <= _MAX_CELLS
 
@@ -160,10 +171,8 @@ class _Assigning:
     def _offer(self, covered: int) -> None:
         """Shares out what is left to the parts of single units; keeps the result if it covers more than the best."""
         counts = [[*row] for row in self.counts]
-        for sku in range(len(self.limits)):
-            numbers = [n for n, part in enumerate(self.stock.parts) if part.is_single and part.units[0][0] == sku]
-            if numbers:
-                covered += _Sharing(self, sku, numbers, counts).run()
+        for sku, numbers in self.stock.singles:
+            covered += _Sharing(self, sku, numbers, counts).run()
         if self.best is None or covered > self.best.covered:
             self.best = Assignment(covered, tuple(map(tuple, counts)), 0)
 

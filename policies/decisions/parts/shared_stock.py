@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from policies.decisions.parts.assignment import Assignment, SharedStock, assign
+from policies.decisions.parts.shared_set_search import NONE_FOUND, SharedSetSearch
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, Branch, ShippingEstimate, cost_of, plan_steps
 from policies.decisions.planning.plans import Load, Plan
 from policies.decisions.planning.ranking import Ranks
@@ -17,6 +18,9 @@ from policies.decisions.planning.sets.branch_search import MAX_LOOKUPS, fewest_f
 from policies.policy_set import FEWEST_SHIPMENTS, LOWEST_COST, PLAN_STEPS
 
 _NOTHING = Decimal(0)
+
+_FEW_LOCATIONS = 10
+"""Sets of so few locations are all compared in less time than it takes to prepare a search by size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,18 @@ def best_shared_plan(
     if not compared:
         chosen = search.joined()
         return candidates.plan(chosen, assign(candidates.stock, chosen))
-    search.prepare([estimates.get(key, UNKNOWN_ESTIMATE) for key in candidates.ids])
-    searched = search.run()
+    known_estimates = [estimates.get(key, UNKNOWN_ESTIMATE) for key in candidates.ids]
+    search.prepare(known_estimates)
+    found = NONE_FOUND
+    if steps[0] == FEWEST_SHIPMENTS and count > _FEW_LOCATIONS:
+        by_size = SharedSetSearch(candidates.stock, candidates.ids, candidates.ranks, search.limit, pause)
+        found = by_size.run(steps, known_estimates) if by_size.total == search.total else NONE_FOUND
+        if found.is_best:
+            return candidates.plan(found.members, assign(candidates.stock, found.members))
+    searched = search.run(found.members)
     fewest = None if searched else fewest_for(search.best_covered, search.potential)
+    if fewest is not None and search.best_covered == search.total:
+        fewest = max(fewest, found.fewest)
     return candidates.plan(search.best, assign(candidates.stock, search.best), fewest)
 
 
@@ -98,15 +111,16 @@ class _SharedSearch:
         self.total = self._covered(self.everyone)
         self.potential = [self._covered([index]) for index in self.everyone]
 
-    def run(self) -> bool:
-        """Finds the best set; False if MAX_LOOKUPS ended the search."""
+    def run(self, found: Sequence[int] = ()) -> bool:
+        """Finds the best set, from one that was found before; False if MAX_LOOKUPS ended the search."""
         if self.step_names[0] == FEWEST_SHIPMENTS and self.limit:
             for index in self.everyone:
                 if self.potential[index] == self.total:
                     self._offer([index])
             if self.best:
                 return True
-        self._offer(self.joined())
+        for chosen in (found, self.joined()):
+            self._offer(chosen)
         self._offer(self._greedy())
         if self.step_names[0] == FEWEST_SHIPMENTS and self.best_covered == self.total:
             self.limit = len(self.best)

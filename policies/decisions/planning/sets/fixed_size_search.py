@@ -55,6 +55,7 @@ class FixedSizeSearch:
         costs = None if comparison.costs is None else [comparison.costs[index] for index in chosen]
         self._narrowing: list[Narrow | None] = []
         self._compared, self._costs = compared, costs
+        self._narrows = True
         self._shipment_costs = None if costs is None else [cost.per_shipment for cost in costs]
         self._least_unit_cost = min([cost.per_unit for cost in costs or ()], default=NOTHING) * comparison.total
 
@@ -66,6 +67,11 @@ class FixedSizeSearch:
     def cover(self) -> None:
         """Searches the sets that cover all of the demand."""
         self._cover([], self.pool.needs, 0, self.size)
+
+    def cover_each(self) -> None:
+        """Searches as `cover`, but offers every set, as not all of them need to be plans."""
+        self._narrows = False
+        self.cover()
 
     def cover_most(self) -> None:
         """Searches the sets that cover most, where no set of this size covers all."""
@@ -111,7 +117,7 @@ class FixedSizeSearch:
 
     def _offer(self, chosen: Sequence[int], found: int, size: int) -> None:
         """Offers the first of the sets found, each with `chosen`."""
-        for number, step in enumerate(self._compared):
+        for number, step in enumerate(self._compared if self._narrows else ()):
             if found.bit_count() <= _FEW_SETS:
                 break
             if number == len(self._narrowing):
@@ -121,6 +127,8 @@ class FixedSizeSearch:
                 break
             found = narrow(found, size, chosen)
         for members in self.tables.members(found, size):
+            if not self._narrows and self._is_hopeless(chosen, members[0], size):
+                return
             places = (*chosen, *members)
             if self._costs_too_much(places):
                 self.steps.take(_STEPS_PER_SET)

@@ -49,13 +49,20 @@ class SetComparison:
         chosen, counts = sorted(members), [sum(units) for _, units in self.stock.given(members)]
         if not all(counts):
             return
+        self.keep(chosen, sum(counts), counts)
+
+    def keep(self, chosen: list[int], covered: int, counts: Sequence[int]) -> None:
+        """Keeps the set if it is better than the best. `counts` are the units that each member supplies."""
         cost = NOTHING
         if self.costs is not None:
             cost = sum([self.costs[index].of(count) for index, count in zip(chosen, counts, strict=True)], NOTHING)
-        covered = sum(counts)
-        key = (-covered, *[step.key_part(chosen, cost) for step in self._steps])
+        key = self.key(chosen, covered, cost)
         if not self.best or key < self.best_key:
             self.best, self.best_covered, self.best_cost, self.best_key = chosen, covered, cost, key
+
+    def key(self, chosen: Sequence[int], covered: int, cost: Decimal) -> Key:
+        """What the set is compared by."""
+        return (-covered, *[step.key_part(chosen, cost) for step in self._steps])
 
     def numbers(self) -> list[StepNumbers]:
         """The steps in order, then the ids."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
+from random import Random
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from policies.decisions.parts import shared_stock
 from policies.decisions.parts.part_plans import PartDemand
 from policies.decisions.planning.plans import Plan
 from policies.domain.demand import DemandPart, PartLine
@@ -219,3 +221,34 @@ def test_many_shared_parts_at_many_locations_are_planned_within_the_limits_of_th
     check_sound(problem, plan)
     assert not plan.searched_exhaustively
     assert covered(plan) > 0
+
+
+@settings(max_examples=80, deadline=None)
+@given(problems())
+def test_a_search_by_size_finds_the_best_plan_of_shared_parts(problem: Problem) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shared_stock, "_FEW_LOCATIONS", 0)
+        check_best(problem)
+
+
+def test_a_large_order_with_shared_parts_is_searched_exhaustively() -> None:
+    """50 lines, one of them twice with a restriction, and a kit of two of the products."""
+    random = Random(7)
+    ids, skus = [f"store-{n:02}" for n in range(50)], [f"SKU-{n:02}" for n in range(50)]
+    stock: dict[str, dict[str, int]] = {sku: {} for sku in skus}
+    for key in ids:
+        for sku in random.sample(skus, round(50 * random.uniform(0.3, 0.6))):
+            stock[sku][key] = random.randint(1, 6)
+    parts = [DemandPart((PartLine(sku, sku, 1, 1),), {sku: 1}, 1) for sku in skus]
+    parts.append(replace(parts[0], placement=Placement(only_location_ids=frozenset(ids[:25]))))
+    parts.append(
+        DemandPart((PartLine("k1", skus[1], 2, 1), PartLine("k2", skus[2], 4, 2)), {skus[1]: 1, skus[2]: 2}, 2)
+    )
+    problem = Problem(tuple(parts), stock, {}, {key: (random.uniform(1, 4_000),) for key in ids}, None)
+
+    plan = problem.plan("fewest_shipments", "nearest")
+
+    check_sound(problem, plan)
+    assert plan.searched_exhaustively
+    assert covered(plan) == 50 + 1 + 6
+    assert len(plan.loads) <= 4
