@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from policies.decisions.parts.assignment import SharedStock, assign
 from policies.decisions.planning.plan_steps import ShippingEstimate
@@ -84,18 +85,18 @@ class _SharedComparison(SetComparison):
         super().__init__(relaxed, steps, estimates)
         self._search, self.total = search, search.total
 
-    def offer(self, members: Sequence[int]) -> None:
+    def offer(self, members: Sequence[int]) -> Decimal | None:
         """Keeps the set if it covers all parts and is better than the best."""
         chosen, search = sorted(members), self._search
         if self.costs is None and self.best and self.key(chosen, self.total, NOTHING) >= self.best_key:
-            return
+            return None
         assignment = assign(search.stock, chosen)
         search.counter.take(assignment.lookups * _STEPS_PER_LOOKUP)
         if assignment.covered < search.total or not all(map(any, assignment.counts)):
-            return
+            return None
         sizes = [part.size for part in search.stock.parts]
         counts = [sum(map(int.__mul__, sets, sizes)) for sets in assignment.counts]
-        self.keep(chosen, self.total, counts)
+        return self.keep(chosen, self.total, counts)
 
 
 def _relaxed(stock: SharedStock, ids: Sequence[str], ranks: Sequence[Ranks]) -> CandidateStock:

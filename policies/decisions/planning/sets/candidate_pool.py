@@ -20,16 +20,22 @@ class CandidatePool:
         self.count = len(candidates)
         self.rows = [stock.holdings[index] for index in candidates]
         self.steps = steps
+        steps.pause()
         columns = list(zip(*self.rows, strict=True))
+        steps.pause()
         largest = MAX_SET_SIZE if max(stock.demand, default=0) <= _FEW_UNITS else MAX_SET_SIZE - 1
         self.tables = SubsetTables(columns, self.count, largest, steps)
-        suppliers = [sum(map(bool, column)) for column in columns] or [0] * len(stock.demand)
-        scarcest = sorted(range(len(stock.demand)), key=lambda column: (suppliers[column], column))
+        suppliers = []
+        for column in columns:
+            steps.pause()
+            suppliers.append(self.count - column.count(0))
+        scarcest = sorted(range(len(columns)), key=lambda column: (suppliers[column], column))
         self.needs: list[Need] = [(column, stock.demand[column]) for column in scarcest if stock.demand[column]]
         """What the order needs, scarcest first."""
-        self.supplies_all = all(sum(columns[column]) >= amount for column, amount in self.needs) if columns else False
+        self.supplies_all = all(sum(columns[column]) >= amount for column, amount in self.needs)
         self._places: dict[int, int] = {}
         self._potential = [sum(row) for row in self.rows]
+        steps.pause()
 
     def needs_after(self, needs: Sequence[Need], place: int) -> list[Need]:
         """What is needed besides what this candidate has."""

@@ -62,11 +62,10 @@ class CandidateStock:
         """Always adds the candidate that covers most of the remaining demand, the best-ranked of equals."""
         remaining, chosen, holdings = self.demand, list[int](), self.holdings
         while any(remaining) and len(chosen) < limit:
-            pause()
-            free = [index not in chosen for index in range(len(holdings))]
-            gains = [
-                sum(units_given(remaining, holding)) * is_free for holding, is_free in zip(holdings, free, strict=True)
-            ]
+            gains = []
+            for index, holding in enumerate(holdings):
+                pause()
+                gains.append(0 if index in chosen else sum(map(min, remaining, holding)))
             index = gains.index(max(gains))
             chosen.append(index)
             remaining = tuple(map(sub, remaining, units_given(remaining, holdings[index])))

@@ -9,29 +9,33 @@ set that could be the best is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from itertools import combinations_with_replacement
-from math import inf
+from heapq import nlargest
+from operator import sub
 
 from policies.decisions.planning.plan_steps import Branch, plan_steps
 from policies.decisions.planning.sets.branch_search import units_within_reach
 from policies.decisions.planning.sets.candidate_pool import CandidatePool
 from policies.decisions.planning.sets.set_comparison import NOTHING, SetComparison, StepNumbers
+from policies.decisions.planning.sets.set_narrowing import Narrow, narrowing
 from policies.decisions.planning.sets.subset_tables import Need
-from policies.policy_set import EARLIEST_PROMISE, FEWEST_SHIPMENTS, LOWEST_COST, ShippingCost
+from policies.policy_set import LOWEST_COST
 
-_STEPS_PER_OFFER = 150
+_STEPS_PER_OFFER = 300
 """Cost of comparing one set, in steps; measured."""
 
 _STEPS_PER_SET = 30
 """Cost of reading one set, in steps; measured."""
 
+_COLUMNS_PER_STEP = 4
+"""Products of which a step adds up what a candidate supplies; measured."""
+
+_MAX_COUNTED = 250
+"""Units of an order that are counted one by one for all sets at once."""
+
 _FEW_SETS = 4
 """So few sets are compared one by one."""
-
-_MAX_COSTS = 8
-"""Different costs of a shipment, beyond which sets are not told apart by them but compared one by one."""
 
 
 class FixedSizeSearch:
@@ -54,8 +58,13 @@ class FixedSizeSearch:
         )
         costs = None if comparison.costs is None else [comparison.costs[index] for index in chosen]
         self._narrowing: list[Narrow | None] = []
-        self._compared, self._costs = compared, costs
+        self._compared = [step for step in compared if self._tells_apart(step)]
+        self._costs = costs
         self._narrows = True
+        self._is_cost_first = [step.name for step in self._compared[:1]] == [LOWEST_COST]
+        self._lowest_cost: Decimal | None = None
+        if comparison.names[0] == LOWEST_COST and comparison.best_covered == comparison.total:
+            self._lowest_cost = comparison.best_cost
         self._shipment_costs = None if costs is None else [cost.per_shipment for cost in costs]
         self._least_unit_cost = min([cost.per_unit for cost in costs or ()], default=NOTHING) * comparison.total
 
@@ -75,8 +84,12 @@ class FixedSizeSearch:
 
     def cover_most(self) -> None:
         """Searches the sets that cover most, where no set of this size covers all."""
-        self._reach = units_within_reach([sum(row) for row in self.pool.rows], self.size)
-        self._cover_most([], self.pool.needs, 0, self.size)
+        self._is_cost_first = False
+        if self.size <= self.tables.largest + 1 and self.comparison.total <= _MAX_COUNTED:
+            self._reach = units_within_reach([sum(row) for row in self.pool.rows], self.size)
+            self._count_most([], self.pool.needs, 0, self.size)
+        else:
+            self._add_most([], self.comparison.stock.demand, 0, [sum(row) for row in self.pool.rows], 0)
 
     def _cover(self, chosen: list[int], needs: Sequence[Need], start: int, size: int) -> None:
         if size <= self.tables.largest:
@@ -91,18 +104,57 @@ class FixedSizeSearch:
             if size - 1 <= self.tables.largest or self.pool.can_cover(rest, size - 1, place + 1):
                 self._cover([*chosen, place], rest, place + 1, size - 1)
 
-    def _cover_most(self, chosen: list[int], needs: Sequence[Need], start: int, size: int) -> None:
-        missing = sum(amount for _, amount in needs)
+    def _count_most(self, chosen: list[int], needs: Sequence[Need], start: int, size: int) -> None:
+        """Counts what all sets of the last members lack, unit by unit."""
         most = self.comparison.total - self.comparison.best_covered
         if size <= self.tables.largest:
             found, _ = self.tables.lacking_least(needs, start, size, most)
             self._offer(chosen, found, size)
             return
+        missing = sum(amount for _, amount in needs)
         for place in range(start, self.pool.count - size + 1):
-            self.steps.take(10)
+            self.steps.take(_STEPS_PER_SET)
             if missing - self._reach[place][size] > self.comparison.total - self.comparison.best_covered:
                 return
-            self._cover_most([*chosen, place], self.pool.needs_after(needs, place), place + 1, size - 1)
+            self._count_most([*chosen, place], self.pool.needs_after(needs, place), place + 1, size - 1)
+
+    def _add_most(
+        self, chosen: list[int], needs: tuple[int, ...], covered: int, most: Sequence[int], start: int
+    ) -> None:
+        """Adds each candidate from `start` on with which the set may still be the best.
+
+        `most` has the most units that each can add; it adds fewer, the more are chosen before.
+        """
+        rows, others, best = self.pool.rows, self.size - len(chosen) - 1, self.comparison
+        if not others:
+            self._add_last(chosen, needs, covered, most, start)
+            return
+        gains = [*most]
+        for place in range(start, self.pool.count):
+            self.steps.take(2 + len(needs) // _COLUMNS_PER_STEP)
+            gains[place] = sum(map(min, needs, rows[place]))
+        for place in range(start, self.pool.count - others):
+            self.steps.take(_STEPS_PER_SET)
+            reach = covered + gains[place] + sum(nlargest(others, gains[place + 1 :]))
+            if gains[place] and reach >= best.best_covered:
+                rest = tuple(map(sub, needs, map(min, needs, rows[place])))
+                self._add_most([*chosen, place], rest, covered + gains[place], gains, place + 1)
+
+    def _add_last(
+        self, chosen: list[int], needs: tuple[int, ...], covered: int, most: Sequence[int], start: int
+    ) -> None:
+        rows, best = self.pool.rows, self.comparison
+        self.steps.take(self.pool.count - start)
+        for place in range(start, self.pool.count):
+            if covered + most[place] < best.best_covered:
+                continue
+            self.steps.take(2 + len(needs) // _COLUMNS_PER_STEP)
+            if covered + sum(map(min, needs, rows[place])) >= best.best_covered:
+                self.steps.take(_STEPS_PER_OFFER)
+                best.offer([self.pool.candidates[member] for member in (*chosen, place)])
+
+    def _tells_apart(self, step: StepNumbers) -> bool:
+        return step.name == LOWEST_COST or len({step.numbers[index] for index in self.pool.candidates}) > 1
 
     def _is_hopeless(self, chosen: Sequence[int], start: int, size: int) -> bool:
         """Whether no set of `chosen` plus `size` candidates from `start` on can beat the best set so far."""
@@ -121,7 +173,7 @@ class FixedSizeSearch:
             if found.bit_count() <= _FEW_SETS:
                 break
             if number == len(self._narrowing):
-                self._narrowing.append(_narrowing(self.pool, step, self._costs))
+                self._narrowing.append(narrowing(self.pool, step, self._costs, is_first=not number))
             narrow = self._narrowing[number]
             if narrow is None:
                 break
@@ -134,88 +186,14 @@ class FixedSizeSearch:
                 self.steps.take(_STEPS_PER_SET)
                 continue
             self.steps.take(_STEPS_PER_OFFER)
-            self.comparison.offer([self.pool.candidates[place] for place in places])
+            cost = self.comparison.offer([self.pool.candidates[place] for place in places])
+            if cost is not None and (self._lowest_cost is None or cost < self._lowest_cost):
+                self._lowest_cost = cost
 
     def _costs_too_much(self, places: Sequence[int]) -> bool:
-        """Whether a set cannot be as cheap as the best so far, if cost is compared first."""
-        if self._costs is None or self.comparison.names[0] != LOWEST_COST:
+        """Whether a set costs more than one that was offered, where cost is the first step that tells them apart."""
+        if self._costs is None or self._lowest_cost is None or not self._is_cost_first:
             return False
         chosen = [self._costs[place] for place in places]
         least = min([cost.per_unit for cost in chosen]) * self.comparison.best_covered
-        return sum([cost.per_shipment for cost in chosen], least) > self.comparison.best_cost
-
-
-Narrow = Callable[[int, int, Sequence[int]], int]
-
-
-def _narrowing(pool: CandidatePool, step: StepNumbers, costs: Sequence[ShippingCost] | None) -> Narrow | None:
-    """What leaves of some sets of equal size those that are first by a step; None if they must be compared."""
-    numbers = [step.numbers[index] for index in pool.candidates]
-    values = sorted(set(numbers))
-    if step.compares_members:
-        classes = [
-            (pool.tables.add_column([int(number == value) for number in numbers]), numbers.count(value))
-            for value in values
-        ]
-        return lambda found, size, chosen: _with_most_of_first(pool, classes, found, size)
-    if step.name == EARLIEST_PROMISE:
-        by_day = [(day, pool.tables.add_column([int(number <= day) for number in numbers])) for day in values]
-        return lambda found, size, chosen: _within_first_day(
-            pool, by_day, found, size, max([numbers[place] for place in chosen], default=-inf)
-        )
-    known = [cost for cost in costs or () if cost.per_shipment.is_finite()]
-    if step.name == LOWEST_COST and costs is not None and len({cost.per_unit for cost in known}) == 1:
-        amounts = [cost.per_shipment for cost in costs]
-        columns = {x: pool.tables.add_column([int(amount == x) for amount in amounts]) for x in set(amounts)}
-        if len(columns) <= _MAX_COSTS:
-            # Next to a cost that is unknown, all others are alike.
-            return lambda found, size, chosen: (
-                _cheapest(pool, columns, found, size) if all(amounts[place].is_finite() for place in chosen) else found
-            )
-    return (lambda found, size, chosen: found) if step.name == FEWEST_SHIPMENTS else None
-
-
-def _with_most_of_first(pool: CandidatePool, classes: Sequence[tuple[int, int]], found: int, size: int) -> int:
-    """The sets with most members of the first class, of these those with most of the second, and so on."""
-    left = size
-    for column, largest in classes:
-        for amount in range(min(left, largest), 0, -1):
-            pool.steps.take(pool.tables.step_cost[size])
-            narrowed = found & pool.tables.supplied(size, (column, amount))
-            if narrowed:
-                found, left = narrowed, left - amount
-                break
-        if not left:
-            break
-    return found
-
-
-def _within_first_day(
-    pool: CandidatePool,
-    by_day: Sequence[tuple[float | Decimal, int]],
-    found: int,
-    size: int,
-    not_before: float | Decimal,
-) -> int:
-    """The sets whose members all deliver by the first day that any of the sets can keep."""
-    for day, column in by_day:
-        pool.steps.take(pool.tables.step_cost[size])
-        narrowed = found & pool.tables.supplied(size, (column, size)) if day >= not_before else 0
-        if narrowed:
-            return narrowed
-    return found
-
-
-def _cheapest(pool: CandidatePool, columns: Mapping[Decimal, int], found: int, size: int) -> int:
-    """The sets with the lowest sum of costs; `columns` has the candidates that have each cost."""
-    cheapest, lowest = 0, NOTHING
-    for costs in sorted(combinations_with_replacement(sorted(columns), size), key=sum):
-        if cheapest and sum(costs) > lowest:
-            break
-        narrowed = found
-        for cost in set(costs):
-            pool.steps.take(pool.tables.step_cost[size])
-            narrowed &= pool.tables.supplied(size, (columns[cost], costs.count(cost)))
-        if narrowed:
-            cheapest, lowest = cheapest | narrowed, sum(costs, NOTHING)
-    return cheapest
+        return sum([cost.per_shipment for cost in chosen], least) > self._lowest_cost

@@ -44,14 +44,14 @@ class SetComparison:
         self.best_key: Key = ()
         self._steps = plan_steps(steps, stock.ranks, estimates, self.ids)
 
-    def offer(self, members: Sequence[int]) -> None:
-        """Keeps the set if it is better than the best. A set with a member that supplies nothing is no plan."""
+    def offer(self, members: Sequence[int]) -> Decimal | None:
+        """Keeps the set if it is better than the best. Returns its cost; None if a member supplies nothing."""
         chosen, counts = sorted(members), [sum(units) for _, units in self.stock.given(members)]
         if not all(counts):
-            return
-        self.keep(chosen, sum(counts), counts)
+            return None
+        return self.keep(chosen, sum(counts), counts)
 
-    def keep(self, chosen: list[int], covered: int, counts: Sequence[int]) -> None:
+    def keep(self, chosen: list[int], covered: int, counts: Sequence[int]) -> Decimal:
         """Keeps the set if it is better than the best. `counts` are the units that each member supplies."""
         cost = NOTHING
         if self.costs is not None:
@@ -59,6 +59,7 @@ class SetComparison:
         key = self.key(chosen, covered, cost)
         if not self.best or key < self.best_key:
             self.best, self.best_covered, self.best_cost, self.best_key = chosen, covered, cost, key
+        return cost
 
     def key(self, chosen: Sequence[int], covered: int, cost: Decimal) -> Key:
         """What the set is compared by."""

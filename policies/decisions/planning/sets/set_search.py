@@ -8,20 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
-from policies.decisions.planning.plan_steps import ShippingEstimate
+from policies.decisions.planning.plan_steps import ShippingEstimate, cost_of
 from policies.decisions.planning.sets.branch_search import BranchSearch
 from policies.decisions.planning.sets.candidate_pool import CandidatePool
 from policies.decisions.planning.sets.candidate_stock import CandidateStock
 from policies.decisions.planning.sets.fixed_size_search import FixedSizeSearch
 from policies.decisions.planning.sets.set_comparison import SetComparison, StepNumbers
 from policies.decisions.planning.sets.subset_tables import StepCounter, StepsSpent
-from policies.policy_set import EARLIEST_PROMISE, FEWEST_SHIPMENTS, LOWEST_COST
+from policies.policy_set import EARLIEST_PROMISE, FEWEST_SHIPMENTS, LOWEST_COST, ShippingCost
 
 MAX_STEPS = 150_000
 """Steps of a search, each about 0.2 µs; then the best set so far is the answer."""
-
-_MAX_UNITS = 600
-"""Units of an order that a shipment limit leaves short, beyond which they are not counted one by one."""
 
 
 class SetSearch:
@@ -67,8 +64,6 @@ class SetSearch:
         if self.comparison.best_covered == self.comparison.total or self._covers(pool):
             return self._cover(pool, self.numbers)
         # No set covers all of the demand, so the best has as many shipments as are allowed: each adds units.
-        if self.comparison.total > _MAX_UNITS:
-            return None
         FixedSizeSearch(pool, self.comparison, self.numbers, self.limit).cover_most()
         return True
 
@@ -84,7 +79,10 @@ class SetSearch:
         if step.name == EARLIEST_PROMISE:
             return self._cover(pool if is_equal else self._first_to_cover(pool, sorted(set(values)), numbers), rest)
         if step.name == LOWEST_COST:
-            return self._cover_at_least_cost(pool, numbers)
+            costs = {cost_of(self.estimates[index]) for index in pool.candidates}
+            # If they are all free or all unknown, costs tell no sets apart.
+            is_equal = len(costs) == 1 and all(_is_like_none(cost) for cost in costs)
+            return self._cover(pool, rest) if is_equal else self._cover_at_least_cost(pool, numbers, costs)
         if not step.compares_members:
             return None
         first = self._pool([index for index in pool.candidates if step.numbers[index] == min(values)], rest)
@@ -107,13 +105,20 @@ class SetSearch:
                 return found
         return self._pool(pool.candidates, numbers[1:])
 
-    def _cover_at_least_cost(self, pool: CandidatePool, numbers: Sequence[StepNumbers]) -> bool:
+    def _cover_at_least_cost(
+        self, pool: CandidatePool, numbers: Sequence[StepNumbers], costs: Iterable[ShippingCost]
+    ) -> bool:
         """Searches sets of every size that can be as cheap as the best so far."""
-        for size in range(self._fewest(pool), min(self.limit, pool.count) + 1):
+        fewest = self._fewest(pool)
+        for size in range(fewest, min(self.limit, pool.count) + 1):
             search = FixedSizeSearch(pool, self.comparison, numbers, size)
             if search.is_hopeless:
                 break
-            search.cover()
+            if size > fewest and any(map(_is_like_none, costs)):
+                # A set with a member that supplies nothing is no plan, and may come before others of the same cost.
+                search.cover_each()
+            else:
+                search.cover()
         return True
 
     def _first_in_order(self, pool: CandidatePool) -> list[int]:
@@ -143,3 +148,8 @@ class SetSearch:
         """The candidates in the order of the steps that are left."""
         by_step = sorted(candidates, key=lambda index: [step.numbers[index] for step in numbers])
         return CandidatePool(self.stock, by_step, self.counter)
+
+
+def _is_like_none(cost: ShippingCost) -> bool:
+    """Whether one shipment more or less makes no difference: it is free, or its cost is unknown."""
+    return not cost.per_shipment or not cost.per_shipment.is_finite()
