@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import reduce
 from itertools import combinations
 from math import inf
+from operator import or_
 from random import Random
 
 import pytest
@@ -158,23 +160,52 @@ def realistic_order(seed: int, *, units: int = 1, lines: int = 50, locations: in
     return Problem(demand, stock, ranks, ["fewest_shipments", "nearest"], None, {})
 
 
-@pytest.mark.parametrize("units", [1, 3])
-def test_large_orders_on_realistic_stock_are_searched_exhaustively(units: int) -> None:
-    for seed in range(4):
-        problem = realistic_order(seed, units=units)
-        plan = problem.plan()
+def first_to_cover(problem: Problem, size: int) -> list[str] | None:
+    """The first locations by rank of which so many cover everything, by trying all; None if none do."""
+    ids = sorted(problem.ranks, key=lambda key: problem.ranks[key])
+    bits = {sku: 1 << number for number, sku in enumerate(problem.demand)}
+    has = {key: sum(bit for sku, bit in bits.items() if key in problem.stock[sku]) for key in ids}
+    whole = (1 << len(bits)) - 1
+    every = combinations(ids, size)
+    return next((list(chosen) for chosen in every if reduce(or_, [has[key] for key in chosen]) == whole), None)
 
-        assert plan.searched_exhaustively
-        assert sum(sum(load.units.values()) for load in plan.loads) == sum(problem.demand.values())
-        # None of the sets of one shipment less covers as much.
-        ids, fewer = list(problem.ranks), len(plan.loads) - 1
-        masks = {
-            key: {sku for sku, count in problem.demand.items() if problem.stock[sku].get(key, 0) >= count}
-            for key in ids
-        }
-        if units == 1 and fewer <= 2:
-            assert not any(set.union(*[masks[key] for key in chosen]) == set(problem.demand)
-                           for chosen in combinations(ids, fewer))  # fmt: skip
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_large_order_ships_from_the_first_of_the_fewest_locations(seed: int) -> None:
+    problem = realistic_order(seed)
+    plan = problem.plan()
+
+    shipments = [load.location_id for load in plan.loads]
+    assert plan.searched_exhaustively
+    assert first_to_cover(problem, len(shipments) - 1) is None
+    assert first_to_cover(problem, len(shipments)) == shipments
+
+
+@pytest.mark.parametrize("limit", [2, 3])
+def test_a_large_order_within_few_shipments_gets_the_most_units_that_any_have(limit: int) -> None:
+    problem = replace(realistic_order(3, units=9, lines=12, locations=20), limit=limit)
+    plan = problem.plan()
+
+    ids = sorted(problem.ranks, key=lambda key: problem.ranks[key])
+    best = min((problem.loads(chosen) for chosen in combinations(ids, limit)), key=problem.key)
+    assert plan.searched_exhaustively
+    assert {load.location_id: dict(load.units) for load in plan.loads} == best
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "problem",
+    [
+        {"units": 1},
+        {"units": 3},
+        {"units": 20},
+        {"units": 3, "lines": 20, "locations": 20},
+        {"units": 2, "locations": 100},
+    ],
+    ids=str,
+)
+def test_large_orders_on_realistic_stock_are_searched_exhaustively(problem: dict[str, int]) -> None:
+    assert sum(realistic_order(seed, **problem).plan().searched_exhaustively for seed in range(40)) >= 38
 
 
 def test_a_search_beyond_its_steps_says_how_few_shipments_there_might_be() -> None:
