@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations, islice
 
 from policies.decisions.planning.sets.branch_search import fewest_for
 from policies.decisions.planning.sets.candidate_stock import CandidateStock
@@ -45,6 +46,24 @@ class CandidatePool:
     def fewest_at_least(self, units: int) -> int:
         """No fewer candidates than these can cover so many units."""
         return fewest_for(units, self._potential)
+
+    def with_fewer(self, members: Sequence[int], until: int) -> list[int] | None:
+        """A set of one member less that has all the needs, with most of these members; None if none is found.
+
+        It is looked for until so many steps are left.
+        """
+        size = self.tables.largest
+        for kept in combinations(members, len(members) - 1 - size):
+            if self.steps.left <= until:
+                break
+            needs: Sequence[Need] = self.needs
+            for place in kept:
+                needs = self.needs_after(needs, place)
+            found = self.tables.covering(needs, 0, size)
+            for others in islice(self.tables.members(found, size), 1):
+                if not set(others) & set(kept):
+                    return [*kept, *others]
+        return None
 
     def can_cover(self, needs: Sequence[Need], size: int, start: int = 0) -> bool:
         """Whether at most `size` candidates from `start` on have all the needs together."""

@@ -21,6 +21,10 @@ MAX_STEPS = 150_000
 """Steps of a search, each about 0.2 µs; then the best set so far is the answer."""
 
 
+_SHRINKING_STEPS = 30_000
+"""Steps in which a set is looked for that has fewer members than the first one, before smaller ones are ruled out."""
+
+
 class SetSearch:
     """The best set of at most `limit` candidates by `steps`. `estimates` are by candidate.
 
@@ -133,12 +137,31 @@ class SetSearch:
 
     def _fewest(self, pool: CandidatePool) -> int:
         """How many candidates of the pool it takes to cover all of the demand."""
-        size = max(1, pool.fewest_at_least(self.comparison.total))
-        while not pool.can_cover(pool.needs, size):
+        size, known = max(1, pool.fewest_at_least(self.comparison.total)), 0
+        while True:
+            if size > pool.tables.largest + 1 and not known:
+                known = self._shrink(pool)
+            if size == known or pool.can_cover(pool.needs, size):
+                break
             size += 1
             if pool.count == len(self.stock.ids):
                 self.fewest = size
         return size
+
+    def _shrink(self, pool: CandidatePool) -> int:
+        """Replaces members of the best set by fewer others, as long as that is quick; returns how many are left."""
+        places = {index: place for place, index in enumerate(pool.candidates)}
+        best = self.comparison
+        if best.best_covered < best.total or not places.keys() >= set(best.best):
+            return pool.count + 1
+        members, until = best.best, self.counter.left - _SHRINKING_STEPS
+        while len(members) > pool.tables.largest + 1 and self.counter.left > until:
+            fewer = pool.with_fewer([places[index] for index in members], until)
+            if fewer is None:
+                break
+            members = self.stock.fill(sorted(pool.candidates[place] for place in fewer), self.limit)
+            best.offer(members)
+        return len(members)
 
     def _covers(self, pool: CandidatePool) -> bool:
         """Whether as many candidates of the pool as are allowed can cover all of the demand."""
