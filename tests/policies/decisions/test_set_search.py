@@ -18,8 +18,10 @@ from hypothesis import given, settings, strategies as st
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate
 from policies.decisions.planning.plans import Plan, best_plan
 from policies.decisions.planning.sets.branch_search import BranchSearch
+from policies.decisions.planning.sets.candidate_pool import CandidatePool
 from policies.decisions.planning.sets.candidate_stock import CandidateStock
 from policies.decisions.planning.sets.set_search import SetSearch
+from policies.decisions.planning.sets.subset_tables import StepCounter
 from policies.domain.model import go_on
 from policies.policy_set import ShippingCost
 
@@ -182,14 +184,49 @@ def test_a_large_order_ships_from_the_first_of_the_fewest_locations(seed: int) -
 
 
 @pytest.mark.parametrize("limit", [2, 3])
-def test_a_large_order_within_few_shipments_gets_the_most_units_that_any_have(limit: int) -> None:
-    problem = replace(realistic_order(3, units=9, lines=12, locations=20), limit=limit)
+@pytest.mark.parametrize("scale", [1, 30])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_large_order_within_few_shipments_gets_the_most_units_that_any_have(
+    seed: int, limit: int, scale: int
+) -> None:
+    small = realistic_order(seed, units=2, lines=12, locations=14)
+    stock = {sku: {key: min(2, count) * scale for key, count in counts.items()} for sku, counts in small.stock.items()}
+    demand = {sku: count * scale for sku, count in small.demand.items()}
+    ranks = {key: (distance // 1_500,) for key, (distance,) in small.ranks.items()}
+    problem = replace(small, demand=demand, stock=stock, ranks=ranks, limit=limit)
     plan = problem.plan()
 
-    ids = sorted(problem.ranks, key=lambda key: problem.ranks[key])
+    ids = sorted(problem.ranks, key=lambda key: (problem.ranks[key], key))
     best = min((problem.loads(chosen) for chosen in combinations(ids, limit)), key=problem.key)
     assert plan.searched_exhaustively
     assert {load.location_id: dict(load.units) for load in plan.loads} == best
+
+
+def test_a_location_does_not_count_twice_when_it_is_asked_whether_so_many_are_enough() -> None:
+    """MUG takes three locations, CAP and PEN one each; twice the first one would have all mugs."""
+    caps, pens = [f"cap-{n}" for n in range(4)], [f"pen-{n}" for n in range(4)]
+    stock = {"MUG": {"a": 2, "b": 1, "c": 1}, "CAP": dict.fromkeys(caps, 1), "PEN": dict.fromkeys(pens, 1)}
+    ranks = dict.fromkeys(["a", "b", "c", *caps, *pens], (0.0,))
+    candidates = CandidateStock.of({"MUG": 4, "CAP": 1, "PEN": 1}, stock, ranks, go_on)
+    pool = CandidatePool(candidates, range(len(ranks)), StepCounter(100_000, go_on))
+
+    assert not pool.can_cover(pool.needs, 4)
+    assert pool.can_cover(pool.needs, 5)
+
+
+def test_sets_of_the_same_cost_are_compared_by_the_next_step() -> None:
+    """Ten as four and six, or as five and five, which is nearer."""
+    cost = {"a": "4", "a2": "4", "a3": "4", "b": "6", "c": "5", "c2": "5", "c3": "5", "d": "5", "most": "50", "x": "50"}
+    has = {"a": "12", "b": "34", "c": "13", "d": "24", "m": "123", "x": "1"}
+    stock = {f"SKU-{n}": {key: 1 for key in cost if n in has[key[0]]} for n in "1234"}
+    ranks = {
+        key: (float(number),) for number, key in enumerate(["x", "c", "d", "b", "a", "a2", "a3", "c2", "c3", "most"])
+    }
+    estimates = {key: ShippingEstimate(ShippingCost(Decimal(amount))) for key, amount in cost.items()}
+    steps = ["fewest_shipments", "lowest_cost", "nearest"]
+
+    plan = Problem(dict.fromkeys(stock, 1), stock, ranks, steps, None, estimates).plan()
+    assert [load.location_id for load in plan.loads] == ["c", "d"]
 
 
 @pytest.mark.long
