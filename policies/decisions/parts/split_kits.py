@@ -34,9 +34,8 @@ def best_split_plan(parts: Sequence[DemandPart], kits: Mapping[str, KitLimit], p
             return _larger(plan, whole)
         counts = placed
     # With other rounds there might be more kits, so the search was not exhaustive.
-    return replace(
-        _larger(_without_loose_units(plan, parts, counts), whole), searched_exhaustively=False, fewest_shipments=1
-    )
+    best = _larger(_without_loose_units(plan, parts, counts), whole)
+    return replace(best, searched_exhaustively=False, fewest_shipments=min(1, len(best.loads)))
 
 
 def _larger(plan: Plan, whole: Plan) -> Plan:

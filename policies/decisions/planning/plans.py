@@ -85,9 +85,10 @@ def best_plan(
     if compared == [FEWEST_SHIPMENTS] and sole_suppliers and (sole_suppliers[0] == 0 or steps[0] == FEWEST_SHIPMENTS):
         return _plan(candidates, sole_suppliers[:1])
     known_estimates = [estimates.get(key, UNKNOWN_ESTIMATE) for key in candidates.ids]
-    if len(candidates.skus) <= _FEW_PRODUCTS:
+    sole = sole_suppliers if steps[0] == FEWEST_SHIPMENTS else ()
+    if sole or len(candidates.skus) <= _FEW_PRODUCTS:
         branches = BranchSearch(candidates, steps, limit, known_estimates, pause, lookups=_FEW_LOOKUPS)
-        if branches.run():
+        if branches.run(sole):
             return _plan(candidates, branches.best)
     search = SetSearch(candidates, steps, limit, known_estimates, pause)
     is_best = search.run()

@@ -14,7 +14,7 @@ from operator import sub
 
 from policies.decisions.planning.plan_steps import Branch, ShippingEstimate, cost_of, plan_steps
 from policies.decisions.planning.sets.candidate_stock import CandidateStock, units_given
-from policies.policy_set import LOWEST_COST
+from policies.policy_set import FEWEST_SHIPMENTS, LOWEST_COST
 
 MAX_LOOKUPS = 60_000
 """How many stock figures (of one SKU at one location) a search reads before it returns the best set found so far."""
@@ -43,6 +43,7 @@ class BranchSearch:
         self.limit = min(limit, len(candidates.ids))
         numbers = {key: number for number, key in enumerate(sorted(candidates.ids))}
         self.steps = plan_steps(steps, candidates.ranks, estimates, [numbers[key] for key in candidates.ids])
+        self.is_counted_first = steps[0] == FEWEST_SHIPMENTS
         # Costs are added up only if a step compares them.
         self.costs = [cost_of(estimate) for estimate in estimates] if LOWEST_COST in steps else None
         self.potential = [sum(holding) for holding in candidates.holdings]
@@ -54,11 +55,17 @@ class BranchSearch:
         self.best_covered = 0
         self.best_key: tuple[object, ...] = ()
 
-    def run(self) -> bool:
-        """Finds the best set; False if it took too many lookups."""
+    def run(self, sole_suppliers: Sequence[int] = ()) -> bool:
+        """Finds the best set, which is one of `sole_suppliers` if given; False if it took too many lookups."""
+        if sole_suppliers:
+            for index in sole_suppliers:
+                self._offer([index], self.total, self._cost(index, self.total))
+            return True
         all_candidates = range(len(self.candidates.ids))
         self._offer_filled(self.candidates.fill(all_candidates, self.limit))
         self._offer_filled(self.candidates.fill_greedily(self.limit, self.pause))
+        if self.is_counted_first and self.best_covered == self.total:
+            self.limit = len(self.best)
         if len(all_candidates) * self.limit > self.lookups_left:
             return False
         self.reach = units_within_reach(self.potential, self.limit)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
 from policies.decisions.planning.plan_steps import ShippingEstimate, cost_of
-from policies.decisions.planning.sets.branch_search import BranchSearch
+from policies.decisions.planning.sets.branch_search import BranchSearch, fewest_for
 from policies.decisions.planning.sets.candidate_pool import CandidatePool
 from policies.decisions.planning.sets.candidate_stock import CandidateStock
 from policies.decisions.planning.sets.fixed_size_search import FixedSizeSearch
@@ -19,7 +19,6 @@ from policies.policy_set import EARLIEST_PROMISE, FEWEST_SHIPMENTS, LOWEST_COST,
 
 MAX_STEPS = 150_000
 """Steps of a search, each about 0.2 µs; then the best set so far is the answer."""
-
 
 _SHRINKING_STEPS = 30_000
 """Steps in which a set is looked for that has fewer members than the first one, before smaller ones are ruled out."""
@@ -59,12 +58,16 @@ class SetSearch:
         if is_best is None:
             branches = BranchSearch(self.stock, self.names, self.limit, self.estimates, self.pause)
             is_best, self.best = branches.run(), branches.best
+        covered = sum(sum(units) for _, units in self.stock.given(self.best))
+        if covered < self.comparison.total:
+            # What was found out about sets that cover all of the demand does not hold for others.
+            self.fewest = fewest_for(covered, [sum(holding) for holding in self.stock.holdings])
         return is_best
 
     def _search(self) -> bool | None:
         """True when the best set was found; None if sets in rank order must be searched."""
         pool = self._pool(range(len(self.stock.ids)), self.numbers)
-        self.fewest = pool.fewest_at_least(self.comparison.best_covered)
+        self.fewest = pool.fewest_at_least(self.comparison.total)
         if self.comparison.best_covered == self.comparison.total or self._covers(pool):
             return self._cover(pool, self.numbers)
         # No set covers all of the demand, so the best has as many shipments as are allowed: each adds units.
