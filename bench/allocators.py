@@ -64,6 +64,7 @@ async def allocation_queue(retailer: BenchRetailer) -> AsyncIterator[Allocator]:
         retailer.metrics,
         max_in_flight=CONNECTIONS - 2,
         location_count=lambda: deps.catalog_cache.location_count,
+        components_of=deps.catalog_cache.components_of,
     )
     yield queue
     await queue.close()

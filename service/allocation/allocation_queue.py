@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence, Set
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
@@ -98,16 +98,24 @@ class AllocationQueue:
     """A bounded queue of orders, and the transactions that allocate them, at most `max_in_flight` at a time.
 
     `decide` runs a batch in one transaction. It returns an answer or an error for each ticket; if it raises, nothing
-    of the batch has been written. `location_count` returns the locations of the retailer.
+    of the batch has been written. `location_count` returns the locations of the retailer, `components_of` the
+    components of those SKUs that are kits: a kit takes the units of these, so orders for them do not pass it.
     """
 
     def __init__(
-        self, decide: Decide, metrics: Metrics, *, max_in_flight: int, location_count: Callable[[], int]
+        self,
+        decide: Decide,
+        metrics: Metrics,
+        *,
+        max_in_flight: int,
+        location_count: Callable[[], int],
+        components_of: Callable[[Iterable[Hashable]], Set[Hashable]],
     ) -> None:
         self._decide = decide
         self._metrics = metrics
         self._max_in_flight = max_in_flight
         self._location_count = location_count
+        self._components_of = components_of
         self._arrivals: deque[Ticket] = deque()
         self._parked: deque[Ticket] = deque()
         self._parked_keys: set[Hashable] = set()
@@ -138,6 +146,7 @@ class AllocationQueue:
         if self._closed:
             raise NotReady("the service is stopping")
         self._lines += ticket.line_count
+        ticket.skus |= self._components_of(ticket.skus)
         self._arrivals.append(ticket)
         if self._pauses:
             self._note_return(ticket)

@@ -81,6 +81,7 @@ def add_services(
         metrics,
         max_in_flight=max(1, deps.settings.database_pool_size - 2),
         location_count=lambda: deps.catalog_cache.location_count,
+        components_of=deps.catalog_cache.components_of,
     )
     lifecycle = Lifecycle(deps)
     fulfillment = FulfillmentOperations(deps)

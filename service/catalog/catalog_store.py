@@ -6,7 +6,7 @@ version, and a cached copy that is older is read again. Products are not cached.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
@@ -94,6 +94,10 @@ class CatalogCache:
     def location_count(self) -> int:
         """Locations of that catalog; 0 if none has been read."""
         return len(self._newest.locations)
+
+    def components_of(self, skus: Iterable[Hashable]) -> Set[Hashable]:
+        """The components of those SKUs that are kits in that catalog; others, and items of channels, have none."""
+        return self._newest.kits.components_of(sku for sku in skus if isinstance(sku, str))
 
     async def at(self, connection: Connection, version: int) -> Catalog:
         """The catalog at this version or a later one."""

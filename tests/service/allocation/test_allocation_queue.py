@@ -34,6 +34,7 @@ class BatchRecorder:
             Metrics(CollectorRegistry()),
             max_in_flight=max_in_flight,
             location_count=lambda: locations,
+            components_of=lambda skus: {"MUG", "TRAY"} if "SET" in skus else set(),
         )
 
     async def _decide(self, tickets: Sequence[Ticket]) -> Outcomes:
@@ -285,3 +286,16 @@ async def test_a_full_transaction_waits_for_nobody(
     await order(patient, *(ticket(policy_set, f"B-{n}", "MUG") for n in range(3)))
 
     assert [len(batch) for batch in patient.batches] == [8, 3]
+
+
+async def test_a_single_does_not_pass_a_kit_that_takes_its_sku(recorder: BatchRecorder, policy_set: PolicySet) -> None:
+    tray, kit, mug = (ticket(policy_set, name, sku) for name, sku in (("A", "TRAY"), ("B", "SET"), ("C", "MUG")))
+    await send(recorder, tray)
+
+    await send(recorder, kit)
+    await send(recorder, mug)
+
+    assert recorder.batches == [["A"]]
+    recorder.go.set()
+    await asyncio.gather(tray.answer, kit.answer, mug.answer)
+    assert recorder.batches == [["A"], ["B", "C"]]
