@@ -7,7 +7,7 @@ Parts of single units share what is left, by augmenting paths: each location, in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 MAX_BRANCHES = 500
@@ -75,6 +75,23 @@ class Assignment(NamedTuple):
 def assign(stock: SharedStock, chosen: Sequence[int]) -> Assignment:
     """The assignment of the parts to the chosen candidates that covers most units; the first one of equals."""
     return _Assigning(stock, chosen).run()
+
+
+def assign_in_order(stock: SharedStock, chosen: Sequence[int]) -> Assignment:
+    """The assignment in which each candidate, in this order, ships as much as it can of what is left."""
+    covered, lookups, counts = 0, 0, list[tuple[int, ...]]()
+    for index in chosen:
+        shipped = assign(stock, [index])
+        (row,) = shipped.counts
+        parts = [part._replace(wanted=part.wanted - count) for part, count in zip(stock.parts, row, strict=True)]
+        limits = [*stock.limits]
+        for part, count in zip(parts, row, strict=True):
+            for sku, units in part.units:
+                limits[sku] -= units * count
+        stock = replace(stock, parts=tuple(parts), limits=tuple(limits))
+        counts.append(row)
+        covered, lookups = covered + shipped.covered, lookups + shipped.lookups
+    return Assignment(covered, tuple(counts), lookups)
 
 
 @dataclass(slots=True)

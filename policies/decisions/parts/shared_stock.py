@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from policies.decisions.parts.assignment import Assignment, SharedStock, assign
+from policies.decisions.parts.assignment import Assignment, SharedStock, assign, assign_in_order
 from policies.decisions.parts.shared_set_search import NONE_FOUND, SharedSetSearch
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, Branch, ShippingEstimate, cost_of, plan_steps
 from policies.decisions.planning.plans import Load, Plan
@@ -60,7 +60,9 @@ def best_shared_plan(
     compared = [step for step in steps if step in PLAN_STEPS]
     if not compared:
         chosen = search.joined()
-        return candidates.plan(chosen, assign(candidates.stock, chosen))
+        most, in_order = assign(candidates.stock, chosen), assign_in_order(candidates.stock, chosen)
+        # Where it covers as much, better-ranked locations ship what they can before others ship anything.
+        return candidates.plan(chosen, in_order if in_order.covered == most.covered else most)
     known_estimates = [estimates.get(key, UNKNOWN_ESTIMATE) for key in candidates.ids]
     search.prepare(known_estimates)
     found = NONE_FOUND
