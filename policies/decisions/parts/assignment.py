@@ -6,6 +6,7 @@ Parts of single units share what is left, by augmenting paths: each location, in
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -51,9 +52,9 @@ class SharedStock:
     """The parts of several units a set."""
 
     def __post_init__(self) -> None:
-        wanted = [sku for part in self.parts for sku, _ in part.units]
+        wanting = Counter(sku for part in self.parts for sku, _ in part.units)
         self.alone = frozenset(
-            number for number, part in enumerate(self.parts) if all(wanted.count(sku) == 1 for sku, _ in part.units)
+            number for number, part in enumerate(self.parts) if all(wanting[sku] == 1 for sku, _ in part.units)
         )
         singles: dict[int, tuple[int, ...]] = {}
         for number, part in enumerate(self.parts):
@@ -62,6 +63,21 @@ class SharedStock:
                 singles[sku] = (*singles.get(sku, ()), number)
         self.singles = tuple(sorted(singles.items()))
         self.several = tuple(number for number, part in enumerate(self.parts) if not part.is_single)
+
+    def without_set(self, number: int, index: int) -> SharedStock | None:
+        """What is left after a candidate has shipped one set of a part; None if it cannot."""
+        part, held = self.parts[number], self.holdings[index]
+        can_ship = index in self.allowed[number] and part.wanted
+        if not can_ship or any(units > min(held[sku], self.limits[sku]) for sku, units in part.units):
+            return None
+        taken = dict(part.units)
+        holding = tuple([count - taken.get(sku, 0) for sku, count in enumerate(held)])
+        return replace(
+            self,
+            parts=(*self.parts[:number], part._replace(wanted=part.wanted - 1), *self.parts[number + 1 :]),
+            holdings=(*self.holdings[:index], holding, *self.holdings[index + 1 :]),
+            limits=tuple([count - taken.get(sku, 0) for sku, count in enumerate(self.limits)]),
+        )
 
 
 class Assignment(NamedTuple):
@@ -75,23 +91,6 @@ class Assignment(NamedTuple):
 def assign(stock: SharedStock, chosen: Sequence[int]) -> Assignment:
     """The assignment of the parts to the chosen candidates that covers most units; the first one of equals."""
     return _Assigning(stock, chosen).run()
-
-
-def assign_in_order(stock: SharedStock, chosen: Sequence[int]) -> Assignment:
-    """The assignment in which each candidate, in this order, ships as much as it can of what is left."""
-    covered, lookups, counts = 0, 0, list[tuple[int, ...]]()
-    for index in chosen:
-        shipped = assign(stock, [index])
-        (row,) = shipped.counts
-        parts = [part._replace(wanted=part.wanted - count) for part, count in zip(stock.parts, row, strict=True)]
-        limits = [*stock.limits]
-        for part, count in zip(parts, row, strict=True):
-            for sku, units in part.units:
-                limits[sku] -= units * count
-        stock = replace(stock, parts=tuple(parts), limits=tuple(limits))
-        counts.append(row)
-        covered, lookups = covered + shipped.covered, lookups + shipped.lookups
-    return Assignment(covered, tuple(counts), lookups)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from policies.decisions.parts.assignment import Assignment, SharedStock, assign, assign_in_order
+from policies.decisions.parts.assignment import Assignment, SharedStock, assign
 from policies.decisions.parts.shared_set_search import NONE_FOUND, SharedSetSearch
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, Branch, ShippingEstimate, cost_of, plan_steps
 from policies.decisions.planning.plans import Load, Plan
@@ -60,9 +60,7 @@ def best_shared_plan(
     compared = [step for step in steps if step in PLAN_STEPS]
     if not compared:
         chosen = search.joined()
-        most, in_order = assign(candidates.stock, chosen), assign_in_order(candidates.stock, chosen)
-        # Where it covers as much, better-ranked locations ship what they can before others ship anything.
-        return candidates.plan(chosen, in_order if in_order.covered == most.covered else most)
+        return candidates.plan(chosen, search.filled(chosen))
     known_estimates = [estimates.get(key, UNKNOWN_ESTIMATE) for key in candidates.ids]
     search.prepare(known_estimates)
     found = NONE_FOUND
@@ -103,6 +101,52 @@ class _SharedSearch:
             if more > covered:
                 chosen, covered = [*chosen, index], more
         return chosen
+
+    def filled(self, chosen: Sequence[int]) -> Assignment:
+        """The assignment that covers most; of these, one that leaves no better-ranked candidate out for another.
+
+        Where there are more ways to try than MAX_LOOKUPS allows, one may be left out.
+        """
+        most = self._assigned(self.stock, chosen)
+        ships = list(map(any, most.counts))
+        if ships == sorted(ships, reverse=True):
+            return most
+        rows = {index: [*row] for index, row in zip(chosen, most.counts, strict=True) if any(row)}
+        stock, to_cover, kept = self.stock, most.covered, list[tuple[int, int]]()
+        for index in chosen:
+            if not to_cover:
+                break
+            # One set of what each ships is kept in turn, so that none is left out for one after it.
+            found = self._with_one_set(stock, index, rows, to_cover)
+            if found is not None:
+                number, stock, rows = found
+                to_cover -= stock.parts[number].size
+                kept.append((index, number))
+        for index, number in kept:
+            rows[index][number] += 1
+        nothing = [0] * len(stock.parts)
+        return most._replace(counts=tuple([tuple(rows.get(index, nothing)) for index in chosen]))
+
+    def _with_one_set(
+        self, stock: SharedStock, index: int, rows: Mapping[int, Sequence[int]], to_cover: int
+    ) -> tuple[int, SharedStock, dict[int, list[int]]] | None:
+        """A part of which the candidate ships a set, what is left then, and what each ships of that to cover as much.
+
+        `rows` are what each ships now. None if the candidate cannot ship a set without less being covered.
+        """
+        shipped = {key: [*row] for key, row in rows.items()}
+        number = next((part for part, count in enumerate(shipped.get(index, ())) if count), None)
+        if number is not None and (left := stock.without_set(number, index)) is not None:
+            shipped[index][number] -= 1
+            return number, left, shipped
+        users = sorted({*rows, index})
+        for number, part in enumerate(stock.parts):
+            if self.lookups_left <= 0:
+                return None
+            left = stock.without_set(number, index)
+            if left is not None and (others := self._assigned(left, users)).covered + part.size == to_cover:
+                return number, left, {key: [*row] for key, row in zip(users, others.counts, strict=True)}
+        return None
 
     def prepare(self, estimates: Sequence[ShippingEstimate]) -> None:
         """Reads what sets are compared by."""
@@ -152,17 +196,17 @@ class _SharedSearch:
         return (-self.best_covered, *[step.bound(branch) for step in self.steps]) >= self.best_key
 
     def _covered(self, chosen: Sequence[int]) -> int:
-        return self._assigned(chosen).covered
+        return self._assigned(self.stock, chosen).covered
 
-    def _assigned(self, chosen: Sequence[int]) -> Assignment:
+    def _assigned(self, stock: SharedStock, chosen: Sequence[int]) -> Assignment:
         self.pause()
-        assignment = assign(self.stock, chosen)
+        assignment = assign(stock, chosen)
         self.lookups_left -= assignment.lookups
         return assignment
 
     def _offer(self, chosen: Sequence[int]) -> int:
         """Compares the locations that ship something of these with the best set; returns the units covered."""
-        assignment = self._assigned(chosen)
+        assignment = self._assigned(self.stock, chosen)
         used = [index for index, counts in zip(chosen, assignment.counts, strict=True) if any(counts)]
         cost = self._cost(chosen, assignment)
         key = (-assignment.covered, *[step.key_part(used, cost) for step in self.steps])

@@ -106,7 +106,6 @@ def problems(draw: st.DrawFn, most_locations: int = 7) -> Problem:
     columns = sum(step in LOCATION_STEPS for step in steps)
     classes = draw(st.integers(0, 5))
     ranks = {key: tuple(float(random.randint(0, classes)) for _ in range(columns)) for key in ids}
-    estimates = {}
     if draw(st.booleans()):
         per_unit = draw(UNIT_COSTS)
         costs = st.none() | st.builds(ShippingCost, SHIPMENT_COSTS, st.just(per_unit))
