@@ -96,7 +96,9 @@ class _SharedComparison(SetComparison):
             return None
         sizes = [part.size for part in search.stock.parts]
         counts = [sum(map(int.__mul__, sets, sizes)) for sets in assignment.counts]
-        return self.keep(chosen, self.total, counts)
+        cost = self.cost(chosen, counts)
+        self.keep(chosen, self.total, cost)
+        return cost
 
 
 def _relaxed(stock: SharedStock, ids: Sequence[str], ranks: Sequence[Ranks]) -> CandidateStock:

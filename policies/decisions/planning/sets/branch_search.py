@@ -12,9 +12,10 @@ from decimal import Decimal
 from itertools import accumulate
 from operator import sub
 
-from policies.decisions.planning.plan_steps import Branch, ShippingEstimate, cost_of, plan_steps
+from policies.decisions.planning.plan_steps import Branch, ShippingEstimate
 from policies.decisions.planning.sets.candidate_stock import CandidateStock, units_given
-from policies.policy_set import FEWEST_SHIPMENTS, LOWEST_COST
+from policies.decisions.planning.sets.set_comparison import NOTHING, BestSet
+from policies.policy_set import FEWEST_SHIPMENTS
 
 MAX_LOOKUPS = 60_000
 """How many stock figures (of one SKU at one location) a search reads before it returns the best set found so far."""
@@ -22,10 +23,8 @@ MAX_LOOKUPS = 60_000
 _LOOKUPS_PER_SET = 8
 """Cost of bounding and comparing a set, in lookups; measured."""
 
-_NOTHING = Decimal(0)
 
-
-class BranchSearch:
+class BranchSearch(BestSet):
     """The best set of at most `limit` candidates by `steps`. `estimates` are by candidate."""
 
     def __init__(
@@ -38,70 +37,56 @@ class BranchSearch:
         *,
         lookups: int = MAX_LOOKUPS,
     ) -> None:
-        self.candidates = candidates
+        super().__init__(candidates, steps, estimates)
         self.pause = pause
         self.limit = min(limit, len(candidates.ids))
-        numbers = {key: number for number, key in enumerate(sorted(candidates.ids))}
-        self.steps = plan_steps(steps, candidates.ranks, estimates, [numbers[key] for key in candidates.ids])
         self.is_counted_first = steps[0] == FEWEST_SHIPMENTS
-        # Costs are added up only if a step compares them.
-        self.costs = [cost_of(estimate) for estimate in estimates] if LOWEST_COST in steps else None
         self.potential = [sum(holding) for holding in candidates.holdings]
-        self.total = sum(candidates.demand)
         # The number of sets grows exponentially, so the search is limited by work and not by a clock: policies/ reads
         # no clock, and a replay must come to the same plan on a slower machine.
         self.lookups_left = lookups
-        self.best: list[int] = []
-        self.best_covered = 0
-        self.best_key: tuple[object, ...] = ()
 
     def run(self, sole_suppliers: Sequence[int] = ()) -> bool:
         """Finds the best set, which is one of `sole_suppliers` if given; False if it took too many lookups."""
         if sole_suppliers:
             for index in sole_suppliers:
-                self._offer([index], self.total, self._cost(index, self.total))
+                self.keep([index], self.total, self._member_cost(index, self.total))
             return True
-        all_candidates = range(len(self.candidates.ids))
-        self._offer_filled(self.candidates.fill(all_candidates, self.limit))
-        self._offer_filled(self.candidates.fill_greedily(self.limit, self.pause))
+        all_candidates = range(len(self.stock.ids))
+        self._offer_filled(self.stock.fill(all_candidates, self.limit))
+        self._offer_filled(self.stock.fill_greedily(self.limit, self.pause))
         if self.is_counted_first and self.best_covered == self.total:
             self.limit = len(self.best)
         if len(all_candidates) * self.limit > self.lookups_left:
             return False
         self.reach = units_within_reach(self.potential, self.limit)
-        self._extend(0, [], self.candidates.demand, _NOTHING)
+        self._extend(0, [], self.stock.demand, NOTHING)
         return self.lookups_left > 0
 
     def _extend(self, start: int, chosen: list[int], remaining: tuple[int, ...], cost: Decimal) -> None:
         """Tries every candidate from `start` on as the next member of the set."""
         given = self.total - sum(remaining)
-        for index in range(start, len(self.candidates.ids)):
+        for index in range(start, len(self.stock.ids)):
             self.pause()
             self.lookups_left -= _LOOKUPS_PER_SET + len(remaining) + 2 * len(chosen)
             if self.lookups_left <= 0 or self._is_hopeless(index, chosen, given, cost):
                 return
-            gives = units_given(remaining, self.candidates.holdings[index])
+            gives = units_given(remaining, self.stock.holdings[index])
             unit_count = sum(gives)
             if not unit_count:
                 continue
-            extended, extended_cost = [*chosen, index], cost + self._cost(index, unit_count)
+            extended, extended_cost = [*chosen, index], cost + self._member_cost(index, unit_count)
             if given + unit_count >= self.best_covered:
-                self._offer(extended, given + unit_count, extended_cost)
+                self.keep(extended, given + unit_count, extended_cost)
             if len(extended) < self.limit and given + unit_count < self.total:
                 self._extend(index + 1, extended, tuple(map(sub, remaining, gives)), extended_cost)
 
-    def _offer(self, chosen: list[int], given: int, cost: Decimal) -> None:
-        key = (-given, *[step.key_part(chosen, cost) for step in self.steps])
-        if not self.best or key < self.best_key:
-            self.best, self.best_covered, self.best_key = chosen, given, key
-
     def _offer_filled(self, chosen: list[int]) -> None:
-        counts = [sum(units) for _, units in self.candidates.given(chosen)]
-        cost = sum(map(self._cost, chosen, counts), _NOTHING)
-        self._offer(chosen, sum(counts), cost)
+        counts = [sum(units) for _, units in self.stock.given(chosen)]
+        self.keep(chosen, sum(counts), self.cost(chosen, counts))
 
-    def _cost(self, index: int, unit_count: int) -> Decimal:
-        return _NOTHING if self.costs is None else self.costs[index].of(unit_count)
+    def _member_cost(self, index: int, unit_count: int) -> Decimal:
+        return NOTHING if self.costs is None else self.costs[index].of(unit_count)
 
     def _is_hopeless(self, start: int, chosen: Sequence[int], given: int, cost: Decimal) -> bool:
         """Whether no set of `chosen` plus one or more candidates from `start` on can beat the best set so far."""

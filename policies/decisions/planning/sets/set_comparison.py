@@ -29,41 +29,50 @@ class StepNumbers:
         return self.name not in PLAN_STEPS
 
 
-class SetComparison:
-    """Compares sets by units covered, then by the steps, then by location ids. `best` is the first set offered."""
+class BestSet:
+    """The best of the sets kept, by units covered, then by the steps, then by location ids. `best` is the first one."""
 
     def __init__(self, stock: CandidateStock, steps: Sequence[str], estimates: Sequence[ShippingEstimate]) -> None:
         ids = {key: number for number, key in enumerate(sorted(stock.ids))}
         self.stock, self.names, self.estimates = stock, steps, estimates
         self.ids = [ids[key] for key in stock.ids]
+        # Costs are added up only if a step compares them.
         self.costs = [cost_of(estimate) for estimate in estimates] if LOWEST_COST in steps else None
         self.total = sum(stock.demand)
         self.best: list[int] = []
         self.best_covered = 0
         self.best_cost = NOTHING
         self.best_key: Key = ()
-        self._steps = plan_steps(steps, stock.ranks, estimates, self.ids)
+        self.steps = plan_steps(steps, stock.ranks, estimates, self.ids)
+
+    def keep(self, chosen: list[int], covered: int, cost: Decimal) -> None:
+        """Keeps the set if it is better than the best."""
+        key = self.key(chosen, covered, cost)
+        if not self.best or key < self.best_key:
+            self.best, self.best_covered, self.best_cost, self.best_key = chosen, covered, cost, key
+
+    def key(self, chosen: Sequence[int], covered: int, cost: Decimal) -> Key:
+        """What the set is compared by."""
+        return (-covered, *[step.key_part(chosen, cost) for step in self.steps])
+
+    def cost(self, chosen: Sequence[int], counts: Sequence[int]) -> Decimal:
+        """What the set costs if its members supply so many units; 0 if no step compares costs."""
+        if self.costs is None:
+            return NOTHING
+        return sum([self.costs[index].of(count) for index, count in zip(chosen, counts, strict=True)], NOTHING)
+
+
+class SetComparison(BestSet):
+    """Compares sets of which all members supply something."""
 
     def offer(self, members: Sequence[int]) -> Decimal | None:
         """Keeps the set if it is better than the best. Returns its cost; None if a member supplies nothing."""
         chosen, counts = sorted(members), [sum(units) for _, units in self.stock.given(members)]
         if not all(counts):
             return None
-        return self.keep(chosen, sum(counts), counts)
-
-    def keep(self, chosen: list[int], covered: int, counts: Sequence[int]) -> Decimal:
-        """Keeps the set if it is better than the best. `counts` are the units that each member supplies."""
-        cost = NOTHING
-        if self.costs is not None:
-            cost = sum([self.costs[index].of(count) for index, count in zip(chosen, counts, strict=True)], NOTHING)
-        key = self.key(chosen, covered, cost)
-        if not self.best or key < self.best_key:
-            self.best, self.best_covered, self.best_cost, self.best_key = chosen, covered, cost, key
+        cost = self.cost(chosen, counts)
+        self.keep(chosen, sum(counts), cost)
         return cost
-
-    def key(self, chosen: Sequence[int], covered: int, cost: Decimal) -> Key:
-        """What the set is compared by."""
-        return (-covered, *[step.key_part(chosen, cost) for step in self._steps])
 
     def numbers(self) -> list[StepNumbers]:
         """The steps in order, then the ids."""
