@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 
+from policies.facts.fact_table import MAX_CONSTANT
 from policies.facts.periods import DAYS
 
 COMPARISONS = {
@@ -53,6 +54,8 @@ _UNIT_OF = {
     **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), "m"),
 }
 _LONGEST_NAME = 63
+_MOST_IN_UNIT = 999_999
+"""Days, hours or minutes of one duration."""
 _DAY_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _DATE_FORMATS = (
     *("%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d.%m.%Y", "%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y"),
@@ -68,7 +71,7 @@ def number(text: str, unit: str = "") -> str | None:
     match = _AMOUNT.fullmatch(text.strip())
     if unit in _MINUTES_OF_UNIT and any(letter.isalpha() for letter in text):
         minutes = _minutes(text)
-        return None if minutes is None else f"{round(minutes / _MINUTES_OF_UNIT[unit], 6).normalize():f}"
+        return None if minutes is None else _plain(round(minutes / _MINUTES_OF_UNIT[unit], 6).normalize())
     if match is None:
         return None
     word = (match[2] or "").rstrip(".")
@@ -80,10 +83,14 @@ def number(text: str, unit: str = "") -> str | None:
     elif re.fullmatch(r"[-+]?[0-9]{1,3}(\.[0-9]{3})+,[0-9]+", digits):
         digits = digits.replace(".", "")
     try:
-        value = Decimal(digits.replace(",", "."))
+        return _plain(Decimal(digits.replace(",", ".")))
     except InvalidOperation:
         return None
-    return f"{value:f}"
+
+
+def _plain(value: Decimal) -> str | None:
+    """The number in digits; None if it is beyond what a rule file takes."""
+    return f"{value:f}" if abs(value) <= MAX_CONSTANT else None
 
 
 def percent(text: str) -> str | None:
@@ -251,9 +258,10 @@ def _minutes(text: str) -> Decimal | None:
 
 
 def _in_largest_unit(minutes: Decimal) -> str | None:
-    """The duration in whole days, hours or minutes."""
+    """The duration in whole days, hours or minutes; None if that has more digits than a rule file takes."""
     if minutes <= 0 or minutes != minutes.to_integral_value():
         return None
     whole = int(minutes)
     unit = "d" if whole % 1_440 == 0 else "h" if whole % 60 == 0 else "m"
-    return f"{whole // _MINUTES_OF[unit]}{unit}"
+    count = whole // _MINUTES_OF[unit]
+    return f"{count}{unit}" if count <= _MOST_IN_UNIT else None
