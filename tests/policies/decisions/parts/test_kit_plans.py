@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -172,9 +173,9 @@ def test_kits_that_share_components_are_whole_and_never_oversell(
         assert got + sum(x.unit_count for x in decision.shortages if x.line_id == line.line_id) == line.unit_count
 
 
-def _kits_at(found: Mapping[str, int], line_id: str, components: Mapping[str, int]) -> list[float]:
+def _kits_at(found: Mapping[str, int], line_id: str, components: Mapping[str, int]) -> list[Fraction]:
     """The kits that the units of each component at one location would make up."""
-    return [found.get(f"{line_id}/{sku}", 0) / size for sku, size in components.items()]
+    return [Fraction(found.get(f"{line_id}/{sku}", 0), size) for sku, size in components.items()]
 
 
 def test_one_shipment_is_enough_for_as_many_kits_as_were_offered() -> None:
