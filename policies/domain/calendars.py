@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
+from policies.domain.day_hours import DayHours
 from policies.domain.model import EVERY_DAY, Location
 
 MAX_DAYS_AHEAD = 500
@@ -29,17 +30,7 @@ def local_time(now: datetime, time_zone: str) -> datetime:
 
 def is_open(location: Location, moment: datetime) -> bool | None:
     """Whether the location is open at a local time; None on an opening day if its hours are unknown."""
-    if not location.opens_on(moment.date()):
-        return False
-    if location.opens is None or location.closes is None:
-        return None
-    is_past_closing = not closes_at_midnight(location) and moment.time() >= location.closes
-    return location.opens <= moment.time() and not is_past_closing
-
-
-def closes_at_midnight(location: Location) -> bool:
-    """Whether the location closes at the end of its day; hours do not cross midnight."""
-    return location.closes == time.min
+    return location.hours_on(moment.date()).include(moment.time()) if location.opens_on(moment.date()) else False
 
 
 def handled_by(location: Location, now: datetime) -> tuple[date, datetime] | None:
@@ -54,13 +45,15 @@ def handled_by(location: Location, now: datetime) -> tuple[date, datetime] | Non
         return None
     now, remaining = now.astimezone(UTC), timedelta(minutes=location.handling_minutes)
     moment = local_time(now, location.time_zone)
-    day = moment.date() if _is_before_cut_off(location, moment.time()) else moment.date() + _DAY
+    is_in_time = location.hours_on(moment.date()).is_before_cut_off(moment.time())
+    day = moment.date() if is_in_time else moment.date() + _DAY
     for _ in range(MAX_DAYS_AHEAD):
         if location.opens_on(day):
-            opening, closing = max(now, _opening(location, day)), _closing(location, day)
+            hours = location.hours_on(day)
+            opening, closing = max(now, _opening(location, day, hours)), _closing(location, day, hours)
             ready = opening + remaining
             # What is ready at a stated closing time can still leave. Midnight alone already belongs to the next day.
-            if opening < closing and (ready < closing or (ready == closing and location.closes is not None)):
+            if opening < closing and (ready < closing or (ready == closing and hours.closes is not None)):
                 return day, ready
             # Elapsed time is counted in UTC, so that an hour of work takes an hour on a day that changes the clock.
             remaining -= max(timedelta(), closing - opening)
@@ -89,13 +82,15 @@ def ship_by(location: Location, now: datetime) -> datetime | None:
     either, opening hours alone say nothing about the day.
     """
     if location.handling_minutes is None:
-        if location.cut_off is None:
+        if not location.states_cut_off():
             return None
         location = replace(location, handling_minutes=0)
-    if location.cut_off is None and location.closes is None and not location.handling_minutes:
+    if not (location.states_cut_off() or location.states_hours() or location.handling_minutes):
         return None
     day = ship_day(location, now, EVERY_DAY)
-    return None if day is None else _closing(location, day).astimezone(_zone(location.time_zone))
+    if day is None:
+        return None
+    return _closing(location, day, location.hours_on(day)).astimezone(_zone(location.time_zone))
 
 
 def delivery_day(shipped_on: date, transit_days: int, ships_on: frozenset[int]) -> date | None:
@@ -103,20 +98,15 @@ def delivery_day(shipped_on: date, transit_days: int, ships_on: frozenset[int]) 
     return _nth_matching_day(shipped_on, transit_days, lambda day: day.weekday() in ships_on)
 
 
-def _opening(location: Location, day: date) -> datetime:
-    """When the location opens on an opening day, in UTC."""
-    return datetime.combine(day, location.opens or time.min, _zone(location.time_zone)).astimezone(UTC)
+def _opening(location: Location, day: date, hours: DayHours) -> datetime:
+    """When the location opens on an opening day with these hours, in UTC."""
+    return datetime.combine(day, hours.opens or time.min, _zone(location.time_zone)).astimezone(UTC)
 
 
-def _closing(location: Location, day: date) -> datetime:
-    """When the location closes on an opening day, in UTC; the end of the day if it states no hours."""
-    end = (day, location.closes) if location.closes and not closes_at_midnight(location) else (day + _DAY, time.min)
+def _closing(location: Location, day: date, hours: DayHours) -> datetime:
+    """When the location closes on an opening day with these hours, in UTC; the end of the day if it states none."""
+    end = (day, hours.closes) if hours.closes and not hours.close_at_midnight else (day + _DAY, time.min)
     return datetime.combine(*end, _zone(location.time_zone)).astimezone(UTC)
-
-
-def _is_before_cut_off(location: Location, at: time) -> bool:
-    # An order at the cut-off minute is still in time, so its seconds are ignored.
-    return location.cut_off is None or at.replace(second=0, microsecond=0) <= location.cut_off
 
 
 def _nth_matching_day(start: date, count: int, matches: DayFilter) -> date | None:

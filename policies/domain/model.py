@@ -16,6 +16,7 @@ from enum import StrEnum
 from math import isfinite
 from typing import Final
 
+from policies.domain.day_hours import DayHours
 from policies.domain.kits import KitPart
 from policies.domain.listings import OrderedItem
 from policies.domain.outlets import Outlet
@@ -105,7 +106,7 @@ class Location:
     `handling_minutes`: from order to hand-over, None if nobody stated it.
     `cut_off`, `opens` and `closes` are local times. An order at the cut-off minute is still handled that day; without a
     cut-off every order is. A location that closes at 0:00 closes at the end of its day. `opening_days` are days of the
-    week; Monday is 0.
+    week; Monday is 0. `weekday_hours` are what differs on some of them, each with its day, in their order.
     """
 
     id: str
@@ -126,12 +127,14 @@ class Location:
     opens: time | None = None
     closes: time | None = None
     holidays: frozenset[date] = frozenset()
+    weekday_hours: tuple[tuple[int, DayHours], ...] = ()
 
     def __post_init__(self) -> None:
         _require_one_of("type", self.type, LOCATION_TYPES)
         _require_one_of("status", self.status, LOCATION_STATUSES)
-        if self.opens is not None and self.closes is not None and not opens_before(self.opens, self.closes):
-            raise ValueError(f"{self.id} closes at {self.closes}, which is not after it opens at {self.opens}")
+        for hours in (self.usual_hours, *(hours for _, hours in self.weekday_hours)):
+            if not hours.are_in_order:
+                raise ValueError(f"{self.id} closes at {hours.closes}, which is not after it opens at {hours.opens}")
         if not self.opening_days <= EVERY_DAY:
             raise ValueError(f"the opening days {sorted(self.opening_days)} are not all from 0, Monday, to 6, Sunday")
 
@@ -139,10 +142,26 @@ class Location:
         """Whether the location is open on a day of its local calendar."""
         return day.weekday() in self.opening_days and day not in self.holidays
 
+    @property
+    def usual_hours(self) -> DayHours:
+        """The hours and the cut-off of days for which nothing else is stated."""
+        return DayHours(self.opens, self.closes, self.cut_off)
 
-def opens_before(opens: time, closes: time) -> bool:
-    """Whether hours are in order within one day; closing at 0:00 is midnight at the end of the day."""
-    return opens < closes or closes == time.min
+    def hours_on(self, day: date) -> DayHours:
+        """The hours and the cut-off of an opening day: those of its weekday win over the usual ones."""
+        usual, weekday = self.usual_hours, day.weekday()
+        for stated_day, hours in self.weekday_hours:
+            if stated_day == weekday:
+                return hours.or_else(usual)
+        return usual
+
+    def states_cut_off(self) -> bool:
+        """Whether any day has a cut-off."""
+        return self.cut_off is not None or any(hours.cut_off is not None for _, hours in self.weekday_hours)
+
+    def states_hours(self) -> bool:
+        """Whether any day has opening hours."""
+        return self.closes is not None or any(hours.closes is not None for _, hours in self.weekday_hours)
 
 
 @dataclass(frozen=True, slots=True)

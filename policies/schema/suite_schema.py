@@ -41,6 +41,7 @@ _COUNTRY: Schema = {"type": "string", "pattern": "^[A-Z]{2}$"}
 _PLACE: Schema = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 _OR_UNKNOWN: Schema = {"anyOf": [_NUMBER, {"const": UNKNOWN}]}
 _CLOCK: Schema = {"type": "string", "pattern": "^[0-9]{2}:[0-9]{2}$"}
+_HOURS: dict[str, object] = dict.fromkeys(("cut_off", "opens", "closes"), _CLOCK)
 _DAY: Schema = {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
 _DURATION: Schema = {"type": "string", "pattern": "^[1-9][0-9]{0,5}[mhd]$"}
 
@@ -120,9 +121,14 @@ def _location() -> Schema:
         "ships_to": {"type": "array", "items": _COUNTRY, "description": "Default: everywhere. Empty: nowhere."},
         "handling_minutes": _NUMBER,
         "time_zone": WORD,
-        **dict.fromkeys(("cut_off", "opens", "closes"), _CLOCK),
+        **_HOURS,
         "opening_days": {"type": "array", "items": choice(DAYS), "minItems": 1, "maxItems": len(DAYS)},
         "holidays": {"type": "array", "items": _DAY},
+        "weekday_hours": {
+            "type": "object",
+            "properties": dict.fromkeys(DAYS, closed(_HOURS)),
+            "additionalProperties": False,
+        },
     }
     return closed(keys, ["type"])
 

@@ -11,6 +11,7 @@ from datetime import time
 from functools import partial
 from typing import TypeVar
 
+from policies.domain.day_hours import DayHours, opens_before
 from policies.domain.model import (
     CHANNEL_KINDS,
     EVERY_DAY,
@@ -21,8 +22,8 @@ from policies.domain.model import (
     Channel,
     Location,
     Product,
-    opens_before,
 )
+from policies.facts.periods import DAYS
 from policies.reading.delivery_rules import weekdays
 from policies.reading.merchant import read_time_zone
 from policies.source.problems import quoted
@@ -53,7 +54,9 @@ Value = TypeVar("Value")
 _LOCATION_KEYS = (
     *("type", "status", "tags", "country", "region", "coordinates", "offers_pickup", "priority", "ships_to"),
     *("handling_minutes", "time_zone", "cut_off", "opening_days", "opens", "closes", "holidays"),
+    "weekday_hours",
 )
+_HOURS_KEYS = ("cut_off", "opens", "closes")
 _CHANNEL_KEYS = ("kind", "locations", "cancellation_headroom")
 _PRODUCT_KEYS = (
     *("tags", "category", "brand", "price", "velocity_per_day", "has_dimensions", "has_barcode", "has_image"),
@@ -184,7 +187,24 @@ def _location(file: RuleFile, id: str, node: Node) -> Location | None:
         opens=opens,
         closes=closes,
         holidays=optional(fields, "holidays", partial(days, file)) or frozenset(),
+        weekday_hours=optional(fields, "weekday_hours", partial(_weekday_hours, file)) or (),
     )
+
+
+def _weekday_hours(file: RuleFile, node: Node, what: str) -> tuple[tuple[int, DayHours], ...]:
+    """What differs on some weekdays: `{sat: {opens: 10:00, closes: 16:00}, fri: {cut_off: 12:00}}`."""
+    by_day: dict[int, DayHours] = {}
+    for key, value in entries(file, node, what):
+        day = file.choice(key, f"a day of {what}", DAYS)
+        fields = _fields(file, value, f"{quoted(key.text)} in {what}", _HOURS_KEYS)
+        if day is not None and fields is not None:
+            opens, closes = _hours(file, fields)
+            if ("opens" in fields) != ("closes" in fields):
+                file.note(
+                    value, "missing-key", f"{quoted(key.text)} in {what} needs both 'opens' and 'closes'", "add it."
+                )
+            by_day[DAYS.index(day)] = DayHours(opens, closes, optional(fields, "cut_off", partial(clock, file)))
+    return tuple(sorted(by_day.items()))
 
 
 def _hours(file: RuleFile, fields: Mapping[str, Node]) -> tuple[time | None, time | None]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from policies.domain.channel_statuses import PLATFORMS
 from service import limits
-from service.catalog import working_hours
+from service.catalog import public_holidays, working_hours
 from service.catalog.catalog_words import (
     CANCELLATION_DEFAULT,
     CHANNEL_KIND,
@@ -22,7 +22,10 @@ Row = dict[str, Any]
 
 
 def location_rows(locations: Sequence[catalog_pb.Location]) -> list[Row]:
-    """Rows of `location`. Raises InvalidFields."""
+    """Rows of `location`. Raises InvalidFields.
+
+    On the event loop, `public_holidays.load` comes before.
+    """
     return read_all("locations", locations, lambda location: location.location_id, "location_id", _location)
 
 
@@ -73,6 +76,10 @@ def _location(fields: Fields, at: str, message: catalog_pb.Location) -> Row:
     handling_minutes = message.handling_minutes if message.HasField("handling_minutes") else None
     if handling_minutes is not None:
         fields.whole_number(f"{at}.handling_minutes", handling_minutes, 0, limits.HANDLING_MINUTES)
+    if message.working_time.closed_on_public_holidays:
+        problem = public_holidays.problem_with(message.country or None, message.region or None)
+        if problem is not None:
+            fields.wrong(f"{at}.working_time.closed_on_public_holidays", problem)
     return {
         "id": fields.retailer_id(f"{at}.location_id", message.location_id),
         "type": _word(fields, f"{at}.type", message.type, LOCATION_TYPE),

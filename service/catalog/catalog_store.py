@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +22,7 @@ from policies.domain.outlets import Outlet
 from policies.stock import velocity
 from policies.stock.feeds import Feed
 from policies.stock.velocity import Velocity
+from service.catalog import public_holidays, working_hours
 from service.catalog.outlets import outlet_store
 from service.database.database import Connection, Statement, any_of, parameter, parameters
 from service.database.tables import catalog_version, channel, feed, kit, location, pool, product
@@ -78,6 +79,13 @@ class Catalog:
     kits: Kits = NO_KITS
     kit_version: int = 0
     """The version of the last edit of a kit."""
+    holiday_year: int | None = None
+    """The year as of which it has public holidays; None if no location asks for them."""
+
+    @property
+    def is_out_of_date(self) -> bool:
+        """Whether its public holidays are those of a past year."""
+        return self.holiday_year is not None and self.holiday_year != public_holidays.current_year()
 
     def outlet(self, channel_id: str, outlet_id: str) -> Outlet | None:
         """The outlet of a channel, or None if it has no such outlet."""
@@ -101,7 +109,7 @@ class CatalogCache:
 
     async def at(self, connection: Connection, version: int) -> Catalog:
         """The catalog at this version or a later one."""
-        if self._newest.version < version:
+        if self._newest.version < version or self._newest.is_out_of_date:
             self._newest = await read(connection, self._newest)
         return self._newest
 
@@ -114,11 +122,16 @@ async def read(connection: Connection, before: Catalog | None = None) -> Catalog
     # The version is read first: an edit between the statements makes the copy newer than its version, never older.
     row = await _VERSION.row(connection)
     current, kit_version = (row["version"], row["kit_version"]) if row else (0, 0)
-    locations = {row["id"]: location_of(row) for row in await _LOCATIONS.rows(connection)}
+    rows = await _LOCATIONS.rows(connection)
+    closed_on_holidays = [(row["country"], row["region"]) for row in rows if row["closed_on_public_holidays"]]
+    holiday_year = public_holidays.current_year() if closed_on_holidays else None
+    await public_holidays.load(closed_on_holidays)
+    locations = {row["id"]: location_of(row) for row in rows}
     channels = {row["id"]: channel_of(row) for row in await _CHANNELS.rows(connection)}
     kits = before.kits if before is not None and before.kit_version == kit_version else await _kits(connection)
     outlets = await outlet_store.outlets(connection)
-    return Catalog(current, locations, channels, await feeds(connection), outlets, kits, kit_version)
+    feeds_by_source = await feeds(connection)
+    return Catalog(current, locations, channels, feeds_by_source, outlets, kits, kit_version, holiday_year)
 
 
 async def _kits(connection: Connection) -> Kits:
@@ -315,8 +328,16 @@ def location_of(row: asyncpg.Record) -> Location:
         opening_days=frozenset(row["opening_days"]),
         opens=row["opens"],
         closes=row["closes"],
-        holidays=frozenset(row["holidays"]),
+        holidays=_days_off(row),
+        weekday_hours=working_hours.weekday_hours_of(row),
     )
+
+
+def _days_off(row: asyncpg.Record) -> frozenset[date]:
+    days = frozenset(row["holidays"])
+    if row["closed_on_public_holidays"] and row["country"]:
+        days |= public_holidays.public_holidays_now(row["country"], row["region"])
+    return days
 
 
 def channel_of(row: asyncpg.Record) -> Channel:

@@ -11,6 +11,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from policies.domain import calendars
+from policies.domain.day_hours import DayHours
 from policies.domain.model import EVERY_DAY, LOCATION_STATUSES, LOCATION_TYPES, Location
 from service import limits
 from service.cli.client import Client
@@ -123,7 +124,8 @@ def next_ship_date(location: Location, now: datetime) -> NextShipDate | None:
         return None
     day = calendars.ship_day(location, now, EVERY_DAY)
     today = calendars.local_time(now, location.time_zone).date()
-    return NextShipDate(location.handling_minutes is not None, day == today, day, location.closes, location.time_zone)
+    closes = None if day is None else location.hours_on(day).closes
+    return NextShipDate(location.handling_minutes is not None, day == today, day, closes, location.time_zone)
 
 
 async def _check_availability(client: Client, sku: str, channel_id: str) -> Availability | None:
@@ -178,16 +180,24 @@ def _promised_order(allocation: Allocation, units: int) -> PromisedOrder:
 def _policy_location(message: catalog_pb.Location) -> Location:
     """The location as `policies` reads it, with the fields that its ship dates depend on."""
     hours = message.working_time
+    opens, closes, cut_off = _clock_times(hours)
     return Location(
         id=message.location_id,
         type=LOCATION_TYPES[message.type - 1],
         status=LOCATION_STATUSES[message.status - 1],
         time_zone=message.time_zone,
         handling_minutes=message.handling_minutes if message.HasField("handling_minutes") else None,
-        cut_off=time(hours.cut_off.hours, hours.cut_off.minutes) if hours.HasField("cut_off") else None,
+        cut_off=cut_off,
         # The API counts weekdays from 1 (Monday), `policies` from 0. No opening days means every day.
         opening_days=frozenset(day - 1 for day in hours.opening_days) or EVERY_DAY,
-        opens=time(hours.opens.hours, hours.opens.minutes) if hours.HasField("opens") else None,
-        closes=time(hours.closes.hours, hours.closes.minutes) if hours.HasField("closes") else None,
-        holidays=frozenset(date(day.year, day.month, day.day) for day in hours.holidays),
+        opens=opens,
+        closes=closes,
+        holidays=frozenset(date(day.year, day.month, day.day) for day in (*hours.holidays, *hours.public_holidays)),
+        weekday_hours=tuple((x.day - 1, DayHours(*_clock_times(x))) for x in hours.weekday_hours),
     )
+
+
+def _clock_times(hours: catalog_pb.WorkingTime | catalog_pb.WeekdayHours) -> tuple[time | None, ...]:
+    """When a day opens and closes, and its cut-off, each None if it is not stated."""
+    stated = [getattr(hours, name) if hours.HasField(name) else None for name in ("opens", "closes", "cut_off")]
+    return tuple(None if moment is None else time(moment.hours % 24, moment.minutes) for moment in stated)

@@ -58,6 +58,10 @@ location = Table(
     Column("opens", Time),
     Column("closes", Time),
     required("holidays", ARRAY(Date), server_default="{}"),
+    required("weekday_cut_offs", ARRAY(Time), server_default="{}", comment="from Monday; null is cut_off; or empty"),
+    required("weekday_opens", ARRAY(Time), server_default="{}", comment="like weekday_cut_offs"),
+    required("weekday_closes", ARRAY(Time), server_default="{}", comment="like weekday_cut_offs"),
+    required("closed_on_public_holidays", Boolean, server_default="false"),
     required(
         "recheck_version",
         BigInteger,

@@ -19,6 +19,7 @@ from google.type.timeofday_pb2 import TimeOfDay
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS, WholeOrder
 from policies.decisions.routing import Decision, route
+from policies.domain.day_hours import DayHours
 from policies.domain.kits import KitPart, of_kit
 from policies.domain.listings import OrderedItem
 from policies.domain.model import (
@@ -295,7 +296,7 @@ def _channel_of(message: catalog_pb.Channel) -> Channel:
 
 
 def location_message(location: Location) -> catalog_pb.Location:
-    """A location as a decision input; its opening days are always set."""
+    """A location as a decision input; its opening days are always set, and its holidays include public ones."""
     ships_to = None if location.ships_to is None else catalog_pb.CountryList(countries=sorted(location.ships_to))
     return catalog_pb.Location(
         location_id=location.id,
@@ -317,6 +318,7 @@ def location_message(location: Location) -> catalog_pb.Location:
             opens=_time_message(location.opens),
             closes=_time_message(location.closes),
             holidays=[Date(year=day.year, month=day.month, day=day.day) for day in sorted(location.holidays)],
+            weekday_hours=[_weekday_hours_message(day, hours) for day, hours in location.weekday_hours],
         ),
     )
 
@@ -342,6 +344,24 @@ def _location_of(message: catalog_pb.Location) -> Location:
         opens=_time(working_time.opens) if working_time.HasField("opens") else None,
         closes=_time(working_time.closes) if working_time.HasField("closes") else None,
         holidays=frozenset(date(day.year, day.month, day.day) for day in working_time.holidays),
+        weekday_hours=tuple((x.day - 1, _day_hours_of(x)) for x in working_time.weekday_hours),
+    )
+
+
+def _weekday_hours_message(day: int, hours: DayHours) -> catalog_pb.WeekdayHours:
+    return catalog_pb.WeekdayHours(
+        day=day + 1,
+        cut_off=_time_message(hours.cut_off),
+        opens=_time_message(hours.opens),
+        closes=_time_message(hours.closes),
+    )
+
+
+def _day_hours_of(message: catalog_pb.WeekdayHours) -> DayHours:
+    return DayHours(
+        opens=_time(message.opens) if message.HasField("opens") else None,
+        closes=_time(message.closes) if message.HasField("closes") else None,
+        cut_off=_time(message.cut_off) if message.HasField("cut_off") else None,
     )
 
 

@@ -9,14 +9,21 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
-from google.type.date_pb2 import Date
 from google.type.dayofweek_pb2 import DayOfWeek
 from google.type.latlng_pb2 import LatLng
 from google.type.timeofday_pb2 import TimeOfDay
 
 from service.rpc import proto_values
 from service.sample.sample_products import BRANDS, STYLES, Style
-from truestock.v1.catalog_service_pb2 import Channel, CountryList, Location, PackageDimensions, Product, WorkingTime
+from truestock.v1.catalog_service_pb2 import (
+    Channel,
+    CountryList,
+    Location,
+    PackageDimensions,
+    Product,
+    WeekdayHours,
+    WorkingTime,
+)
 from truestock.v1.kit_pb2 import Kit, KitComponent
 from truestock.v1.listing_pb2 import Listing
 from truestock.v1.outlet_pb2 import Outlet, Pool
@@ -165,11 +172,16 @@ def sample_stock(now: datetime) -> list[StockChange]:
     return changes
 
 
-_STORE_TIME = WorkingTime(cut_off=TimeOfDay(hours=10, minutes=30), opens=TimeOfDay(hours=9), closes=TimeOfDay(hours=20))
+_STORE_TIME = WorkingTime(
+    cut_off=TimeOfDay(hours=10, minutes=30),
+    opens=TimeOfDay(hours=9),
+    closes=TimeOfDay(hours=20),
+    weekday_hours=[WeekdayHours(day=DayOfWeek.SUNDAY, opens=TimeOfDay(hours=10), closes=TimeOfDay(hours=18))],
+)
 _WAREHOUSE_TIME = WorkingTime(
     cut_off=TimeOfDay(hours=14),
     opening_days=[DayOfWeek.MONDAY, DayOfWeek.TUESDAY, DayOfWeek.WEDNESDAY, DayOfWeek.THURSDAY, DayOfWeek.FRIDAY],
-    holidays=[Date(year=2026, month=11, day=26), Date(year=2026, month=12, day=25)],
+    closed_on_public_holidays=True,
 )
 
 

@@ -22,7 +22,9 @@ from service.catalog import (
     kit_store,
     listing_requests,
     listing_store,
+    public_holidays,
     unknown_records,
+    working_hours,
 )
 from service.catalog.catalog_pages import CatalogPage
 from service.catalog.catalog_requests import Row
@@ -68,6 +70,7 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     async def UpsertLocations(
         self, request: catalog_pb.UpsertLocationsRequest, context: Context
     ) -> catalog_pb.UpsertLocationsResponse:
+        await public_holidays.load(public_holidays.places_of(request.locations))
         rows = catalog_requests.location_rows(request.locations)
         created, updated = await self._upsert(LOCATIONS, rows, validate_only=request.validate_only)
         if not request.validate_only:
@@ -81,6 +84,11 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         messages, token = await self._page(
             LOCATIONS, catalog_pages.locations_page(request), catalog_messages.location_message
         )
+        await public_holidays.load(public_holidays.places_of(messages))
+        for message in messages:
+            if message.working_time.closed_on_public_holidays:
+                days = public_holidays.public_holidays_now(message.country, message.region or None)
+                message.working_time.public_holidays.extend(working_hours.date_messages(sorted(days)))
         return catalog_pb.ListLocationsResponse(locations=messages, next_page_token=token)
 
     async def UpsertProducts(

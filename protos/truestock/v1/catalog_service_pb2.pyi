@@ -194,6 +194,13 @@ class WorkingTime(_message.Message):
     OPENS_FIELD_NUMBER: _builtins.int
     CLOSES_FIELD_NUMBER: _builtins.int
     HOLIDAYS_FIELD_NUMBER: _builtins.int
+    WEEKDAY_HOURS_FIELD_NUMBER: _builtins.int
+    CLOSED_ON_PUBLIC_HOLIDAYS_FIELD_NUMBER: _builtins.int
+    PUBLIC_HOLIDAYS_FIELD_NUMBER: _builtins.int
+    closed_on_public_holidays: _builtins.bool
+    """Whether the location is closed on the public holidays of its country and region too. Its `country` must then be
+    set, and its `region` empty (national holidays only) or one of the country: `CA` or `California`.
+    """
     @_builtins.property
     def cut_off(self) -> _timeofday_pb2.TimeOfDay:
         """Orders up to and including this minute are handled the same day; without a cut-off, all orders of the day are."""
@@ -214,6 +221,14 @@ class WorkingTime(_message.Message):
     def holidays(self) -> _containers.RepeatedCompositeFieldContainer[_date_pb2.Date]:
         """Days off; at most 400."""
 
+    @_builtins.property
+    def weekday_hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___WeekdayHours]:
+        """What differs on some weekdays, each of them at most once; it wins over `cut_off`, `opens` and `closes`."""
+
+    @_builtins.property
+    def public_holidays(self) -> _containers.RepeatedCompositeFieldContainer[_date_pb2.Date]:
+        """Those public holidays, from the last day of the past year to the end of the year after next. Only in ListLocations."""
+
     def __init__(
         self,
         *,
@@ -222,14 +237,53 @@ class WorkingTime(_message.Message):
         opens: _timeofday_pb2.TimeOfDay | None = ...,
         closes: _timeofday_pb2.TimeOfDay | None = ...,
         holidays: _abc.Iterable[_date_pb2.Date] | None = ...,
+        weekday_hours: _abc.Iterable[Global___WeekdayHours] | None = ...,
+        closed_on_public_holidays: _builtins.bool = ...,
+        public_holidays: _abc.Iterable[_date_pb2.Date] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["closes", b"closes", "cut_off", b"cut_off", "opens", b"opens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closes", b"closes", "cut_off", b"cut_off", "holidays", b"holidays", "opening_days", b"opening_days", "opens", b"opens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_on_public_holidays", b"closed_on_public_holidays", "closes", b"closes", "cut_off", b"cut_off", "holidays", b"holidays", "opening_days", b"opening_days", "opens", b"opens", "public_holidays", b"public_holidays", "weekday_hours", b"weekday_hours"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WorkingTime: _TypeAlias = WorkingTime  # noqa: Y015
+
+@_typing.final
+class WeekdayHours(_message.Message):
+    """Hours and cut-off of one weekday. What is unset is as on other days; a cut-off at 23:59 lets all orders of the day in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    CUT_OFF_FIELD_NUMBER: _builtins.int
+    OPENS_FIELD_NUMBER: _builtins.int
+    CLOSES_FIELD_NUMBER: _builtins.int
+    day: _dayofweek_pb2.DayOfWeek.ValueType
+    """One of the opening days."""
+    @_builtins.property
+    def cut_off(self) -> _timeofday_pb2.TimeOfDay: ...
+    @_builtins.property
+    def opens(self) -> _timeofday_pb2.TimeOfDay:
+        """Set both or neither, as in WorkingTime."""
+
+    @_builtins.property
+    def closes(self) -> _timeofday_pb2.TimeOfDay: ...
+    def __init__(
+        self,
+        *,
+        day: _dayofweek_pb2.DayOfWeek.ValueType = ...,
+        cut_off: _timeofday_pb2.TimeOfDay | None = ...,
+        opens: _timeofday_pb2.TimeOfDay | None = ...,
+        closes: _timeofday_pb2.TimeOfDay | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closes", b"closes", "cut_off", b"cut_off", "opens", b"opens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closes", b"closes", "cut_off", b"cut_off", "day", b"day", "opens", b"opens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WeekdayHours: _TypeAlias = WeekdayHours  # noqa: Y015
 
 @_typing.final
 class CountryList(_message.Message):

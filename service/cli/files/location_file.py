@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from google.type.dayofweek_pb2 import DayOfWeek
 from google.type.latlng_pb2 import LatLng
+from google.type.timeofday_pb2 import TimeOfDay
 
 from service import limits
 from service.cli.files.file_kind import Cells, CsvColumn, FileKind
@@ -28,13 +29,14 @@ from service.cli.spreadsheets.cell_values import (
     whole_number,
     word_of,
 )
-from truestock.v1.catalog_service_pb2 import CountryList, Location, WorkingTime
+from truestock.v1.catalog_service_pb2 import CountryList, Location, WeekdayHours, WorkingTime
 
 _TYPES = enum_words(Location.Type.keys(), "TYPE_", Location.Type.Value)
 _STATUSES = enum_words(Location.Status.keys(), "STATUS_", Location.Status.Value)
 _TIMES = ("cut_off", "opens", "closes")
-_WORKING_TIME = (*_TIMES, "opening_days", "holidays")
-_OF_PARTS = ("latitude", "longitude", "ships_to", *_WORKING_TIME)
+_WORKING_TIME = (*_TIMES, "opening_days", "holidays", "closed_on_public_holidays")
+_OF_WEEKDAYS = ("weekday_hours", "weekday_cut_offs")
+_OF_PARTS = ("latitude", "longitude", "ships_to", *_WORKING_TIME, *_OF_WEEKDAYS)
 
 
 def make_location(cells: Cells) -> Location:
@@ -49,9 +51,36 @@ def make_location(cells: Cells) -> Location:
     if "ships_to" in cells:
         location.ships_to.CopyFrom(CountryList(countries=cells["ships_to"]))
     working_time = {name: cells[name] for name in _WORKING_TIME if name in cells}
-    if working_time:
-        location.working_time.CopyFrom(WorkingTime(**working_time))
+    weekday_hours = _weekday_hours(cells)
+    if working_time or weekday_hours:
+        location.working_time.CopyFrom(WorkingTime(**working_time, weekday_hours=weekday_hours))
     return location
+
+
+def _weekday_hours(cells: Cells) -> list[WeekdayHours]:
+    by_day: dict[int, WeekdayHours] = {}
+    for column in _OF_WEEKDAYS:
+        entries: list[WeekdayHours] = cells.get(column, [])
+        if len({entry.day for entry in entries}) < len(entries):
+            raise ValueError(f"{column} has a weekday twice; write each weekday once")
+        for entry in entries:
+            by_day.setdefault(entry.day, WeekdayHours()).MergeFrom(entry)
+    return [by_day[day] for day in sorted(by_day)]
+
+
+def _hours_of_weekday(cell: str) -> WeekdayHours:
+    """Reads the hours of a weekday, such as `sat 10:00-16:00`."""
+    day, _, hours = cell.partition(" ")
+    opens, dash, closes = hours.replace(" ", "").partition("-")
+    if not dash:
+        raise ValueError(f"{cell!r} has no hours; write such as sat 10:00-16:00")
+    return WeekdayHours(day=weekday(day), opens=time_of_day(opens), closes=time_of_day(closes))
+
+
+def _cut_off_of_weekday(cell: str) -> WeekdayHours:
+    """Reads the cut-off of a weekday, such as `fri 12:00`."""
+    day, _, cut_off = cell.partition(" ")
+    return WeekdayHours(day=weekday(day), cut_off=time_of_day(cut_off.strip()))
 
 
 def location_cells(location: Location) -> dict[str, str]:
@@ -82,16 +111,35 @@ def location_cells(location: Location) -> dict[str, str]:
 
 def _working_time_cells(working_time: WorkingTime) -> dict[str, str]:
     cells = {
-        "opening_days": join_list(WEEKDAYS[day - DayOfWeek.MONDAY] for day in working_time.opening_days),
+        "opening_days": join_list(_weekday_name(day) for day in working_time.opening_days),
         "holidays": join_list(f"{day.year:04}-{day.month:02}-{day.day:02}" for day in working_time.holidays),
     }
+    days = working_time.weekday_hours
+    cells["weekday_hours"] = join_list(
+        f"{_weekday_name(x.day)} {time_of_day_text(x.opens)}-{_closing_text(x.closes)}"
+        for x in days
+        if x.HasField("opens")
+    )
+    cells["weekday_cut_offs"] = join_list(
+        f"{_weekday_name(x.day)} {time_of_day_text(x.cut_off)}" for x in days if x.HasField("cut_off")
+    )
+    if working_time.closed_on_public_holidays:
+        cells["closed_on_public_holidays"] = word_of(YES_NO, True)
     if working_time.HasField("cut_off"):
         cells["cut_off"] = time_of_day_text(working_time.cut_off)
     if working_time.HasField("opens"):
         cells["opens"] = time_of_day_text(working_time.opens)
-        # Midnight at the end of the day, which the service returns as 0:00.
-        cells["closes"] = time_of_day_text(working_time.closes).replace("00:00", "24:00")
+        cells["closes"] = _closing_text(working_time.closes)
     return cells
+
+
+def _weekday_name(day: int) -> str:
+    return WEEKDAYS[day - DayOfWeek.MONDAY]
+
+
+def _closing_text(closes: TimeOfDay) -> str:
+    # Midnight at the end of the day, which the service returns as 0:00.
+    return time_of_day_text(closes).replace("00:00", "24:00")
 
 
 LOCATIONS = FileKind(
@@ -122,8 +170,17 @@ LOCATIONS = FileKind(
         CsvColumn("opens", time_of_day, "opening time, such as 09:00, with closes; all day if empty"),
         CsvColumn("closes", time_of_day, "closing time, with opens; 24:00 is midnight"),
         CsvColumn("holidays", entries_of(calendar_date), "days off separated by |, such as 2026-12-25"),
+        CsvColumn(
+            "weekday_hours",
+            entries_of(_hours_of_weekday),
+            "hours of weekdays that differ, separated by |, such as sat 10:00-16:00",
+        ),
+        CsvColumn(
+            "weekday_cut_offs", entries_of(_cut_off_of_weekday), "cut-offs that differ, such as fri 12:00|sat 10:00"
+        ),
+        CsvColumn("closed_on_public_holidays", choice(YES_NO), "yes or no; yes needs country and perhaps region"),
     ),
     make_location,
     location_cells,
-    {"coordinates": "latitude"} | {f"working_time.{name}": name for name in _WORKING_TIME},
+    {"coordinates": "latitude"} | {f"working_time.{name}": name for name in (*_WORKING_TIME, "weekday_hours")},
 )

@@ -400,6 +400,11 @@ def test_delivery_rules_need_a_test_too() -> None:
         ("time_zone: Oslo", "there is no time zone 'Oslo' [unknown-time-zone]"),
         ("holidays: [christmas]", "a day of 'holidays' must be a day, not the text 'christmas' [wrong-type]"),
         ("opens: 17:00, closes: 09:00", "'closes' is not after 'opens' [out-of-range]"),
+        (
+            "weekday_hours: {fri: {opens: 09:00}}",
+            "'fri' in 'weekday_hours' needs both 'opens' and 'closes' [missing-key]",
+        ),
+        ("weekday_hours: {xmas: {cut_off: 09:00}}", "a day of 'weekday_hours' cannot be 'xmas' [unknown-value]"),
         ("opening_days: [mon, xmas]", "a day of 'opening_days' cannot be 'xmas' [unknown-value]"),
     ],
 )

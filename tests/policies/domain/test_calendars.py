@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from policies.domain.calendars import handled_by, is_open, local_time, ship_by, ship_day
+from policies.domain.day_hours import DayHours
 from policies.domain.model import EVERY_DAY, Location
 
 LONDON = "Europe/London"
@@ -63,6 +64,54 @@ def test_after_the_cut_off_work_starts_on_the_next_day_although_the_location_is_
 
     assert ready(location, "2026-11-26 14:00") == "2026-11-26 14:30"
     assert ready(location, "2026-11-26 14:01") == "2026-11-27 09:30"
+
+
+SATURDAY, SUNDAY, FRIDAY = 5, 6, 4
+
+
+def test_on_a_weekday_with_hours_of_its_own_work_is_done_within_them() -> None:
+    location = shop(handling_minutes=120, weekday_hours=((SATURDAY, DayHours(time(11), time(13))),))
+
+    assert ready(location, "2026-11-28 09:00") == "2026-11-28 13:00"
+    assert ready(location, "2026-11-28 11:30") == "2026-11-29 09:30"
+    assert ready(location, "2026-11-29 09:00") == "2026-11-29 11:00"
+
+
+def test_the_cut_off_of_a_weekday_wins_over_the_usual_one() -> None:
+    location = shop(cut_off=time(14), weekday_hours=((FRIDAY, DayHours(cut_off=time(12))),))
+
+    assert ready(location, "2026-11-26 13:00") == "2026-11-26 13:00"
+    assert ready(location, "2026-11-27 13:00") == "2026-11-28 09:00"
+
+
+def test_a_location_ships_by_the_closing_time_of_that_weekday() -> None:
+    location = shop(weekday_hours=((SATURDAY, DayHours(time(10), time(16))),))
+
+    saturday = ship_by(location, datetime(2026, 11, 28, 9, tzinfo=UTC))
+
+    assert saturday == datetime(2026, 11, 28, 16, tzinfo=UTC)
+
+
+def test_a_cut_off_on_fridays_alone_says_on_which_day_any_order_ships() -> None:
+    location = shop(
+        opens=None, closes=None, handling_minutes=None, weekday_hours=((FRIDAY, DayHours(cut_off=time(12))),)
+    )
+
+    assert ship_by(location, datetime(2026, 11, 27, 13, tzinfo=UTC)) == datetime(2026, 11, 29, tzinfo=UTC)
+    assert ship_by(location, datetime(2026, 11, 26, 13, tzinfo=UTC)) == datetime(2026, 11, 27, tzinfo=UTC)
+
+
+def test_a_location_is_open_by_the_hours_of_the_weekday() -> None:
+    location = shop(opens=None, closes=None, weekday_hours=((SUNDAY, DayHours(time(11), time(0))),))
+
+    assert is_open(location, datetime(2026, 11, 29, 23, tzinfo=UTC))
+    assert is_open(location, datetime(2026, 11, 29, 10, tzinfo=UTC)) is False
+    assert is_open(location, datetime(2026, 11, 28, 10, tzinfo=UTC)) is None
+
+
+def test_a_weekday_does_not_close_before_it_opens() -> None:
+    with pytest.raises(ValueError, match="not after it opens"):
+        shop(weekday_hours=((SUNDAY, DayHours(time(11), time(10))),))
 
 
 def test_a_location_without_hours_works_around_the_clock() -> None:
@@ -124,6 +173,16 @@ _ZONES = ["UTC", LONDON, "America/New_York", "Pacific/Auckland", "Pacific/Apia",
 _MINUTES_OF_DAY = st.integers(0, 24 * 60 - 1)
 
 
+def _day_hours(first: int, second: int, cut_off: int | None) -> DayHours:
+    opens, closes = sorted((first, second))
+    return DayHours(_clock(opens), _clock(closes), None if cut_off is None else _clock(cut_off))
+
+
+_DAY_HOURS = st.builds(_day_hours, _MINUTES_OF_DAY, _MINUTES_OF_DAY, st.none() | _MINUTES_OF_DAY).filter(
+    lambda hours: hours.are_in_order
+)
+
+
 @st.composite
 def working_locations(draw: st.DrawFn) -> Location:
     """Locations with any hours, days, holidays and cut-off."""
@@ -140,6 +199,7 @@ def working_locations(draw: st.DrawFn) -> Location:
         closes=closes,
         cut_off=draw(st.none() | _MINUTES_OF_DAY.map(_clock)),
         opening_days=draw(st.frozensets(st.integers(0, 6), min_size=1)),
+        weekday_hours=tuple(sorted(draw(st.dictionaries(st.integers(0, 6), _DAY_HOURS, max_size=3)).items())),
         holidays=draw(st.frozensets(st.integers(0, 400).map(lambda ahead: start + timedelta(days=ahead)), max_size=9)),
         handling_minutes=draw(st.integers(0, 3_000)),
     )
@@ -167,9 +227,10 @@ def test_an_order_is_ready_within_opening_hours_and_never_before_an_earlier_or_a
     assert location.opens_on(day)
     local = local_time(moment, location.time_zone)
     closing = datetime.combine(day + timedelta(days=1), time(0), local.tzinfo)
-    if location.closes not in (None, time(0)):
-        closing = datetime.combine(day, location.closes, local.tzinfo)
-    opening = datetime.combine(day, location.opens or time(0), local.tzinfo)
+    hours = location.hours_on(day)
+    if hours.closes not in (None, time(0)):
+        closing = datetime.combine(day, hours.closes, local.tzinfo)
+    opening = datetime.combine(day, hours.opens or time(0), local.tzinfo)
     assert opening.astimezone(UTC) <= moment <= closing.astimezone(UTC)
     assert handled_later is None or handled_later >= handled
     handled_longer = handled_by(longer, now)

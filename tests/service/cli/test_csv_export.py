@@ -71,7 +71,23 @@ LOCATIONS = [
             closes=TimeOfDay(hours=24),
             opening_days=[DayOfWeek.MONDAY, DayOfWeek.SUNDAY],
             holidays=[Date(year=2026, month=12, day=25), Date(year=2027, month=1, day=1)],
+            weekday_hours=[
+                catalog_pb.WeekdayHours(day=DayOfWeek.MONDAY, cut_off=TimeOfDay(hours=0)),
+                catalog_pb.WeekdayHours(
+                    day=DayOfWeek.SUNDAY,
+                    opens=TimeOfDay(hours=0),
+                    closes=TimeOfDay(hours=24),
+                    cut_off=TimeOfDay(hours=9),
+                ),
+            ],
         ),
+    ),
+    catalog_pb.Location(
+        location_id="munich",
+        type=catalog_pb.Location.TYPE_STORE,
+        country="DE",
+        region="BY",
+        working_time=catalog_pb.WorkingTime(closed_on_public_holidays=True),
     ),
     catalog_pb.Location(
         location_id="nowhere",

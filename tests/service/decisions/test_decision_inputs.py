@@ -11,6 +11,7 @@ from uuid import uuid4
 from hypothesis import given, strategies as st
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS
+from policies.domain.day_hours import DayHours
 from policies.domain.geography import great_circle_km
 from policies.domain.kits import KitPart, of_kit
 from policies.domain.listings import OrderedItem
@@ -111,6 +112,11 @@ locations = built(
     opens=st.none() | st.just(time(0, 0)),
     closes=st.none() | st.times(min_value=time(0, 1)),
     holidays=st.frozensets(st.dates(date(2000, 1, 1), date(2100, 1, 1)), max_size=3),
+    weekday_hours=st.dictionaries(
+        st.integers(0, 6),
+        built(DayHours, opens=st.just(time(8)), closes=st.sampled_from([time(0), time(9)]), cut_off=hours),
+        max_size=2,
+    ).map(lambda by_day: tuple(sorted(by_day.items()))),
 )
 channels = built(
     Channel,
