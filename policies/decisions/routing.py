@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from policies.decisions.delivery import DELIVERY_FACTS, fired_delivery_rules, plan_cost, shipping_estimates
@@ -102,23 +102,81 @@ def route(
     `rejected_by` could not supply the order before and supplies only its own units. `whole` is the order that these
     units are part of, if the others stay as they are: it may use no more than if it were planned at once.
     """
+    return routed_order(policy_set, world, channel, order, own_units, rejected_by=rejected_by, whole=whole).decision()
+
+
+def routed_order(
+    policy_set: PolicySet,
+    world: World,
+    channel: Channel,
+    order: Order,
+    own_units: Mapping[tuple[str, str], int] = NO_PROMISED_UNITS,
+    *,
+    rejected_by: frozenset[tuple[str, str]] = frozenset(),
+    whole: WholeOrder | None = None,
+) -> RoutedOrder:
+    """As `route`, with what led to the decision."""
     question = RoutingQuestion.of(world, channel, order, own_units, rejected_by=rejected_by, whole=whole)
     parts = () if is_placed_freely(order) else demand_parts(order)
     tried: list[str] = []
     for policy in policies_for(policy_set, question):
         view = PolicyView(policy_set, question, policy)
         kits = kit_limits(view, order) if parts else {}
-        run = _RoutingRun(policy_set, question, order, policy, view, whole, parts, kits)
+        run = RoutingRun(policy_set, question, order, policy, view, whole, parts, kits)
         usable = usable_units(run.view, order)
         plan = _planned(run, usable)
         if policy.otherwise != "next" or _fills_whole_order(run, usable, plan):
             break
         tried.append(policy.name)
-    return _decision(run, usable, plan, tuple(tried))
+    return RoutedOrder(run, usable, plan, tuple(tried))
 
 
 @dataclass(frozen=True, slots=True)
-class _RoutingRun:
+class RoutedOrder:
+    """An order with its plan under the policy that decides. `tried` are the policies that passed it on."""
+
+    run: RoutingRun
+    usable: UsableUnits
+    plan: Plan
+    tried: tuple[str, ...] = ()
+
+    def decision(self) -> Decision:
+        """The decision with the reasons for it."""
+        return _decision(self.run, self.usable, self.plan, self.tried)
+
+    def ranks(self) -> dict[str, Ranks]:
+        """The ranks of the locations with stock that the order may use, as they were compared."""
+        usable = self.usable.units
+        if not self.run.parts:
+            return _ranked_locations(self.run, usable)
+        demand = _part_demand(self.run, self.usable, self.run.parts)
+        return _ranked_locations(self.run, usable, demand.full_stock())
+
+    def suppliable_units(self) -> dict[str, int]:
+        """Units of the order that each location could ship by itself, by location id; none of them 0."""
+        demand, stock = self.run.order.units_by_sku(), self.usable.units
+        if self.run.parts:
+            by_part = _part_demand(self.run, self.usable, self.run.parts)
+            demand, stock = dict(by_part.units), by_part.part_stock
+        counts: dict[str, int] = {}
+        for key, units in stock.items():
+            for location_id, count in units.items():
+                counts[location_id] = counts.get(location_id, 0) + min(count, demand.get(key, 0))
+        return {location_id: count for location_id, count in counts.items() if count}
+
+    def without(self, location_ids: frozenset[str]) -> Plan:
+        """The best plan without these locations."""
+        return _planned(replace(self.run, left_out=location_ids), self.usable)
+
+    def without_split_limits(self) -> Plan:
+        """The best plan if the policy neither limited shipments nor wanted the order whole."""
+        policy = replace(self.run.policy, max_shipments=None, min_split_value=None, ship_complete=False)
+        # The view stays: what it remembers of a policy is by the policy's identity.
+        return _planned(replace(self.run, policy=policy), self.usable)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingRun:
     """One order under one policy; `parts` are those of its lines, empty if none has a restriction or a group."""
 
     policy_set: PolicySet
@@ -130,9 +188,21 @@ class _RoutingRun:
     parts: tuple[DemandPart, ...] = ()
     kits: Mapping[str, KitLimit] = field(default_factory=dict)
     """What rules of the kits' own allow, by the SKUs of the order's kits."""
+    left_out: frozenset[str] = frozenset()
+    """Locations that no plan may use: only while plans are compared to explain a decision."""
+
+    @property
+    def max_shipments(self) -> int | None:
+        """The most shipments of the order; 1 if it may not be split."""
+        return self.policy.max_shipments if may_split(self.policy, self.question.order.value) else 1
+
+    @property
+    def kept_locations(self) -> set[str]:
+        """The locations that ship the order anyway, because units stay promised there."""
+        return {location_id for (_, location_id), count in self.question.kept_units.items() if count}
 
 
-def _planned(run: _RoutingRun, usable: UsableUnits) -> Plan:
+def _planned(run: RoutingRun, usable: UsableUnits) -> Plan:
     policy, demand = run.policy, run.order.units_by_sku()
     if any(part.split_kit is not None for part in run.parts):
         plan = best_split_plan(run.parts, run.kits, partial(_plan_of_parts, run, usable))
@@ -147,16 +217,20 @@ def _planned(run: _RoutingRun, usable: UsableUnits) -> Plan:
     return plan
 
 
-def _plan_of_parts(run: _RoutingRun, usable: UsableUnits, parts: Sequence[DemandPart]) -> Plan:
+def _plan_of_parts(run: RoutingRun, usable: UsableUnits, parts: Sequence[DemandPart]) -> Plan:
     """The best plan of these parts by line, within what the rules of components and of kits allow."""
-    stock = {**usable.units, **{sku: limit.units for sku, limit in run.kits.items()}}
-    totals = {sku: limit.total for sku, limit in run.kits.items() if limit.total is not None}
-    demand = PartDemand.of(parts, stock, {**usable.limits, **totals})
+    demand = _part_demand(run, usable, parts)
     ranked = _ranked_locations(run, usable.units, demand.full_stock())
     return demand.by_line(_best_plan(run, ranked, demand.units, demand.plan), run.order)
 
 
-def _fills_whole_order(run: _RoutingRun, usable: UsableUnits, plan: Plan) -> bool:
+def _part_demand(run: RoutingRun, usable: UsableUnits, parts: Sequence[DemandPart]) -> PartDemand:
+    stock = {**usable.units, **{sku: limit.units for sku, limit in run.kits.items()}}
+    totals = {sku: limit.total for sku, limit in run.kits.items() if limit.total is not None}
+    return PartDemand.of(parts, stock, {**usable.limits, **totals})
+
+
+def _fills_whole_order(run: RoutingRun, usable: UsableUnits, plan: Plan) -> bool:
     """Whether the plan leaves nothing short and the policy could also supply what the order keeps elsewhere."""
     for sku, demand in run.order.units_by_sku().items():
         kept_elsewhere = sum(count for (key, _), count in run.question.kept_units.items() if key == sku)
@@ -167,7 +241,7 @@ def _fills_whole_order(run: _RoutingRun, usable: UsableUnits, plan: Plan) -> boo
 
 
 def _best_plan(
-    run: _RoutingRun, ranked: Mapping[str, Ranks], demand: Mapping[str, int], plan_demand: Callable[..., Plan]
+    run: RoutingRun, ranked: Mapping[str, Ranks], demand: Mapping[str, int], plan_demand: Callable[..., Plan]
 ) -> Plan:
     """The best plan within the shipments that the policy allows, those of units that the order keeps included.
 
@@ -181,8 +255,7 @@ def _best_plan(
         estimates=shipping_estimates(run.policy_set, run.question, ranked) if compares_delivery else NO_ESTIMATES,
         pause=run.question.world.pause,
     )
-    max_shipments = policy.max_shipments if may_split(policy, run.question.order.value) else 1
-    kept = {location_id for (_, location_id), count in run.question.kept_units.items() if count}
+    max_shipments, kept = run.max_shipments, run.kept_locations
     if max_shipments is None or not kept:
         return plan_of(demand, ranks=ranked, max_shipments=max_shipments)
     # The locations that ship the order anyway add no shipment, so they come first.
@@ -196,13 +269,13 @@ def _best_plan(
     return joined.joined_by(added)
 
 
-def _leaves_units_short(run: _RoutingRun, plan: Plan, demand: Mapping[str, int]) -> bool:
+def _leaves_units_short(run: RoutingRun, plan: Plan, demand: Mapping[str, int]) -> bool:
     is_short_elsewhere = run.whole is not None and run.whole.has_other_shortages
     return is_short_elsewhere or any(plan.placed(sku) < count for sku, count in demand.items())
 
 
 def _ranked_locations(
-    run: _RoutingRun,
+    run: RoutingRun,
     stock: Mapping[str, Mapping[str, int]],
     full_stock: Mapping[str, Mapping[str, int]] | None = None,
 ) -> dict[str, Ranks]:
@@ -214,10 +287,12 @@ def _ranked_locations(
     for units in stock.values():
         run.question.world.pause()
         location_ids.update(dict.fromkeys(units))
+    for location_id in run.left_out:
+        location_ids.pop(location_id, None)
     return rank_locations(context, location_ids)
 
 
-def _decision(run: _RoutingRun, usable: UsableUnits, plan: Plan, tried: tuple[str, ...]) -> Decision:
+def _decision(run: RoutingRun, usable: UsableUnits, plan: Plan, tried: tuple[str, ...]) -> Decision:
     shortages = (
         part_shortages(run.parts, run.question, run.order, usable, plan, kits=run.kits)
         if run.parts
@@ -241,11 +316,11 @@ def _decision(run: _RoutingRun, usable: UsableUnits, plan: Plan, tried: tuple[st
     )
 
 
-def _kit_rules(run: _RoutingRun) -> tuple[FiredRule, ...]:
+def _kit_rules(run: RoutingRun) -> tuple[FiredRule, ...]:
     return tuple(rule for limit in run.kits.values() for rule in limit.fired)
 
 
-def _shipments(run: _RoutingRun, loads: Sequence[Load]) -> tuple[PlannedShipment, ...]:
+def _shipments(run: RoutingRun, loads: Sequence[Load]) -> tuple[PlannedShipment, ...]:
     """Splits each load over the order's lines; lines of one SKU share its units, in line order."""
     open_units = {line.line_id: line.unit_count for line in run.order.lines}
     shipments = []
@@ -270,7 +345,7 @@ def _shipments(run: _RoutingRun, loads: Sequence[Load]) -> tuple[PlannedShipment
     return tuple(shipments)
 
 
-def _reviews(run: _RoutingRun, shipments: Sequence[PlannedShipment]) -> tuple[FiredRule, ...]:
+def _reviews(run: RoutingRun, shipments: Sequence[PlannedShipment]) -> tuple[FiredRule, ...]:
     """The review rules that fire for the finished plan."""
     matcher = run.policy.review_matcher
     if matcher is None or not shipments:
@@ -291,7 +366,7 @@ def _reviews(run: _RoutingRun, shipments: Sequence[PlannedShipment]) -> tuple[Fi
 
 
 def _delivery_rules(
-    run: _RoutingRun, shipments: Sequence[PlannedShipment], reviews: Sequence[FiredRule]
+    run: RoutingRun, shipments: Sequence[PlannedShipment], reviews: Sequence[FiredRule]
 ) -> tuple[FiredRule, ...]:
     """The delivery rules of the plan's shipments, if they affected the plan or its review."""
     facts = {comparison.fact for rule in reviews if rule.evidence for comparison in comparisons(rule.evidence.when)}

@@ -1,0 +1,155 @@
+"""Differences between two plans of one order, in words and with their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from policies.decisions.alternatives.step_figures import StepFigure, kilometers
+from policies.explanation import unit_count_text
+from policies.policy_set import EARLIEST_PROMISE, FEWEST_SHIPMENTS, LOWEST_COST
+
+UNITS, SPLIT_KITS, LOCATION_ID, DISTANCE = "units", "split_kits", "location_id", "distance"
+"""What plans differ in besides the steps of `rank`: more units come first, then fewer kits that are split, then the
+steps, then the ids of the locations. The distance of whole plans is only told."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDifference:
+    """What sets another plan apart from the chosen one: a step of `rank`, or one of the words above.
+
+    `chosen` and `other` are the figures that were compared, empty if unknown. `text` says it of the other plan: "12.0
+    km farther". `decides`: the plans are equal in everything that is compared before.
+    """
+
+    step: str
+    chosen: str
+    other: str
+    text: str
+    decides: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFigures:
+    """A plan in figures. Distance and cost are of all its shipments, the day is that of the last one.
+
+    `shipments` includes those that the order has anyway, for units that it keeps. Distance, cost and day are None if
+    they are unknown for one shipment. The cost is in the merchant's currency.
+    """
+
+    units: int
+    shipments: int
+    distance_km: float | None
+    cost: Decimal | None
+    delivery_day: date | None
+
+
+def figures_difference(step: str, ours: PlanFigures, theirs: PlanFigures) -> PlanDifference | None:
+    """The difference in the figure that a step compares; None if there is none, or the step compares no figure."""
+    if step not in FIGURES:
+        return None
+    chosen, other, text = FIGURES[step](ours, theirs)
+    return None if chosen == other else PlanDifference(step, chosen, other, text)
+
+
+def kits_difference(chosen: int, other: int) -> PlanDifference:
+    """The difference in how many kits have components from several locations."""
+    more = other - chosen
+    text = f"{_count(more, 'kit')} {'more' if more > 0 else 'fewer'} from several locations"
+    return PlanDifference(SPLIT_KITS, str(chosen), str(other), text)
+
+
+def location_difference(
+    step: str, chosen: StepFigure, other: StepFigure, distances_km: tuple[float | None, float | None]
+) -> PlanDifference:
+    """The difference of two locations in a location step; `distances_km` are theirs."""
+    ours, theirs = str(chosen), str(other)
+    here, there = distances_km
+    if step == "nearest" and here is not None and there is not None:
+        text = _distance_text(there - here)
+    elif step in _YES_NO:
+        text = _YES_NO[step][theirs != "true"]
+    else:
+        text = _TEXTS.get(step, f"{step} {{}} instead of {{}}").format(theirs, ours)
+    return PlanDifference(step, ours, theirs, text)
+
+
+_YES_NO = {
+    "prefer": ("preferred", "not preferred"),
+    "chosen_by_shopper": ("chosen by the shopper", "not chosen by the shopper"),
+}
+_TEXTS = {
+    "nearest": "distance {} instead of {}",
+    "priority": "priority {} instead of {}",
+    "deepest_stock": "{} in stock instead of {}",
+    "most_days_of_cover": "{} of cover instead of {}",
+    "most_reliable": "count confidence {} instead of {}",
+    "covers_most": "{} of the order in full instead of {}",
+}
+
+
+def _units(ours: PlanFigures, theirs: PlanFigures) -> tuple[str, str, str]:
+    more = theirs.units - ours.units
+    return str(ours.units), str(theirs.units), f"{unit_count_text(abs(more))} {'more' if more > 0 else 'fewer'}"
+
+
+def _shipments(ours: PlanFigures, theirs: PlanFigures) -> tuple[str, str, str]:
+    more = theirs.shipments - ours.shipments
+    text = f"{_count(more, 'shipment')} {'more' if more > 0 else 'fewer'}"
+    return str(ours.shipments), str(theirs.shipments), text
+
+
+def _cost(ours: PlanFigures, theirs: PlanFigures) -> tuple[str, str, str]:
+    if ours.cost is None or theirs.cost is None:
+        chosen, other = _known(ours.cost), _known(theirs.cost)
+        return chosen, other, f"shipping cost {other or 'unknown'} instead of {chosen or 'unknown'}"
+    more = theirs.cost - ours.cost
+    text = f"{abs(more)} {'dearer' if more > 0 else 'cheaper'} to ship"
+    return str(ours.cost), str(theirs.cost if more else ours.cost), text
+
+
+def _day(ours: PlanFigures, theirs: PlanFigures) -> tuple[str, str, str]:
+    chosen, other = _known(ours.delivery_day), _known(theirs.delivery_day)
+    if ours.delivery_day is None or theirs.delivery_day is None:
+        return chosen, other, f"delivered {_on(other)} instead of {_on(chosen)}"
+    more = (theirs.delivery_day - ours.delivery_day).days
+    return chosen, other, f"delivered {_count(more, 'day')} {'later' if more > 0 else 'earlier'}"
+
+
+def _distance(ours: PlanFigures, theirs: PlanFigures) -> tuple[str, str, str]:
+    chosen, other = _distance_figure(ours.distance_km), _distance_figure(theirs.distance_km)
+    if ours.distance_km is None or theirs.distance_km is None:
+        return chosen, other, f"distance {other or 'unknown'} instead of {chosen or 'unknown'}"
+    is_sum = max(ours.shipments, theirs.shipments) > 1
+    return chosen, other, _distance_text(theirs.distance_km - ours.distance_km) + (" in all" if is_sum else "")
+
+
+FIGURES: Mapping[str, Callable[[PlanFigures, PlanFigures], tuple[str, str, str]]] = {
+    UNITS: _units,
+    FEWEST_SHIPMENTS: _shipments,
+    LOWEST_COST: _cost,
+    EARLIEST_PROMISE: _day,
+    DISTANCE: _distance,
+}
+
+
+def _distance_text(more_km: float) -> str:
+    return f"{kilometers(abs(more_km))} km {'farther' if more_km > 0 else 'nearer'}"
+
+
+def _distance_figure(distance_km: float | None) -> str:
+    return "" if distance_km is None else f"{kilometers(distance_km)} km"
+
+
+def _known(figure: Decimal | date | None) -> str:
+    return "" if figure is None else str(figure)
+
+
+def _on(day: str) -> str:
+    return f"on {day}" if day else "on an unknown day"
+
+
+def _count(more: int, noun: str) -> str:
+    return f"{abs(more):,} {noun}{'' if abs(more) == 1 else 's'}"

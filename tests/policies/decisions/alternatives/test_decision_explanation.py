@@ -1,0 +1,199 @@
+"""Why an order got its plan and not another one."""
+
+from dataclasses import replace
+from typing import Any
+
+from policies.decisions.alternatives.decision_explanation import ComparedPlan, DecisionExplanation, explain
+from policies.decisions.eligibility import WholeOrder
+from policies.decisions.routing import routed_order
+from policies.domain.geography import great_circle_km
+from policies.domain.kits import KitPart
+from policies.domain.model import Commitment, Destination, ErasedPoint, Order, OrderFacts, World
+from policies.domain.placement import Placement
+from tests.policies.small_retailer import (
+    BERGEN,
+    OSLO,
+    TIKTOK,
+    TO_OSLO,
+    TROMSO,
+    level,
+    order,
+    policy,
+    rules,
+    sold,
+    store,
+    warehouse,
+    world,
+)
+
+RATES = """
+kind: delivery
+rules:
+  - {name: van, position: 1, when: {location.distance_km: {at_most: 500}}, service: van, transit_days: 1,
+     cost: {per_shipment: 4, per_unit: 1}}
+  - {name: post, position: 2, service: post, transit_days: 3, cost: {per_shipment: 6}}
+"""
+STORES = [
+    store(key, coordinates=at, handling_minutes=0)
+    for key, at in (("oslo", OSLO), ("bergen", BERGEN), ("tromso", TROMSO))
+]
+MUGS_EVERYWHERE = world(STORES, [level("MUG", key, 5) for key in ("oslo", "bergen", "tromso")])
+MUG_AND_CAP_APART = world(STORES, [level("MUG", "oslo", 5), level("CAP", "bergen", 5), level("CAP", "tromso", 5)])
+
+
+def explanation_of(snapshot: World, order: Order, *files: str, **more: Any) -> DecisionExplanation:
+    return explain(routed_order(rules(*files), snapshot, TIKTOK, order, **more))
+
+
+def words(plan: ComparedPlan | None) -> str:
+    assert plan is not None
+    return "; ".join(difference.text for difference in plan.differences)
+
+
+def locations(plan: ComparedPlan | None) -> list[str]:
+    assert plan is not None
+    return [shipment.location_id for shipment in plan.shipments]
+
+
+def test_the_next_best_store_is_farther_dearer_and_later() -> None:
+    files = policy(rank="[nearest, lowest_cost]"), RATES
+    explanation = explanation_of(MUGS_EVERYWHERE, order({"MUG": 1}, destination=TO_OSLO), *files)
+
+    assert locations(explanation.chosen) == ["oslo"]
+    assert locations(explanation.next_best) == ["bergen"]
+    assert words(explanation.next_best) == "305.1 km farther"
+
+
+def test_what_no_step_compares_is_told_after_what_decides() -> None:
+    files = policy(rank="[{prefer: {when: {location.id: bergen}}}, fewest_shipments]"), RATES
+    far = Destination(country="NO", coordinates=TROMSO)
+    explanation = explanation_of(MUGS_EVERYWHERE, order({"MUG": 2}, destination=far), *files)
+
+    assert locations(explanation.next_best) == ["oslo"]
+    assert words(explanation.next_best) == "not preferred; 58.1 km nearer"
+
+
+def test_a_split_that_the_policy_refuses_is_shown_with_the_setting_that_refuses_it() -> None:
+    wanted = order({"MUG": 1, "CAP": 1}, destination=TO_OSLO, stated_value=25)
+    explanation = explanation_of(MUG_AND_CAP_APART, wanted, policy(min_split_value=40))
+
+    assert locations(explanation.chosen) == ["oslo"]
+    assert locations(explanation.refused) == ["oslo", "bergen"]
+    assert words(explanation.refused) == "1 unit more; 1 shipment more; 305.1 km farther in all"
+    assert explanation.refused is not None
+    assert explanation.refused.refused_by == ("min_split_value is 40; the order's value is 25",)
+
+
+def test_too_many_shipments_are_refused_by_max_shipments() -> None:
+    explanation = explanation_of(MUG_AND_CAP_APART, order({"MUG": 1, "CAP": 1}), policy(max_shipments=1))
+
+    assert explanation.refused is not None
+    assert explanation.refused.refused_by == ("max_shipments is 1; it has 2",)
+
+
+def test_an_order_that_ships_whole_or_not_at_all_says_how_many_units_are_missing() -> None:
+    explanation = explanation_of(MUGS_EVERYWHERE, order({"MUG": 20}), policy(ship_complete="true"))
+
+    assert explanation.chosen.shipments == ()
+    assert explanation.next_best is None
+    assert explanation.refused is not None
+    assert explanation.refused.refused_by == ("ship_complete; 5 units would be short",)
+
+
+def test_nothing_is_refused_where_limits_on_splits_change_nothing() -> None:
+    assert explanation_of(MUGS_EVERYWHERE, order({"MUG": 1}), policy(max_shipments=1)).refused is None
+
+
+def test_the_only_location_with_stock_has_no_next_best() -> None:
+    snapshot = world(STORES, [level("MUG", "tromso", 1)])
+
+    assert explanation_of(snapshot, order({"MUG": 1}), policy()).next_best is None
+
+
+def test_every_ranked_location_is_listed_with_the_figures_of_the_steps() -> None:
+    files = policy(rank="[nearest, deepest_stock, priority]"), RATES
+    explanation = explanation_of(MUGS_EVERYWHERE, order({"MUG": 2}, destination=TO_OSLO), *files)
+
+    assert [location.location_id for location in explanation.locations] == ["oslo", "bergen", "tromso"]
+    bergen = explanation.locations[1]
+    assert [str(figure) for figure in bergen.figures] == ["305.1 km", "5 units", "none"]
+    assert (bergen.place, bergen.unit_count, bergen.suppliable_count) == (2, 0, 2)
+    assert "; ".join(difference.text for difference in bergen.differences) == "305.1 km farther"
+
+
+def test_a_location_that_adds_no_unit_has_no_differences() -> None:
+    snapshot = world(STORES, [level("MUG", "oslo", 5), level("CAP", "oslo", 1), level("CAP", "bergen", 0)])
+    lines = order([("MUG", 1)]).lines
+    restricted = replace(lines[0], placement=Placement(not_location_ids=frozenset({"bergen"})))
+    stocked = replace(snapshot, levels=snapshot.levels | {("MUG", "bergen"): level("MUG", "bergen", 5)})
+    explanation = explanation_of(stocked, Order("tiktok_shop", "1", (restricted,)), policy())
+
+    assert {x.location_id: x.suppliable_count for x in explanation.locations} == {"bergen": 0, "oslo": 1}
+    assert all(location.differences == () for location in explanation.locations)
+
+
+def test_lines_that_ship_together_are_compared_as_one() -> None:
+    together = Placement(keep_together="set")
+    lines = tuple(replace(line, placement=together) for line in order({"MUG": 1, "CAP": 1}).lines)
+    levels = [level(sku, key, 5) for sku in ("MUG", "CAP") for key in ("bergen", "tromso")]
+    snapshot = world(STORES, [*levels, level("MUG", "oslo", 9)])
+    explanation = explanation_of(snapshot, Order("tiktok_shop", "1", lines, destination=TO_OSLO), policy())
+
+    assert (locations(explanation.chosen), locations(explanation.next_best)) == (["bergen"], ["tromso"])
+    assert words(explanation.next_best) == "843.2 km farther"
+
+
+def test_a_kit_from_two_stores_comes_after_one_from_a_single_store() -> None:
+    kit = KitPart("1", "BOX", 1, may_split=True)
+    lines = tuple(replace(line, kit=kit) for line in order({"MUG": 1, "CAP": 1}).lines)
+    levels = [level("MUG", "oslo", 5), level("CAP", "bergen", 5), level("MUG", "tromso", 5), level("CAP", "tromso", 5)]
+    explanation = explanation_of(world(STORES, levels), Order("tiktok_shop", "1", lines), policy(rank="[nearest]"))
+
+    assert locations(explanation.chosen) == ["tromso"]
+    assert words(explanation.next_best) == "1 kit more from several locations; 1 shipment more"
+
+
+def test_a_pickup_order_has_only_the_store_that_the_shopper_chose() -> None:
+    wanted = order({"MUG": 1}, method="pickup", pickup_location_id="bergen")
+    explanation = explanation_of(MUGS_EVERYWHERE, wanted, policy(rank="[chosen_by_shopper]"))
+
+    assert [str(figure) for figure in explanation.locations[0].figures] == ["true"]
+    assert (len(explanation.locations), explanation.next_best) == (1, None)
+
+
+def test_units_that_wait_for_stock_are_explained_beside_those_that_the_order_keeps() -> None:
+    waiting = sold({"MUG": 1}, destination=TO_OSLO)
+    whole = WholeOrder(OrderFacts.of(waiting), {("CAP", "bergen"): 1})
+    explanation = explanation_of(MUGS_EVERYWHERE, waiting, policy(max_shipments=2), whole=whole)
+
+    assert (locations(explanation.chosen), locations(explanation.next_best)) == (["bergen"], ["oslo"])
+    assert words(explanation.next_best) == (
+        "1 unit fewer in shipments that the order has anyway; 1 shipment more; 305.1 km nearer in all"
+    )
+
+
+def test_distances_are_told_when_the_destination_was_erased() -> None:
+    known = tuple(
+        (place.coordinates, great_circle_km(place.coordinates, OSLO)) for place in STORES if place.coordinates
+    )
+    erased = order({"MUG": 1}, destination=Destination(country="NO", coordinates=ErasedPoint(known)))
+
+    assert words(explanation_of(MUGS_EVERYWHERE, erased, policy()).next_best) == "305.1 km farther"
+
+
+def test_policies_that_passed_the_order_on_are_named() -> None:
+    two = (
+        "kind: routing\npolicies:\n"
+        "  - {name: depot, position: 1, only: {location.type: warehouse}, rank: [nearest], otherwise: next}\n"
+        "  - {name: all, position: 2, rank: [nearest]}\n"
+    )
+    snapshot = world([*STORES, warehouse("dc")], [level("MUG", "oslo", 1)])
+
+    assert explanation_of(snapshot, order({"MUG": 1}), two).passed_on_by == ("depot",)
+
+
+def test_a_hold_and_a_sold_order_are_explained_alike() -> None:
+    hold = order({"MUG": 1}, destination=TO_OSLO)
+    confirmed = replace(hold, commitment=Commitment.SOLD)
+
+    assert explanation_of(MUGS_EVERYWHERE, hold, policy()) == explanation_of(MUGS_EVERYWHERE, confirmed, policy())
