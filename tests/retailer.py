@@ -294,6 +294,11 @@ class Retailer:
         answer: policy_pb.ReplayDecisionResponse = await self.policies.ReplayDecision(request)
         return answer
 
+    async def explain(self, decision_id: str) -> policy_pb.ExplainDecisionResponse:
+        request = policy_pb.ExplainDecisionRequest(decision_id=decision_id)
+        answer: policy_pb.ExplainDecisionResponse = await self.policies.ExplainDecision(request)
+        return answer
+
     def metric(self, name: str, **labels: str) -> float:
         """A metric with these labels, added up over its other labels."""
         samples = (sample for family in self.service.metrics.registry.collect() for sample in family.samples)

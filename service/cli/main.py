@@ -15,6 +15,7 @@ from service.cli.commands import (
     channel_figure_commands,
     decision_commands,
     exception_commands,
+    explain_command,
     history_commands,
     movement_commands,
     order_commands,
@@ -297,7 +298,7 @@ app.command(rich_help_panel=_ORDERS)(order_commands.release_hold)
 app.command(rich_help_panel=_ORDERS)(order_commands.cancel)
 app.command(rich_help_panel=_ORDERS)(order_commands.request_cancel)
 app.command(rich_help_panel=_ORDERS)(decision_commands.orders)
-app.command(rich_help_panel=_ORDERS)(order_commands.explain)
+app.command(rich_help_panel=_ORDERS)(explain_command.explain)
 app.command("replay-decision", rich_help_panel=_ORDERS)(decision_commands.replay_decision)
 app.command("replay-orders", rich_help_panel=_ORDERS)(replay_command.replay_orders)
 app.command(rich_help_panel=_FULFILLMENT)(shipment_commands.shipments)

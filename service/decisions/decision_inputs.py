@@ -18,7 +18,7 @@ from google.type.latlng_pb2 import LatLng
 from google.type.timeofday_pb2 import TimeOfDay
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS, WholeOrder
-from policies.decisions.routing import Decision, route
+from policies.decisions.routing import Decision, RoutedOrder, routed_order
 from policies.domain.day_hours import DayHours
 from policies.domain.kits import KitPart, of_kit
 from policies.domain.listings import OrderedItem
@@ -65,7 +65,7 @@ _COMMITMENT_WORDS = {number: word for word, number in COMMITMENTS.items()}
 
 @dataclass(frozen=True, slots=True)
 class RoutingInputs:
-    """All inputs of one decision: the arguments of `route`, and the evidence for the causes of its oversells."""
+    """All inputs of one decision: the arguments of `routed_order`, and the evidence for the causes of its oversells."""
 
     world: World
     channel: Channel
@@ -78,7 +78,11 @@ class RoutingInputs:
 
     def decide(self, policy_set: PolicySet) -> Decision:
         """The decision for these inputs under the given rules."""
-        return route(
+        return self.routed(policy_set).decision()
+
+    def routed(self, policy_set: PolicySet) -> RoutedOrder:
+        """The order as the given rules route it, with what leads to the decision."""
+        return routed_order(
             policy_set,
             self.world,
             self.channel,

@@ -1,4 +1,4 @@
-"""Re-runs a stored decision with its original inputs and rules and reports whether the result is identical."""
+"""Re-runs a stored decision with its original inputs and rules: is the result identical, and why is it that one?"""
 
 from __future__ import annotations
 
@@ -9,26 +9,36 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 
+from policies.decisions.alternatives.decision_explanation import explain
 from policies.policy_set import PolicySet
 from policies.reading.rules_reader import read
 from service import limits
 from service.database.database import Connection, Database
 from service.decisions.decision_inputs import inputs_of
 from service.decisions.decision_messages import difference
+from service.decisions.explanation_messages import explanation_message
 from service.decisions.stored_decision import StoredDecision
 from service.errors import NotReplayable, Overloaded
 from service.policy import policy_store
 from service.policy.thread_switching import FAST_SWITCHING
-from truestock.v1 import decision_pb2
+from truestock.v1 import decision_explanation_pb2 as explanation_pb, decision_pb2
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """The replayed decision. `differing_field` is the first field that differs from the stored one, or empty."""
+    """The replayed decision. `differing_field` is the first field that differs from the stored one, or empty.
+
+    `explanation` is set if it was asked for.
+    """
 
     decision: decision_pb2.Decision
-    identical: bool
     differing_field: str
+    explanation: explanation_pb.DecisionExplanation | None = None
+
+    @property
+    def identical(self) -> bool:
+        """Whether the replayed decision has the bytes of the stored one."""
+        return not self.differing_field
 
 
 class DecisionReplayer:
@@ -40,8 +50,11 @@ class DecisionReplayer:
         self._policy_sets: OrderedDict[str, PolicySet] = OrderedDict()
         self._waiting_count = 0
 
-    async def run(self, stored: StoredDecision) -> ReplayResult:
-        """Raises NotReplayable if inputs or rules are no longer stored, Overloaded if too many replays wait."""
+    async def run(self, stored: StoredDecision, *, explains: bool = False) -> ReplayResult:
+        """Replays a decision, and explains it if that is asked for.
+
+        Raises NotReplayable if inputs or rules are no longer stored, Overloaded if too many replays wait.
+        """
         if stored.inputs is None:
             reason = "only a summary is stored: it refused a hold, or its inputs were too long or are too old"
             raise NotReplayable(str(stored.id), reason)
@@ -50,7 +63,7 @@ class DecisionReplayer:
         self._waiting_count += 1
         try:
             files = await self._files(stored)
-            work = asyncio.get_running_loop().run_in_executor(self._thread, self._replay, stored, files)
+            work = asyncio.get_running_loop().run_in_executor(self._thread, self._replay, stored, files, explains)
         except BaseException:
             self._waiting_count -= 1
             raise
@@ -74,14 +87,15 @@ class DecisionReplayer:
 
         return await self._database.unlocked("policy_files", work)
 
-    def _replay(self, stored: StoredDecision, files: Mapping[str, bytes]) -> ReplayResult:
+    def _replay(self, stored: StoredDecision, files: Mapping[str, bytes], explains: bool) -> ReplayResult:
         assert stored.inputs is not None
         with FAST_SWITCHING:
             policy_set = self._policy_set(stored, files)
             inputs = inputs_of(stored.inputs)
-            replayed = inputs.message_of(inputs.decide(policy_set), policy_set, stored.id)
-        differing_field = difference(stored.explanation, replayed)
-        return ReplayResult(replayed, not differing_field, differing_field)
+            routed = inputs.routed(policy_set)
+            replayed = inputs.message_of(routed.decision(), policy_set, stored.id)
+            explanation = explanation_message(explain(routed)) if explains else None
+        return ReplayResult(replayed, difference(stored.explanation, replayed), explanation)
 
     def _policy_set(self, stored: StoredDecision, files: Mapping[str, bytes]) -> PolicySet:
         """The rules of the decision, compiled for this thread alone; the last few are cached."""

@@ -153,6 +153,20 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
             differing_field=replay.differing_field,
         )
 
+    async def ExplainDecision(
+        self, request: policy_pb.ExplainDecisionRequest, context: Any
+    ) -> policy_pb.ExplainDecisionResponse:
+        stored = await self._stored(request.decision_id)
+        replay = await self._replayer.run(stored, explains=True)
+        return policy_pb.ExplainDecisionResponse(
+            decision=decision_pb2.Decision.FromString(stored.explanation),
+            explanation=replay.explanation,
+            identical=replay.identical,
+            stored_software_version=stored.software_version,
+            software_version=VERSION,
+            differing_field=replay.differing_field,
+        )
+
     async def ReplayDecisions(
         self, request: policy_pb.ReplayDecisionsRequest, context: Any
     ) -> policy_pb.ReplayDecisionsResponse:

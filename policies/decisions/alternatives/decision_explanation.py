@@ -58,7 +58,7 @@ class RankedLocation:
 
     `unit_count` are the units that it ships, `suppliable_count` those that it could ship by itself. `differences`, of
     one that ships none, are those of the best plan in which it stands in for a location of the chosen plan; empty if
-    there is none, or it is too far behind to be compared.
+    there is none, or it is too far behind to be compared. Cost and day are of the units that it ships, or could ship.
     """
 
     location_id: str
@@ -66,7 +66,8 @@ class RankedLocation:
     unit_count: int
     suppliable_count: int
     figures: tuple[StepFigure, ...]
-    estimate: ComparedShipment
+    cost: Decimal | None
+    delivery_day: date | None
     differences: tuple[PlanDifference, ...] = ()
 
 
@@ -157,13 +158,15 @@ class _Explainer:
                 replacements -= max(1, min(MOST_LEFT_OUT, len(shipped)))
                 differences = self._behind(location_id)
             count = self._suppliable.get(location_id, 0)
+            estimate = self._shipment(Load(location_id, shipped.get(location_id) or {"": count}))
             yield RankedLocation(
                 location_id=location_id,
                 place=places[location_id],
                 unit_count=sum(shipped.get(location_id, {}).values()),
                 suppliable_count=count,
                 figures=comparison.figures_of(location_id),
-                estimate=self._shipment(Load(location_id, shipped.get(location_id) or {"": count})),
+                cost=estimate.cost,
+                delivery_day=estimate.delivery_day,
                 differences=differences,
             )
 

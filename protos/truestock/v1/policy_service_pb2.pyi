@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from truestock.v1 import decision_explanation_pb2 as _decision_explanation_pb2
 from truestock.v1 import decision_pb2 as _decision_pb2
 from truestock.v1 import order_pb2 as _order_pb2
 import builtins as _builtins
@@ -132,6 +133,68 @@ class ReplayDecisionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReplayDecisionResponse: _TypeAlias = ReplayDecisionResponse  # noqa: Y015
+
+@_typing.final
+class ExplainDecisionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    decision_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        decision_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainDecisionRequest: _TypeAlias = ExplainDecisionRequest  # noqa: Y015
+
+@_typing.final
+class ExplainDecisionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    IDENTICAL_FIELD_NUMBER: _builtins.int
+    STORED_SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
+    SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
+    DIFFERING_FIELD_FIELD_NUMBER: _builtins.int
+    identical: _builtins.bool
+    """Whether the re-run equals the stored decision to the byte. If not, another version of the software decides it
+    otherwise, and the explanation is of that.
+    """
+    stored_software_version: _builtins.str
+    """The version that made the stored decision, and the version that explains it."""
+    software_version: _builtins.str
+    differing_field: _builtins.str
+    """The first field that differs, as in ReplayDecisionResponse; empty if identical."""
+    @_builtins.property
+    def decision(self) -> _decision_pb2.Decision:
+        """The stored decision."""
+
+    @_builtins.property
+    def explanation(self) -> _decision_explanation_pb2.DecisionExplanation: ...
+    def __init__(
+        self,
+        *,
+        decision: _decision_pb2.Decision | None = ...,
+        explanation: _decision_explanation_pb2.DecisionExplanation | None = ...,
+        identical: _builtins.bool = ...,
+        stored_software_version: _builtins.str = ...,
+        software_version: _builtins.str = ...,
+        differing_field: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "explanation", b"explanation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "differing_field", b"differing_field", "explanation", b"explanation", "identical", b"identical", "software_version", b"software_version", "stored_software_version", b"stored_software_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainDecisionResponse: _TypeAlias = ExplainDecisionResponse  # noqa: Y015
 
 @_typing.final
 class ReplayDecisionsRequest(_message.Message):

@@ -71,6 +71,11 @@ class PolicyServiceStub:
                 request_serializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionResponse.FromString,
                 _registered_method=True)
+        self.ExplainDecision = channel.unary_unary(
+                '/truestock.v1.PolicyService/ExplainDecision',
+                request_serializer=truestock_dot_v1_dot_policy__service__pb2.ExplainDecisionRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_policy__service__pb2.ExplainDecisionResponse.FromString,
+                _registered_method=True)
         self.ReplayDecisions = channel.unary_unary(
                 '/truestock.v1.PolicyService/ReplayDecisions',
                 request_serializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionsRequest.SerializeToString,
@@ -165,6 +170,17 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainDecision(self, request, context):
+        """Explains a stored decision: the chosen plan beside the next best one and beside a split that the policy refused, and
+        what each step of `rank` compared of each location. `truestock explain` shows it.
+
+        It is worked out by re-running the decision with its original inputs and rules.
+        Errors: as of ReplayDecision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReplayDecisions(self, request, context):
         """Re-runs stored decisions with the rules in the request and compares the results with those of their own rules.
 
@@ -226,6 +242,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.ReplayDecision,
                     request_deserializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionResponse.SerializeToString,
+            ),
+            'ExplainDecision': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainDecision,
+                    request_deserializer=truestock_dot_v1_dot_policy__service__pb2.ExplainDecisionRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_policy__service__pb2.ExplainDecisionResponse.SerializeToString,
             ),
             'ReplayDecisions': grpc.unary_unary_rpc_method_handler(
                     servicer.ReplayDecisions,
@@ -428,6 +449,33 @@ class PolicyService:
             '/truestock.v1.PolicyService/ReplayDecision',
             truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionRequest.SerializeToString,
             truestock_dot_v1_dot_policy__service__pb2.ReplayDecisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainDecision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.PolicyService/ExplainDecision',
+            truestock_dot_v1_dot_policy__service__pb2.ExplainDecisionRequest.SerializeToString,
+            truestock_dot_v1_dot_policy__service__pb2.ExplainDecisionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -84,6 +84,13 @@ class PolicyServiceStub:
     Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a summary is stored: of a refused HOLD, of inputs above 1 MiB,
     or past the retention of inputs), OVERLOADED while too many other calls wait.
     """
+    ExplainDecision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ExplainDecisionRequest, _policy_service_pb2.ExplainDecisionResponse]
+    """Explains a stored decision: the chosen plan beside the next best one and beside a split that the policy refused, and
+    what each step of `rank` compared of each location. `truestock explain` shows it.
+
+    It is worked out by re-running the decision with its original inputs and rules.
+    Errors: as of ReplayDecision.
+    """
     ReplayDecisions: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ReplayDecisionsRequest, _policy_service_pb2.ReplayDecisionsResponse]
     """Re-runs stored decisions with the rules in the request and compares the results with those of their own rules.
 
@@ -155,6 +162,13 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     With the software version that made the decision, the result is identical to the byte.
     Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a summary is stored: of a refused HOLD, of inputs above 1 MiB,
     or past the retention of inputs), OVERLOADED while too many other calls wait.
+    """
+    ExplainDecision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ExplainDecisionRequest, _policy_service_pb2.ExplainDecisionResponse]  # type: ignore[assignment]
+    """Explains a stored decision: the chosen plan beside the next best one and beside a split that the policy refused, and
+    what each step of `rank` compared of each location. `truestock explain` shows it.
+
+    It is worked out by re-running the decision with its original inputs and rules.
+    Errors: as of ReplayDecision.
     """
     ReplayDecisions: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ReplayDecisionsRequest, _policy_service_pb2.ReplayDecisionsResponse]  # type: ignore[assignment]
     """Re-runs stored decisions with the rules in the request and compares the results with those of their own rules.
@@ -266,6 +280,19 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         With the software version that made the decision, the result is identical to the byte.
         Errors: INVALID_FIELD, NOT_FOUND, WRONG_STATE (only a summary is stored: of a refused HOLD, of inputs above 1 MiB,
         or past the retention of inputs), OVERLOADED while too many other calls wait.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainDecision(
+        self,
+        request: _policy_service_pb2.ExplainDecisionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.ExplainDecisionResponse, _abc.Awaitable[_policy_service_pb2.ExplainDecisionResponse]]:
+        """Explains a stored decision: the chosen plan beside the next best one and beside a split that the policy refused, and
+        what each step of `rank` compared of each location. `truestock explain` shows it.
+
+        It is worked out by re-running the decision with its original inputs and rules.
+        Errors: as of ReplayDecision.
         """
 
     @_abc_1.abstractmethod

@@ -1,4 +1,4 @@
-"""Commands on orders: allocate, confirm, release, extend, release from a hold, cancel, ask to cancel, explain."""
+"""Commands on orders: allocate, confirm, release, extend, release from a hold, cancel, ask to cancel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service import limits
 from service.cli import options
 from service.cli.client import CANDIDATE_CALL_SECONDS, Client, call
 from service.cli.console import print_json, stdout_console
-from service.cli.views.order_views import print_explanation, show_allocation, show_dry_run
+from service.cli.views.order_views import show_allocation, show_dry_run
 from truestock.v1.allocation_service_pb2 import (
     AllocateOrderRequest,
     Allocation,
@@ -20,8 +20,6 @@ from truestock.v1.allocation_service_pb2 import (
     CancelOrderLinesResponse,
     ConfirmAllocationRequest,
     ExtendHoldRequest,
-    GetAllocationRequest,
-    GetAllocationResponse,
     ReleaseAllocationRequest,
     ReleaseOrderHoldRequest,
     RequestCancellationRequest,
@@ -382,30 +380,6 @@ def request_cancel(
         show_allocation(response.allocation, as_json=False)
     else:
         stdout_console().print(f"{order} has not arrived yet; the request waits for it.")
-
-
-def explain(
-    order: options.AllocationReference,
-    server: options.Server = options.SERVER,
-    as_json: options.Json = False,
-) -> None:
-    """Explains an order: its shipments and shortages, the rules that fired, locations not used, and its timeline.
-
-    \b
-    Examples:
-      truestock explain shopify/1001
-      truestock explain 0190a6a2-7a3c-7c1e-9d7e-0242ac120002
-    """
-    request: GetAllocationRequest = options.allocation_reference(order)
-
-    async def ask(client: Client) -> GetAllocationResponse:
-        return await client.ask(client.allocations.GetAllocation, request)
-
-    response = call(server, ask)
-    if as_json:
-        print_json(response)
-    else:
-        print_explanation(stdout_console(), response)
 
 
 def _fault(text: str) -> CancellationFault.ValueType:

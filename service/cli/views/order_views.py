@@ -60,12 +60,15 @@ def show_dry_run(allocation: Allocation, as_json: bool) -> None:
         stdout_console().print(Group(*_summary(allocation, _WOULD_NEED_INTERVENTION), *_decision(allocation.decision)))
 
 
-def print_explanation(console: Console, response: GetAllocationResponse) -> None:
-    """Prints an order with its decision, exceptions and timeline."""
+def print_explanation(
+    console: Console, response: GetAllocationResponse, compared_plans: Iterable[RenderableType] = ()
+) -> None:
+    """Prints an order with its decision, the plans compared, exceptions and timeline."""
     allocation = response.allocation
     is_open = any(exception.state == ExceptionRecord.STATE_OPEN for exception in response.exceptions)
     parts = [
         *_summary(allocation, _NEEDS_INTERVENTION if is_open else _NEEDED_INTERVENTION),
+        *compared_plans,
         *_decision(allocation.decision),
     ]
     if response.exceptions:

@@ -400,6 +400,20 @@ def test_stock_is_listed_up_to_a_limit(shop: Run) -> None:
     assert "Only the first 2 stock levels" in shop("stock", "--limit", "2").out
 
 
+def test_an_explained_order_shows_its_plan_beside_the_next_best(shop: Run) -> None:
+    shop("allocate", "--channel", "shopify", "--order", "42", "--line", "MUG:1", "--sold")
+    explained = shop("explain", "shopify/42")
+    as_json = shop("explain", "shopify/42", "--json").data
+    decision_id = as_json["timeline"][0]["decision_id"]
+
+    chosen = as_json["explanation"]["explanation"]["chosen"]["shipments"][0]["location_id"]
+    assert "Plans compared, by " in explained.out
+    assert f"{chosen}: 1 of MUG" in explained.out
+    assert "Locations in the order of their ranks" in explained.out
+    assert shop("explain", "shopify/42", "--decision", decision_id[-8:]).out == explained.out
+    assert "is not one of the decisions of this order" in shop("explain", "shopify/42", "--decision", "ffffff").err
+
+
 def test_the_decision_of_an_explained_order_is_replayed(shop: Run) -> None:
     shop("allocate", "--channel", "shopify", "--order", "4", "--line", "MUG:1", "--sold")
     explained = shop("explain", "shopify/4", "--json").data

@@ -125,7 +125,7 @@ def test_a_location_that_adds_no_unit_has_no_differences() -> None:
     snapshot = world(STORES, [level("MUG", "oslo", 5), level("CAP", "oslo", 1), level("CAP", "bergen", 0)])
     lines = order([("MUG", 1)]).lines
     restricted = replace(lines[0], placement=Placement(not_location_ids=frozenset({"bergen"})))
-    stocked = replace(snapshot, levels=snapshot.levels | {("MUG", "bergen"): level("MUG", "bergen", 5)})
+    stocked = replace(snapshot, levels=dict(snapshot.levels) | {("MUG", "bergen"): level("MUG", "bergen", 5)})
     explanation = explanation_of(stocked, Order("tiktok_shop", "1", (restricted,)), policy())
 
     assert {x.location_id: x.suppliable_count for x in explanation.locations} == {"bergen": 0, "oslo": 1}

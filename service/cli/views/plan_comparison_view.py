@@ -1,0 +1,107 @@
+"""Why a decision chose its plan, as tables: the plans compared, and the locations in the order of their ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from service.cli.console import add_row, count, new_table
+from truestock.v1.decision_explanation_pb2 import (
+    ComparedPlan,
+    ComparedShipment,
+    DecisionExplanation,
+    PlanDifference,
+    RankedLocation,
+    StepFigure,
+)
+from truestock.v1.policy_service_pb2 import ExplainDecisionResponse
+
+_ONE = {"units": "unit", "days": "day", "products": "product"}
+
+
+def compared_plans(response: ExplainDecisionResponse | None, reason: str) -> Iterator[RenderableType]:
+    """The tables of an explanation; if there is none, the reason, which may be empty."""
+    if response is None:
+        if reason:
+            yield Text(f"Its plans cannot be compared: {reason}", "dim")
+        return
+    explanation = response.explanation
+    if not response.identical:
+        versions = f"decided by Truestock {response.stored_software_version}, explained by {response.software_version}"
+        text = f"Truestock would decide this otherwise now: {response.differing_field} differs ({versions})."
+        yield Text(text, "yellow")
+    if explanation.passed_on_by:
+        yield Text(f"Passed on by {', '.join(explanation.passed_on_by)}, which could not fill the order.")
+    if explanation.chosen.shipments or explanation.HasField("refused"):
+        yield _plans(explanation)
+    if explanation.locations:
+        yield _ranked_locations(explanation)
+    others = explanation.ranked_count - len(explanation.locations)
+    if others:
+        yield Text(f"… and {count(others, 'location')} ranked behind them", "dim")
+
+
+def _plans(explanation: DecisionExplanation) -> Table:
+    rank = ", ".join(explanation.steps)
+    table = new_table("plan", "shipments", "compared with the chosen plan", title=f"Plans compared, by {rank}")
+    add_row(table, Text("chosen", "bold"), _shipments(explanation.chosen), "-")
+    if explanation.HasField("next_best"):
+        add_row(table, "next best", _shipments(explanation.next_best), _differences(explanation.next_best.differences))
+    if explanation.HasField("refused"):
+        refused = explanation.refused
+        why = f"Refused: {', '.join(refused.refused_by)}. {_differences(refused.differences)}"
+        add_row(table, "refused split", _shipments(refused), why)
+    if explanation.chosen.shipments and not explanation.HasField("next_best"):
+        add_row(table, "next best", "-", "no other location could supply a unit")
+    return table
+
+
+def _shipments(plan: ComparedPlan) -> str:
+    return "\n".join(_shipment(shipment) for shipment in plan.shipments) or "no shipment"
+
+
+def _shipment(shipment: ComparedShipment) -> str:
+    """Such as `store-austin: 2 of MUG, 12.3 km, cost 4.90, by 2026-12-02`."""
+    parts = [f"{units.unit_count:,} of {units.sku}" for units in shipment.units]
+    parts += [f"{shipment.distance_km:,.1f} km"] if shipment.HasField("distance_km") else []
+    parts += [f"cost {shipment.cost}"] if shipment.cost else []
+    parts += [f"by {shipment.delivery_day}"] if shipment.delivery_day else []
+    return f"{shipment.location_id}: {', '.join(parts)}"
+
+
+def _differences(differences: Iterable[PlanDifference]) -> str:
+    return "; ".join(difference.text for difference in differences)
+
+
+def _ranked_locations(explanation: DecisionExplanation) -> Table:
+    """One row for each location, with a column for each location step, and for cost and day where they are known."""
+    locations = explanation.locations
+    steps = [figure.step for figure in locations[0].figures]
+    known = [name for name in ("cost", "delivery_day") if any(getattr(location, name) for location in locations)]
+    titles = [name.replace("_", " ") for name in (*steps, *known)]
+    numbers = ("#", "ships", "could ship")
+    table = new_table(*numbers[:1], "location", *numbers[1:], *titles, "in the plan", numbers=numbers)
+    table.title = "Locations in the order of their ranks"
+    for location in locations:
+        figures = [_figure(figure) for figure in location.figures]
+        delivery = [getattr(location, name) or "-" for name in known]
+        could_ship = location.suppliable_count
+        ranked = (location.place, location.location_id, location.unit_count, could_ship, *figures, *delivery)
+        add_row(table, *ranked, _in_the_plan(location))
+    return table
+
+
+def _in_the_plan(location: RankedLocation) -> str:
+    if location.unit_count:
+        return "yes"
+    return f"no: {_differences(location.differences)}" if location.differences else "no"
+
+
+def _figure(figure: StepFigure) -> str:
+    """Such as `12.3 km`, `1 unit` or `true`."""
+    if not figure.unit or not figure.value[-1].isdigit():
+        return figure.value
+    return f"{figure.value} {_ONE.get(figure.unit, figure.unit) if figure.value == '1' else figure.unit}"

@@ -1,0 +1,71 @@
+"""Explanations of decisions as messages of the API."""
+
+from __future__ import annotations
+
+from policies.decisions.alternatives.decision_explanation import (
+    ComparedPlan,
+    ComparedShipment,
+    DecisionExplanation,
+    RankedLocation,
+)
+from policies.decisions.alternatives.plan_differences import PlanDifference
+from truestock.v1 import decision_explanation_pb2 as explanation_pb
+
+
+def explanation_message(explanation: DecisionExplanation) -> explanation_pb.DecisionExplanation:
+    """An explanation; what is unknown in it is unset or empty."""
+    return explanation_pb.DecisionExplanation(
+        steps=explanation.steps,
+        passed_on_by=explanation.passed_on_by,
+        chosen=_plan(explanation.chosen),
+        next_best=_plan(explanation.next_best) if explanation.next_best else None,
+        refused=_plan(explanation.refused) if explanation.refused else None,
+        locations=[_location(location) for location in explanation.locations],
+        ranked_count=explanation.ranked_count,
+    )
+
+
+def _plan(plan: ComparedPlan) -> explanation_pb.ComparedPlan:
+    return explanation_pb.ComparedPlan(
+        shipments=[_shipment(shipment) for shipment in plan.shipments],
+        differences=[_difference(difference) for difference in plan.differences],
+        refused_by=plan.refused_by,
+        search_truncated=not plan.searched_exhaustively,
+    )
+
+
+def _shipment(shipment: ComparedShipment) -> explanation_pb.ComparedShipment:
+    return explanation_pb.ComparedShipment(
+        location_id=shipment.location_id,
+        units=[explanation_pb.ComparedUnits(sku=sku, unit_count=count) for sku, count in shipment.units.items()],
+        distance_km=shipment.distance_km,
+        cost=_text(shipment.cost),
+        delivery_day=_text(shipment.delivery_day),
+    )
+
+
+def _difference(difference: PlanDifference) -> explanation_pb.PlanDifference:
+    return explanation_pb.PlanDifference(
+        step=difference.step,
+        chosen=difference.chosen,
+        other=difference.other,
+        text=difference.text,
+        decides=difference.decides,
+    )
+
+
+def _location(location: RankedLocation) -> explanation_pb.RankedLocation:
+    return explanation_pb.RankedLocation(
+        location_id=location.location_id,
+        place=location.place,
+        unit_count=location.unit_count,
+        suppliable_count=location.suppliable_count,
+        figures=[explanation_pb.StepFigure(step=x.step, value=x.value, unit=x.unit) for x in location.figures],
+        differences=[_difference(difference) for difference in location.differences],
+        cost=_text(location.cost),
+        delivery_day=_text(location.delivery_day),
+    )
+
+
+def _text(figure: object) -> str:
+    return "" if figure is None else str(figure)
