@@ -53,7 +53,7 @@ def explain(
 
     response, explained, reason = call(server, ask)
     if as_json:
-        plans = {} if explained is None else {"explanation": json_value(explained)}
+        plans = {} if explained is None else {"explained_decision": json_value(explained)}
         print_json({**json_value(response), **plans})
     else:
         print_explanation(stdout_console(), response, compared_plans(explained, reason))

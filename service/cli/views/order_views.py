@@ -300,7 +300,9 @@ def _dropped(candidates: Iterable[DroppedCandidate]) -> Table:
     for candidate in candidates:
         rule = f"{candidate.rule} {candidate.source}".strip()
         facts = _fact_values(candidate.facts) if rule else "-"
-        add_row(table, candidate.location_id, candidate.sku or "whole order", candidate.reason, rule or "-", facts)
+        units = candidate.sku or "whole order"
+        units = f"{units}, line {candidate.line_id}" if candidate.line_id else units
+        add_row(table, candidate.location_id, units, candidate.reason, rule or "-", facts)
     return table
 
 

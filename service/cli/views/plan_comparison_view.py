@@ -19,6 +19,7 @@ from truestock.v1.decision_explanation_pb2 import (
 )
 from truestock.v1.policy_service_pb2 import ExplainDecisionResponse
 
+_YES_NO = {"true": "yes", "false": "no"}
 _ONE = {"units": "unit", "days": "day", "products": "product"}
 
 
@@ -97,11 +98,14 @@ def _ranked_locations(explanation: DecisionExplanation) -> Table:
 def _in_the_plan(location: RankedLocation) -> str:
     if location.unit_count:
         return "yes"
-    return f"no: {_differences(location.differences)}" if location.differences else "no"
+    deciding = [difference.text for difference in location.differences if difference.decides]
+    return f"no: {deciding[0]}" if deciding else "no"
 
 
 def _figure(figure: StepFigure) -> str:
-    """Such as `12.3 km`, `1 unit` or `true`."""
+    """Such as `12.3 km`, `1 unit` or `yes`."""
+    if figure.value in _YES_NO:
+        return _YES_NO[figure.value]
     if not figure.unit or not figure.value[-1].isdigit():
         return figure.value
     return f"{figure.value} {_ONE.get(figure.unit, figure.unit) if figure.value == '1' else figure.unit}"

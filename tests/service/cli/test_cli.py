@@ -406,7 +406,7 @@ def test_an_explained_order_shows_its_plan_beside_the_next_best(shop: Run) -> No
     as_json = shop("explain", "shopify/42", "--json").data
     decision_id = as_json["timeline"][0]["decision_id"]
 
-    chosen = as_json["explanation"]["explanation"]["chosen"]["shipments"][0]["location_id"]
+    chosen = as_json["explained_decision"]["explanation"]["chosen"]["shipments"][0]["location_id"]
     assert "Plans compared, by " in explained.out
     assert f"{chosen}: 1 of MUG" in explained.out
     assert "Locations in the order of their ranks" in explained.out

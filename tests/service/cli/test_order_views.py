@@ -9,7 +9,7 @@ from rich.console import Console
 
 from service.cli.views.order_views import print_explanation
 from truestock.v1.allocation_service_pb2 import Allocation, GetAllocationResponse, Shortage
-from truestock.v1.decision_pb2 import Decision, OversellEvidence, PublishedFigure
+from truestock.v1.decision_pb2 import Decision, DroppedCandidate, OversellEvidence, PublishedFigure
 
 
 def explained(*oversells: OversellEvidence, shortages: list[Shortage]) -> str:
@@ -50,3 +50,12 @@ def test_units_that_rules_keep_are_never_called_missing() -> None:
     assert "on backorder; in stock, but held back by the buffer rule floor" in text
     assert "in stock, but blocked by the exposure rules no-picture, no-size" in text
     assert "oversold" not in text
+
+
+def test_a_location_that_one_line_may_not_use_is_named_with_the_line() -> None:
+    dropped = DroppedCandidate(location_id="dc", sku="MUG", reason="line-restricted", line_id="2")
+    allocation, output = Allocation(decision=Decision(dropped_candidates=[dropped])), StringIO()
+
+    print_explanation(Console(width=140, file=output), GetAllocationResponse(allocation=allocation))
+
+    assert "MUG, line 2" in output.getvalue()
