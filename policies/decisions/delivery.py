@@ -14,6 +14,7 @@ from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate
 from policies.domain.calendars import delivery_day, ship_day
 from policies.domain.model import Context, Location
+from policies.domain.shipping_dates import ShippingDates, shipping_dates
 from policies.explanation import FiredRule, RuleEvidence
 from policies.policy_set import DeliveryRule, PolicySet
 from policies.source.problems import Source
@@ -60,6 +61,19 @@ def promise_date(rule: DeliveryRule, location: Location, now: datetime) -> date 
         return None
     shipped_on = ship_day(location, now, rule.ships_on)
     return None if shipped_on is None else delivery_day(shipped_on, rule.transit_days, rule.ships_on)
+
+
+def shipping_dates_of(policy_set: PolicySet, context: Context) -> ShippingDates:
+    """When a shipment of the context's order leaves its location and arrives, if work on it starts now.
+
+    Orders for pickup have no carrier: their date is the one by which they are ready.
+    """
+    assert context.location is not None
+    is_shipped = context.order is None or context.order.method != "pickup"
+    rule = delivery_rule_for(policy_set, context) if policy_set.delivery and is_shipped else None
+    if rule is None:
+        return shipping_dates(context.location, context.now)
+    return shipping_dates(context.location, context.now, rule.ships_on, rule.transit_days)
 
 
 def shipping_estimates(

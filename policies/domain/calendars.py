@@ -74,12 +74,12 @@ def ship_day(location: Location, now: datetime, ships_on: frozenset[int]) -> dat
     return _nth_matching_day(handled[0], 0, lambda day: location.opens_on(day) and day.weekday() in ships_on)
 
 
-def ship_by(location: Location, now: datetime) -> datetime | None:
+def ship_by(location: Location, now: datetime, ships_on: frozenset[int] = EVERY_DAY) -> datetime | None:
     """When the location should have shipped an order received now; None if it states no working times.
 
-    That is its closing time on the day on which it ships, otherwise the end of that day, in local time. With a cut-off
-    and no handling time it is the day that the cut-off names: orders up to it are handled the same day. Without
-    either, opening hours alone say nothing about the day.
+    That is its closing time on the day among `ships_on` on which it ships, otherwise the end of that day, in local
+    time. With a cut-off and no handling time it is the day that the cut-off names: orders up to it are handled the same
+    day. Without either, opening hours alone say nothing about the day.
     """
     if location.handling_minutes is None:
         if not location.states_cut_off():
@@ -87,10 +87,20 @@ def ship_by(location: Location, now: datetime) -> datetime | None:
         location = replace(location, handling_minutes=0)
     if not (location.states_cut_off() or location.states_hours() or location.handling_minutes):
         return None
-    day = ship_day(location, now, EVERY_DAY)
+    day = ship_day(location, now, ships_on)
     if day is None:
         return None
     return _closing(location, day, location.hours_on(day)).astimezone(_zone(location.time_zone))
+
+
+def end_of_day(day: date, time_zone: str) -> datetime:
+    """Midnight at the end of a day, in an IANA time zone."""
+    return datetime.combine(day + _DAY, time.min, _zone(time_zone))
+
+
+def last_day_before(moment: datetime) -> date:
+    """The day that a local time ends: midnight ends the day before it."""
+    return (moment - timedelta(microseconds=1)).date()
 
 
 def delivery_day(shipped_on: date, transit_days: int, ships_on: frozenset[int]) -> date | None:

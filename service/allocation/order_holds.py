@@ -5,17 +5,16 @@ The stock of an order on hold stays promised; everything else that happens to it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from policies.domain.calendars import ship_by
 from policies.domain.channel_statuses import MEANINGS, PAYMENT_IS_DUE, HoldEffect, channel_status
-from policies.domain.model import Location
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from service.allocation.intake.channel_words import ReadRequest
 from service.allocation.planner import AllocationChange
+from service.allocation.planning_context import ChannelContext
+from service.allocation.shipment_dates import ShipmentDates
 from service.allocation.sync_failures import SYNC_FAILED
 from service.orders.allocation_record import CONFIRMED, PROMISING, AllocationRecord
 from service.orders.order_hold import OrderHold
@@ -39,7 +38,7 @@ def apply_request(
     before: StatedBefore,
     *,
     now: datetime,
-    locations: Mapping[str, Location],
+    channel_context: ChannelContext,
     platform: str | None,
 ) -> AllocationChange:
     """Puts an order on hold, changes its hold or releases it as a request says that is not older than the order.
@@ -50,12 +49,12 @@ def apply_request(
     if stated is not None:
         return _place(record, stated, read, before, now=now, platform=platform)
     if record.hold is not None and record.hold.is_active and _ends(read.meaning.hold, record.hold):
-        return release(record, now, locations, f"the channel reports {read.request.channel_status}")
+        return release(record, now, channel_context, f"the channel reports {read.request.channel_status}")
     return AllocationChange(record)
 
 
 def release(
-    record: AllocationRecord, now: datetime, locations: Mapping[str, Location], cause: str, *, actor: str | None = None
+    record: AllocationRecord, now: datetime, channel_context: ChannelContext, cause: str, *, actor: str | None = None
 ) -> AllocationChange:
     """Releases an order: its work starts now, and so do the times by which it should ship."""
     hold = record.hold
@@ -64,10 +63,9 @@ def release(
     is_confirmed = record.state == CONFIRMED
     record.hold = replace(hold, release_time=now)
     for shipment in record.shipments:
-        location = locations.get(shipment.location_id)
         if shipment.state in OPEN and is_confirmed:
             shipment.assign_time = now if shipment.state is ShipmentState.ASSIGNED else shipment.assign_time
-            shipment.ship_by_time = ship_by(location, now) if location else None
+            shipment.promise_dates(ShipmentDates(channel_context, record, now).at(shipment.location_id))
     units = unit_count_text(sum(record.promised().values()))
     sentence = f"Released from its hold ({hold.reason}): {cause}; {units} to fulfill."
     return AllocationChange(record, HOLD_RELEASED, sentence, intervention=HOLD_RELEASED if actor else "")

@@ -19,7 +19,6 @@ from policies.decisions.promise import (
 from policies.decisions.routing import Decision, PlannedShipment, route
 from policies.decisions.shortages import Shortage, ShortageKind
 from policies.decisions.unmet_demand import unmet_units
-from policies.domain.calendars import ship_by
 from policies.domain.model import WITHHELD_KINDS, Channel, Commitment, Order, OrderFacts, Outcome, World
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
@@ -28,6 +27,7 @@ from service.allocation.planning_context import ChannelContext
 from service.allocation.replanning.line_groups import held_to_their_locations
 from service.allocation.replanning.promise_check import unusable_shipments
 from service.allocation.replanning.shortages import add_shortages, exception_context, mark_needs_person
+from service.allocation.shipment_dates import ShipmentDates
 from service.background import let_others_run, pause_of_turn
 from service.decisions.decision_log import DecisionInputs, capture
 from service.decisions.decision_messages import decision_message
@@ -294,10 +294,13 @@ def promise_units(
     old_shipments: list[ShipmentRecord] | None = None,
 ) -> None:
     """Promises the planned units. A planned shipment that equals one of the old shipments continues as that one."""
+    if not decision.plan:
+        return
     promise = book.hold if record.state == HELD else book.allocate
+    dates = ShipmentDates(channel_context, record, book.now)
     for planned in decision.plan:
         # Before the list is looked up for `append`, because `_shipment` replaces it when an old shipment continues.
-        shipment = _shipment(channel_context, book, record, planned, old_shipments or [])
+        shipment = _shipment(channel_context, book, record, planned, old_shipments or [], dates=dates)
         record.shipments.append(shipment)
         for line in planned.lines:
             let_others_run()
@@ -310,6 +313,8 @@ def _shipment(
     record: AllocationRecord,
     planned: PlannedShipment,
     old_shipments: list[ShipmentRecord],
+    *,
+    dates: ShipmentDates,
 ) -> ShipmentRecord:
     units = {line.line_id: line.unit_count for line in planned.lines}
     for old in old_shipments:
@@ -323,16 +328,17 @@ def _shipment(
                 catalog_version=channel_context.catalog_version,
                 is_outdated=False,
             )
-    return ShipmentRecord(
+    shipment = ShipmentRecord(
         id=book.new_id(),
         location_id=planned.location_id,
         distance_km=planned.distance_km,
         state=ShipmentState.ASSIGNED,
         units=units,
         assign_time=book.now,
-        ship_by_time=ship_by(channel_context.locations[planned.location_id], book.now),
         catalog_version=channel_context.catalog_version,
     )
+    shipment.promise_dates(dates.at(planned.location_id))
+    return shipment
 
 
 def shortage_of(channel_context: ChannelContext, order: Order, short: Shortage) -> ShortageRecord:

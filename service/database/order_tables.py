@@ -14,6 +14,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ColumnElement,
+    Date,
     Double,
     ForeignKey,
     FromClause,
@@ -237,6 +238,9 @@ shipment = Table(
     Column("end_time", Moment, comment="when rejected, cancelled or not collected"),
     Column("reject_reason", Text),
     Column("ship_by_time", Moment),
+    Column("deliver_by_time", Moment, comment="the end of deliver_date by the clock of its location"),
+    Column("deliver_date", Date),
+    Column("date_steps", Text, comment="a JSON list of the reasons why it does not ship or arrive earlier"),
     Column("parcels", Text, comment="a JSON list of what its units left in; null if that is unknown"),
     required(
         "catalog_version",

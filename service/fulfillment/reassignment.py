@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from policies.domain.calendars import ship_by
 from policies.domain.geography import great_circle_km
 from policies.domain.model import Commitment, Context, Location
 from policies.domain.shipments import ENDED_BECAUSE, ShipmentState
@@ -13,6 +12,7 @@ from policies.facts.measures import serves_destination
 from service.allocation.planner import AllocationChange
 from service.allocation.replanning.line_groups import held_to_their_locations
 from service.allocation.replanning.rerouting import replan_units
+from service.allocation.shipment_dates import ShipmentDates
 from service.errors import CannotReassign, no_location
 from service.fulfillment.shipment_transition import ShipmentTransition
 from service.orders.allocation_record import AllocationRecord, ShipmentRecord
@@ -121,7 +121,8 @@ def _to_location(transition: ShipmentTransition, units: dict[str, int]) -> Alloc
     coordinates = record.destination.coordinates if record.destination else None
     distance = great_circle_km(location.coordinates, coordinates) if location.coordinates and coordinates else None
     new_shipment = ShipmentRecord(transition.book.new_id(), location.id, distance, ShipmentState.ASSIGNED, units)
-    new_shipment.assign_time, new_shipment.ship_by_time = transition.book.now, ship_by(location, transition.book.now)
+    new_shipment.assign_time = transition.book.now
+    new_shipment.promise_dates(ShipmentDates(transition.channel_context, record, transition.book.now).at(location.id))
     new_shipment.catalog_version = transition.channel_context.catalog_version
     record.shipments.append(new_shipment)
     total = sum(units.values())

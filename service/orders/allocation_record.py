@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, Placement, of_whole_items
 from policies.domain.returns import ShippedUnits
 from policies.domain.shipments import OPEN, ShipmentState, state_after
+from policies.domain.shipping_dates import DateStep, ShippingDates
 from service.orders.cancellations.cancellation_request import CancellationRequest
 from service.orders.order_hold import OrderHold
 from service.orders.parcels import ParcelRecord
@@ -115,9 +116,18 @@ class ShipmentRecord:
     end_time: datetime | None = None
     reject_reason: str | None = None
     ship_by_time: datetime | None = None
+    deliver_by_time: datetime | None = None
+    deliver_date: date | None = None
+    date_steps: tuple[DateStep, ...] = ()
+    """Why `ship_by_time` and `deliver_date` are not earlier."""
     catalog_version: int = 0
     parcels: list[ParcelRecord] = field(default_factory=list)
     is_outdated: bool = False
+
+    def promise_dates(self, dates: ShippingDates) -> None:
+        """Sets by when it should ship and arrive, and why."""
+        self.ship_by_time, self.deliver_by_time = dates.ship_by, dates.deliver_by
+        self.deliver_date, self.date_steps = dates.arrives_on, dates.steps
 
     def remove_units(self, line_id: str, units: int, now: datetime, *, ended: ShipmentState) -> None:
         """Removes promised units; `ended` is its state once it has neither promised nor shipped units."""

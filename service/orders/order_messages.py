@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
+from google.type.date_pb2 import Date
 
 from policies.domain.model import Commitment, Outcome
 from policies.domain.order_status import LineFigures, OrderFigures, OrderStatus, status_of
@@ -25,6 +26,7 @@ from service.orders.allocation_record import (
     ShortageRecord,
 )
 from service.orders.cancellations.cancellation_request import CancellationRequest, shown
+from service.orders.date_steps import date_message, step_message
 from service.orders.order_requests import CANCELLATION_FAULTS
 from service.orders.parcels import parcel_message
 from service.rpc.proto_values import timestamp
@@ -105,7 +107,17 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         ship_by_time=timestamp(record.ship_by_time),
         outlet_id=record.outlet.id if record.outlet else "",
         cancellation_request=cancellation_request(request) if request else None,
+        deliver_date=_delivery_date(record) if promising else None,
     )
+
+
+def _delivery_date(record: AllocationRecord) -> Date | None:
+    """The last delivery day of the order's units; None if one of them is unknown, or units are short."""
+    days = [shipment.deliver_date for shipment in record.shipments if shipment.units or shipment.shipped]
+    known = [day for day in days if day is not None]
+    if not known or len(known) < len(days) or record.shortages or record.active_hold is not None:
+        return None
+    return date_message(max(known))
 
 
 def cancellation_requests(record: AllocationRecord) -> list[allocation_pb.CancellationRequest]:
@@ -263,6 +275,9 @@ def shipment(
         ship_by_time=None if waits else timestamp(record.ship_by_time),
         parcels=[parcel_message(parcel) for parcel in record.parcels],
         channel_ship_by_time=timestamp(channel_ship_by_time),
+        deliver_by_time=None if waits else timestamp(record.deliver_by_time),
+        deliver_date=None if waits or record.deliver_date is None else date_message(record.deliver_date),
+        date_steps=[] if waits else [step_message(step) for step in record.date_steps],
     )
 
 

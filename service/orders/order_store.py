@@ -40,13 +40,17 @@ from service.orders.allocation_record import (
     destination_of,
 )
 from service.orders.cancellations import cancellation_request_store
+from service.orders.date_steps import steps_of
 from service.orders.order_hold import OrderHold
 from service.orders.parcels import parcels_of
 from truestock.v1 import decision_pb2
 
 _allocation = allocation.c
 
-SHIPMENT_TIMES = ("assign_time", "accept_time", "ship_time", "deliver_time", "end_time", "ship_by_time")
+SHIPMENT_TIMES = (
+    *("assign_time", "accept_time", "ship_time", "deliver_time", "end_time"),
+    *("ship_by_time", "deliver_by_time"),
+)
 
 _NEW = {"id": Uuid, "channel_id": Text, "order_id": Text}
 _new = unnested("new", **_NEW)
@@ -319,6 +323,8 @@ def shipment_of(row: asyncpg.Record) -> ShipmentRecord:
         state=ShipmentState(row["state"]),
         units={},
         **{name: row[name] for name in SHIPMENT_TIMES},
+        deliver_date=row["deliver_date"],
+        date_steps=steps_of(row["date_steps"]),
         reject_reason=row["reject_reason"],
         catalog_version=row["catalog_version"],
         parcels=parcels_of(row["parcels"]),

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    Date,
     Double,
     Integer,
     Text,
@@ -43,6 +44,7 @@ from service.decisions import decision_log
 from service.decisions.decision_batch import BATCH_COLUMNS, DECISION_COLUMNS, DecisionRows
 from service.exceptions import superseded_exceptions
 from service.orders.allocation_record import ENDED, HELD, RULE_SEPARATOR, AllocationRecord
+from service.orders.date_steps import stored_steps
 from service.orders.order_exceptions import CANCELLED_AFTER_SHIPPING, OrderException
 from service.orders.parcels import stored_parcels
 
@@ -123,6 +125,9 @@ _SHIPMENT: Columns = {
     "deliver_time": Moment,
     "end_time": Moment,
     "ship_by_time": Moment,
+    "deliver_by_time": Moment,
+    "deliver_date": Date,
+    "date_steps": Text,
     "reject_reason": Text,
     "catalog_version": BigInteger,
     "parcels": Text,
@@ -358,7 +363,8 @@ def _shipment_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
         (
             *(x.id, record.id, position, x.location_id, x.state, x.distance_km),
             *(x.assign_time or record.update_time, x.accept_time, x.ship_time, x.deliver_time, x.end_time),
-            *(x.ship_by_time, x.reject_reason, x.catalog_version, stored_parcels(x.parcels)),
+            *(x.ship_by_time, x.deliver_by_time, x.deliver_date, stored_steps(x.date_steps)),
+            *(x.reject_reason, x.catalog_version, stored_parcels(x.parcels)),
         )
         for position, x in enumerate(record.shipments)
     ]

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
+from google.type import date_pb2 as _date_pb2
 from google.type import money_pb2 as _money_pb2
 from truestock.v1 import decision_pb2 as _decision_pb2
 from truestock.v1 import exception_pb2 as _exception_pb2
@@ -195,6 +196,7 @@ class Allocation(_message.Message):
     OUTLET_ID_FIELD_NUMBER: _builtins.int
     SHIP_BY_TIME_FIELD_NUMBER: _builtins.int
     CANCELLATION_REQUEST_FIELD_NUMBER: _builtins.int
+    DELIVER_DATE_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
     """A UUID. Empty in the response to `validate_only` for a new order."""
     channel_id: _builtins.str
@@ -258,6 +260,10 @@ class Allocation(_message.Message):
         there was none. GetAllocation and WatchOrders have all requests of the order.
         """
 
+    @_builtins.property
+    def deliver_date(self) -> _date_pb2.Date:
+        """The last `deliver_date` of its shipments; unset if one of them is unknown, or units are short."""
+
     def __init__(
         self,
         *,
@@ -285,10 +291,11 @@ class Allocation(_message.Message):
         outlet_id: _builtins.str = ...,
         ship_by_time: _timestamp_pb2.Timestamp | None = ...,
         cancellation_request: Global___CancellationRequest | None = ...,
+        deliver_date: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancellation_request", b"cancellation_request", "channel_update_time", b"channel_update_time", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "hold", b"hold", "ship_by_time", b"ship_by_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancellation_request", b"cancellation_request", "channel_update_time", b"channel_update_time", "create_time", b"create_time", "decision", b"decision", "deliver_date", b"deliver_date", "expire_time", b"expire_time", "hold", b"hold", "ship_by_time", b"ship_by_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cancellation_request", b"cancellation_request", "change_refused", b"change_refused", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copies", b"copies", "create_time", b"create_time", "decision", b"decision", "expire_time", b"expire_time", "hold", b"hold", "lines", b"lines", "needs_person", b"needs_person", "order_id", b"order_id", "outcome", b"outcome", "outlet_id", b"outlet_id", "ship_by_time", b"ship_by_time", "shipments", b"shipments", "shortages", b"shortages", "state", b"state", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cancellation_request", b"cancellation_request", "change_refused", b"change_refused", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copies", b"copies", "create_time", b"create_time", "decision", b"decision", "deliver_date", b"deliver_date", "expire_time", b"expire_time", "hold", b"hold", "lines", b"lines", "needs_person", b"needs_person", "order_id", b"order_id", "outcome", b"outcome", "outlet_id", b"outlet_id", "ship_by_time", b"ship_by_time", "shipments", b"shipments", "shortages", b"shortages", "state", b"state", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

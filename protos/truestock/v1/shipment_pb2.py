@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.type import date_pb2 as google_dot_type_dot_date__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btruestock/v1/shipment.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x07\n\x08Shipment\x12\x13\n\x0bshipment_id\x18\x01 \x01(\t\x12\x13\n\x0blocation_id\x18\x02 \x01(\t\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.truestock.v1.Shipment.State\x12)\n\x05lines\x18\x04 \x03(\x0b\x32\x1a.truestock.v1.ShipmentLine\x12\x18\n\x0b\x64istance_km\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rallocation_id\x18\x06 \x01(\t\x12\x12\n\nchannel_id\x18\x07 \x01(\t\x12\x10\n\x08order_id\x18\x08 \x01(\t\x12/\n\x0b\x61ssign_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tship_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65liver_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rreject_reason\x18\x0e \x01(\t\x12\x30\n\x0cship_by_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x07parcels\x18\x10 \x03(\x0b\x32\x14.truestock.v1.Parcel\x12\x38\n\x14\x63hannel_ship_by_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf2\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_ASSIGNED\x10\x01\x12\x13\n\x0fSTATE_CANCELLED\x10\x02\x12\x12\n\x0eSTATE_ACCEPTED\x10\x03\x12\x12\n\x0eSTATE_REJECTED\x10\x04\x12\x11\n\rSTATE_SHIPPED\x10\x05\x12\x13\n\x0fSTATE_DELIVERED\x10\x06\x12\x1a\n\x16STATE_READY_FOR_PICKUP\x10\x07\x12\x13\n\x0fSTATE_COLLECTED\x10\x08\x12\x15\n\x11STATE_UNCOLLECTED\x10\t\x12\x11\n\rSTATE_ON_HOLD\x10\nB\x0e\n\x0c_distance_km\"\x87\x01\n\x0cShipmentLine\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x12\n\nunit_count\x18\x03 \x01(\x05\x12\x15\n\rshipped_count\x18\x04 \x01(\x05\x12\x16\n\x0ereturned_count\x18\x05 \x01(\x05\x12\x16\n\x0erefunded_count\x18\x06 \x01(\x05\"\x85\x01\n\x06Parcel\x12\x15\n\x07\x63\x61rrier\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1d\n\x0ftracking_number\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12-\n\x05lines\x18\x03 \x03(\x0b\x32\x18.truestock.v1.ParcelLineB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x65vent_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\"=\n\nParcelLine\x12\x15\n\x07line_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nunit_count\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btruestock/v1/shipment.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\x8d\x08\n\x08Shipment\x12\x13\n\x0bshipment_id\x18\x01 \x01(\t\x12\x13\n\x0blocation_id\x18\x02 \x01(\t\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.truestock.v1.Shipment.State\x12)\n\x05lines\x18\x04 \x03(\x0b\x32\x1a.truestock.v1.ShipmentLine\x12\x18\n\x0b\x64istance_km\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rallocation_id\x18\x06 \x01(\t\x12\x12\n\nchannel_id\x18\x07 \x01(\t\x12\x10\n\x08order_id\x18\x08 \x01(\t\x12/\n\x0b\x61ssign_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tship_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65liver_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rreject_reason\x18\x0e \x01(\t\x12\x30\n\x0cship_by_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x07parcels\x18\x10 \x03(\x0b\x32\x14.truestock.v1.Parcel\x12\x38\n\x14\x63hannel_ship_by_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0f\x64\x65liver_by_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x0c\x64\x65liver_date\x18\x15 \x01(\x0b\x32\x11.google.type.Date\x12*\n\ndate_steps\x18\x16 \x03(\x0b\x32\x16.truestock.v1.DateStep\"\xf2\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_ASSIGNED\x10\x01\x12\x13\n\x0fSTATE_CANCELLED\x10\x02\x12\x12\n\x0eSTATE_ACCEPTED\x10\x03\x12\x12\n\x0eSTATE_REJECTED\x10\x04\x12\x11\n\rSTATE_SHIPPED\x10\x05\x12\x13\n\x0fSTATE_DELIVERED\x10\x06\x12\x1a\n\x16STATE_READY_FOR_PICKUP\x10\x07\x12\x13\n\x0fSTATE_COLLECTED\x10\x08\x12\x15\n\x11STATE_UNCOLLECTED\x10\t\x12\x11\n\rSTATE_ON_HOLD\x10\nB\x0e\n\x0c_distance_km\"\xc4\x02\n\x08\x44\x61teStep\x12-\n\x06reason\x18\x01 \x01(\x0e\x32\x1d.truestock.v1.DateStep.Reason\x12$\n\tfirst_day\x18\x02 \x01(\x0b\x32\x11.google.type.Date\x12#\n\x08last_day\x18\x03 \x01(\x0b\x32\x11.google.type.Date\"\xbd\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15REASON_CUT_OFF_MISSED\x10\x01\x12\x18\n\x14REASON_AFTER_CLOSING\x10\x02\x12\x11\n\rREASON_CLOSED\x10\x03\x12\x12\n\x0eREASON_HOLIDAY\x10\x04\x12\x13\n\x0fREASON_HANDLING\x10\x05\x12\x16\n\x12REASON_CARRIER_OFF\x10\x06\x12\x12\n\x0eREASON_TRANSIT\x10\x07\"\x87\x01\n\x0cShipmentLine\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x12\n\nunit_count\x18\x03 \x01(\x05\x12\x15\n\rshipped_count\x18\x04 \x01(\x05\x12\x16\n\x0ereturned_count\x18\x05 \x01(\x05\x12\x16\n\x0erefunded_count\x18\x06 \x01(\x05\"\x85\x01\n\x06Parcel\x12\x15\n\x07\x63\x61rrier\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1d\n\x0ftracking_number\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12-\n\x05lines\x18\x03 \x03(\x0b\x32\x18.truestock.v1.ParcelLineB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x65vent_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\"=\n\nParcelLine\x12\x15\n\x07line_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nunit_count\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,14 +46,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PARCELLINE'].fields_by_name['line_id']._serialized_options = b'\342A\001\002'
   _globals['_PARCELLINE'].fields_by_name['unit_count']._loaded_options = None
   _globals['_PARCELLINE'].fields_by_name['unit_count']._serialized_options = b'\342A\001\002'
-  _globals['_SHIPMENT']._serialized_start=112
-  _globals['_SHIPMENT']._serialized_end=1011
-  _globals['_SHIPMENT_STATE']._serialized_start=753
-  _globals['_SHIPMENT_STATE']._serialized_end=995
-  _globals['_SHIPMENTLINE']._serialized_start=1014
-  _globals['_SHIPMENTLINE']._serialized_end=1149
-  _globals['_PARCEL']._serialized_start=1152
-  _globals['_PARCEL']._serialized_end=1285
-  _globals['_PARCELLINE']._serialized_start=1287
-  _globals['_PARCELLINE']._serialized_end=1348
+  _globals['_SHIPMENT']._serialized_start=136
+  _globals['_SHIPMENT']._serialized_end=1173
+  _globals['_SHIPMENT_STATE']._serialized_start=915
+  _globals['_SHIPMENT_STATE']._serialized_end=1157
+  _globals['_DATESTEP']._serialized_start=1176
+  _globals['_DATESTEP']._serialized_end=1500
+  _globals['_DATESTEP_REASON']._serialized_start=1311
+  _globals['_DATESTEP_REASON']._serialized_end=1500
+  _globals['_SHIPMENTLINE']._serialized_start=1503
+  _globals['_SHIPMENTLINE']._serialized_end=1638
+  _globals['_PARCEL']._serialized_start=1641
+  _globals['_PARCEL']._serialized_end=1774
+  _globals['_PARCELLINE']._serialized_start=1776
+  _globals['_PARCELLINE']._serialized_end=1837
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.type import date_pb2 as _date_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -96,6 +97,9 @@ class Shipment(_message.Message):
     SHIP_BY_TIME_FIELD_NUMBER: _builtins.int
     PARCELS_FIELD_NUMBER: _builtins.int
     CHANNEL_SHIP_BY_TIME_FIELD_NUMBER: _builtins.int
+    DELIVER_BY_TIME_FIELD_NUMBER: _builtins.int
+    DELIVER_DATE_FIELD_NUMBER: _builtins.int
+    DATE_STEPS_FIELD_NUMBER: _builtins.int
     shipment_id: _builtins.str
     location_id: _builtins.str
     state: Global___Shipment.State.ValueType
@@ -138,6 +142,18 @@ class Shipment(_message.Message):
     def channel_ship_by_time(self) -> _timestamp_pb2.Timestamp:
         """When the channel wants the order to have shipped; unset if it does not say."""
 
+    @_builtins.property
+    def deliver_by_time(self) -> _timestamp_pb2.Timestamp:
+        """When it should be delivered: the end of `deliver_date` by the clock of its location; unset if that is unknown,
+        for orders to collect, and while its order is on hold.
+        """
+
+    @_builtins.property
+    def deliver_date(self) -> _date_pb2.Date: ...
+    @_builtins.property
+    def date_steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___DateStep]:
+        """Why it does not ship or arrive on an earlier day, as was worked out when it was assigned, in the order of the days."""
+
     def __init__(
         self,
         *,
@@ -158,16 +174,89 @@ class Shipment(_message.Message):
         ship_by_time: _timestamp_pb2.Timestamp | None = ...,
         parcels: _abc.Iterable[Global___Parcel] | None = ...,
         channel_ship_by_time: _timestamp_pb2.Timestamp | None = ...,
+        deliver_by_time: _timestamp_pb2.Timestamp | None = ...,
+        deliver_date: _date_pb2.Date | None = ...,
+        date_steps: _abc.Iterable[Global___DateStep] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "accept_time", b"accept_time", "assign_time", b"assign_time", "channel_ship_by_time", b"channel_ship_by_time", "deliver_time", b"deliver_time", "distance_km", b"distance_km", "end_time", b"end_time", "ship_by_time", b"ship_by_time", "ship_time", b"ship_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "accept_time", b"accept_time", "assign_time", b"assign_time", "channel_ship_by_time", b"channel_ship_by_time", "deliver_by_time", b"deliver_by_time", "deliver_date", b"deliver_date", "deliver_time", b"deliver_time", "distance_km", b"distance_km", "end_time", b"end_time", "ship_by_time", b"ship_by_time", "ship_time", b"ship_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "accept_time", b"accept_time", "allocation_id", b"allocation_id", "assign_time", b"assign_time", "channel_id", b"channel_id", "channel_ship_by_time", b"channel_ship_by_time", "deliver_time", b"deliver_time", "distance_km", b"distance_km", "end_time", b"end_time", "lines", b"lines", "location_id", b"location_id", "order_id", b"order_id", "parcels", b"parcels", "reject_reason", b"reject_reason", "ship_by_time", b"ship_by_time", "ship_time", b"ship_time", "shipment_id", b"shipment_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "accept_time", b"accept_time", "allocation_id", b"allocation_id", "assign_time", b"assign_time", "channel_id", b"channel_id", "channel_ship_by_time", b"channel_ship_by_time", "date_steps", b"date_steps", "deliver_by_time", b"deliver_by_time", "deliver_date", b"deliver_date", "deliver_time", b"deliver_time", "distance_km", b"distance_km", "end_time", b"end_time", "lines", b"lines", "location_id", b"location_id", "order_id", b"order_id", "parcels", b"parcels", "reject_reason", b"reject_reason", "ship_by_time", b"ship_by_time", "ship_time", b"ship_time", "shipment_id", b"shipment_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__distance_km: _TypeAlias = _typing.Literal["distance_km"]  # noqa: Y015
     _WhichOneofArgType__distance_km: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__distance_km) -> _WhichOneofReturnType__distance_km | None: ...
 
 Global___Shipment: _TypeAlias = Shipment  # noqa: Y015
+
+@_typing.final
+class DateStep(_message.Message):
+    """Days of the location's calendar with one reason why a shipment does not leave, or has not arrived, on them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Reason:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DateStep._Reason.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        REASON_UNSPECIFIED: DateStep._Reason.ValueType  # 0
+        REASON_CUT_OFF_MISSED: DateStep._Reason.ValueType  # 1
+        """The order came after the cut-off."""
+        REASON_AFTER_CLOSING: DateStep._Reason.ValueType  # 2
+        """The order came after the location had closed."""
+        REASON_CLOSED: DateStep._Reason.ValueType  # 3
+        """The location is closed on this weekday."""
+        REASON_HOLIDAY: DateStep._Reason.ValueType  # 4
+        """The location has a day off, or a public holiday."""
+        REASON_HANDLING: DateStep._Reason.ValueType  # 5
+        """The location works on it, and is not ready before it closes."""
+        REASON_CARRIER_OFF: DateStep._Reason.ValueType  # 6
+        """The carrier neither collects nor transports on this weekday."""
+        REASON_TRANSIT: DateStep._Reason.ValueType  # 7
+        """It is under way; the last of these days is that of delivery."""
+
+    class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
+        """Why it takes another day."""
+
+    REASON_UNSPECIFIED: DateStep.Reason.ValueType  # 0
+    REASON_CUT_OFF_MISSED: DateStep.Reason.ValueType  # 1
+    """The order came after the cut-off."""
+    REASON_AFTER_CLOSING: DateStep.Reason.ValueType  # 2
+    """The order came after the location had closed."""
+    REASON_CLOSED: DateStep.Reason.ValueType  # 3
+    """The location is closed on this weekday."""
+    REASON_HOLIDAY: DateStep.Reason.ValueType  # 4
+    """The location has a day off, or a public holiday."""
+    REASON_HANDLING: DateStep.Reason.ValueType  # 5
+    """The location works on it, and is not ready before it closes."""
+    REASON_CARRIER_OFF: DateStep.Reason.ValueType  # 6
+    """The carrier neither collects nor transports on this weekday."""
+    REASON_TRANSIT: DateStep.Reason.ValueType  # 7
+    """It is under way; the last of these days is that of delivery."""
+
+    REASON_FIELD_NUMBER: _builtins.int
+    FIRST_DAY_FIELD_NUMBER: _builtins.int
+    LAST_DAY_FIELD_NUMBER: _builtins.int
+    reason: Global___DateStep.Reason.ValueType
+    @_builtins.property
+    def first_day(self) -> _date_pb2.Date: ...
+    @_builtins.property
+    def last_day(self) -> _date_pb2.Date: ...
+    def __init__(
+        self,
+        *,
+        reason: Global___DateStep.Reason.ValueType = ...,
+        first_day: _date_pb2.Date | None = ...,
+        last_day: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_day", b"first_day", "last_day", b"last_day"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_day", b"first_day", "last_day", b"last_day", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DateStep: _TypeAlias = DateStep  # noqa: Y015
 
 @_typing.final
 class ShipmentLine(_message.Message):

@@ -259,7 +259,7 @@ class Intake:
             read,
             before,
             now=now,
-            locations=channel_context.locations,
+            channel_context=channel_context,
             platform=context.of(read.request.key[0]).channel.platform,
         )
         self.unit_of_work.record(change)

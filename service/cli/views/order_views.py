@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from service.cli.console import add_row, count, enum_word, format_time, new_table, print_json, stdout_console
-from service.cli.views.shipment_views import order_shipments, parcel_lines
+from service.cli.views.shipment_views import date_lines, order_shipments, parcel_lines
 from truestock.v1.allocation_service_pb2 import (
     AllocatedLine,
     Allocation,
@@ -97,15 +98,23 @@ def _summary(allocation: Allocation, intervention_note: str) -> Iterator[Rendera
         yield Text("The hold could not be changed as requested and stays unchanged.", "yellow")
     if allocation.needs_person:
         yield Text(intervention_note, "yellow")
-    if allocation.HasField("ship_by_time"):
-        yield Text(f"The channel wants it to have shipped by {format_time(allocation.ship_by_time)}.")
+    yield from _dates(allocation)
     yield _lines(allocation)
     yield from _placements(allocation)
     if allocation.shipments:
         yield order_shipments(allocation.shipments)
+        yield from date_lines(allocation.shipments)
         yield from parcel_lines(allocation.shipments)
     if allocation.shortages:
         yield _shortages(allocation.shortages)
+
+
+def _dates(allocation: Allocation) -> Iterator[Text]:
+    if allocation.HasField("ship_by_time"):
+        yield Text(f"The channel wants it to have shipped by {format_time(allocation.ship_by_time)}.")
+    if allocation.HasField("deliver_date"):
+        day = allocation.deliver_date
+        yield Text(f"Expected by {date(day.year, day.month, day.day):%A, %d %B %Y}.")
 
 
 def _cancellation_request(request: CancellationRequest) -> Text:

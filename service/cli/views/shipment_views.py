@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 
+from google.type.date_pb2 import Date
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from service.cli.console import add_row, count, enum_word, format_ago, format_time, new_table
-from truestock.v1.shipment_pb2 import Shipment, ShipmentLine
+from truestock.v1.shipment_pb2 import DateStep, Shipment, ShipmentLine
+
+_FINISHED = (
+    *(Shipment.STATE_CANCELLED, Shipment.STATE_REJECTED, Shipment.STATE_DELIVERED),
+    *(Shipment.STATE_COLLECTED, Shipment.STATE_UNCOLLECTED),
+)
+_REASONS = {
+    DateStep.REASON_CUT_OFF_MISSED: "after the cut-off",
+    DateStep.REASON_AFTER_CLOSING: "after closing",
+    DateStep.REASON_CLOSED: "closed",
+    DateStep.REASON_HOLIDAY: "holiday",
+    DateStep.REASON_HANDLING: "in work",
+    DateStep.REASON_CARRIER_OFF: "no carrier",
+    DateStep.REASON_TRANSIT: "on the way",
+}
 
 
 def print_shipments(console: Console, shipments: Sequence[Shipment], *, more: bool) -> None:
@@ -38,7 +54,7 @@ def print_shipments(console: Console, shipments: Sequence[Shipment], *, more: bo
 
 def order_shipments(shipments: Sequence[Shipment]) -> Table:
     """The shipments of one order, past ones too; one row for each line of a shipment."""
-    table = _with_ids("location", "distance", "line", "SKU", *_counts(shipments), "state", "ship by")
+    table = _with_ids("location", "distance", "line", "SKU", *_counts(shipments), "state", "ship by", "deliver on")
     table.title = "Shipments"
     for shipment in shipments:
         distance = f"{shipment.distance_km:,.0f} km" if shipment.HasField("distance_km") else "-"
@@ -49,9 +65,27 @@ def order_shipments(shipments: Sequence[Shipment]) -> Table:
                 distance,
                 *cells,
                 format_time(shipment.ship_by_time),
+                _day(shipment.deliver_date) if shipment.HasField("deliver_date") else "-",
                 shipment.shipment_id or "-",
             )
     return table
+
+
+def date_lines(shipments: Iterable[Shipment]) -> Iterator[Text]:
+    """A sentence for each shipment that is not finished about why it does not ship or arrive earlier."""
+    for shipment in shipments:
+        if shipment.date_steps and shipment.state not in _FINISHED:
+            steps = "; ".join(f"{_days(step)} {_REASONS[step.reason]}" for step in shipment.date_steps)
+            yield Text(f"From {shipment.location_id}: {steps}.", "dim")
+
+
+def _days(step: DateStep) -> str:
+    first, last = _day(step.first_day), _day(step.last_day)
+    return first if first == last else f"{first} to {last}"
+
+
+def _day(day: Date) -> str:
+    return f"{date(day.year, day.month, day.day):%a %d %b}"
 
 
 def parcel_lines(shipments: Iterable[Shipment]) -> Iterator[Text]:

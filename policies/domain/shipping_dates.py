@@ -1,0 +1,134 @@
+"""When a shipment leaves its location and arrives, with the reason for each day in between.
+
+The days are those of `policies.domain.calendars`; this module says why they are not earlier ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from enum import StrEnum
+
+from policies.domain import calendars
+from policies.domain.model import EVERY_DAY, Location
+
+_DAY = timedelta(days=1)
+
+
+class DayReason(StrEnum):
+    """Why a shipment does not leave, or has not arrived, on a day."""
+
+    CUT_OFF_MISSED = "cut_off_missed"
+    """The order came after the cut-off of the day."""
+    AFTER_CLOSING = "after_closing"
+    """The order came after the location had closed."""
+    CLOSED = "closed"
+    """The location is closed on this weekday."""
+    HOLIDAY = "holiday"
+    """The location has a day off."""
+    HANDLING = "handling"
+    """The location works on it, and is not ready before it closes."""
+    CARRIER_OFF = "carrier_off"
+    """The carrier neither collects nor transports on this weekday."""
+    TRANSIT = "transit"
+    """The parcel is under way; it arrives on the last of these days."""
+
+
+@dataclass(frozen=True, slots=True)
+class DateStep:
+    """One reason for the days from `first` to `last`, by the location's calendar."""
+
+    reason: DayReason
+    first: date
+    last: date
+
+
+@dataclass(frozen=True, slots=True)
+class ShippingDates:
+    """By when a shipment should leave and arrive, in the location's time zone; None where that is unknown.
+
+    `ships_on` and `arrives_on` are the days, `ship_by` is closing time on the one and `deliver_by` the end of the
+    other. `steps` are in the order of their days.
+    """
+
+    ship_by: datetime | None = None
+    ships_on: date | None = None
+    arrives_on: date | None = None
+    deliver_by: datetime | None = None
+    steps: tuple[DateStep, ...] = ()
+
+
+NO_DATES = ShippingDates()
+
+
+def shipping_dates(
+    location: Location,
+    now: datetime,
+    carrier_days: frozenset[int] = EVERY_DAY,
+    transit_days: int | None = None,
+) -> ShippingDates:
+    """The dates of an order received now, whose carrier collects and transports on `carrier_days`.
+
+    Without a stated handling time the day of delivery is unknown, and only a cut-off tells when it ships
+    (`calendars.ship_by`). The delivery day is unknown without `transit_days` too.
+    """
+    ship_by = calendars.ship_by(location, now, carrier_days)
+    ships_on = calendars.ship_day(location, now, carrier_days)
+    arrives_on = None
+    if ships_on is not None and transit_days is not None:
+        arrives_on = calendars.delivery_day(ships_on, transit_days, carrier_days)
+    if ship_by is not None and ships_on is None:
+        ships_on = calendars.last_day_before(ship_by)
+    if ships_on is None:
+        return NO_DATES
+    reasons = [*_reasons_before_shipping(location, now, ships_on, carrier_days)]
+    reasons += _reasons_in_transit(ships_on, arrives_on, carrier_days)
+    deliver_by = None if arrives_on is None else calendars.end_of_day(arrives_on, location.time_zone)
+    return ShippingDates(ship_by, ships_on, arrives_on, deliver_by, _merged(reasons))
+
+
+def _reasons_before_shipping(
+    location: Location, now: datetime, ships_on: date, carrier_days: frozenset[int]
+) -> Iterator[tuple[date, DayReason]]:
+    moment = calendars.local_time(now, location.time_zone)
+    ready = calendars.handled_by(location, now)
+    ready_on = ships_on if ready is None else ready[0]
+    day = moment.date()
+    while day < ships_on:
+        if not location.opens_on(day):
+            yield day, DayReason.HOLIDAY if day in location.holidays else DayReason.CLOSED
+        elif day == moment.date() and not location.hours_on(day).is_before_cut_off(moment.time()):
+            yield day, DayReason.CUT_OFF_MISSED
+        elif day == moment.date() and _has_closed(location, moment):
+            yield day, DayReason.AFTER_CLOSING
+        elif day < ready_on:
+            yield day, DayReason.HANDLING
+        else:
+            yield day, DayReason.CARRIER_OFF
+        day += _DAY
+
+
+def _has_closed(location: Location, moment: datetime) -> bool:
+    closes = location.hours_on(moment.date()).closes
+    return closes is not None and closes != time.min and moment.time() >= closes
+
+
+def _reasons_in_transit(
+    ships_on: date, arrives_on: date | None, carrier_days: frozenset[int]
+) -> Iterator[tuple[date, DayReason]]:
+    day = ships_on + _DAY
+    while arrives_on is not None and day <= arrives_on:
+        yield day, DayReason.TRANSIT if day.weekday() in carrier_days else DayReason.CARRIER_OFF
+        day += _DAY
+
+
+def _merged(reasons: list[tuple[date, DayReason]]) -> tuple[DateStep, ...]:
+    """Consecutive days with the same reason as one step."""
+    steps: list[DateStep] = []
+    for day, reason in reasons:
+        if steps and steps[-1].reason is reason and steps[-1].last + _DAY == day:
+            steps[-1] = DateStep(reason, steps[-1].first, day)
+        else:
+            steps.append(DateStep(reason, day, day))
+    return tuple(steps)

@@ -1,0 +1,85 @@
+"""Shipments say when they leave and arrive, and why not earlier."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import pytest
+from google.type.date_pb2 import Date
+from rich.console import Console
+
+from service.cli.views.order_views import print_explanation
+from tests.conftest import PLAIN_RULES, RetailerMaker
+from tests.retailer import Retailer
+from truestock.v1 import catalog_service_pb2 as catalog_pb, shipment_pb2
+from truestock.v1.order_pb2 import Destination
+
+WAREHOUSE, STORE = catalog_pb.Location.TYPE_WAREHOUSE, catalog_pb.Location.TYPE_STORE
+DELIVERY = """
+kind: delivery
+rules:
+  - {name: from-stores, position: 10, when: {location.type: store}, service: courier, transit_days: 1, ships_on: DAYS}
+  - {name: parcels, position: 100, service: parcel, transit_days: 3, ships_on: DAYS}
+"""
+
+
+def in_days(count: int) -> date:
+    return datetime.now(UTC).date() + timedelta(days=count)
+
+
+def day_of(message: Date) -> date:
+    return date(message.year, message.month, message.day)
+
+
+@pytest.fixture
+async def shop(retailers: RetailerMaker, tmp_path: Path) -> Retailer:
+    """A warehouse that has a holiday today, and a store that works at once."""
+    copytree(PLAIN_RULES, tmp_path, dirs_exist_ok=True)
+    every_day = "[mon, tue, wed, thu, fri, sat, sun]"
+    (tmp_path / "delivery.yaml").write_text(DELIVERY.replace("DAYS", every_day))
+    shop = await retailers.make(tmp_path)
+    await shop.stock({("MUG", "dc"): 5, ("MUG", "store"): 5})
+    today = datetime.now(UTC).date()
+    days_off = [Date(year=day.year, month=day.month, day=day.day) for day in (today, today + timedelta(days=1))]
+    holiday = catalog_pb.WorkingTime(holidays=days_off)
+    await shop.catalog.UpsertLocations(
+        catalog_pb.UpsertLocationsRequest(
+            locations=[
+                catalog_pb.Location(
+                    location_id="dc", type=WAREHOUSE, handling_minutes=0, priority=1, working_time=holiday
+                ),
+                catalog_pb.Location(location_id="store", type=STORE, handling_minutes=0, priority=2),
+            ]
+        )
+    )
+    return shop
+
+
+async def sell(shop: Retailer, order_id: str, **fields: Any) -> Any:
+    return await shop.allocate(order_id, {"MUG": 1}, destination=Destination(country="US"), **fields)
+
+
+async def test_dates_are_kept_with_the_order_and_recomputed_when_it_is_rerouted(shop: Retailer) -> None:
+    sold = await sell(shop, "A-1")
+    [shipment] = sold.shipments
+
+    assert shipment.location_id == "dc"
+    assert day_of(shipment.deliver_date) == day_of(sold.deliver_date) == in_days(5)
+    assert shipment.deliver_by_time.ToDatetime(UTC).date() == in_days(6)
+    holiday, transit = shipment.date_steps
+    assert (holiday.reason, day_of(holiday.last_day)) == (shipment_pb2.DateStep.REASON_HOLIDAY, in_days(1))
+    assert (transit.reason, day_of(transit.last_day)) == (shipment_pb2.DateStep.REASON_TRANSIT, in_days(5))
+    answer = await shop.get(sold.allocation_id)
+    assert list(answer.allocation.shipments) == [shipment]
+    console = Console(record=True, width=200)
+    print_explanation(console, answer)
+    assert f"{in_days(3):%a %d %b} to {in_days(5):%a %d %b} on the way" in console.export_text()
+
+    moved = await shop.reassign(shipment)
+
+    [new] = [x for x in moved.shipments if x.location_id == "store"]
+    assert day_of(new.deliver_date) == day_of(moved.deliver_date) == in_days(1)
+    assert [step.reason for step in new.date_steps] == [shipment_pb2.DateStep.REASON_TRANSIT]
