@@ -252,6 +252,7 @@ shipment = Table(
     Index("shipment_work_idx", "location_id", "state", "assign_time", "id"),
     Index("shipment_state_idx", "state", "assign_time", "id"),
     Index("shipment_recheck_idx", "location_id", "catalog_version", postgresql_where=text(_OPEN)),
+    Index("shipment_arrival_idx", "deliver_by_time", "id", postgresql_where=text("state = 'shipped'")),
     Index("shipment_due_idx", text(_DUE_TIME), "id", postgresql_where=text(_OPEN)),
     Index("shipment_due_here_idx", "location_id", text(_DUE_TIME), "id", postgresql_where=text(_OPEN)),
 )

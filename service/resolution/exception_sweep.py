@@ -30,7 +30,7 @@ from service.orders import order_store
 from service.orders.allocation_record import AllocationRecord
 from service.resolution import arrived_orders, lateness
 from service.resolution.escalation import escalate
-from service.resolution.late_rerouting import late_incident, reroute_late, with_order_facts
+from service.resolution.late_rerouting import late_delivery, late_incident, reroute_late, with_order_facts
 from service.resolution.lateness import LATE_SHIPMENT, LOCATION_UNAVAILABLE, STUCK_ORDER, LatenessQuery
 from service.stock import levels
 
@@ -76,6 +76,7 @@ class ExceptionSweep:
         await self._until_done(STUCK_ORDER, partial(self._resolve, STUCK_ORDER, lateness.NOT_STUCK))
         await self._until_done(HOLD_OVERDUE, partial(self._resolve, HOLD_OVERDUE, lateness.NOT_OVERDUE))
         await self._sweep_late_shipments()
+        await self._until_done(LATE_SHIPMENT, partial(self._raise, late_delivery, lateness.LATE_DELIVERIES))
         await self._until_done(STUCK_ORDER, partial(self._raise, _stuck_incident, lateness.STUCK))
         await self._until_done(HOLD_OVERDUE, partial(self._raise, _overdue_incident, lateness.OVERDUE_HOLDS))
         await self._set_gauge()

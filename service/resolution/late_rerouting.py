@@ -26,7 +26,7 @@ from service.exceptions.incidents import Incident
 from service.orders import order_store
 from service.orders.allocation_record import AllocationRecord
 from service.orders.order_exceptions import OrderException
-from service.resolution.lateness import LATE, LATE_SHIPMENT
+from service.resolution.lateness import DELIVERY, LATE, LATE_SHIPMENT
 from service.resolution.resolution_actions import ResolutionContext, apply_resolution
 from service.stock import levels
 
@@ -87,6 +87,19 @@ def late_incident(row: asyncpg.Record, record: AllocationRecord, catalog: Catalo
         location=catalog.locations.get(row["location_id"]),
         location_id=row["location_id"],
         shipment_id=row["id"],
+    )
+
+
+def late_delivery(row: asyncpg.Record, record: AllocationRecord, catalog: Catalog) -> Incident:
+    """The incident of a shipment that has not arrived, a row of `lateness.LATE_DELIVERIES`."""
+    due = _time_text(row["deadline"])
+    sentence = f"The shipment from {row['location_id']} should have arrived by {due} and is not reported as delivered."
+    return replace(
+        with_order_facts(Incident(LATE_SHIPMENT, str(row["id"]), sentence), record, catalog),
+        location=catalog.locations.get(row["location_id"]),
+        location_id=row["location_id"],
+        shipment_id=row["id"],
+        sub_kind=DELIVERY,
     )
 
 

@@ -34,10 +34,17 @@ LATE_SHIPMENT = "late_shipment"
 STUCK_ORDER = "stuck_order"
 LOCATION_UNAVAILABLE = "location_unavailable"
 
+DELIVERY = "delivery"
+"""The sub-kind of `late_shipment` of what has shipped and has not arrived."""
+
 LATE_AFTER = timedelta(hours=48)
 """From assignment, for a shipment without a time to ship by."""
 UNCOLLECTED_AFTER = timedelta(days=7)
 """From assignment, for a shipment that is ready for pickup: the shopper is late, not the location."""
+DELIVERIES_REPORTED_WITHIN = timedelta(days=60)
+"""From the assignment of a delivered shipment: its location's deliveries are reported, so one can be missed."""
+FORGOTTEN_AFTER = timedelta(days=30)
+"""From the day of delivery, for a shipment that nobody has reported as delivered: it is no news any more."""
 STUCK_AFTER = timedelta(hours=24)
 """Without any event, for an order that needs action."""
 
@@ -52,6 +59,7 @@ def _literal(text: str) -> ColumnElement[Any]:
 _HAS_UNITS = exists().where(promise.c.shipment_id == _shipment.id, promise.c.unit_count > literal_column("0"))
 # Work that waited for a hold starts when the hold is released, whatever the location had begun before.
 _START = func.greatest(_shipment.assign_time, _order.hold_release_time)
+_IS_UNDER_WAY = _shipment.state == _literal("shipped")
 _IS_COLLECTED = _shipment.state == _literal("ready_for_pickup")
 _OUR_TIME = func.coalesce(_shipment.ship_by_time, _START + parameter("late_after", Interval))
 _DEADLINE = case(
@@ -80,6 +88,7 @@ _late = (
         .where(
             _exception.shipment_id == _shipment.id,
             _exception.kind == _literal(LATE_SHIPMENT),
+            _exception.sub_kind.is_distinct_from(_literal(DELIVERY)),
             _order.hold_release_time.is_(None) | (_exception.create_time > _order.hold_release_time),
             _exception.resolved_by.is_distinct_from(_literal("policy"))
             | _exception.resolution.is_distinct_from(_literal("completed")),
@@ -92,12 +101,42 @@ _late = (
     )
     .order_by(_shipment.assign_time, _shipment.id)
 )
+_reported = shipment.alias("reported")
+_late_deliveries = (
+    select(
+        *(_shipment.id, _shipment.allocation_id, _shipment.location_id, _shipment.state),
+        _shipment.deliver_by_time.label("deadline"),
+    )
+    .where(
+        _IS_UNDER_WAY,
+        _shipment.deliver_by_time <= func.statement_timestamp(),
+        _shipment.deliver_by_time > func.statement_timestamp() - parameter("forgotten_after", Interval),
+        # Where nobody reports deliveries, every shipment would seem late.
+        exists()
+        .where(
+            _reported.c.location_id == _shipment.location_id,
+            _reported.c.state == _literal("delivered"),
+            _reported.c.assign_time > func.statement_timestamp() - parameter("reported_within", Interval),
+        )
+        .correlate(shipment),
+        ~exists()
+        .where(
+            _exception.shipment_id == _shipment.id,
+            _exception.kind == _literal(LATE_SHIPMENT),
+            _exception.sub_kind == _literal(DELIVERY),
+        )
+        .correlate(shipment),
+    )
+    .order_by(_shipment.deliver_by_time, _shipment.id)
+)
 
 
-def _open_without(kind: str, cause: Exists) -> Select[Any]:
-    """Open exceptions of a kind whose cause no longer exists."""
+def _open_without(kind: str, *causes: Exists) -> Select[Any]:
+    """Open exceptions of a kind none of whose causes exists any more."""
     return select(_exception.id, _exception.subject, _exception.allocation_id, _exception.policy_revision).where(
-        _exception.state == _literal("open"), _exception.kind == _literal(kind), ~cause.correlate(exception)
+        _exception.state == _literal("open"),
+        _exception.kind == _literal(kind),
+        *(~cause.correlate(exception) for cause in causes),
     )
 
 
@@ -107,7 +146,11 @@ _open_shipment = exists().where(
     _HAS_UNITS.correlate(shipment),
     _order.id == _shipment.allocation_id,
 )
-_not_late = _open_without(LATE_SHIPMENT, _open_shipment.where(~IS_ON_HOLD))
+_is_late_to_ship = _open_shipment.where(~IS_ON_HOLD, _exception.sub_kind.is_distinct_from(_literal(DELIVERY)))
+_is_late_to_arrive = exists().where(
+    _shipment.id == _exception.shipment_id, _IS_UNDER_WAY, _exception.sub_kind == _literal(DELIVERY)
+)
+_not_late = _open_without(LATE_SHIPMENT, _is_late_to_ship, _is_late_to_arrive)
 _not_stranded = _open_without(LOCATION_UNAVAILABLE, _open_shipment)
 
 _OVERDUE_TIME = func.coalesce(_order.hold_until, _order.hold_time + parameter("overdue_after", Interval))
@@ -161,6 +204,8 @@ _DURATIONS = {
     "late_after": LATE_AFTER,
     "uncollected_after": UNCOLLECTED_AFTER,
     "stuck_after": STUCK_AFTER,
+    "reported_within": DELIVERIES_REPORTED_WITHIN,
+    "forgotten_after": FORGOTTEN_AFTER,
     "overdue_after": limits.ORDER_HOLD_OVERDUE,
 }
 
@@ -184,6 +229,9 @@ class LatenessQuery:
 LATE = LatenessQuery(_late, _shipment.allocation_id)
 """Late shipments without an exception so far: (id, allocation_id, location_id, state, deadline, and whose times were
 missed)."""
+LATE_DELIVERIES = LatenessQuery(_late_deliveries, _shipment.allocation_id)
+"""Shipments that have shipped and should have arrived, without an exception so far: (id, allocation_id, location_id,
+state, deadline)."""
 STUCK = LatenessQuery(_stuck, _order.id)
 """Sold orders with short units or a review and without recent events: (allocation_id)."""
 OVERDUE_HOLDS = LatenessQuery(_overdue_holds, _order.id)

@@ -221,7 +221,8 @@ class ExceptionRecord(_message.Message):
     """How often the same problem recurred while it was open."""
     sub_kind: _builtins.str
     """Of `sync_failed`: what failed, such as `order` or `availability`, as reported; empty if it was not reported. Of
-    `mismatch`: `channel` if a channel shows another figure than was published to it; empty if two counts differ.
+    `mismatch`: `channel` if a channel shows another figure than was published to it; empty if two counts differ. Of
+    `late_shipment`: `delivery` if it has shipped and not arrived by its day; empty if it has not shipped.
     """
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp: ...

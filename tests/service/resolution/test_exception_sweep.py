@@ -89,6 +89,34 @@ def counted(name: str, *services: Retailer | Replica, **labels: str) -> float:
     return sum(service.metric(name, **labels) for service in services)
 
 
+# Late deliveries
+
+
+async def test_a_shipment_that_should_have_arrived_is_late_until_it_is_delivered(
+    shop: Retailer, replica: Replica
+) -> None:
+    arrived, missing = [await shop.ship((await shop.allocate(x, {"MUG": 1})).shipments[0]) for x in ("A-1", "A-2")]
+    await shop.sql("UPDATE shipment SET deliver_by_time = now() - interval '1 hour'")
+    await replica.sweep()
+    assert await exceptions_of(shop, missing) == []
+
+    await shop.deliver(arrived.shipments[0])
+    await replica.sweep()
+    await replica.sweep()
+
+    assert await exceptions_of(shop, arrived) == []
+    [late_delivery] = await exceptions_of(shop, missing)
+    assert (late_delivery.kind, late_delivery.sub_kind) == ("late_shipment", "delivery")
+    assert "should have arrived" in late_delivery.description
+    assert late_delivery.state == Record.STATE_OPEN
+
+    await shop.deliver(missing.shipments[0])
+    await replica.sweep()
+
+    [late_delivery] = await exceptions_of(shop, missing)
+    assert late_delivery.state == Record.STATE_RESOLVED
+
+
 # Escalation
 
 
