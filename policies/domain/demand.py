@@ -63,7 +63,7 @@ def demand_parts(order: Order) -> tuple[DemandPart, ...]:
     """The parts of an order, in the order of their first lines; together they have all its units.
 
     Lines of one SKU with the same restrictions are one part. A group may use only locations that all its lines may use.
-    Component units beyond whole kits, as after a cancellation, are single units.
+    What is left of an item after a cancellation is whole kits, and component units beyond whole kits are single units.
     """
     members: dict[tuple[object, ...], list[OrderLine]] = {}
     for line in order.lines:
@@ -101,19 +101,29 @@ def _parts(lines: list[OrderLine]) -> Iterator[DemandPart]:
 
 
 def _kit_parts(lines: list[OrderLine]) -> Iterator[DemandPart]:
-    kit_count = min(line.unit_count // line.placement.units_per_kit for line in lines)
+    """Whole items or kits, then whole kits of items that are not whole any more, then units beyond whole kits."""
     placement = _common(lines)
-    sizes = [(line, line.placement.units_per_kit) for line in lines]
+    left = {line.line_id: line.unit_count for line in lines}
+    for sizes, kits in _sets_of_kits(lines):
+        set_count = min(left[line_id] // size for line_id, size in sizes.items())
+        if set_count:
+            together = [PartLine(x.line_id, x.sku, sizes[x.line_id] * set_count, sizes[x.line_id]) for x in lines]
+            yield _part(together, set_count, placement, kits)
+            left = {line_id: count - sizes[line_id] * set_count for line_id, count in left.items()}
+    for line in lines:
+        rest = left[line.line_id]
+        if rest:
+            yield DemandPart((PartLine(line.line_id, line.sku, rest, 1),), {line.sku: 1}, rest, placement)
+
+
+def _sets_of_kits(lines: list[OrderLine]) -> Iterator[tuple[dict[str, int], dict[str, int]]]:
+    """The units of each line that ship together, and the kits in them by SKU; an item may be several kits."""
     kit = lines[0].kit
     kits_per_set = 0 if kit is None else lines[0].placement.units_per_kit // kit.unit_count
     kits = {kit.sku: kits_per_set} if kit is not None and kits_per_set else {}
-    if kit_count:
-        together = [PartLine(x.line_id, x.sku, size * kit_count, size) for x, size in sizes]
-        yield _part(together, kit_count, placement, kits)
-    for line, size in sizes:
-        rest = line.unit_count - size * kit_count
-        if rest:
-            yield DemandPart((PartLine(line.line_id, line.sku, rest, 1),), {line.sku: 1}, rest, placement)
+    yield {line.line_id: line.placement.units_per_kit for line in lines}, kits
+    if kit is not None and kits_per_set > 1:
+        yield {line.line_id: line.kit.unit_count for line in lines if line.kit is not None}, {kit.sku: 1}
 
 
 def _singles(lines: list[OrderLine], placement: Placement) -> DemandPart:

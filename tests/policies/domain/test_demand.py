@@ -3,6 +3,7 @@
 from hypothesis import given, strategies as st
 
 from policies.domain.demand import DemandPart, demand_parts, is_placed_freely
+from policies.domain.kits import KitPart
 from policies.domain.model import Order, OrderLine
 from policies.domain.placement import ANYWHERE, Placement
 
@@ -72,6 +73,18 @@ def test_components_beyond_whole_kits_are_single_units() -> None:
     kits, rest = parts_of(*lines)
     assert (kits.set_count, kits.units) == (2, {"A": 1, "B": 2})
     assert (rest.set_count, rest.units) == (1, {"A": 1})
+
+
+def test_what_is_left_of_an_item_of_several_kits_is_whole_kits() -> None:
+    """Items of two kits; after a cancellation two items, a kit, and one loose unit are left."""
+    lines = [
+        OrderLine("1/A", "A", 6, None, Placement(kit_line_id="1", units_per_kit=2), kit=KitPart("1", "KIT", 1)),
+        OrderLine("1/B", "B", 10, None, Placement(kit_line_id="1", units_per_kit=4), kit=KitPart("1", "KIT", 2)),
+    ]
+    items, kit, rest = parts_of(*lines)
+    assert (items.set_count, items.units, items.kits) == (2, {"A": 2, "B": 4}, {"KIT": 2})
+    assert (kit.set_count, kit.units, kit.kits) == (1, {"A": 1, "B": 2}, {"KIT": 1})
+    assert (rest.set_count, rest.units, rest.kits) == (1, {"A": 1}, {})
 
 
 def test_an_order_is_placed_freely_if_no_line_has_a_placement() -> None:

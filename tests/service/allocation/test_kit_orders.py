@@ -282,3 +282,24 @@ async def test_an_item_that_is_mapped_to_a_kit_later_becomes_its_components(shop
     allocation = (await shop.find_order("web/1")).allocation
     assert units(allocation) == {"dc": {"1/MUG": 2, "1/BOWL": 4}}
     assert {(x.item_id, x.item_count, x.kit_sku) for x in allocation.lines} == {("box", 1, "SET")}
+
+
+async def test_a_kit_that_is_left_of_a_cancelled_item_of_two_ships_whole(retailers: Any) -> None:
+    shop = await retailers.make(RESOLVED_RULES)
+    await shop.stock({(sku, location_id): 0 for sku in ("MUG", "BOWL") for location_id in ("dc", "shop")})
+    launches = [catalog_pb.Product(sku=sku, tags=["launch"]) for sku in ("MUG", "BOWL")]
+    await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=launches))
+    await shop.kits({"SET": {"MUG": 1, "BOWL": 2}})
+    await shop.list_item("web", "box", "SET", 2)
+    request = allocation_pb.AllocateOrderRequest(channel_id="web", order_id="1", commitment=SOLD)
+    request.lines.add(item_id="box", unit_count=1)
+    waiting = (await shop.allocations.AllocateOrder(request)).allocation
+    await shop.cancel(waiting.allocation_id, {"1": 1})
+
+    await shop.count({("MUG", "dc"): 1, ("BOWL", "shop"): 2})
+    apart = (await shop.find_order("web/1")).allocation
+    await shop.count({("BOWL", "dc"): 2})
+    together = (await shop.find_order("web/1")).allocation
+
+    assert units(apart) == {}
+    assert units(together) == {"dc": {"1/MUG": 1, "1/BOWL": 2}}
