@@ -182,26 +182,44 @@ class RandomShop:
         return allocation.order_id, shipment, self.dice.choice([None, some])
 
     async def check(self) -> None:
-        """All that must hold at any moment."""
-        for order_id, allocation in self.orders.items():
-            self.orders[order_id] = (await self.shop.get(allocation.allocation_id)).allocation
-        promised: Counter[tuple[str, str]] = Counter()
+        """All that must hold at any moment.
+
+        Units that come in fill backorders a moment later: stock that differs from orders which have changed meanwhile
+        is compared again.
+        """
+        await self._read_orders()
         for allocation in self.orders.values():
             check_units(allocation)
             check_placement(allocation)
             if allocation.order_id not in self.in_pieces:
                 check_wholes(allocation)
+        while difference := await self._difference_from_stock():
+            assert await self._read_orders(), (difference, self.done)
+        await self.check_outlets()
+        report = await self.shop.ledger()
+        assert report.balanced, report.differences
+
+    async def _read_orders(self) -> bool:
+        """Reads all orders; whether one has changed since it was read last."""
+        known = {order_id: allocation.version for order_id, allocation in self.orders.items()}
+        for order_id, allocation in self.orders.items():
+            self.orders[order_id] = (await self.shop.get(allocation.allocation_id)).allocation
+        return known != {order_id: allocation.version for order_id, allocation in self.orders.items()}
+
+    async def _difference_from_stock(self) -> str:
+        """The first level whose promised units are not those of the orders, or are not in stock."""
+        promised: Counter[tuple[str, str]] = Counter()
+        for allocation in self.orders.values():
             for shipment in allocation.shipments:
                 for line in shipment.lines:
                     promised[line.sku, shipment.location_id] += line.unit_count
         levels = await self.shop.stock_service.ListStockLevels(stock_pb.ListStockLevelsRequest())
         for level in levels.stock_levels:
-            key = (level.sku, level.location_id)
-            assert level.held_count + level.allocated_count == promised[key], (key, self.done)
-            assert promised[key] <= max(0, level.on_hand_count - level.unavailable_count), key
-        await self.check_outlets()
-        report = await self.shop.ledger()
-        assert report.balanced, report.differences
+            count = promised[level.sku, level.location_id]
+            usable = max(0, level.on_hand_count - level.unavailable_count)
+            if not level.held_count + level.allocated_count == count <= usable:
+                return f"orders have {count} of {level}"
+        return ""
 
     async def check_outlets(self) -> None:
         """Outlets add up to what the channel may sell, of products and kits."""

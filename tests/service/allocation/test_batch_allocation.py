@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from tests.conftest import RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, promised, request_id
+from tests.retailer import HOLD, SOLD, Retailer, eventually, promised, request_id
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
 _numbers = itertools.count(1)
@@ -117,8 +117,13 @@ async def test_a_batch_whose_deadline_cannot_be_met_promises_nothing_later(retai
 
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await retailer.allocations.BatchAllocateOrders(request, timeout=0.005)
+    # Long enough for orders that still wait to be allocated, which they must not be.
     await asyncio.sleep(0.5)
 
+    async def is_idle() -> bool:
+        return retailer.metric("allocator_queued_orders") == 0
+
+    await eventually(is_idle)
     # Orders that were in flight are allocated; those that waited behind them are not.
     stored = await retailer.sql("SELECT FROM allocation")
     assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
