@@ -138,6 +138,8 @@ DECISION_RENEWAL_INTERVAL = timedelta(hours=1)
 DECISION_GRACE = timedelta(days=1)
 """How much longer than decisions their catalogs and rules are kept, so that no decision outlives its inputs."""
 REPLAYS_WAITING = 8
+EXPLANATIONS_WAITING = 8
+"""Previews that wait for their explanation; one at a time is worked out, beside the orders."""
 REPLAY_POLICY_SETS = 4
 """Past policy sets kept compiled for the next replay."""
 

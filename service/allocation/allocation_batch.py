@@ -25,6 +25,7 @@ from service.background import Turn, in_turns
 from service.catalog import catalog_store, listing_store, unknown_records
 from service.catalog.catalog_store import Catalog
 from service.database.database import Connection, Statement, transposed
+from service.decisions.decision_log import DecisionInputs
 from service.dependencies import Dependencies
 from service.errors import InvalidFields, NotFound, TruestockError, no_channel, no_location, no_outlet, no_product
 from service.orders import order_identity, order_messages, order_store
@@ -102,8 +103,11 @@ class AllocationBatch:
             for change in batch.changes.values():
                 count_answer(self._deps.metrics, change.record, batch.unit_of_work.book.now)
 
-    async def preview(self, ticket: Ticket) -> allocation_pb.Allocation:
-        """Returns the answer that the order would get now. Locks nothing, writes nothing and uses up no request id."""
+    async def preview(self, ticket: Ticket) -> tuple[allocation_pb.Allocation, DecisionInputs | None]:
+        """The answer that the order would get now, and the inputs of its decision; None if nothing was planned.
+
+        Locks nothing, writes nothing and uses up no request id.
+        """
 
         async def work(connection: Connection) -> tuple[_BatchState, Intake]:
             batch = await self._start(connection, [ticket])
@@ -127,7 +131,7 @@ class AllocationBatch:
         if intake.unit_of_work.has_unexplained_oversells:
             await self._deps.database.unlocked("preview", intake.unit_of_work.explain_oversells)
         answer = await _answer(ticket, change, batch, intake.unit_of_work.book.now)
-        return _without_ids(answer, is_new=change.record.id in intake.locked.created)
+        return _without_ids(answer, is_new=change.record.id in intake.locked.created), change.inputs
 
     async def _run(
         self,

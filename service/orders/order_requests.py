@@ -172,6 +172,8 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
         fields.text("candidate_revision", request.candidate_revision, longest=limits.ID_LENGTH)
         if not request.validate_only:
             fields.wrong("candidate_revision", "is only for validate_only; orders are allocated by the rules in force")
+    if request.explain and not request.validate_only:
+        fields.wrong("explain", "is only for validate_only; ExplainDecision explains the decision of a stored order")
     fields.finish()
     assert commitment is not None
     order = Order(

@@ -11,7 +11,7 @@ from service import limits
 from service.errors import Overloaded
 from service.rpc.request_bytes import RefusedBytes
 
-_SHED = ("AllocateOrder", "BatchAllocateOrders", "Check", "Find", "Get", "List", "Replay", "Test")
+_SHED = ("AllocateOrder", "BatchAllocateOrders", "Check", "Explain", "Find", "Get", "List", "Replay", "Test")
 """How the methods begin that take new orders or only read. What was promised is never refused, and neither are its
 moves: confirmations, cancellations, shipments and stock changes."""
 

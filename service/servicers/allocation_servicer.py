@@ -10,14 +10,17 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
+from service import limits
 from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import AllocationQueue, Ticket
 from service.allocation.cancellations.cancellation import CancellationOperations
 from service.allocation.cancellations.cancellation_requests import CancellationRequests
 from service.allocation.hold_release import HoldRelease
 from service.allocation.lifecycle import Lifecycle
+from service.background import in_turns
 from service.candidates.candidate_processes import CandidateProcesses
 from service.database.database import Connection, Database
+from service.decisions.preview_explanation import explained
 from service.errors import TruestockError, no_allocation, no_order
 from service.exceptions import exception_messages
 from service.fulfillment import shipment_requests
@@ -26,6 +29,7 @@ from service.orders import id_search, order_exceptions, order_messages, order_pa
 from service.orders.order_requests import OrderRequest
 from service.policy.active_policies import ActivePolicies
 from service.rpc.call_interceptor import internal_error
+from service.rpc.call_limit import LimitedTurns
 from service.rpc.idempotency import IdempotencyKey, IdempotentRequest
 from service.rpc.validation import Fields
 from service.stock import levels
@@ -67,6 +71,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         watch: OrderWatch,
     ) -> None:
         self._watch = watch
+        self._explanations = LimitedTurns(1, limits.EXPLANATIONS_WAITING, "explanations of previews")
         self._allocator = allocator
         self._orders, self._cancellations = operations.orders, operations.cancellations
         self._hold_release, self._candidates = operations.hold_release, operations.candidates
@@ -93,8 +98,16 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         key = IdempotentRequest.of("AllocateOrder", request, order_request.request_id, self._new_id).key
         ticket = self._ticket(order_request, key, request, context)
         if request.validate_only:
-            return allocation_pb.AllocateOrderResponse(allocation=await self._orders.preview(ticket))
+            return await self._preview(ticket, explains=request.explain)
         return allocation_pb.AllocateOrderResponse(allocation=await self._allocator.allocate(ticket))
+
+    async def _preview(self, ticket: Ticket, *, explains: bool) -> allocation_pb.AllocateOrderResponse:
+        allocation, inputs = await self._orders.preview(ticket)
+        if not explains or inputs is None:
+            return allocation_pb.AllocateOrderResponse(allocation=allocation)
+        async with self._explanations.turn():
+            explanation = await in_turns(explained, inputs, ticket.policy_set)
+        return allocation_pb.AllocateOrderResponse(allocation=allocation, explanation=explanation)
 
     async def _by_candidate(self, request: allocation_pb.AllocateOrderRequest) -> allocation_pb.AllocateOrderResponse:
         """The answer that the order would get by rules that are not in force; `validate_only` is set."""

@@ -30,6 +30,7 @@ from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
 import truestock.v1
+from policies.decisions.alternatives.decision_explanation import MOST_LEFT_OUT, MOST_LOCATIONS, MOST_REPLACEMENTS
 from policies.decisions.parts.split_kits import MAX_ROUNDS
 from policies.decisions.planning.sets.set_search import MAX_STEPS
 from policies.domain.model import LEAST_VELOCITY
@@ -605,6 +606,13 @@ BOUNDS = {
         f"each MiB of a larger folder {limits.SANDBOX_SECONDS_PER_MIB} seconds, {size(limits.SANDBOX_BYTES_PER_MIB)}",
         f"{limits.SANDBOX_WAIT_SECONDS_PER_MIB} seconds of waiting more",
         f"{limits.LISTED_PROBLEMS:,} problems and {limits.LISTED_TEST_RESULTS:,} test results listed",
+    ),
+    "explanation": (
+        f"{MOST_LOCATIONS} ranked locations",
+        f"the {MOST_LEFT_OUT} worst-ranked",
+        f"{MOST_REPLACEMENTS} plans in which",
+        f"{limits.EXPLANATIONS_WAITING} of `validate_only` wait",
+        f"and {limits.REPLAYS_WAITING} of stored decisions",
     ),
     "search for a plan": (f"{MAX_STEPS:,} steps", f"{MAX_ROUNDS} rounds"),
     "candidate": (

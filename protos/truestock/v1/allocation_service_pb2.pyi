@@ -13,6 +13,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from google.type import date_pb2 as _date_pb2
 from google.type import money_pb2 as _money_pb2
+from truestock.v1 import decision_explanation_pb2 as _decision_explanation_pb2
 from truestock.v1 import decision_pb2 as _decision_pb2
 from truestock.v1 import exception_pb2 as _exception_pb2
 from truestock.v1 import order_pb2 as _order_pb2
@@ -637,6 +638,7 @@ class AllocateOrderRequest(_message.Message):
     OUTLET_ID_FIELD_NUMBER: _builtins.int
     CANDIDATE_REVISION_FIELD_NUMBER: _builtins.int
     SHIP_BY_TIME_FIELD_NUMBER: _builtins.int
+    EXPLAIN_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     order_id: _builtins.str
     """The channel's own order number; at most 128 characters."""
@@ -672,6 +674,10 @@ class AllocateOrderRequest(_message.Message):
     candidate_revision: _builtins.str
     """Decide by these rules instead of those in force: a candidate that TestPolicies keeps, or an earlier revision that is
     kept. Only with `validate_only`. `decision.policy_revision` of the answer states it.
+    """
+    explain: _builtins.bool
+    """Also return why the plan is chosen, as ExplainDecision does for a stored decision. Only with `validate_only`;
+    OVERLOADED while too many other calls wait for theirs.
     """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]:
@@ -743,10 +749,11 @@ class AllocateOrderRequest(_message.Message):
         outlet_id: _builtins.str = ...,
         candidate_revision: _builtins.str = ...,
         ship_by_time: _timestamp_pb2.Timestamp | None = ...,
+        explain: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_update_time", b"channel_update_time", "copy_of", b"copy_of", "destination", b"destination", "hold", b"hold", "hold_duration", b"hold_duration", "order_value", b"order_value", "priority", b"priority", "ship_by_time", b"ship_by_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copy_of", b"copy_of", "destination", b"destination", "hold", b"hold", "hold_duration", b"hold_duration", "lines", b"lines", "method", b"method", "order_id", b"order_id", "order_value", b"order_value", "outlet_id", b"outlet_id", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "request_id", b"request_id", "ship_by_time", b"ship_by_time", "tags", b"tags", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copy_of", b"copy_of", "destination", b"destination", "explain", b"explain", "hold", b"hold", "hold_duration", b"hold_duration", "lines", b"lines", "method", b"method", "order_id", b"order_id", "order_value", b"order_value", "outlet_id", b"outlet_id", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "request_id", b"request_id", "ship_by_time", b"ship_by_time", "tags", b"tags", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
@@ -759,16 +766,22 @@ class AllocateOrderResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ALLOCATION_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def allocation(self) -> Global___Allocation: ...
+    @_builtins.property
+    def explanation(self) -> _decision_explanation_pb2.DecisionExplanation:
+        """Only with `explain`; unset if nothing is planned, as for an order that is sent again without a change."""
+
     def __init__(
         self,
         *,
         allocation: Global___Allocation | None = ...,
+        explanation: _decision_explanation_pb2.DecisionExplanation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "explanation", b"explanation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "explanation", b"explanation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

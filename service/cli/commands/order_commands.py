@@ -15,6 +15,7 @@ from service.cli.console import print_json, stdout_console
 from service.cli.views.order_views import show_allocation, show_dry_run
 from truestock.v1.allocation_service_pb2 import (
     AllocateOrderRequest,
+    AllocateOrderResponse,
     Allocation,
     CancelOrderLinesRequest,
     CancelOrderLinesResponse,
@@ -142,15 +143,20 @@ def allocate(
         outlet_id=outlet,
         hold=_order_hold(hold_reason, hold_until),
         validate_only=dry_run,
+        explain=dry_run,
         candidate_revision=candidate,
         request_id="" if dry_run else options.request_id(request_id),
     )
 
-    async def ask(client: Client) -> Allocation:
+    async def ask(client: Client) -> AllocateOrderResponse:
         client.call_seconds = CANDIDATE_CALL_SECONDS if candidate else client.call_seconds
-        return (await client.ask(client.allocations.AllocateOrder, request)).allocation
+        return await client.ask(client.allocations.AllocateOrder, request)
 
-    (show_dry_run if dry_run else show_allocation)(call(server, ask), as_json)
+    response = call(server, ask)
+    if dry_run:
+        show_dry_run(response, as_json)
+    else:
+        show_allocation(response.allocation, as_json)
 
 
 def confirm(

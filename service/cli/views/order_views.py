@@ -10,10 +10,21 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from service.cli.console import add_row, count, enum_word, format_time, new_table, print_json, stdout_console
+from service.cli.console import (
+    add_row,
+    count,
+    enum_word,
+    format_time,
+    json_value,
+    new_table,
+    print_json,
+    stdout_console,
+)
+from service.cli.views.plan_comparison_view import explained_plans
 from service.cli.views.shipment_views import date_lines, order_shipments, parcel_lines
 from truestock.v1.allocation_service_pb2 import (
     AllocatedLine,
+    AllocateOrderResponse,
     Allocation,
     CancellationRequest,
     GetAllocationResponse,
@@ -53,12 +64,16 @@ def show_allocation(allocation: Allocation, as_json: bool) -> None:
         stdout_console().print(Group(*_summary(allocation, _MAY_NEED_INTERVENTION)))
 
 
-def show_dry_run(allocation: Allocation, as_json: bool) -> None:
+def show_dry_run(response: AllocateOrderResponse, as_json: bool) -> None:
     """Prints what an order would get, with the decision as `explain` prints it, or JSON."""
+    allocation = response.allocation
     if as_json:
-        print_json(allocation)
-    else:
-        stdout_console().print(Group(*_summary(allocation, _WOULD_NEED_INTERVENTION), *_decision(allocation.decision)))
+        explanation = {"explanation": json_value(response.explanation)} if response.HasField("explanation") else {}
+        print_json(json_value(allocation) | explanation)
+        return
+    summary = _summary(allocation, _WOULD_NEED_INTERVENTION)
+    plans = explained_plans(response.explanation) if response.HasField("explanation") else ()
+    stdout_console().print(Group(*summary, *plans, *_decision(allocation.decision)))
 
 
 def print_explanation(

@@ -29,11 +29,15 @@ def compared_plans(response: ExplainDecisionResponse | None, reason: str) -> Ite
         if reason:
             yield Text(f"Its plans cannot be compared: {reason}", "dim")
         return
-    explanation = response.explanation
     if not response.identical:
         versions = f"decided by Truestock {response.stored_software_version}, explained by {response.software_version}"
         text = f"Truestock would decide this otherwise now: {response.differing_field} differs ({versions})."
         yield Text(text, "yellow")
+    yield from explained_plans(response.explanation)
+
+
+def explained_plans(explanation: DecisionExplanation) -> Iterator[RenderableType]:
+    """The tables of an explanation."""
     if explanation.passed_on_by:
         yield Text(f"Passed on by {', '.join(explanation.passed_on_by)}, which could not fill the order.")
     if explanation.chosen.shipments or explanation.HasField("refused"):

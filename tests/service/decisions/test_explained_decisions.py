@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from tests.retailer import HOLD, Retailer
+from tests.retailer import HOLD, Retailer, order_request, promised
 from truestock.v1 import decision_explanation_pb2 as explanation_pb
 
 
@@ -45,3 +45,23 @@ async def test_the_second_decision_of_an_order_is_explained_with_the_units_that_
 
     assert shipped(answer.explanation.chosen) == {"dc": 3}
     assert not answer.explanation.HasField("next_best")
+
+
+async def test_an_order_that_is_only_tried_is_explained_and_changes_nothing(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 9, ("MUG", "high-street"): 9})
+    request = order_request("A-1", {"MUG": 2}, validate_only=True, explain=True)
+
+    tried = await retailer.allocations.AllocateOrder(request)
+
+    order = await retailer.allocate("A-1", {"MUG": 2})
+    stored = await retailer.explain(order.decision.decision_id)
+    assert tried.explanation == stored.explanation
+    assert shipped(tried.explanation.chosen) == promised(tried.allocation)
+    assert not (await retailer.allocations.AllocateOrder(order_request("A-2", {"MUG": 1}))).HasField("explanation")
+
+
+async def test_only_a_tried_order_is_explained_with_its_answer(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 9})
+
+    with pytest.raises(grpc.aio.AioRpcError, match="is only for validate_only"):
+        await retailer.allocations.AllocateOrder(order_request("A-1", {"MUG": 2}, explain=True))

@@ -63,6 +63,9 @@ async def test_previews_by_a_candidate_are_decided_by_its_rules_and_record_nothi
     assert [(x.unit_count, list(x.rules)) for x in order.shortages] == [(1, ["keep-some"])]
     # A change of a stored order, whose oversold unit has a cause that only the database knows.
     assert (oversold.allocation_id, [x.cause for x in oversold.shortages]) == (stored.allocation_id, ["not_told"])
+    tried = order_request("2", {"MUG": 4}, validate_only=True, candidate_revision=candidate, explain=True)
+    explanation = (await retailer.allocations.AllocateOrder(tried)).explanation
+    assert [(x.location_id, x.unit_count) for x in explanation.locations] == [("dc", 3)]
     assert await row_counts(retailer) == before
     in_force = await preview(retailer, "2", {"MUG": 4}, retailer.service.policy_revision)
     assert (promised(in_force), in_force.decision.policy_revision) == ({"dc": 4}, retailer.service.policy_revision)
