@@ -13,6 +13,7 @@ from itertools import zip_longest
 from policies.decisions.alternatives.plan_differences import (
     DISTANCE,
     FIGURES,
+    IN_ALL,
     LOCATION_ID,
     SPLIT_KITS,
     UNITS,
@@ -52,12 +53,16 @@ class PlanComparison:
         kinds = [step.kind for step in self.steps]
         self._compares_sets = any(kind in PLAN_STEPS for kind in kinds)
         compares_delivery = any(kind in DELIVERY_STEPS for kind in kinds)
+        # Nothing is delivered to a shopper who picks the order up.
+        self._tells_delivery = compares_delivery or run.order.method != "pickup"
         estimates = [self.estimate(key) if compares_delivery else UNKNOWN_ESTIMATE for key in self.ids]
         by_id = {key: number for number, key in enumerate(sorted(self.ids))}
         self._plan_steps = plan_steps(kinds, list(self.ranks.values()), estimates, [by_id[key] for key in self.ids])
 
     def estimate(self, location_id: str) -> ShippingEstimate:
-        """What delivery from a location costs, and when it arrives."""
+        """What delivery from a location costs, and when it arrives; unknown of an order for pickup."""
+        if not self._tells_delivery:
+            return UNKNOWN_ESTIMATE
         found = self._estimates.get(location_id)
         if found is None:
             found = shipping_estimates(self._run.policy_set, self._run.question, [location_id])[location_id]
@@ -118,7 +123,8 @@ class PlanComparison:
             return ()
         told = {difference.step for difference in decided}
         more = self._told(self.plan_figures(chosen), self.plan_figures(other), told)
-        return tuple([x for x in (*decided, *more) if x.decides or x.step != LOCATION_ID])
+        new = [x for x in more if not any(x.text.removesuffix(IN_ALL) in difference.text for difference in decided)]
+        return tuple([x for x in (*decided, *new) if x.decides or x.step != LOCATION_ID])
 
     def _stages(self, plan: Plan) -> list[Plan]:
         """The plan in the parts that are planned one after the other.
@@ -217,8 +223,7 @@ class PlanComparison:
     def _told(self, ours: PlanFigures, theirs: PlanFigures, told: set[str]) -> Iterator[PlanDifference]:
         """What else differs: figures that no step of the policy compares."""
         for step in (UNITS, FEWEST_SHIPMENTS, LOWEST_COST, EARLIEST_PROMISE, DISTANCE):
-            is_same = step == DISTANCE and "nearest" in told and ours.shipments == theirs.shipments == 1
-            difference = None if step in told or is_same else figures_difference(step, ours, theirs)
+            difference = None if step in told else figures_difference(step, ours, theirs)
             if difference is not None and "" not in (difference.chosen, difference.other):
                 yield difference
 

@@ -15,6 +15,9 @@ UNITS, SPLIT_KITS, LOCATION_ID, DISTANCE = "units", "split_kits", "location_id",
 """What plans differ in besides the steps of `rank`: more units come first, then fewer kits that are split, then the
 steps, then the ids of the locations. The distance of whole plans is only told."""
 
+IN_ALL = " in all"
+"""What follows a distance of several shipments together."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlanDifference:
@@ -123,7 +126,7 @@ def _distance(ours: PlanFigures, theirs: PlanFigures) -> tuple[str, str, str]:
     if ours.distance_km is None or theirs.distance_km is None:
         return chosen, other, f"distance {other or 'unknown'} instead of {chosen or 'unknown'}"
     is_sum = max(ours.shipments, theirs.shipments) > 1
-    return chosen, other, _distance_text(theirs.distance_km - ours.distance_km) + (" in all" if is_sum else "")
+    return chosen, other, _distance_text(theirs.distance_km - ours.distance_km) + (IN_ALL if is_sum else "")
 
 
 FIGURES: Mapping[str, Callable[[PlanFigures, PlanFigures], tuple[str, str, str]]] = {

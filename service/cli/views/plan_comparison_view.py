@@ -54,7 +54,9 @@ def _plans(explanation: DecisionExplanation) -> Table:
     table = new_table("plan", "shipments", "compared with the chosen plan", title=f"Plans compared, by {rank}")
     add_row(table, Text("chosen", "bold"), _shipments(explanation.chosen), "-")
     if explanation.HasField("next_best"):
-        add_row(table, "next best", _shipments(explanation.next_best), _differences(explanation.next_best.differences))
+        next_best = explanation.next_best
+        cut_short = " (there may be a better one: too many to compare)" if next_best.search_truncated else ""
+        add_row(table, "next best", _shipments(next_best), _differences(next_best.differences) + cut_short)
     if explanation.HasField("refused"):
         refused = explanation.refused
         why = f"Refused: {', '.join(refused.refused_by)}. {_differences(refused.differences)}"

@@ -33,8 +33,11 @@ async def test_decisions_that_earlier_versions_stored_by_value_replay_to_the_byt
 
     decisions = [await retailer.decision(id) for id in ids]
     replays = [await retailer.replay(id) for id in ids]
+    explanations = [(await retailer.explain(id)).explanation for id in ids]
 
     assert len(ids) == 5
+    assert all(x.chosen.shipments or x.refused.shipments or not x.ranked_count for x in explanations)
+    assert sum(x.HasField("next_best") for x in explanations) >= 2
     assert [replay.differing_field for replay in replays if not replay.identical] == []
     assert {decision.inputs.order.destination.postal_code for decision in decisions} == {"", "78704"}
     assert sum(bool(decision.decision.fired_rules) for decision in decisions) >= 3
@@ -88,6 +91,7 @@ async def test_a_decision_replays_to_the_byte_after_its_destination_was_erased(
     order = await retailer.allocate("A-1", {"MUG": 1}, destination=austin)
     inputs = inputs_of((await retailer.decision(order.decision.decision_id)).inputs)
     assert inputs.order.destination is not None
+    explained = await retailer.explain(order.decision.decision_id)
 
     derived = erased(inputs.order.destination, inputs.world.locations, keeps_postal_code=False).SerializeToString()
     await retailer.sql("UPDATE decision SET destination = NULL, erased_destination = $1", derived)
@@ -99,6 +103,7 @@ async def test_a_decision_replays_to_the_byte_after_its_destination_was_erased(
     assert not stored.inputs.order.HasField("destination")
     assert b"78704" not in stored.SerializeToString()
     assert replay.identical
+    assert await retailer.explain(order.decision.decision_id) == explained
 
 
 RULES = """

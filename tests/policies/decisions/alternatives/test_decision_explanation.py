@@ -161,6 +161,14 @@ def test_a_pickup_order_has_only_the_store_that_the_shopper_chose() -> None:
     assert (len(explanation.locations), explanation.next_best) == (1, None)
 
 
+def test_nothing_is_said_of_delivery_to_a_shopper_who_picks_the_order_up() -> None:
+    wanted = order({"MUG": 1}, method="pickup", destination=TO_OSLO)
+    explanation = explanation_of(MUGS_EVERYWHERE, wanted, policy(rank="[nearest]"), RATES)
+
+    assert {(x.cost, x.delivery_day) for x in explanation.locations} == {(None, None)}
+    assert words(explanation.next_best) == "305.1 km farther"
+
+
 def test_units_that_wait_for_stock_are_explained_beside_those_that_the_order_keeps() -> None:
     waiting = sold({"MUG": 1}, destination=TO_OSLO)
     whole = WholeOrder(OrderFacts.of(waiting), {("CAP", "bergen"): 1})
