@@ -43,6 +43,12 @@ ORDER_COMPONENTS = 1_000
 """Lines of one order after its kits have become lines of components."""
 KIT_ORDERS = 100
 """Orders that still use a deleted kit, of which DeleteKit names the oldest."""
+PICKUP_RADIUS_KM = 50.0
+PICKUP_RADIUS_LONGEST_KM = 1_000.0
+PICKUP_LOCATIONS = 10
+PICKUP_LOCATIONS_LIMIT = 100
+PICKUP_EXAMINED = 200
+"""Nearest locations among which a search looks for those that have the whole cart: each is a decision of its own."""
 CHANNEL_FILTER = 100
 ALLOCATIONS_PAGE_LIMIT = 500
 ALLOCATIONS_PAGE_BYTES = 16 << 20

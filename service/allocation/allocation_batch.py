@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from policies.domain.demand import is_placed_freely
 from policies.domain.listings import ItemKey, Listing
-from policies.domain.model import Commitment, Order, Product
+from policies.domain.model import Channel, Commitment, Order, Product, StockLevel, World
 from policies.policy_set import PolicySet
 from service import limits
 from service.allocation.allocation_queue import Outcomes, Ticket
@@ -18,7 +18,7 @@ from service.allocation.intake.channel_words import read_status
 from service.allocation.intake.order_intake import Intake, write_intake
 from service.allocation.order_counts import count_answer
 from service.allocation.planner import AllocationChange
-from service.allocation.planning_context import PlanningContext
+from service.allocation.planning_context import ChannelContext, PlanningContext
 from service.allocation.replanning import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
 from service.background import Turn, in_turns
@@ -29,6 +29,7 @@ from service.decisions.decision_log import DecisionInputs
 from service.dependencies import Dependencies
 from service.errors import InvalidFields, NotFound, TruestockError, no_channel, no_location, no_outlet, no_product
 from service.orders import order_identity, order_messages, order_store
+from service.orders.allocation_record import AllocationRecord
 from service.orders.cancellations import cancellation_request_store, pending_cancellations
 from service.orders.cancellations.cancellation_request import CancellationRequest
 from service.orders.cancellations.pending_cancellations import CancellationRow
@@ -79,6 +80,25 @@ class _BatchState:
     def context(self, policy_set: PolicySet) -> PlanningContext:
         """The rules, catalog and products with which orders are planned."""
         return PlanningContext(policy_set, self.catalog, self.products)
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """An order that the service does not have yet, in units of SKUs, with what deciding it needs. Nothing is locked."""
+
+    order: Order
+    context: ChannelContext
+    now: datetime
+    levels: Mapping[tuple[str, str], StockLevel]
+
+    @property
+    def channel(self) -> Channel:
+        """The channel of the order."""
+        return self.context.channel
+
+    def world(self, pause: Callable[[], None]) -> World:
+        """The catalog and the stock from which the order is decided."""
+        return World(self.now, self.context.locations, self.context.products, self.levels, pause)
 
 
 class AllocationBatch:
@@ -132,6 +152,28 @@ class AllocationBatch:
             await self._deps.database.unlocked("preview", intake.unit_of_work.explain_oversells)
         answer = await _answer(ticket, change, batch, intake.unit_of_work.book.now)
         return _without_ids(answer, is_new=change.record.id in intake.locked.created), change.inputs
+
+    async def read_new(self, ticket: Ticket) -> NewOrder:
+        """The order as it would be planned if it came now and had not come before. Locks and writes nothing.
+
+        Raises NotFound and InvalidFields as allocating it would.
+        """
+
+        async def work(connection: Connection) -> NewOrder:
+            batch = await self._start(connection, [ticket])
+            error = batch.outcomes.get(ticket.claim.id)
+            if isinstance(error, TruestockError):
+                raise error
+            skus = batch.skus_of([ticket])
+            await batch.load_products(connection, skus)
+            now, stock_levels = await levels.read(connection, skus)
+            record = AllocationRecord(ticket.allocation_id, *ticket.request.key, create_time=now, update_time=now)
+            request = ordered_items.expanded(ticket.request, record, batch.listings)
+            order = ordered_kits.expanded(request, record, batch.catalog.kits).order
+            context = batch.context(ticket.policy_set).of(order.channel_id)
+            return NewOrder(order, context, now, stock_levels)
+
+        return await self._deps.database.snapshot("preview", work)
 
     async def _run(
         self,

@@ -16,6 +16,7 @@ from service.allocation.cancellations.cancellation_requests import CancellationR
 from service.allocation.hold_release import HoldRelease
 from service.allocation.intake.mapped_items import MappedItems
 from service.allocation.lifecycle import Lifecycle
+from service.allocation.pickup_search import PickupSearch
 from service.availability.availability_reader import AvailabilityReader
 from service.availability.channel_figures import ChannelFigureOperations
 from service.candidates.candidate_processes import CandidateProcesses
@@ -29,7 +30,7 @@ from service.policy.catalog_warnings import CatalogWarnings
 from service.policy.rule_tests import RuleTests
 from service.resolution.exception_operations import ExceptionOperations
 from service.servicers.allocation_servicer import AllocationServicer, OrderOperations
-from service.servicers.availability_servicer import AvailabilityServicer, ChannelReports
+from service.servicers.availability_servicer import AnswerLogs, AvailabilityServicer, ChannelReports
 from service.servicers.catalog_servicer import CatalogServicer
 from service.servicers.exception_servicer import ExceptionServicer
 from service.servicers.fulfillment_servicer import FulfillmentServicer
@@ -110,9 +111,8 @@ def add_services(
             large_reader=large_reader,
             active_policies=active_policies,
             watch=watch,
-            publication_log=deps.publication_log,
+            logs=AnswerLogs(deps.publication_log, deps.shortfall_log),
             candidates=candidates,
-            shortfall_log=deps.shortfall_log,
             reports=ChannelReports(
                 DemandOperations(
                     database,
@@ -123,6 +123,7 @@ def add_services(
                 ),
                 ChannelFigureOperations(deps),
             ),
+            pickup_search=PickupSearch(deps, batch),
         ),
         server,
     )

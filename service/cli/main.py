@@ -19,6 +19,7 @@ from service.cli.commands import (
     history_commands,
     movement_commands,
     order_commands,
+    pickup_commands,
     replay_command,
     shipment_commands,
     stock_commands,
@@ -286,6 +287,7 @@ app.command(rich_help_panel=_CATALOG)(catalog_commands.tags)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.categories)
 app.command(rich_help_panel=_CATALOG)(feed_commands.feeds)
 app.command(rich_help_panel=_STOCK)(stock_commands.availability)
+app.command("pickup-locations", rich_help_panel=_STOCK)(pickup_commands.pickup_locations)
 app.command(rich_help_panel=_STOCK)(stock_commands.stock)
 app.command(rich_help_panel=_STOCK)(movement_commands.movements)
 app.add_typer(movement_commands.transfer, rich_help_panel=_STOCK)

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from service.allocation.pickup_requests import pickup_search_request
+from service.allocation.pickup_search import PickupSearch
 from service.availability import availability_reader
 from service.availability.availability_reader import AvailabilityReader
 from service.availability.availability_requests import availability_request, wanted_counts
@@ -23,6 +25,7 @@ from truestock.v1 import (
     availability_service_pb2_grpc as availability_grpc,
     channel_figure_pb2 as figure_pb,
     demand_pb2 as demand_pb,
+    pickup_pb2 as pickup_pb,
 )
 
 Context = Any
@@ -36,6 +39,14 @@ class ChannelReports:
     channel_figures: ChannelFigureOperations
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerLogs:
+    """What is kept of answers: the figures that channels were told, and how much shoppers wanted beyond them."""
+
+    published: PublicationLog
+    shortfalls: ShortfallLog
+
+
 class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     """Answers from a fresh stock read and the rules in force at the start of the call."""
 
@@ -46,19 +57,19 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         large_reader: AvailabilityReader,
         active_policies: ActivePolicies,
         watch: AvailabilityWatch,
-        publication_log: PublicationLog,
+        logs: AnswerLogs,
         candidates: CandidateProcesses,
-        shortfall_log: ShortfallLog,
         reports: ChannelReports,
+        pickup_search: PickupSearch,
     ) -> None:
-        self._shortfall_log = shortfall_log
+        self._pickup_search = pickup_search
+        self._publication_log, self._shortfall_log = logs.published, logs.shortfalls
         self._demand = reports.demand
         self._candidates = candidates
         self._reader = reader
         self._large_reader = large_reader
         self._active_policies = active_policies
         self._watch = watch
-        self._publication_log = publication_log
         self._channel_figures = reports.channel_figures
 
     async def CheckAvailability(
@@ -100,6 +111,11 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
             availability_pb.CheckAvailabilityResponse,
         )
         return await self._candidates.answer(request.candidate_revision, method, question, response)
+
+    async def SearchPickupLocations(
+        self, request: pickup_pb.SearchPickupLocationsRequest, context: Context
+    ) -> pickup_pb.SearchPickupLocationsResponse:
+        return await self._pickup_search.search(pickup_search_request(request), request)
 
     async def RecordUnmetDemand(
         self, request: demand_pb.RecordUnmetDemandRequest, context: Context

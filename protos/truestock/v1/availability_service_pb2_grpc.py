@@ -6,6 +6,7 @@ import warnings
 from truestock.v1 import availability_service_pb2 as truestock_dot_v1_dot_availability__service__pb2
 from truestock.v1 import channel_figure_pb2 as truestock_dot_v1_dot_channel__figure__pb2
 from truestock.v1 import demand_pb2 as truestock_dot_v1_dot_demand__pb2
+from truestock.v1 import pickup_pb2 as truestock_dot_v1_dot_pickup__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -41,6 +42,11 @@ class AvailabilityServiceStub:
                 '/truestock.v1.AvailabilityService/CheckAvailability',
                 request_serializer=truestock_dot_v1_dot_availability__service__pb2.CheckAvailabilityRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_availability__service__pb2.CheckAvailabilityResponse.FromString,
+                _registered_method=True)
+        self.SearchPickupLocations = channel.unary_unary(
+                '/truestock.v1.AvailabilityService/SearchPickupLocations',
+                request_serializer=truestock_dot_v1_dot_pickup__pb2.SearchPickupLocationsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_pickup__pb2.SearchPickupLocationsResponse.FromString,
                 _registered_method=True)
         self.WatchAvailability = channel.unary_stream(
                 '/truestock.v1.AvailabilityService/WatchAvailability',
@@ -85,6 +91,16 @@ class AvailabilityServiceServicer:
         listing of the channel maps, in `unknown_item_ids`.
         Errors: INVALID_FIELD, NOT_FOUND (channel, candidate); RULES_TOO_COSTLY and OVERLOADED as AllocateOrder for a
         candidate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchPickupLocations(self, request, context):
+        """Finds the locations near a shopper where a whole cart can be picked up, and when it is ready.
+
+        Every location is decided by the rules and the code that decide AllocateOrder, from live stock; nothing is promised.
+        Errors: INVALID_FIELD, NOT_FOUND (channel, SKU, item, a location that a line names).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,6 +185,11 @@ def add_AvailabilityServiceServicer_to_server(servicer, server):
                     request_deserializer=truestock_dot_v1_dot_availability__service__pb2.CheckAvailabilityRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_availability__service__pb2.CheckAvailabilityResponse.SerializeToString,
             ),
+            'SearchPickupLocations': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchPickupLocations,
+                    request_deserializer=truestock_dot_v1_dot_pickup__pb2.SearchPickupLocationsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_pickup__pb2.SearchPickupLocationsResponse.SerializeToString,
+            ),
             'WatchAvailability': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchAvailability,
                     request_deserializer=truestock_dot_v1_dot_availability__service__pb2.WatchAvailabilityRequest.FromString,
@@ -228,6 +249,33 @@ class AvailabilityService:
             '/truestock.v1.AvailabilityService/CheckAvailability',
             truestock_dot_v1_dot_availability__service__pb2.CheckAvailabilityRequest.SerializeToString,
             truestock_dot_v1_dot_availability__service__pb2.CheckAvailabilityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchPickupLocations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.AvailabilityService/SearchPickupLocations',
+            truestock_dot_v1_dot_pickup__pb2.SearchPickupLocationsRequest.SerializeToString,
+            truestock_dot_v1_dot_pickup__pb2.SearchPickupLocationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

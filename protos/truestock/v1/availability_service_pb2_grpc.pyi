@@ -8,6 +8,7 @@ from grpc import aio as _aio
 from truestock.v1 import availability_service_pb2 as _availability_service_pb2
 from truestock.v1 import channel_figure_pb2 as _channel_figure_pb2
 from truestock.v1 import demand_pb2 as _demand_pb2
+from truestock.v1 import pickup_pb2 as _pickup_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -42,6 +43,12 @@ class AvailabilityServiceStub:
     listing of the channel maps, in `unknown_item_ids`.
     Errors: INVALID_FIELD, NOT_FOUND (channel, candidate); RULES_TOO_COSTLY and OVERLOADED as AllocateOrder for a
     candidate.
+    """
+    SearchPickupLocations: _grpc.UnaryUnaryMultiCallable[_pickup_pb2.SearchPickupLocationsRequest, _pickup_pb2.SearchPickupLocationsResponse]
+    """Finds the locations near a shopper where a whole cart can be picked up, and when it is ready.
+
+    Every location is decided by the rules and the code that decide AllocateOrder, from live stock; nothing is promised.
+    Errors: INVALID_FIELD, NOT_FOUND (channel, SKU, item, a location that a line names).
     """
     WatchAvailability: _grpc.UnaryStreamMultiCallable[_availability_service_pb2.WatchAvailabilityRequest, _availability_service_pb2.WatchAvailabilityResponse]
     """Streams the sellable counts of a channel's products, and every change of them, until the caller ends the call.
@@ -103,6 +110,12 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
     listing of the channel maps, in `unknown_item_ids`.
     Errors: INVALID_FIELD, NOT_FOUND (channel, candidate); RULES_TOO_COSTLY and OVERLOADED as AllocateOrder for a
     candidate.
+    """
+    SearchPickupLocations: _aio.UnaryUnaryMultiCallable[_pickup_pb2.SearchPickupLocationsRequest, _pickup_pb2.SearchPickupLocationsResponse]  # type: ignore[assignment]
+    """Finds the locations near a shopper where a whole cart can be picked up, and when it is ready.
+
+    Every location is decided by the rules and the code that decide AllocateOrder, from live stock; nothing is promised.
+    Errors: INVALID_FIELD, NOT_FOUND (channel, SKU, item, a location that a line names).
     """
     WatchAvailability: _aio.UnaryStreamMultiCallable[_availability_service_pb2.WatchAvailabilityRequest, _availability_service_pb2.WatchAvailabilityResponse]  # type: ignore[assignment]
     """Streams the sellable counts of a channel's products, and every change of them, until the caller ends the call.
@@ -167,6 +180,18 @@ class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         listing of the channel maps, in `unknown_item_ids`.
         Errors: INVALID_FIELD, NOT_FOUND (channel, candidate); RULES_TOO_COSTLY and OVERLOADED as AllocateOrder for a
         candidate.
+        """
+
+    @_abc_1.abstractmethod
+    def SearchPickupLocations(
+        self,
+        request: _pickup_pb2.SearchPickupLocationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pickup_pb2.SearchPickupLocationsResponse, _abc.Awaitable[_pickup_pb2.SearchPickupLocationsResponse]]:
+        """Finds the locations near a shopper where a whole cart can be picked up, and when it is ready.
+
+        Every location is decided by the rules and the code that decide AllocateOrder, from live stock; nothing is promised.
+        Errors: INVALID_FIELD, NOT_FOUND (channel, SKU, item, a location that a line names).
         """
 
     @_abc_1.abstractmethod

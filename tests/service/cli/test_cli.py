@@ -19,8 +19,9 @@ from service.cli.files.file_kinds import KINDS
 from service.cli.main import app, main
 
 COMMANDS = [
-    "serve", "check", "migrate", "verify-ledger", "import", "availability", "allocate", "confirm", "release",
-    "cancel", "stock", "explain", "policies", "replay-orders", "extend", "replay-decision", "orders", "release-hold",
+    "serve", "check", "migrate", "verify-ledger", "import", "availability", "allocate", "confirm",
+    "pickup-locations", "release", "cancel",
+    "stock", "explain", "policies", "replay-orders", "extend", "replay-decision", "orders", "release-hold",
     "exceptions", "locations", "products", "channels", "tags", "categories", "export",
 ]  # fmt: skip
 SOME_ID = "0190a6a2-7a3c-7c1e-9d7e-0242ac120002"
@@ -117,6 +118,25 @@ def test_the_catalog_is_listed_by_filters_as_a_table_as_json_and_as_csv(shop: Ru
     assert [channel["channel_id"] for channel in shop("channels", "--kind", "web", "--json").data] == ["shopify"]
     assert shop("channels", "--kind", "b2b", "--json").data == []
     assert "Only the first 1 entry" in cut.err
+
+
+def test_pickup_locations_are_listed_nearest_first_with_what_each_lacks(shop: Run, tmp_path: Path) -> None:
+    path = tmp_path / "stores.csv"
+    columns = "location_id,type,latitude,longitude,offers_pickup,handling_minutes"
+    path.write_text(f"{columns}\nnear,store,30.3,-97.7,yes,60\nfar,store,30.5,-97.7,yes,\n")
+    shop("import", "locations", str(path))
+    counts = tmp_path / "counts.csv"
+    counts.write_text("sku,location_id,on_hand_count\nMUG,near,5\nMUG,far,9\n")
+    shop("import", "stock", str(counts))
+
+    asked = ("pickup-locations", "--channel", "shopify", "--lat", "30.27", "--lon", "-97.74")
+    shown, narrow = shop(*asked, "--line", "MUG:6"), shop(*asked, "--line", "MUG:2", "--radius", "10", "--json")
+
+    near, far = (line.split() for line in shown.out.splitlines() if line.strip().startswith(("near", "far")))
+    assert near[:4] == ["near", "5.1", "no", "-"]
+    assert far[:5] == ["far", "25.9", "yes", "time", "not"]
+    assert [(x["location_id"], x["whole_cart"]) for x in narrow.data["locations"]] == [("near", True)]
+    assert "ready_time" in narrow.data["locations"][0]
 
 
 def test_the_channels_items_are_listed_ordered_and_cancelled(shop: Run, tmp_path: Path) -> None:
