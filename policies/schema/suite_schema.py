@@ -23,6 +23,7 @@ from policies.schema.condition_schema import WORD, Schema, choice, closed
 from policies.testing.cases import MAX_TESTS, REQUIRED_TEST_KEYS, SHARED_KEYS, SUITE_KEYS, TEST_KEYS
 from policies.testing.expectations import (
     AVAILABILITY_KEYS as SALE_ANSWERS,
+    DECIDING,
     DELIVERY_KEYS as PARCEL_ANSWERS,
     EXCEPTION_KEYS as EXCEPTION_ANSWERS,
     MAX_REASONS,
@@ -222,6 +223,8 @@ def _order_answer() -> Schema:
         "shortages": _by_name(_UNITS),
         "policy": WORD,
         "dropped": _by_name(choice(tuple(DropReason))),
+        "next_best": {**_WORDS, "description": "The locations of the plan that comes after the chosen one."},
+        "decided_by": choice(DECIDING, "What decides between the two."),
     }
     return closed(_schemas_by_key(ORDER_ANSWERS, keys), ["outcome"], oneOf=_ONE_REASON)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from policies.decisions.alternatives.decision_explanation import explain
 from policies.decisions.availability.sellable import assess_availability
 from policies.decisions.delivery import delivery_rule_for, fired_delivery_rules, promise_date, quote
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.exception_policy import handling_of
-from policies.decisions.routing import Decision, route
+from policies.decisions.routing import Decision, RoutedOrder, routed_order
 from policies.domain.model import Order
 from policies.explanation import DroppedLocation, DropReason, FiredRule
 from policies.policy_set import PolicySet
@@ -17,7 +18,15 @@ from policies.source.problems import Source
 from policies.source.rule_file import duration_text
 from policies.testing.cases import RuleTest
 from policies.testing.evidence import availability_evidence, delivery_evidence, exception_evidence, routing_evidence
-from policies.testing.expectations import DELIVERY_FIGURES, UNKNOWN, Expected, Figure, Units
+from policies.testing.expectations import (
+    DELIVERY_FIGURES,
+    NEXT_BEST_KEYS,
+    UNKNOWN,
+    Expected,
+    Figure,
+    Units,
+    location_list,
+)
 from policies.testing.givens import AvailabilityGiven, DeliveryGiven, ExceptionGiven
 
 NO_POLICY = "no policy"
@@ -35,6 +44,8 @@ _MESSAGES = {
     "shipments": "expected shipments of {expected}, got {actual}",
     "shortages": "expected a shortage of {expected}, got {actual}",
     "policy": "expected the policy {expected}, got {actual}",
+    "next_best": "expected the next best plan to ship from {expected}, got {actual}",
+    "decided_by": "expected {expected} to decide against the next best plan, got {actual}",
     "dropped": "expected {name} to be dropped as {expected}, got {actual}",
     "do": "expected 'do: {expected}', got 'do: {actual}'",
     "owner": "expected the owner {expected}, got {actual}",
@@ -116,7 +127,8 @@ def _availability_answer(policy_set: PolicySet, test: RuleTest, question: Availa
 
 
 def _order_answer(policy_set: PolicySet, test: RuleTest, order: Order) -> Answer:
-    decision = route(policy_set, test.world, test.channel, order)
+    routed = routed_order(policy_set, test.world, test.channel, order)
+    decision = routed.decision()
     shortages: dict[str, int] = {}
     for shortage in decision.shortages:
         shortages[shortage.sku] = shortages.get(shortage.sku, 0) + shortage.unit_count
@@ -130,11 +142,21 @@ def _order_answer(policy_set: PolicySet, test: RuleTest, order: Order) -> Answer
             "shortages": shortages,
             "policy": decision.policy.name,
             "dropped": _drop_reasons(decision),
+            **(_next_best(routed) if not test.expected.figures.keys().isdisjoint(NEXT_BEST_KEYS) else {}),
         },
         _rule_names(decision.fired, decision.dropped),
         _rule_sources(decision.fired, decision.dropped) | policies,
         tuple(routing_evidence(test, order, decision)),
     )
+
+
+def _next_best(routed: RoutedOrder) -> dict[str, Figure]:
+    """The locations of the next best plan, and what decided against it."""
+    next_best = explain(routed).next_best
+    if next_best is None:
+        return {"next_best": location_list(()), "decided_by": "nothing"}
+    locations = location_list({shipment.location_id for shipment in next_best.shipments})
+    return {"next_best": locations, "decided_by": next_best.differences[0].step}
 
 
 def _delivery_answer(policy_set: PolicySet, test: RuleTest, delivery: DeliveryGiven) -> Answer:

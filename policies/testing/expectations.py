@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 
+from policies.decisions.alternatives.plan_differences import LOCATION_ID, SPLIT_KITS, UNITS
 from policies.domain.model import EXCEPTION_ACTIONS, PLANNED_OUTCOMES
 from policies.explanation import DropReason
+from policies.policy_set import LOCATION_STEPS, PLAN_STEPS
 from policies.reading.exception_rules import MAX_DUE_DAYS
 from policies.source.problems import quoted
 from policies.source.rule_file import RuleFile, duration_text, suggestion
@@ -25,8 +27,13 @@ REASONS = ("because", "because_includes")
 
 AVAILABILITY_KEYS = ("sellable", *REASONS, "held_back", "largest_order", "locations")
 EXCEPTION_KEYS = ("do", "owner", *REASONS, "due_in", "escalate_to")
-ORDER_KEYS = ("outcome", *REASONS, "shipments", "shortages", "policy", "dropped")
+NEXT_BEST_KEYS = ("next_best", "decided_by")
+"""Keys for the plan that comes after the chosen one."""
+ORDER_KEYS = ("outcome", *REASONS, "shipments", "shortages", "policy", "dropped", *NEXT_BEST_KEYS)
 DELIVERY_KEYS = (*REASONS, *DELIVERY_FIGURES)
+
+DECIDING = (UNITS, SPLIT_KITS, *PLAN_STEPS, *LOCATION_STEPS, LOCATION_ID)
+"""What can decide between two plans."""
 
 UNKNOWN = "unknown"
 """What a test writes for an unknown value."""
@@ -79,6 +86,8 @@ class ExpectationReader:
             "shortages": partial(self._units, "product"),
             "policy": self._rule,
             "dropped": self._dropped,
+            "next_best": self._locations,
+            "decided_by": lambda value, name: self.file.choice(value, name, DECIDING),
         }
         return self._expected(node, fields, readers)
 
@@ -187,6 +196,14 @@ class ExpectationReader:
                 shipments[location_id] = units
         return shipments
 
+    def _locations(self, node: Node, what: str) -> str | None:
+        """The locations of a plan, as `location_list` writes them."""
+        if isinstance(node, SequenceNode) and not node.items:
+            return location_list(())
+        items = self.file.items(node, what, "[dc-north]", at_most=MAX_SHIPMENTS)
+        ids = [self.fixtures.fixture_name("location", item, "a location") for item in items]
+        return location_list([location_id for location_id in ids if location_id is not None])
+
     def _dropped(self, node: Node, what: str) -> Mapping[str, str]:
         reasons = tuple(DropReason)
         dropped = {
@@ -194,6 +211,11 @@ class ExpectationReader:
             for name, value in self.fixtures.entries("location", node, what)
         }
         return {name: reason for name, reason in dropped.items() if reason is not None}
+
+
+def location_list(location_ids: Iterable[str]) -> str:
+    """Locations as one figure, whatever their order; "no location" if there are none."""
+    return ", ".join(sorted(location_ids)) or "no location"
 
 
 def _or_unknown(read: FigureReader) -> FigureReader:

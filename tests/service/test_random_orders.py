@@ -159,8 +159,13 @@ class RandomShop:
     async def replay(self) -> None:
         decision_id = self._some_order().decision.decision_id
         if decision_id:
-            answer = await self.shop.replay(decision_id)
+            answer = await self.shop.explain(decision_id)
             assert answer.identical, answer
+            explanation = answer.explanation
+            placed = sum(units.unit_count for x in explanation.chosen.shipments for units in x.units)
+            assert placed == sum(location.unit_count for location in explanation.locations)
+            if explanation.HasField("next_best"):
+                assert [x.decides for x in explanation.next_best.differences][:2] in ([True], [True, False])
 
     def _keep(self, allocation: Allocation) -> None:
         self.orders[allocation.order_id] = allocation

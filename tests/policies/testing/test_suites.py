@@ -205,6 +205,8 @@ def test_every_part_of_a_figure_is_compared(expect: str, message: str) -> None:
         ("shortages: {}", "expected a shortage of nothing, got 1 MUG"),
         ("policy: pickup", "expected the policy pickup, got high-value"),
         ("dropped: {shop: not-eligible}", "expected shop to be dropped as not-eligible, got excluded"),
+        ("next_best: [dc]", "expected the next best plan to ship from dc, got no location"),
+        ("decided_by: units", "expected units to decide against the next best plan, got nothing"),
     ],
 )
 def test_every_part_of_a_decision_is_compared(expect: str, message: str) -> None:
@@ -221,6 +223,14 @@ def test_only_is_a_reason_where_it_excludes_a_location() -> None:
     suite = order(given, "{outcome: allocated, policy: pickup, dropped: {dc: not-eligible}, because: [only]}")
 
     assert failures(suite, ROUTING) == []
+
+
+def test_a_test_may_state_the_next_best_plan_and_what_decides_against_it() -> None:
+    stock = "lines: {MUG: 1}, stock: {shop: {MUG: 5}, dc: {MUG: 5}}"
+    passes = order(stock, "{outcome: allocated, next_best: [shop], decided_by: location_id, because: []}")
+    alone = order("lines: {MUG: 1}, stock: {dc: {MUG: 1}}", "{outcome: allocated, next_best: [], because: []}")
+
+    assert failures(passes, ROUTING) == failures(alone, ROUTING) == []
 
 
 def test_a_review_is_a_reason() -> None:
