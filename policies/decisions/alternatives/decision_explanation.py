@@ -127,7 +127,7 @@ class _Explainer:
         if self._routed.run.max_shipments is None and not policy.ship_complete:
             return None
         plan = self._routed.without_split_limits()
-        is_same = self._placed(plan) == self._placed(self._plan)
+        is_same = _units_by_location(plan) == _units_by_location(self._plan)
         return plan if plan.loads and not is_same and self._refusals(plan) else None
 
     def _refusals(self, plan: Plan) -> tuple[str, ...]:
@@ -197,10 +197,6 @@ class _Explainer:
             comparison.cost(load),
             comparison.estimate(load.location_id).arrives,
         )
-
-    @staticmethod
-    def _placed(plan: Plan) -> dict[str, dict[str, int]]:
-        return _units_by_location(plan)
 
 
 def _units_by_location(plan: Plan) -> dict[str, dict[str, int]]:

@@ -14,8 +14,8 @@ from service.cli.views.plan_comparison_view import compared_plans
 from truestock.v1.allocation_service_pb2 import GetAllocationRequest, GetAllocationResponse
 from truestock.v1.policy_service_pb2 import ExplainDecisionRequest, ExplainDecisionResponse
 
-_NOT_EXPLAINED = ("NOT_FOUND", "WRONG_STATE", "OVERLOADED")
-"""Reasons for which the plans of a decision cannot be compared, while everything else about its order is known."""
+_NOT_EXPLAINED = ("NOT_FOUND", "WRONG_STATE", "OVERLOADED", "UNIMPLEMENTED")
+"""Codes of errors for which the plans of a decision cannot be compared; all else about its order is known."""
 
 
 def explain(
@@ -77,6 +77,6 @@ async def _explained(client: Client, decision_id: str) -> tuple[ExplainDecisionR
         request = ExplainDecisionRequest(decision_id=decision_id)
         return await client.ask(client.policies.ExplainDecision, request), ""
     except ServiceError as error:
-        if error.reason not in _NOT_EXPLAINED:
+        if error.code not in _NOT_EXPLAINED:
             raise
         return None, str(error)

@@ -434,6 +434,16 @@ def test_an_explained_order_shows_its_plan_beside_the_next_best(shop: Run) -> No
     assert "is not one of the decisions of this order" in shop("explain", "shopify/42", "--decision", "ffffff").err
 
 
+def test_an_order_whose_decision_is_stored_as_a_summary_is_explained_without_other_plans(shop: Run) -> None:
+    shop("allocate", "--channel", "shopify", "--order", "43", "--line", "BOWL:9", "--hold", "--only", "1:store-a")
+
+    explained = shop("explain", "shopify/43")
+
+    assert (explained.code, "Plans compared" in explained.out) == (0, False)
+    assert "Its plans cannot be compared: " in explained.out
+    assert "explained_decision" not in shop("explain", "shopify/43", "--json").data
+
+
 def test_the_decision_of_an_explained_order_is_replayed(shop: Run) -> None:
     shop("allocate", "--channel", "shopify", "--order", "4", "--line", "MUG:1", "--sold")
     explained = shop("explain", "shopify/4", "--json").data
