@@ -52,6 +52,7 @@ class DropReason(StrEnum):
     UNTRACKED = "untracked"
     LINE_RESTRICTED = "line-restricted"
     NOT_WHOLE = "not-whole"
+    TOO_LATE = "too-late"
 
 
 @dataclass(slots=True, unsafe_hash=True)

@@ -114,11 +114,17 @@ class RankStep:
     matcher: Matcher[str] | None = field(default=None, repr=False, compare=False)
 
 
+SHIP_BY, DELIVER_BY = "ship_by", "deliver_by"
+DEADLINES = (SHIP_BY, DELIVER_BY)
+"""Dates of an order that a routing policy can make every location keep."""
+
+
 @dataclass(frozen=True, slots=True)
 class RoutingPolicy:
     """How one kind of order is routed. Of the policies that apply, the one with the lowest position decides.
 
-    A location that does not meet `only` is dropped. `sold_may_use` contains 'buffer', 'blocked' or both. `otherwise` is
+    A location that does not meet `only` is dropped, and one that cannot keep the dates of the order that `must_meet`
+    names, of DEADLINES. `sold_may_use` contains 'buffer', 'blocked' or both. `otherwise` is
     'exception' or 'next'.
     """
 
@@ -135,6 +141,7 @@ class RoutingPolicy:
     ship_complete: bool = False
     sold_may_use: frozenset[str] = frozenset()
     otherwise: str = "exception"
+    must_meet: frozenset[str] = frozenset()
     only_matcher: Matcher[NamedCondition] | None = field(default=None, repr=False, compare=False)
     exclude_matcher: Matcher[NamedCondition] | None = field(default=None, repr=False, compare=False)
     review_matcher: Matcher[NamedCondition] | None = field(default=None, repr=False, compare=False)

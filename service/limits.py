@@ -274,3 +274,6 @@ FEED_LOCATIONS = 1_000
 FEED_SKUS = 1_000
 CADENCE_MINUTES = 43_200
 """Locations and SKUs that one feed may list, and its longest reporting interval."""
+
+DELIVER_WITHIN_DAYS = 366
+"""Days within which an order may ask to be delivered."""

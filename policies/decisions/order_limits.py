@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from policies.decisions.availability.location_availability import NOTHING_WAIVED, LocationAvailability
 from policies.decisions.availability.sellable import (
@@ -28,7 +28,8 @@ class UsableUnits:
     `limits` are the most units of a SKU over all locations; a SKU without a limit is limited by `units` alone.
     `kept_units`, by SKU, are those that the order keeps at these locations; they are in neither. `figures` are those of
     the locations' stock, and `channel_rules`, by SKU, the rules of the channel's buffer that fired.
-    `outside_outlet` are units, by SKU, that the order could use at other locations if no outlet had been chosen.
+    `outside_outlet` are units, by SKU, that the order could use at other locations if no outlet had been chosen, and
+    `too_late` those at locations that cannot keep its dates.
     """
 
     units: Mapping[str, Mapping[str, int]]
@@ -39,6 +40,7 @@ class UsableUnits:
     dropped: tuple[DroppedLocation, ...] = ()
     fired: tuple[FiredRule, ...] = ()
     outside_outlet: Mapping[str, int] = field(default_factory=dict)
+    too_late: Mapping[str, int] = field(default_factory=dict)
 
     def total(self, sku: str) -> int:
         """Units of the product that the order may use at all locations together."""
@@ -85,6 +87,7 @@ def usable_units(view: PolicyView, order: Order) -> UsableUnits:
         dropped=tuple(offered.dropped),
         fired=tuple(fired),
         outside_outlet={sku: sum(units.values()) for sku, units in outside.units.items()} if order.outlet else {},
+        too_late=offered.late_units,
     )
 
 
@@ -133,6 +136,7 @@ def _units_without_buffer(view: PolicyView, order: Order, sku: str, placed: Mapp
         is_allowed = choice_allows(order, location_id)
         if is_restricted:
             is_allowed = is_allowed and any(placement.allows(location_id) for placement in placements)
+        is_allowed = is_allowed and (view.late is None or view.late[number] is None or location_id in placed)
         if is_allowed or held_back:
             count = _units_beside_buffer(view, sku, number, waived)
             offered, everywhere = offered + count * is_allowed, everywhere + count
@@ -179,7 +183,10 @@ class _UnitSurvey:
     promised_units: dict[str, int] = field(default_factory=dict)
     kept_units: dict[str, int] = field(default_factory=dict)
     rejected_units: dict[str, int] = field(default_factory=dict)
-    """Units that the order does not get at locations that rejected it; others may, so they cover a channel buffer."""
+    """Units that the order does not get at locations that rejected it or are too late; others may, so they cover a
+    channel buffer."""
+    late_units: dict[str, int] = field(default_factory=dict)
+    """Of these, those at locations that are too late."""
     figures: list[LocationAvailability] = field(default_factory=list)
     dropped: list[DroppedLocation] = field(default_factory=list)
     fired: list[FiredRule] = field(default_factory=list)
@@ -206,29 +213,40 @@ class _UnitSurvey:
             self.dropped.append(dropped)
             self.fired += eligibility.exclude_rules[number]
             return
+        late = self.view.late[number] if self.view.late is not None else None
         for sku, _, assessments in stocked:
             figure = assessments.figures[number]
-            self.figures.append(figure)
+            self.figures.append(figure if late is None else replace(figure, not_used_by=late))
             self.fired += figure.fired
-            if self._claimed and (sku, figure.location_id) in self._claimed:
+            if late is not None:
+                self._add_claimed(figure, number, assessments, late)
+            elif self._claimed and (sku, figure.location_id) in self._claimed:
                 self._add_claimed(figure, number, assessments)
             elif figure.sellable:
                 self.units[sku][figure.location_id] = figure.sellable
             else:
                 self.dropped.append(assessments.drops[number])
 
-    def _add_claimed(self, figure: LocationAvailability, number: int, assessments: Assessments) -> None:
-        """Adds the units of a level of which the order has some already, or that rejected it."""
+    def _add_claimed(
+        self, figure: LocationAvailability, number: int, assessments: Assessments, late: DroppedLocation | None = None
+    ) -> None:
+        """Adds the units of a level of which the order has some already, that rejected it, or that is too `late`."""
         sku = figure.sku
-        claim = _claimable(self.view.question, figure, figure.sellable)
+        claim = _claimable(self.view.question, figure, figure.sellable, is_late=late is not None)
         self.promised_units[sku] = self.promised_units.get(sku, 0) + claim.own_units
         self.kept_units[sku] = self.kept_units.get(sku, 0) + claim.kept_units
         if claim.is_rejected:
             unused = max(0, figure.sellable - claim.kept_units - claim.own_units)
             self.rejected_units[sku] = self.rejected_units.get(sku, 0) + unused
+            if late is not None:
+                self.late_units[sku] = self.late_units.get(sku, 0) + unused
         if claim.count:
             self.units[sku][figure.location_id] = claim.count
-        elif claim.is_rejected:
+        elif late is not None and figure.sellable:
+            self.dropped.append(
+                DroppedLocation(figure.location_id, sku, late.reason, late.rule, late.source, late.evidence)
+            )
+        elif claim.is_rejected and late is None:
             self.dropped.append(DroppedLocation(figure.location_id, sku, DropReason.REJECTED))
         else:
             self.dropped.append(assessments.drops[number])
@@ -244,12 +262,17 @@ class _Claim:
     is_rejected: bool
 
 
-def _claimable(question: RoutingQuestion, figure: LocationAvailability, sellable: int) -> _Claim:
-    """What the order may use if rules leave `sellable` units to it; its own units are there despite them."""
+def _claimable(
+    question: RoutingQuestion, figure: LocationAvailability, sellable: int, *, is_late: bool = False
+) -> _Claim:
+    """What the order may use if rules leave `sellable` units to it; its own units are there despite them.
+
+    A location that is too late for new units keeps those that it has promised, like one that rejected others.
+    """
     key = (figure.sku, figure.location_id)
     kept_units = min(question.kept_units.get(key, 0), figure.available)
     own_units = min(question.own_units.get(key, 0), figure.available - kept_units)
-    is_rejected = key in question.rejected_by
+    is_rejected = is_late or key in question.rejected_by
     return _Claim(
         own_units if is_rejected else max(sellable - kept_units, own_units), own_units, kept_units, is_rejected
     )

@@ -370,7 +370,8 @@ def _delivery_rules(
 ) -> tuple[FiredRule, ...]:
     """The delivery rules of the plan's shipments, if they affected the plan or its review."""
     facts = {comparison.fact for rule in reviews if rule.evidence for comparison in comparisons(rule.evidence.when)}
-    if facts.isdisjoint(DELIVERY_FACTS) and not any(step.kind in DELIVERY_STEPS for step in run.policy.rank):
+    decides = run.view.late is not None or any(step.kind in DELIVERY_STEPS for step in run.policy.rank)
+    if facts.isdisjoint(DELIVERY_FACTS) and not decides:
         return ()
     return fired_delivery_rules(run.policy_set, run.question, _unit_counts(shipments))
 

@@ -19,6 +19,9 @@ KEPT_TOGETHER = "kept_together"
 OUTLET_SHORT = "outlet_short"
 """The cause of a shortage of units that only locations outside the chosen outlet have."""
 
+TOO_LATE = "too_late"
+"""The cause of a shortage of units that only locations have which cannot keep the dates of the order."""
+
 
 class ShortageKind(StrEnum):
     """Why units are short.
@@ -39,7 +42,7 @@ class Shortage:
     """Units of one order line that are not promised; `rules` are the names of the rules that keep them.
 
     `cause` is LINE_RESTRICTED or KEPT_TOGETHER for unfillable units that what the order says of its lines leaves out,
-    and OUTLET_SHORT for those that its outlet does.
+    OUTLET_SHORT for those that its outlet does, and TOO_LATE for those that its dates do.
     """
 
     line_id: str
@@ -71,6 +74,10 @@ def shortages_by_sku(question: RoutingQuestion, order: Order, usable: UsableUnit
         if order.outlet is not None:
             until = min(demand, available + usable.outside_outlet.get(sku, 0))
             spans.append(_Span(ShortageKind.UNFILLABLE, available, until, cause=OUTLET_SHORT))
+            available = until
+        if usable.too_late:
+            until = min(demand, available + usable.too_late.get(sku, 0))
+            spans.append(_Span(ShortageKind.UNFILLABLE, available, until, cause=TOO_LATE))
             available = until
         spans.append(_Span(ShortageKind.OVERSELL, available, demand))
         shortages += _short_units(order, sku, spans)

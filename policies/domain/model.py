@@ -313,6 +313,8 @@ class Order:
     outlet: Outlet | None = None
     ship_by_time: datetime | None = None
     """When its channel wants it to have shipped."""
+    deliver_by: date | None = None
+    """The last day on which it should be delivered, by the calendar of the location that ships it."""
 
     def __post_init__(self) -> None:
         _require_one_of("method", self.method, METHODS)
@@ -359,6 +361,7 @@ class OrderFacts:
     priority: Final[int | None] = None
     tags: Final[frozenset[str] | None] = None
     ship_by_time: Final[datetime | None] = None
+    deliver_by: Final[date | None] = None
 
     @classmethod
     def of(cls, order: Order) -> OrderFacts:
@@ -371,6 +374,7 @@ class OrderFacts:
             priority=order.priority,
             tags=order.tags,
             ship_by_time=order.ship_by_time,
+            deliver_by=order.deliver_by,
         )
 
 

@@ -26,6 +26,7 @@ from policies.facts.measures import (
     amount,
     days_of_cover,
     days_since_count,
+    days_until_deliver_by,
     distance_km,
     hours_until_ship_by,
     margin_after_shipping,
@@ -199,6 +200,15 @@ _TABLE = (
         EVERYWHERE,
         hours_until_ship_by,
         unit="hours",
+    ),
+    Fact(
+        "order.days_until_deliver_by",
+        _NUMBER,
+        "days from today (UTC) to the last day on which the order should be delivered, below 0 once that has passed;"
+        " unknown if the order names none",
+        EVERYWHERE,
+        days_until_deliver_by,
+        unit="days",
     ),
     Fact(
         "channel.id",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, timedelta
 from decimal import Decimal
 
 from policies.domain.calendars import is_open, local_time
@@ -23,6 +23,12 @@ def hours_until_ship_by(context: Context) -> int | None:
     """Whole hours until the channel wants the order to have shipped, rounded down; None if it does not say."""
     by = context.order.ship_by_time if context.order else None
     return None if by is None else (by - context.now) // _HOUR
+
+
+def days_until_deliver_by(context: Context) -> int | None:
+    """Days from today, in UTC, to the last day on which the order should be delivered; None if it names none."""
+    by = context.order.deliver_by if context.order else None
+    return None if by is None else (by - context.now.astimezone(UTC).date()).days
 
 
 def age_minutes(context: Context) -> float | None:

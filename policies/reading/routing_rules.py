@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from policies.engine.matcher import Matcher
 from policies.facts.fact_table import RulePlace, find_fact
-from policies.policy_set import LOCATION_STEPS, PLAN_STEPS, NamedCondition, RankStep, RoutingPolicy
+from policies.policy_set import DEADLINES, LOCATION_STEPS, PLAN_STEPS, NamedCondition, RankStep, RoutingPolicy
 from policies.reading.condition_reader import read_condition
 from policies.reading.stock_rules import check_description, read_when, rule_title, unique_name, without_none
 from policies.reading.time_bounds import TIME_KEYS
@@ -38,6 +38,7 @@ Value = TypeVar("Value")
 _KEYS = (
     *("name", "description", "position", "applies_to", *TIME_KEYS, "only", "exclude", "rank"),
     *("max_shipments", "min_split_value", "ship_complete", "sold_may_use", "review", "otherwise"),
+    "must_meet",
 )
 
 
@@ -76,7 +77,8 @@ def _policy(
     min_split_value = _optional(fields, "min_split_value", lambda value, what: rule_file.number(value, what, 0))
     ship_complete = _optional(fields, "ship_complete", rule_file.flag)
     otherwise = _optional(fields, "otherwise", lambda value, what: rule_file.choice(value, what, OTHERWISE))
-    sold_may_use = _sold_may_use(rule_file, fields)
+    sold_may_use = _choices(rule_file, fields, "sold_may_use", MAY_USE)
+    must_meet = _choices(rule_file, fields, "must_meet", DEADLINES)
     if name is None or position is None or applies is None or rule_file.problems:
         return None
     return RoutingPolicy(
@@ -93,6 +95,7 @@ def _policy(
         ship_complete or False,
         sold_may_use,
         otherwise or "exception",
+        must_meet,
         only_matcher=Matcher.of([(only, only.when)]) if only else None,
         exclude_matcher=Matcher.of([(rule, rule.when) for rule in exclude]) if exclude else None,
         review_matcher=Matcher.of([(rule, rule.when) for rule in review]) if review else None,
@@ -197,8 +200,9 @@ def _prefer(rule_file: RuleFile, node: Node, settings: Node, title: str) -> Rank
     return RankStep("prefer", rule_file.source(node), when=condition, matcher=Matcher.of([("prefer", condition)]))
 
 
-def _sold_may_use(rule_file: RuleFile, fields: dict[str, Node]) -> frozenset[str]:
-    if "sold_may_use" not in fields:
+def _choices(rule_file: RuleFile, fields: dict[str, Node], key: str, allowed: tuple[str, ...]) -> frozenset[str]:
+    """The words of a list, of those that are allowed; none without the key."""
+    if key not in fields:
         return frozenset()
-    uses = rule_file.items(fields["sold_may_use"], "'sold_may_use'", "sold_may_use: [buffer]", at_most=len(MAY_USE))
-    return frozenset(without_none(rule_file.choice(use, "'sold_may_use'", MAY_USE) for use in uses))
+    words = rule_file.items(fields[key], f"'{key}'", f"{key}: [{allowed[0]}]", at_most=len(allowed))
+    return frozenset(without_none(rule_file.choice(word, f"'{key}'", allowed) for word in words))

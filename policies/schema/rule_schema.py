@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from policies.domain.model import EXCEPTION_ACTIONS, MAX_UNITS
 from policies.facts.fact_table import RulePlace
 from policies.facts.periods import AT_LOCATION, DAYS
-from policies.policy_set import HOLD_BACK_FORMS, Combine, Scope
+from policies.policy_set import DEADLINES, HOLD_BACK_FORMS, Combine, Scope
 from policies.reading.delivery_rules import MAX_COST, MAX_TRANSIT_DAYS
 from policies.reading.routing_rules import (
     MAX_BAND_KM,
@@ -261,6 +261,13 @@ def _policy() -> Schema:
         },
         "ship_complete": {"type": "boolean", "description": "true: allocate the whole order or nothing."},
         "sold_may_use": {"type": "array", "items": choice(MAY_USE), "minItems": 1, "maxItems": len(MAY_USE)},
+        "must_meet": {
+            "type": "array",
+            "items": choice(DEADLINES),
+            "minItems": 1,
+            "maxItems": len(DEADLINES),
+            "description": "Dates of an order that every location must keep; one that cannot is not used.",
+        },
         "review": _named_conditions(
             RulePlace.REVIEW, "A plan that meets one of these conditions needs a review by a person."
         ),

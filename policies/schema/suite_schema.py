@@ -190,6 +190,8 @@ def _order() -> Schema:
         "stock": _by_name(_by_name(_STOCK_LEVEL)),
         "commitment": choice(tuple(Commitment), "hold: not paid yet. sold: the channel has been paid."),
         "pickup_location": WORD,
+        "ship_by": {"type": "string", "description": "When its channel wants it shipped: 2026-12-01T17:00:00Z."},
+        "deliver_by": _DAY,
     }
     return closed(_schemas_by_key(ORDER_KEYS, keys), ["channel", "stock"])
 

@@ -12,14 +12,13 @@ from functools import partial
 
 from policies.domain.model import Channel, Order, World
 from policies.reading.rules_reader import is_yaml_file
-from policies.source import likely_forms
 from policies.source.problems import Source, quoted
-from policies.source.rule_file import RuleFile, described
+from policies.source.rule_file import RuleFile
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode
 from policies.testing.expectations import ExpectationReader, Expected
 from policies.testing.fixtures import Fixtures
 from policies.testing.givens import AvailabilityGiven, CaseGiven, DeliveryGiven, ExceptionGiven, GivenReader
-from policies.testing.stated_values import optional
+from policies.testing.stated_values import moment, optional
 
 MAX_TESTS = 1_000
 ALL_RULES = "all"
@@ -72,7 +71,7 @@ def read_cases(
     optional(fields, "description", lambda value, what: file.text(value, what, at_most=2_000))
     optional(fields, "rules", partial(_rules, file))
     fixtures = Fixtures.read(file, fields, shared)
-    given = GivenReader(file, optional(fields, "now", partial(_time, file)) or _NO_CLOCK, fixtures)
+    given = GivenReader(file, optional(fields, "now", partial(moment, file)) or _NO_CLOCK, fixtures)
     reader = _SuiteReader(
         file, optional(fields, "suite", file.text) or "", given, ExpectationReader(file, fixtures, rule_names), {}
     )
@@ -105,7 +104,7 @@ class _SuiteReader:
         name = optional(fields, "name", self.file.text)
         if name is not None:
             self.file.unique(fields["name"], "a test named", name, self.test_names)
-        now = optional(fields, "now", partial(_time, self.file)) or self.given.now
+        now = optional(fields, "now", partial(moment, self.file)) or self.given.now
         read_given, read_expected = self._kind(fields.get("given"), replace(self.given, now=now))
         case_given = optional(fields, "given", read_given)
         expected = optional(fields, "expect", read_expected)
@@ -135,23 +134,3 @@ def _rules(file: RuleFile, node: Node, what: str) -> str | None:
     help = "write all for the rules of the whole folder, or the name of a rule file beside the suite: stores.yaml."
     file.note(node, "unknown-value", f"{what} cannot be {quoted(name)}", help)
     return None
-
-
-def _time(file: RuleFile, node: Node, what: str) -> datetime | None:
-    """A time with a time zone, the only clock that a test sees."""
-    text = file.text(node, what)
-    if text is None:
-        return None
-    likely = likely_forms.moment(text)
-    likely = likely if likely is None or "T" in likely else f"{likely}T00:00"
-    example = f"{likely.removesuffix('Z')}:00Z" if likely else "2026-11-27T09:00:00Z"
-    help = f"write a date, a time and Z for UTC: {example}."
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        file.note(node, "wrong-type", f"{what} must be a time, not {described(node)}", help)
-        return None
-    if time.tzinfo is None or not 2000 <= time.year < 3000:
-        file.note(node, "wrong-type", f"{what} has no time zone, or its year is not from 2000 to 2999", help)
-        return None
-    return time

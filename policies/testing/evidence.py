@@ -25,6 +25,7 @@ _DROP_REASONS = {
     DropReason.BLOCKED: "blocked",
     DropReason.HELD_BACK: "all units held back",
     DropReason.UNTRACKED: "no longer tracked",
+    DropReason.TOO_LATE: "too late for the order's dates",
 }
 
 

@@ -28,14 +28,24 @@ from policies.source.problems import quoted
 from policies.source.rule_file import RuleFile
 from policies.source.yaml_nodes import MappingNode, Node
 from policies.testing.fixtures import Fixtures
-from policies.testing.stated_values import FIGURES, destination, optional, price, stated_level, stock_level, words
+from policies.testing.stated_values import (
+    FIGURES,
+    day,
+    destination,
+    moment,
+    optional,
+    price,
+    stated_level,
+    stock_level,
+    words,
+)
 
 MAX_PRIORITY = 1_000_000
 
 AVAILABILITY_KEYS = ("channel", "product", "location", "stock", "method", "destination", *FIGURES)
 ORDER_KEYS = (
     *("channel", "lines", "stock", "commitment", "method", "pickup_location", "destination", "value", "priority"),
-    "tags",
+    *("tags", "ship_by", "deliver_by"),
 )
 DELIVERY_KEYS = ("channel", "ships_from", "unit_count", "method", "destination", "value", "priority", "tags")
 
@@ -152,6 +162,8 @@ class GivenReader:
             stated_value=optional(fields, "value", partial(price, self.file)),
             priority=optional(fields, "priority", self._priority),
             tags=optional(fields, "tags", partial(words, self.file)) or frozenset(),
+            ship_by_time=optional(fields, "ship_by", partial(moment, self.file)),
+            deliver_by=optional(fields, "deliver_by", partial(day, self.file)),
         )
         return None if channel is None or not lines else CaseGiven(channel, order, levels)
 

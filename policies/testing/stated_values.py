@@ -201,6 +201,26 @@ def day(file: RuleFile, node: Node, what: str) -> date | None:
         return None
 
 
+def moment(file: RuleFile, node: Node, what: str) -> datetime | None:
+    """A time with a time zone."""
+    text = file.text(node, what)
+    if text is None:
+        return None
+    likely = likely_forms.moment(text)
+    likely = likely if likely is None or "T" in likely else f"{likely}T00:00"
+    example = f"{likely.removesuffix('Z')}:00Z" if likely else "2026-11-27T09:00:00Z"
+    help = f"write a date, a time and Z for UTC: {example}."
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        file.note(node, "wrong-type", f"{what} must be a time, not {described(node)}", help)
+        return None
+    if time.tzinfo is None or not 2000 <= time.year < 3000:
+        file.note(node, "wrong-type", f"{what} has no time zone, or its year is not from 2000 to 2999", help)
+        return None
+    return time
+
+
 def days(file: RuleFile, node: Node, what: str) -> frozenset[date] | None:
     """A list of calendar days."""
     items = file.items(node, what, "[2026-12-25]", at_most=MAX_ENTRIES)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.date_pb2 import Date
 from google.type.latlng_pb2 import LatLng
 
 from policies.domain.near_names import near_name
@@ -188,6 +189,16 @@ def timestamp(text: str, option: str) -> Timestamp | None:
     except ValueError as error:
         raise typer.BadParameter(f"{option} {error}") from error
     return message
+
+
+def calendar_day(text: str, option: str) -> Date | None:
+    """Reads a date such as `2026-12-01`; None if the option is left out."""
+    if not text:
+        return None
+    try:
+        return cell_values.calendar_date(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{option} {error}") from error
 
 
 def past_time(text: str, option: str) -> Timestamp | None:

@@ -69,6 +69,7 @@ allocation = Table(
     Column("ignored_time", Moment, comment="channel's time of the older contents that were ignored last"),
     Column("channel_status", Text, comment="order status in the channel's own word"),
     Column("ship_by_time", Moment, comment="when its channel wants it to have shipped"),
+    Column("deliver_by", Date, comment="the last day on which it should be delivered, as it was asked for"),
     Column("hold_reason", Text, comment="why it was put on hold; null if it never was"),
     Column("hold_until", Moment, comment="when the hold is overdue; null if nobody said"),
     Column("hold_time", Moment, comment="when it was put on hold"),

@@ -189,6 +189,8 @@ def set_order(message: decision_pb2.OrderInput, order: Order) -> None:
         message.tags.extend(sorted(order.tags))
     if order.ship_by_time is not None:
         message.ship_by_time.FromDatetime(order.ship_by_time)
+    if order.deliver_by is not None:
+        message.deliver_by.CopyFrom(_date_message(order.deliver_by))
     if order.outlet is not None:
         message.outlet_id = order.outlet.id
         message.outlet_location_ids.extend(sorted(order.outlet.location_ids))
@@ -233,6 +235,7 @@ def _order_of(message: decision_pb2.OrderInput, locations: Mapping[str, Location
         priority=message.priority if message.HasField("priority") else None,
         tags=frozenset(message.tags),
         ship_by_time=_moment(message.ship_by_time) if message.HasField("ship_by_time") else None,
+        deliver_by=_date(message.deliver_by) if message.HasField("deliver_by") else None,
         outlet=Outlet(message.outlet_id, frozenset(message.outlet_location_ids)) if message.outlet_id else None,
     )
 
@@ -321,7 +324,7 @@ def location_message(location: Location) -> catalog_pb.Location:
             opening_days=[day + 1 for day in sorted(location.opening_days)],
             opens=_time_message(location.opens),
             closes=_time_message(location.closes),
-            holidays=[Date(year=day.year, month=day.month, day=day.day) for day in sorted(location.holidays)],
+            holidays=[_date_message(day) for day in sorted(location.holidays)],
             weekday_hours=[_weekday_hours_message(day, hours) for day, hours in location.weekday_hours],
         ),
     )
@@ -347,7 +350,7 @@ def _location_of(message: catalog_pb.Location) -> Location:
         opening_days=frozenset(day - 1 for day in working_time.opening_days),
         opens=_time(working_time.opens) if working_time.HasField("opens") else None,
         closes=_time(working_time.closes) if working_time.HasField("closes") else None,
-        holidays=frozenset(date(day.year, day.month, day.day) for day in working_time.holidays),
+        holidays=frozenset(_date(day) for day in working_time.holidays),
         weekday_hours=tuple((x.day - 1, _day_hours_of(x)) for x in working_time.weekday_hours),
     )
 
@@ -457,6 +460,14 @@ def _time_message(moment: time | None) -> TimeOfDay | None:
 
 def _time(message: TimeOfDay) -> time:
     return time(message.hours, message.minutes, message.seconds, message.nanos // 1_000)
+
+
+def _date_message(day: date) -> Date:
+    return Date(year=day.year, month=day.month, day=day.day)
+
+
+def _date(message: Date) -> date:
+    return date(message.year, message.month, message.day)
 
 
 def _moment(message: Timestamp) -> datetime:

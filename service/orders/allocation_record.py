@@ -206,6 +206,8 @@ class AllocationRecord:
     channel_status: str | None = None
     ship_by_time: datetime | None = None
     """When its channel wants it to have shipped."""
+    deliver_by: date | None = None
+    """The last day on which it should be delivered."""
     hold: OrderHold | None = None
     """Its latest hold, released or not; it has no effect before the order is sold."""
     version: int = 0
@@ -375,6 +377,7 @@ class AllocationRecord:
             pickup_location_id=self.pickup_location_id,
             outlet=self.outlet,
             ship_by_time=self.ship_by_time,
+            deliver_by=self.deliver_by,
             stated_value=self.stated_value,
             priority=self.priority,
             tags=self.tags,

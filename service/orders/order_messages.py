@@ -108,6 +108,7 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         outlet_id=record.outlet.id if record.outlet else "",
         cancellation_request=cancellation_request(request) if request else None,
         deliver_date=_delivery_date(record) if promising else None,
+        deliver_by=None if record.deliver_by is None else date_message(record.deliver_by),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -65,6 +65,8 @@ class OrderRequest:
     channel_status: str | None = None
     hold: StatedHold | None = None
     left_out: Sequence[Violation] = ()
+    deliver_within_days: int | None = None
+    """From the day on which the order is first taken; None if not stated."""
 
     @property
     def unusable_time(self) -> Violation | None:
@@ -163,6 +165,8 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
         if request.HasField("ship_by_time")
         else None
     )
+    deliver_by = fields.usable(lambda strict: _deliver_by(strict, request))
+    deliver_within = fields.usable(lambda strict: _deliver_within_days(strict, request))
     copy_of = fields.order_key("copy_of", request.copy_of) if request.HasField("copy_of") else None
     if copy_of == (channel_id, order_id):
         fields.wrong("copy_of", "is the order itself; leave it out if the order is not a copy")
@@ -189,9 +193,31 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
         tags=tags,
         # Its locations are looked up with the catalog under which the order is planned.
         ship_by_time=ship_by_time,
+        deliver_by=deliver_by,
         outlet=Outlet(outlet_id, frozenset(), is_known=False) if outlet_id else None,
     )
-    return OrderRequest(order, hold_duration, request_id, copy_of, update_time, status, hold, fields.left_out)
+    return OrderRequest(
+        order, hold_duration, request_id, copy_of, update_time, status, hold, fields.left_out, deliver_within
+    )
+
+
+def _deliver_by(fields: Fields, request: allocation_pb.AllocateOrderRequest) -> date | None:
+    if not request.HasField("deliver_by"):
+        return None
+    day = request.deliver_by
+    try:
+        return date(day.year, day.month, day.day)
+    except ValueError:
+        fields.wrong("deliver_by", f"{day.year}-{day.month}-{day.day} is not a calendar date")
+        return None
+
+
+def _deliver_within_days(fields: Fields, request: allocation_pb.AllocateOrderRequest) -> int | None:
+    if not request.HasField("deliver_within_days"):
+        return None
+    if request.HasField("deliver_by"):
+        fields.wrong("deliver_within_days", "must not be set beside deliver_by: both say by when")
+    return fields.whole_number("deliver_within_days", request.deliver_within_days, 0, limits.DELIVER_WITHIN_DAYS)
 
 
 def cancel_request(request: allocation_pb.CancelOrderLinesRequest) -> CancelRequest:

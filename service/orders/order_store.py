@@ -369,6 +369,7 @@ def _record_of(row: asyncpg.Record) -> AllocationRecord:
         ignored_time=row["ignored_time"],
         channel_status=row["channel_status"],
         ship_by_time=row["ship_by_time"],
+        deliver_by=row["deliver_by"],
         hold=_hold_of(row),
         version=row["version"],
         decision=explanation,

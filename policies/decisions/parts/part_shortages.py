@@ -13,6 +13,7 @@ from policies.decisions.shortages import (
     KEPT_TOGETHER,
     LINE_RESTRICTED,
     OUTLET_SHORT,
+    TOO_LATE,
     Shortage,
     ShortageKind,
 )
@@ -67,10 +68,12 @@ class _Leftover:
     """Short units of each SKU that are explained by rules."""
     outside: dict[str, int] = field(init=False)
     """Units of each SKU outside the chosen outlet that explain no shortage yet."""
+    late: dict[str, int] = field(init=False)
+    """Units of each SKU at locations that are too late that explain no shortage yet."""
 
     def __post_init__(self) -> None:
         self.units = {sku: dict(units) for sku, units in self.usable.units.items()}
-        self.outside = dict(self.usable.outside_outlet)
+        self.outside, self.late = dict(self.usable.outside_outlet), dict(self.usable.too_late)
         self.total = {sku: self.usable.total(sku) for sku in self.units}
         for load in self.plan.loads:
             for sku, count in load.units.items():
@@ -104,7 +107,12 @@ class _Leftover:
         if outside:
             self.outside[line.sku] -= outside
             yield from _shortage(line, outside, ShortageKind.UNFILLABLE, cause=OUTLET_SHORT)
-        yield from _shortage(line, count - outside, ShortageKind.OVERSELL)
+            count -= outside
+        late = min(count, self.late.get(line.sku, 0))
+        if late:
+            self.late[line.sku] -= late
+            yield from _shortage(line, late, ShortageKind.UNFILLABLE, cause=TOO_LATE)
+        yield from _shortage(line, count - late, ShortageKind.OVERSELL)
 
     def _kept_as_kits(self, part: DemandPart, line: PartLine, count: int) -> Iterator[Shortage]:
         """Which of these units are there, but kept from the order by rules of the kit's own."""

@@ -11,6 +11,7 @@ from datetime import datetime
 from itertools import chain
 from typing import TypeVar
 
+from policies.decisions.deadlines import late_locations
 from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy, exclude_rule_behind
 from policies.decisions.planning.by_location import ByLocation
 from policies.decisions.planning.product_stock import ProductStock
@@ -187,7 +188,17 @@ def memory_of(policy_set: PolicySet, catalog: Mapping[str, Location], channel: C
 class PolicyView:
     """One question as one routing policy sees it. Levels must not change while it is used."""
 
-    __slots__ = ("_context", "_stocks", "distances", "eligibility", "memory", "policy", "policy_set", "question")
+    __slots__ = (
+        "_context",
+        "_stocks",
+        "distances",
+        "eligibility",
+        "late",
+        "memory",
+        "policy",
+        "policy_set",
+        "question",
+    )
 
     def __init__(self, policy_set: PolicySet, question: RoutingQuestion, policy: RoutingPolicy) -> None:
         self.policy_set = policy_set
@@ -196,6 +207,7 @@ class PolicyView:
         self.memory = memory_of(policy_set, question.world.locations, question.channel)
         self._context = question.context()
         self.eligibility = self.memory.eligibility(policy, question, self._context)
+        self.late = late_locations(policy_set, policy, question, self.memory.locations) if policy.must_meet else None
         destination = question.destination
         self.distances = self.memory.distances(None if destination is None else destination.coordinates)
         self._stocks: dict[str, ProductStock] = {}

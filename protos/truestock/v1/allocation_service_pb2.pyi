@@ -198,6 +198,7 @@ class Allocation(_message.Message):
     SHIP_BY_TIME_FIELD_NUMBER: _builtins.int
     CANCELLATION_REQUEST_FIELD_NUMBER: _builtins.int
     DELIVER_DATE_FIELD_NUMBER: _builtins.int
+    DELIVER_BY_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
     """A UUID. Empty in the response to `validate_only` for a new order."""
     channel_id: _builtins.str
@@ -265,6 +266,10 @@ class Allocation(_message.Message):
     def deliver_date(self) -> _date_pb2.Date:
         """The last `deliver_date` of its shipments; unset if one of them is unknown, or units are short."""
 
+    @_builtins.property
+    def deliver_by(self) -> _date_pb2.Date:
+        """The last day on which it should be delivered, as it was asked for."""
+
     def __init__(
         self,
         *,
@@ -293,10 +298,11 @@ class Allocation(_message.Message):
         ship_by_time: _timestamp_pb2.Timestamp | None = ...,
         cancellation_request: Global___CancellationRequest | None = ...,
         deliver_date: _date_pb2.Date | None = ...,
+        deliver_by: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancellation_request", b"cancellation_request", "channel_update_time", b"channel_update_time", "create_time", b"create_time", "decision", b"decision", "deliver_date", b"deliver_date", "expire_time", b"expire_time", "hold", b"hold", "ship_by_time", b"ship_by_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancellation_request", b"cancellation_request", "channel_update_time", b"channel_update_time", "create_time", b"create_time", "decision", b"decision", "deliver_by", b"deliver_by", "deliver_date", b"deliver_date", "expire_time", b"expire_time", "hold", b"hold", "ship_by_time", b"ship_by_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cancellation_request", b"cancellation_request", "change_refused", b"change_refused", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copies", b"copies", "create_time", b"create_time", "decision", b"decision", "deliver_date", b"deliver_date", "expire_time", b"expire_time", "hold", b"hold", "lines", b"lines", "needs_person", b"needs_person", "order_id", b"order_id", "outcome", b"outcome", "outlet_id", b"outlet_id", "ship_by_time", b"ship_by_time", "shipments", b"shipments", "shortages", b"shortages", "state", b"state", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cancellation_request", b"cancellation_request", "change_refused", b"change_refused", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copies", b"copies", "create_time", b"create_time", "decision", b"decision", "deliver_by", b"deliver_by", "deliver_date", b"deliver_date", "expire_time", b"expire_time", "hold", b"hold", "lines", b"lines", "needs_person", b"needs_person", "order_id", b"order_id", "outcome", b"outcome", "outlet_id", b"outlet_id", "ship_by_time", b"ship_by_time", "shipments", b"shipments", "shortages", b"shortages", "state", b"state", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -573,7 +579,7 @@ class Shortage(_message.Message):
     `blocked_by_rule`. For units that only locations outside the chosen outlet have: `outlet_short`. For units that wait
     for an outlet that the channel does not have: `unmapped_outlet`. For other unfillable ones: `line_restricted` if only
     locations have them that the line may not use, `kept_together` if no location has them with all units that must ship
-    with them.
+    with them, `too_late` if only locations have them that cannot keep a date that the routing policy makes them meet.
     """
     backordered: _builtins.bool
     """The units wait for stock and are served before new orders."""
@@ -639,6 +645,8 @@ class AllocateOrderRequest(_message.Message):
     CANDIDATE_REVISION_FIELD_NUMBER: _builtins.int
     SHIP_BY_TIME_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
+    DELIVER_BY_FIELD_NUMBER: _builtins.int
+    DELIVER_WITHIN_DAYS_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     order_id: _builtins.str
     """The channel's own order number; at most 128 characters."""
@@ -678,6 +686,10 @@ class AllocateOrderRequest(_message.Message):
     explain: _builtins.bool
     """Also return why the plan is chosen, as ExplainDecision does for a stored decision. Only with `validate_only`;
     OVERLOADED while too many other calls wait for theirs.
+    """
+    deliver_within_days: _builtins.int
+    """The same in days, 0 to 366, from the day on which the order is first taken, in the merchant's time zone. Set one of
+    the two; 0 is the same day.
     """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]:
@@ -726,6 +738,13 @@ class AllocateOrderRequest(_message.Message):
         `late_shipment` exception. A change of it replans nothing; an order that is sent again without it keeps it.
         """
 
+    @_builtins.property
+    def deliver_by(self) -> _date_pb2.Date:
+        """The last day on which the order should be delivered, by the calendar of the location that ships it. A fact for rules
+        (`order.days_until_deliver_by`); a routing policy with `must_meet: [deliver_by]` uses only locations that can keep it
+        and drops the others as `too-late`. A change of it replans nothing; an order that is sent again without it keeps it.
+        """
+
     def __init__(
         self,
         *,
@@ -750,13 +769,20 @@ class AllocateOrderRequest(_message.Message):
         candidate_revision: _builtins.str = ...,
         ship_by_time: _timestamp_pb2.Timestamp | None = ...,
         explain: _builtins.bool = ...,
+        deliver_by: _date_pb2.Date | None = ...,
+        deliver_within_days: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_update_time", b"channel_update_time", "copy_of", b"copy_of", "destination", b"destination", "hold", b"hold", "hold_duration", b"hold_duration", "order_value", b"order_value", "priority", b"priority", "ship_by_time", b"ship_by_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_deliver_within_days", b"_deliver_within_days", "_priority", b"_priority", "channel_update_time", b"channel_update_time", "copy_of", b"copy_of", "deliver_by", b"deliver_by", "deliver_within_days", b"deliver_within_days", "destination", b"destination", "hold", b"hold", "hold_duration", b"hold_duration", "order_value", b"order_value", "priority", b"priority", "ship_by_time", b"ship_by_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copy_of", b"copy_of", "destination", b"destination", "explain", b"explain", "hold", b"hold", "hold_duration", b"hold_duration", "lines", b"lines", "method", b"method", "order_id", b"order_id", "order_value", b"order_value", "outlet_id", b"outlet_id", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "request_id", b"request_id", "ship_by_time", b"ship_by_time", "tags", b"tags", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deliver_within_days", b"_deliver_within_days", "_priority", b"_priority", "candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copy_of", b"copy_of", "deliver_by", b"deliver_by", "deliver_within_days", b"deliver_within_days", "destination", b"destination", "explain", b"explain", "hold", b"hold", "hold_duration", b"hold_duration", "lines", b"lines", "method", b"method", "order_id", b"order_id", "order_value", b"order_value", "outlet_id", b"outlet_id", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "request_id", b"request_id", "ship_by_time", b"ship_by_time", "tags", b"tags", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__deliver_within_days: _TypeAlias = _typing.Literal["deliver_within_days"]  # noqa: Y015
+    _WhichOneofArgType__deliver_within_days: _TypeAlias = _typing.Literal["_deliver_within_days", b"_deliver_within_days"]  # noqa: Y015
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__deliver_within_days) -> _WhichOneofReturnType__deliver_within_days | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
 
 Global___AllocateOrderRequest: _TypeAlias = AllocateOrderRequest  # noqa: Y015

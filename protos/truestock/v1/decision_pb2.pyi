@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.type import date_pb2 as _date_pb2
 from truestock.v1 import catalog_service_pb2 as _catalog_service_pb2
 from truestock.v1 import order_pb2 as _order_pb2
 import builtins as _builtins
@@ -275,7 +276,7 @@ class DroppedCandidate(_message.Message):
     sku: _builtins.str
     """Empty if the location was dropped for the whole order."""
     reason: _builtins.str
-    """Such as `stocktake`, `closed`, `no-stock`, `not-chosen`, `outside-outlet` or `not-eligible`."""
+    """Such as `stocktake`, `closed`, `no-stock`, `not-chosen`, `outside-outlet`, `too-late` or `not-eligible`."""
     rule: _builtins.str
     """The rule that dropped it, if any."""
     source: _builtins.str
@@ -449,6 +450,7 @@ class OrderInput(_message.Message):
     OUTLET_ID_FIELD_NUMBER: _builtins.int
     OUTLET_LOCATION_IDS_FIELD_NUMBER: _builtins.int
     SHIP_BY_TIME_FIELD_NUMBER: _builtins.int
+    DELIVER_BY_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     order_id: _builtins.str
     commitment: _order_pb2.Commitment.ValueType
@@ -490,6 +492,10 @@ class OrderInput(_message.Message):
     def ship_by_time(self) -> _timestamp_pb2.Timestamp:
         """When its channel wants it to have shipped; unset if it does not say."""
 
+    @_builtins.property
+    def deliver_by(self) -> _date_pb2.Date:
+        """The last day on which it should be delivered; unset if the order names none."""
+
     def __init__(
         self,
         *,
@@ -510,10 +516,11 @@ class OrderInput(_message.Message):
         outlet_id: _builtins.str = ...,
         outlet_location_ids: _abc.Iterable[_builtins.str] | None = ...,
         ship_by_time: _timestamp_pb2.Timestamp | None = ...,
+        deliver_by: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "destination", b"destination", "erased_destination", b"erased_destination", "priority", b"priority", "ship_by_time", b"ship_by_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "deliver_by", b"deliver_by", "destination", b"destination", "erased_destination", b"erased_destination", "priority", b"priority", "ship_by_time", b"ship_by_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "commitment", b"commitment", "destination", b"destination", "erased_destination", b"erased_destination", "items", b"items", "kit_parts", b"kit_parts", "lines", b"lines", "method", b"method", "order_id", b"order_id", "outlet_id", b"outlet_id", "outlet_location_ids", b"outlet_location_ids", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "ship_by_time", b"ship_by_time", "stated_value", b"stated_value", "tags", b"tags", "unit_prices", b"unit_prices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "commitment", b"commitment", "deliver_by", b"deliver_by", "destination", b"destination", "erased_destination", b"erased_destination", "items", b"items", "kit_parts", b"kit_parts", "lines", b"lines", "method", b"method", "order_id", b"order_id", "outlet_id", b"outlet_id", "outlet_location_ids", b"outlet_location_ids", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "ship_by_time", b"ship_by_time", "stated_value", b"stated_value", "tags", b"tags", "unit_prices", b"unit_prices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015

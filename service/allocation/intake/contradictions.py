@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from policies.decisions.cancellations import PendingCancellation, stands
 from policies.decisions.promise import same_contents
@@ -33,7 +33,8 @@ class KnownOrder:
     channel_status: str | None
     is_sold: bool
     is_cancelled: bool
-    ship_by_time: datetime | None = None
+    dates: tuple[datetime | None, date | None] = (None, None)
+    """By when it should ship and be delivered."""
 
     @classmethod
     def of(cls, record: AllocationRecord, *, is_cancelled: bool) -> KnownOrder:
@@ -45,7 +46,7 @@ class KnownOrder:
             record.channel_status,
             record.commitment is Commitment.SOLD,
             is_cancelled or (bool(record.lines) and record.is_empty),
-            record.ship_by_time,
+            (record.ship_by_time, record.deliver_by),
         )
 
     def has_other_contents(self, order: Order) -> bool:
@@ -54,8 +55,9 @@ class KnownOrder:
 
     def differs_from(self, record: AllocationRecord) -> bool:
         """Whether the channel's times or status of the order have changed since."""
-        times = (record.channel_update_time, record.sold_time, record.channel_status, record.ship_by_time)
-        return (self.stated_time, self.sold_time, self.channel_status, self.ship_by_time) != times
+        dates = (record.ship_by_time, record.deliver_by)
+        times = (record.channel_update_time, record.sold_time, record.channel_status, dates)
+        return (self.stated_time, self.sold_time, self.channel_status, self.dates) != times
 
 
 def is_late_cart(request: OrderRequest, record: AllocationRecord) -> bool:

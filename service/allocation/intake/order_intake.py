@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from uuid import UUID
 
 from policies.decisions.cancellations import PERMANENT, CancelledUnits, PendingCancellation, stands
+from policies.domain.calendars import local_time
 from policies.domain.channel_statuses import ChannelStatus
 from policies.domain.listings import ItemKey, Listing
 from policies.domain.model import Commitment, Order
@@ -295,7 +297,7 @@ class Intake:
         known = KnownOrder.of(record, is_cancelled=was_cancelled)
         if self._provides_contents(key):
             contradictions.check_edit(request, known, record.state_at(now))
-        is_accepted = self._accept_contents(request, record)
+        is_accepted = self._accept_contents(request, record, context)
         if request.order.commitment is Commitment.SOLD and request.update_time and key == original:
             record.sold_time = max(request.update_time, record.sold_time or request.update_time)
         standing = stated_contents.standing(rows, record)
@@ -376,13 +378,13 @@ class Intake:
         time = link.update_time if link is not None else record.channel_update_time
         return self._provides_contents(request.key) and not stated_contents.is_older(request.update_time, time)
 
-    def _accept_contents(self, request: OrderRequest, record: AllocationRecord) -> bool:
+    def _accept_contents(self, request: OrderRequest, record: AllocationRecord, context: PlanningContext) -> bool:
         """Whether a request's contents become the order's; if so, stores the channel's time and status of them."""
         link, is_current = self._links.get(request.key), self._is_current(request, record)
         if link is not None:
             if is_current:
                 self._set_link(replace(link, update_time=request.update_time or link.update_time))
-                record.ship_by_time = request.order.ship_by_time or record.ship_by_time
+                self._accept_dates(request, record, context)
             return is_current
         for copy in list(self._links.values()):
             if copy.original == request.key and copy.provides_contents:
@@ -391,8 +393,16 @@ class Intake:
             return False
         record.channel_update_time = request.update_time or record.channel_update_time
         record.channel_status = request.channel_status or record.channel_status
-        record.ship_by_time = request.order.ship_by_time or record.ship_by_time
+        self._accept_dates(request, record, context)
         return True
+
+    def _accept_dates(self, request: OrderRequest, record: AllocationRecord, context: PlanningContext) -> None:
+        """Stores the dates that a request asks for. A number of days counts from the day of the first request."""
+        record.ship_by_time = request.order.ship_by_time or record.ship_by_time
+        record.deliver_by = request.order.deliver_by or record.deliver_by
+        if record.deliver_by is None and request.deliver_within_days is not None:
+            today = local_time(self.unit_of_work.book.now, context.policy_set.time_zone).date()
+            record.deliver_by = today + timedelta(days=request.deliver_within_days)
 
     def _is_affected(self, record: AllocationRecord, rows: Sequence[CancellationRow], order: Order) -> bool:
         """Whether an order changes although its contents do not: it is now sold, or stored cancellations apply."""

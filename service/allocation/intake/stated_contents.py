@@ -60,6 +60,7 @@ def resulting_order(request: OrderRequest, record: AllocationRecord, *, is_accep
             order_id=order_id,
             commitment=commitment,
             ship_by_time=record.ship_by_time,
+            deliver_by=record.deliver_by,
         )
     return replace(record.order_as_stated(), commitment=Commitment.SOLD if sold else record.commitment)
 

@@ -88,6 +88,15 @@ def allocate(
     ship_by: Annotated[
         str, typer.Option("--ship-by", metavar="TIME", help="When the channel wants the order to have shipped.")
     ] = "",
+    deliver_by: Annotated[
+        str, typer.Option("--deliver-by", metavar="DATE", help="The last day on which it should be delivered.")
+    ] = "",
+    deliver_within: Annotated[
+        int | None,
+        typer.Option(
+            "--deliver-within-days", min=0, max=limits.DELIVER_WITHIN_DAYS, help="The same, in days from now."
+        ),
+    ] = None,
     copy_of: Annotated[
         str, typer.Option("--copy-of", metavar="CHANNEL/ORDER", help="The order that this one duplicates.")
     ] = "",
@@ -133,6 +142,8 @@ def allocate(
         order_id=order,
         lines=lines,
         ship_by_time=options.timestamp(ship_by, "--ship-by"),
+        deliver_by=options.calendar_day(deliver_by, "--deliver-by"),
+        deliver_within_days=deliver_within,
         commitment=COMMITMENT_SOLD if sold else COMMITMENT_HOLD,
         method=FULFILLMENT_METHOD_PICKUP if pickup or pickup_at else FULFILLMENT_METHOD_SHIP,
         destination=options.destination(country, region, postal_code, lat, lon),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 
+from google.type.date_pb2 import Date
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -127,9 +128,14 @@ def _summary(allocation: Allocation, intervention_note: str) -> Iterator[Rendera
 def _dates(allocation: Allocation) -> Iterator[Text]:
     if allocation.HasField("ship_by_time"):
         yield Text(f"The channel wants it to have shipped by {format_time(allocation.ship_by_time)}.")
+    if allocation.HasField("deliver_by"):
+        yield Text(f"It should be delivered by {_day(allocation.deliver_by)}.")
     if allocation.HasField("deliver_date"):
-        day = allocation.deliver_date
-        yield Text(f"Expected by {date(day.year, day.month, day.day):%A, %d %B %Y}.")
+        yield Text(f"Expected by {_day(allocation.deliver_date)}.")
+
+
+def _day(day: Date) -> str:
+    return f"{date(day.year, day.month, day.day):%A, %d %B %Y}"
 
 
 def _cancellation_request(request: CancellationRequest) -> Text:

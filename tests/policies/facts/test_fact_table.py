@@ -27,7 +27,9 @@ OSLO, BERGEN = Coordinates(59.9139, 10.7522), Coordinates(60.3913, 5.3221)
 EVERYTHING = Context(
     NOW,
     channel=Channel("tiktok_shop", "social", cancellation_headroom=0.8),
-    order=OrderFacts("ship", Decimal("19.99"), 3, 2, 0, frozenset({"gift"}), NOW + timedelta(hours=30)),
+    order=OrderFacts(
+        "ship", Decimal("19.99"), 3, 2, 0, frozenset({"gift"}), NOW + timedelta(hours=30), date(2026, 12, 1)
+    ),
     destination=Destination("NO", "Vestland", "5003", BERGEN),
     location=Location(
         "oslo",

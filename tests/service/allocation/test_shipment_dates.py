@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from shutil import copytree
 from typing import Any
 
+import grpc
 import pytest
 from google.type.date_pb2 import Date
 from rich.console import Console
 
 from service.cli.views.order_views import print_explanation
 from tests.conftest import PLAIN_RULES, RetailerMaker
-from tests.retailer import Retailer
+from tests.retailer import HOLD, SOLD, Retailer, refused
 from truestock.v1 import catalog_service_pb2 as catalog_pb, shipment_pb2
 from truestock.v1.order_pb2 import Destination
 
@@ -30,6 +30,10 @@ def in_days(count: int) -> date:
     return datetime.now(UTC).date() + timedelta(days=count)
 
 
+def as_message(day: date) -> Date:
+    return Date(year=day.year, month=day.month, day=day.day)
+
+
 def day_of(message: Date) -> date:
     return date(message.year, message.month, message.day)
 
@@ -37,13 +41,14 @@ def day_of(message: Date) -> date:
 @pytest.fixture
 async def shop(retailers: RetailerMaker, tmp_path: Path) -> Retailer:
     """A warehouse that has a holiday today, and a store that works at once."""
-    copytree(PLAIN_RULES, tmp_path, dirs_exist_ok=True)
+    routing = (PLAIN_RULES / "plain.yaml").read_text()
+    (tmp_path / "plain.yaml").write_text(f"{routing}    must_meet: [ship_by, deliver_by]\n")
     every_day = "[mon, tue, wed, thu, fri, sat, sun]"
     (tmp_path / "delivery.yaml").write_text(DELIVERY.replace("DAYS", every_day))
     shop = await retailers.make(tmp_path)
     await shop.stock({("MUG", "dc"): 5, ("MUG", "store"): 5})
     today = datetime.now(UTC).date()
-    days_off = [Date(year=day.year, month=day.month, day=day.day) for day in (today, today + timedelta(days=1))]
+    days_off = [as_message(day) for day in (today, today + timedelta(days=1))]
     holiday = catalog_pb.WorkingTime(holidays=days_off)
     await shop.catalog.UpsertLocations(
         catalog_pb.UpsertLocationsRequest(
@@ -58,8 +63,8 @@ async def shop(retailers: RetailerMaker, tmp_path: Path) -> Retailer:
     return shop
 
 
-async def sell(shop: Retailer, order_id: str, **fields: Any) -> Any:
-    return await shop.allocate(order_id, {"MUG": 1}, destination=Destination(country="US"), **fields)
+async def sell(shop: Retailer, order_id: str, commitment: int = SOLD, **fields: Any) -> Any:
+    return await shop.allocate(order_id, {"MUG": 1}, commitment, destination=Destination(country="US"), **fields)
 
 
 async def test_dates_are_kept_with_the_order_and_recomputed_when_it_is_rerouted(shop: Retailer) -> None:
@@ -83,3 +88,31 @@ async def test_dates_are_kept_with_the_order_and_recomputed_when_it_is_rerouted(
     [new] = [x for x in moved.shipments if x.location_id == "store"]
     assert day_of(new.deliver_date) == day_of(moved.deliver_date) == in_days(1)
     assert [step.reason for step in new.date_steps] == [shipment_pb2.DateStep.REASON_TRANSIT]
+
+
+async def test_an_order_is_bound_by_the_last_day_for_its_delivery_and_keeps_it(shop: Retailer) -> None:
+    first = await sell(shop, "A-1", deliver_within_days=1)
+    again = await sell(shop, "A-1", deliver_within_days=30)
+    late = await sell(shop, "A-2", deliver_by=as_message(in_days(0)))
+
+    assert day_of(first.deliver_by) == in_days(1)
+    assert [(x.location_id, day_of(x.deliver_date)) for x in first.shipments] == [("store", in_days(1))]
+    assert again.deliver_by == first.deliver_by
+    dropped = {x.location_id: x.reason for x in late.decision.dropped_candidates}
+    assert dropped == {"dc": "too-late", "store": "too-late"}
+    assert [(x.cause, x.unit_count) for x in late.shortages] == [("too_late", 1)]
+    replayed = await shop.replay(late.decision.decision_id)
+    assert replayed.identical
+
+
+async def test_a_date_that_is_none_is_refused_for_a_cart_and_left_out_of_a_sale(shop: Retailer) -> None:
+    both = {"deliver_by": as_message(in_days(3)), "deliver_within_days": 3}
+    error = await refused(sell(shop, "A-1", commitment=HOLD, deliver_by=Date(year=2026, month=2, day=30)))
+    ambiguous = await refused(sell(shop, "A-1", commitment=HOLD, **both))
+    sold = await sell(shop, "A-1", deliver_by=Date(year=2026, month=2, day=30), deliver_within_days=-1)
+
+    assert error.code() == ambiguous.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == "deliver_by: 2026-2-30 is not a calendar date"
+    assert str(ambiguous.details()).startswith("deliver_within_days: must not be set beside deliver_by")
+    assert len(sold.shipments) == 1
+    assert not sold.HasField("deliver_by")

@@ -169,6 +169,7 @@ orders = built(
     # Whether the channel had the outlet is a matter of its shortages, which are not stored.
     outlet=st.none() | built(Outlet, id=words, location_ids=tags, is_known=st.just(True)),
     ship_by_time=moments,
+    deliver_by=st.none() | st.dates(date(2000, 1, 1), date(2100, 1, 1)),
 )
 
 
