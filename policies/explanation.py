@@ -53,6 +53,7 @@ class DropReason(StrEnum):
     LINE_RESTRICTED = "line-restricted"
     NOT_WHOLE = "not-whole"
     TOO_LATE = "too-late"
+    CAPACITY = "capacity"
 
 
 @dataclass(slots=True, unsafe_hash=True)

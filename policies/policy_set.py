@@ -19,7 +19,7 @@ from policies.source.problems import Source
 HOLD_BACK_FORMS = ("units", "percent", "days_of_cover", "expected_sales")
 LOCATION_STEPS = (
     *("nearest", "priority", "prefer", "deepest_stock", "most_days_of_cover", "most_reliable", "covers_most"),
-    "chosen_by_shopper",
+    *("chosen_by_shopper", "least_loaded"),
 )
 FEWEST_SHIPMENTS, LOWEST_COST, EARLIEST_PROMISE = "fewest_shipments", "lowest_cost", "earliest_promise"
 DELIVERY_STEPS = (LOWEST_COST, EARLIEST_PROMISE)

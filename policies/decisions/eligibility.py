@@ -79,7 +79,10 @@ class RoutingQuestion:
     ) -> Context:
         """The context that rules are matched against at this step."""
         product = None if sku is None else self.world.products.get(sku)
-        return Context(self.world.now, self.channel, self.order, self.destination, location, product, stock, plan)
+        return Context(
+            *(self.world.now, self.channel, self.order, self.destination, location, product, stock, plan),
+            capacity=self.world.capacity,
+        )
 
     def locations(self) -> Iterator[Location]:
         """The channel's locations in the order of their ids, including closed ones."""

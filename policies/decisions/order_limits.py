@@ -41,6 +41,12 @@ class UsableUnits:
     fired: tuple[FiredRule, ...] = ()
     outside_outlet: Mapping[str, int] = field(default_factory=dict)
     too_late: Mapping[str, int] = field(default_factory=dict)
+    beyond_capacity: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Units, by SKU and location id, that the order could use if their locations were not full."""
+
+    def total_beyond_capacity(self, sku: str) -> int:
+        """Units of the product that the order could use if their locations were not full."""
+        return sum(self.beyond_capacity.get(sku, {}).values())
 
     def total(self, sku: str) -> int:
         """Units of the product that the order may use at all locations together."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from policies.decisions.capacity import planned_handling, within_capacity
 from policies.decisions.delivery import DELIVERY_FACTS, fired_delivery_rules, plan_cost, shipping_estimates
 from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, WholeOrder, may_split, policies_for
 from policies.decisions.kits.kit_limits import KitLimit, kit_limits
@@ -19,6 +20,7 @@ from policies.decisions.planning.plans import NO_ESTIMATES, Load, Plan, best_pla
 from policies.decisions.planning.ranking import RankingContext, Ranks, rank_locations
 from policies.decisions.shortages import Shortage, shortages_by_sku
 from policies.domain.demand import DemandPart, demand_parts, is_placed_freely
+from policies.domain.handling_times import HandlingTime
 from policies.domain.model import Channel, Commitment, Order, Outcome, PlanFacts, World
 from policies.engine.conditions import comparisons
 from policies.explanation import DroppedLocation, FiredRule, RuleEvidence
@@ -41,6 +43,13 @@ class PlannedShipment:
     location_id: str
     lines: tuple[ShipmentLine, ...]
     distance_km: float | None = None
+    handling: HandlingTime | None = None
+    """The day, and perhaps the hour, of whose capacity it takes; None at a location without a limit."""
+
+    @property
+    def unit_count(self) -> int:
+        """All its units."""
+        return sum([line.unit_count for line in self.lines])
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +132,7 @@ def routed_order(
         view = PolicyView(policy_set, question, policy)
         kits = kit_limits(view, order) if parts else {}
         run = RoutingRun(policy_set, question, order, policy, view, whole, parts, kits)
-        usable = usable_units(run.view, order)
+        usable = within_capacity(view, order, usable_units(view, order))
         plan = _planned(run, usable)
         if policy.otherwise != "next" or _fills_whole_order(run, usable, plan):
             break
@@ -342,7 +351,14 @@ def _shipments(run: RoutingRun, loads: Sequence[Load]) -> tuple[PlannedShipment,
                 remaining[line.sku] -= count
                 lines.append(ShipmentLine(line.line_id, line.sku, count))
         shipments.append(PlannedShipment(load.location_id, tuple(lines), distance))
+    limited_ids = run.view.memory.limited_ids
+    if limited_ids:
+        shipments = [_with_handling(run, x) if x.location_id in limited_ids else x for x in shipments]
     return tuple(shipments)
+
+
+def _with_handling(run: RoutingRun, shipment: PlannedShipment) -> PlannedShipment:
+    return replace(shipment, handling=planned_handling(run.view, run.order, shipment.location_id, shipment.unit_count))
 
 
 def _reviews(run: RoutingRun, shipments: Sequence[PlannedShipment]) -> tuple[FiredRule, ...]:

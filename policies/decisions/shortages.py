@@ -21,6 +21,8 @@ OUTLET_SHORT = "outlet_short"
 
 TOO_LATE = "too_late"
 """The cause of a shortage of units that only locations have which cannot keep the dates of the order."""
+NO_CAPACITY = "no_capacity"
+"""The cause of a shortage of units at locations that cannot handle them in time, because they are full."""
 
 
 class ShortageKind(StrEnum):
@@ -42,7 +44,8 @@ class Shortage:
     """Units of one order line that are not promised; `rules` are the names of the rules that keep them.
 
     `cause` is LINE_RESTRICTED or KEPT_TOGETHER for unfillable units that what the order says of its lines leaves out,
-    OUTLET_SHORT for those that its outlet does, and TOO_LATE for those that its dates do.
+    OUTLET_SHORT for those that its outlet does, TOO_LATE for those that its dates do, and NO_CAPACITY for those at
+    locations that are full.
     """
 
     line_id: str
@@ -65,6 +68,11 @@ def shortages_by_sku(question: RoutingQuestion, order: Order, usable: UsableUnit
             continue
         available = min(demand, usable.total(sku))
         spans = [_Span(ShortageKind.UNFILLABLE, placed, available)]
+        full = usable.total_beyond_capacity(sku)
+        if full and available < demand:
+            until = min(demand, available + full)
+            spans.append(_Span(ShortageKind.UNFILLABLE, available, until, cause=NO_CAPACITY))
+            available = until
         if available < demand:
             withheld = withheld_units(question, usable, sku)
             held_until = min(demand, available + withheld.held_by_buffer)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from policies.decisions.shortages import KEPT_TOGETHER, LINE_RESTRICTED, OUTLET_SHORT, TOO_LATE, Shortage, ShortageKind
+from policies.decisions.shortages import (
+    KEPT_TOGETHER,
+    LINE_RESTRICTED,
+    NO_CAPACITY,
+    OUTLET_SHORT,
+    TOO_LATE,
+    Shortage,
+    ShortageKind,
+)
 from policies.domain.model import WITHHELD_KINDS, Order
 
 OUT_OF_STOCK = "out_of_stock"
@@ -16,7 +24,9 @@ KEPT_BY_RULES = "kept_by_rules"
 """They are available, but rules do not let the channel sell them; of a question, which has no decision."""
 REPORTED = "reported"
 """A channel or a till says so, and nobody here knows why."""
-HOLD_CAUSES = (OUT_OF_STOCK, UNFILLABLE, *WITHHELD_KINDS, LINE_RESTRICTED, KEPT_TOGETHER, OUTLET_SHORT, TOO_LATE)
+HOLD_CAUSES = (
+    *(OUT_OF_STOCK, UNFILLABLE, *WITHHELD_KINDS, LINE_RESTRICTED, KEPT_TOGETHER, OUTLET_SHORT, TOO_LATE, NO_CAPACITY),
+)
 
 
 class UnmetUnits(NamedTuple):

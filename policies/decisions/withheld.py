@@ -38,7 +38,7 @@ def withheld_units(
     A location that rejected the product has none of them, nor has one whose stock is untracked. A shopper's chosen
     location is the only one. Units that the order keeps are not short, so they are not among them either.
     """
-    usable_at = usable.units.get(sku, {})
+    usable_at, full_at = usable.units.get(sku, {}), usable.beyond_capacity.get(sku, {})
     held_by_channel = sum(usable_at.values()) - usable.total(sku)
     held_by_buffer, blocked = held_by_channel, 0
     buffers: list[str] = []
@@ -51,6 +51,7 @@ def withheld_units(
             continue
         kept_units = min(question.kept_units.get(key, 0), figure.available)
         unused = figure.available - kept_units - usable_at.get(figure.location_id, 0)
+        unused -= full_at.get(figure.location_id, 0)
         if figure.blocked_by:
             blocked += unused
             blocks += _names(figure.blocked_by if unused else ())

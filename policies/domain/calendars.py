@@ -90,7 +90,17 @@ def ship_by(location: Location, now: datetime, ships_on: frozenset[int] = EVERY_
     day = ship_day(location, now, ships_on)
     if day is None:
         return None
-    return _closing(location, day, location.hours_on(day)).astimezone(_zone(location.time_zone))
+    return closing_time(location, day).astimezone(_zone(location.time_zone))
+
+
+def opening_time(location: Location, day: date) -> datetime:
+    """When the location opens on an opening day, in UTC; midnight if it states no hours."""
+    return _opening(location, day, location.hours_on(day))
+
+
+def closing_time(location: Location, day: date) -> datetime:
+    """When the location closes on an opening day, in UTC; the end of the day if it states no hours."""
+    return _closing(location, day, location.hours_on(day))
 
 
 def end_of_day(day: date, time_zone: str) -> datetime:

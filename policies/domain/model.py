@@ -16,6 +16,7 @@ from enum import StrEnum
 from math import isfinite
 from typing import Final
 
+from policies.domain.capacity import NO_FIGURES, Capacity, CapacityFigures
 from policies.domain.day_hours import DayHours
 from policies.domain.kits import KitPart
 from policies.domain.listings import OrderedItem
@@ -128,6 +129,8 @@ class Location:
     closes: time | None = None
     holidays: frozenset[date] = frozenset()
     weekday_hours: tuple[tuple[int, DayHours], ...] = ()
+    capacity: Capacity | None = None
+    """How much it can handle in a day or an hour; None is no limit."""
 
     def __post_init__(self) -> None:
         _require_one_of("type", self.type, LOCATION_TYPES)
@@ -412,6 +415,8 @@ class Context:
     plan: Final[PlanFacts | None] = None
     exception_kind: Final[str | None] = None
     cancellation: Final[CancellationFacts | None] = None
+    capacity: Final[CapacityFigures | None] = None
+    """What was taken of the locations' capacity; None if that was not read."""
 
     def __post_init__(self) -> None:
         if self.now.tzinfo is None:
@@ -428,6 +433,8 @@ class World:
 
     `levels` is keyed by (sku, location id); a product was never stocked at a location without a level. `pause` is
     called again and again while a decision about many levels is worked out, so that others may run in between.
+    `capacity` is what others than the order in question have taken of the locations' capacity; None if that was not
+    read, and no location that states a limit has then taken anything.
     """
 
     now: datetime
@@ -435,6 +442,12 @@ class World:
     products: Mapping[str, Product]
     levels: Mapping[tuple[str, str], StockLevel] = field(default_factory=dict)
     pause: Callable[[], None] = field(default=go_on, compare=False, repr=False)
+    capacity: CapacityFigures | None = None
+
+    @property
+    def capacity_figures(self) -> CapacityFigures:
+        """What was taken of the locations' capacity; nothing if that was not read."""
+        return NO_FIGURES if self.capacity is None else self.capacity
 
 
 def _require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

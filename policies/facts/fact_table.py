@@ -24,6 +24,7 @@ from policies.domain.model import (
 from policies.facts.measures import (
     age_minutes,
     amount,
+    capacity_left,
     days_of_cover,
     days_since_count,
     days_until_deliver_by,
@@ -401,6 +402,16 @@ _TABLE = (
         "whether the location is open now, by its time zone, opening days and hours; unknown if its hours are unknown",
         OF_A_LOCATION,
         open_now,
+    ),
+    Fact(
+        "location.capacity_left",
+        _NUMBER,
+        "orders that the location can still take on the day on which it would handle one that comes now, 0 if it has "
+        "no unit left; units if it limits only those; unknown if it limits neither, and in exception rules",
+        OF_A_LOCATION,
+        capacity_left,
+        unit="orders or units",
+        value_range=_NOT_NEGATIVE,
     ),
     Fact(
         "location.distance_km",

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from policies.domain.calendars import is_open, local_time
 from policies.domain.geography import great_circle_km
+from policies.domain.handling_times import first_handling_time
 from policies.domain.model import LEAST_VELOCITY, Context
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -95,6 +96,24 @@ def open_now(context: Context) -> bool | None:
     if context.location.status != "open":
         return False
     return is_open(context.location, local_time(context.now, context.location.time_zone))
+
+
+def capacity_left(context: Context) -> float | None:
+    """What the location can still take on the day on which it would handle an order received now.
+
+    In orders, and 0 if it has no unit left; in units where it limits only units. None without a limit of the day, and
+    where it was not asked what was taken.
+    """
+    location = context.location
+    if location is None or location.capacity is None or context.capacity is None:
+        return None
+    first = first_handling_time(location, context.now)
+    if first is None:
+        return 0
+    room = context.capacity.room(location.id, location.capacity, first.day)
+    if location.capacity.orders_per_day is None:
+        return None if location.capacity.units_per_day is None else room.unit_count
+    return room.order_count if room.unit_count else 0
 
 
 def margin_after_shipping(context: Context) -> float | None:

@@ -27,8 +27,8 @@ MIN_BAND_KM, MAX_BAND_KM = 0.1, 20_000
 """From next door to halfway around the Earth."""
 
 STEPS = (*PLAN_STEPS, *LOCATION_STEPS)
-PLANNED_STEPS = ("least_loaded", "oldest_stock")
-"""Steps that this version does not support: it does not know the load of a location or when stock arrived."""
+PLANNED_STEPS = ("oldest_stock",)
+"""Steps that this version does not support: it does not know when stock arrived."""
 
 MAY_USE = ("buffer", "blocked")
 OTHERWISE = ("exception", "next")

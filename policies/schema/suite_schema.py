@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from policies.domain.capacity import MAX_CAPACITY, MAX_DAYS_AHEAD
 from policies.domain.model import (
     CANCELLATION_FAULTS,
     CHANNEL_KINDS,
@@ -43,6 +44,11 @@ _PLACE: Schema = {"type": "array", "items": {"type": "number"}, "minItems": 2, "
 _OR_UNKNOWN: Schema = {"anyOf": [_NUMBER, {"const": UNKNOWN}]}
 _CLOCK: Schema = {"type": "string", "pattern": "^[0-9]{2}:[0-9]{2}$"}
 _HOURS: dict[str, object] = dict.fromkeys(("cut_off", "opens", "closes"), _CLOCK)
+_CAPACITY_LIMIT: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_CAPACITY}
+_CAPACITY: dict[str, object] = {
+    **dict.fromkeys(("orders_per_day", "units_per_day", "orders_per_hour", "units_per_hour"), _CAPACITY_LIMIT),
+    "days_ahead": {"type": "integer", "minimum": 0, "maximum": MAX_DAYS_AHEAD},
+}
 _DAY: Schema = {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
 _DURATION: Schema = {"type": "string", "pattern": "^[1-9][0-9]{0,5}[mhd]$"}
 
@@ -130,6 +136,7 @@ def _location() -> Schema:
             "properties": dict.fromkeys(DAYS, closed(_HOURS)),
             "additionalProperties": False,
         },
+        "capacity": closed(_CAPACITY),
     }
     return closed(keys, ["type"])
 
@@ -192,6 +199,7 @@ def _order() -> Schema:
         "pickup_location": WORD,
         "ship_by": {"type": "string", "description": "When its channel wants it shipped: 2026-12-01T17:00:00Z."},
         "deliver_by": _DAY,
+        "capacity_used": _by_name(closed(dict.fromkeys(("orders", "units"), _UNITS))),
     }
     return closed(_schemas_by_key(ORDER_KEYS, keys), ["channel", "stock"])
 
@@ -227,6 +235,7 @@ def _order_answer() -> Schema:
         "dropped": _by_name(choice(tuple(DropReason))),
         "next_best": {**_WORDS, "description": "The locations of the plan that comes after the chosen one."},
         "decided_by": choice(DECIDING, "What decides between the two."),
+        "handled_on": _by_name(_DAY),
     }
     return closed(_schemas_by_key(ORDER_ANSWERS, keys), ["outcome"], oneOf=_ONE_REASON)
 

@@ -111,7 +111,7 @@ class _SuiteReader:
         if name is None or case_given is None or expected is None:
             return None
         fixtures = self.given.fixtures
-        world = World(now, fixtures.locations, fixtures.products, case_given.levels)
+        world = World(now, fixtures.locations, fixtures.products, case_given.levels, capacity=case_given.capacity)
         return RuleTest(self.suite, name, fields["name"], world, case_given.channel, case_given.question, expected)
 
     def _kind(self, node: Node | None, given: GivenReader) -> tuple[GivenReading, ExpectationReading]:

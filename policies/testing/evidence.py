@@ -26,6 +26,7 @@ _DROP_REASONS = {
     DropReason.HELD_BACK: "all units held back",
     DropReason.UNTRACKED: "no longer tracked",
     DropReason.TOO_LATE: "too late for the order's dates",
+    DropReason.CAPACITY: "no capacity left in time",
 }
 
 

@@ -29,7 +29,7 @@ AVAILABILITY_KEYS = ("sellable", *REASONS, "held_back", "largest_order", "locati
 EXCEPTION_KEYS = ("do", "owner", *REASONS, "due_in", "escalate_to")
 NEXT_BEST_KEYS = ("next_best", "decided_by")
 """Keys for the plan that comes after the chosen one."""
-ORDER_KEYS = ("outcome", *REASONS, "shipments", "shortages", "policy", "dropped", *NEXT_BEST_KEYS)
+ORDER_KEYS = ("outcome", *REASONS, "shipments", "shortages", "policy", "dropped", "handled_on", *NEXT_BEST_KEYS)
 DELIVERY_KEYS = (*REASONS, *DELIVERY_FIGURES)
 
 DECIDING = (UNITS, SPLIT_KITS, *PLAN_STEPS, *LOCATION_STEPS, LOCATION_ID)
@@ -88,6 +88,7 @@ class ExpectationReader:
             "dropped": self._dropped,
             "next_best": self._locations,
             "decided_by": lambda value, name: self.file.choice(value, name, DECIDING),
+            "handled_on": self._days,
         }
         return self._expected(node, fields, readers)
 
@@ -101,6 +102,10 @@ class ExpectationReader:
             "delivers_on": _or_unknown(self._day),
         }
         return self._expected(node, fields, readers)
+
+    def _days(self, node: Node, what: str) -> Mapping[str, str]:
+        days = {key: self._day(value, what) for key, value in self.fixtures.entries("location", node, what)}
+        return {key: handled_on for key, handled_on in days.items() if handled_on is not None}
 
     def _day(self, node: Node, what: str) -> str | None:
         delivery_day = day(self.file, node, what)

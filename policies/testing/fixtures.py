@@ -11,6 +11,7 @@ from datetime import time
 from functools import partial
 from typing import TypeVar
 
+from policies.domain.capacity import MAX_CAPACITY, MAX_DAYS_AHEAD, Capacity
 from policies.domain.day_hours import DayHours, opens_before
 from policies.domain.model import (
     CHANNEL_KINDS,
@@ -54,8 +55,9 @@ Value = TypeVar("Value")
 _LOCATION_KEYS = (
     *("type", "status", "tags", "country", "region", "coordinates", "offers_pickup", "priority", "ships_to"),
     *("handling_minutes", "time_zone", "cut_off", "opening_days", "opens", "closes", "holidays"),
-    "weekday_hours",
+    *("weekday_hours", "capacity"),
 )
+_CAPACITY_LIMITS = ("orders_per_day", "units_per_day", "orders_per_hour", "units_per_hour")
 _HOURS_KEYS = ("cut_off", "opens", "closes")
 _CHANNEL_KEYS = ("kind", "locations", "cancellation_headroom")
 _PRODUCT_KEYS = (
@@ -188,7 +190,21 @@ def _location(file: RuleFile, id: str, node: Node) -> Location | None:
         closes=closes,
         holidays=optional(fields, "holidays", partial(days, file)) or frozenset(),
         weekday_hours=optional(fields, "weekday_hours", partial(_weekday_hours, file)) or (),
+        capacity=optional(fields, "capacity", partial(_capacity, file)),
     )
+
+
+def _capacity(file: RuleFile, node: Node, what: str) -> Capacity | None:
+    """The most that a location handles: `{orders_per_day: 40, units_per_hour: 30, days_ahead: 2}`."""
+    fields = _fields(file, node, what, (*_CAPACITY_LIMITS, "days_ahead"))
+    if fields is None:
+        return None
+    if not any(name in fields for name in _CAPACITY_LIMITS):
+        file.note(node, "missing-key", f"{what} has no limit", f"add one of: {', '.join(_CAPACITY_LIMITS)}.")
+        return None
+    most = {**dict.fromkeys(_CAPACITY_LIMITS, MAX_CAPACITY), "days_ahead": MAX_DAYS_AHEAD}
+    numbers = {name: file.integer(value, quoted(name), 0, most[name]) for name, value in fields.items()}
+    return None if None in numbers.values() else Capacity(**{name: x for name, x in numbers.items() if x is not None})
 
 
 def _weekday_hours(file: RuleFile, node: Node, what: str) -> tuple[tuple[int, DayHours], ...]:

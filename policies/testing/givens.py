@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
+from policies.domain.capacity import MAX_CAPACITY, CapacityFigures, CapacityPeriod, CapacityUse
+from policies.domain.handling_times import first_handling_time
 from policies.domain.model import (
     CANCELLATION_FAULTS,
     EXCEPTION_KINDS,
@@ -45,7 +47,7 @@ MAX_PRIORITY = 1_000_000
 AVAILABILITY_KEYS = ("channel", "product", "location", "stock", "method", "destination", *FIGURES)
 ORDER_KEYS = (
     *("channel", "lines", "stock", "commitment", "method", "pickup_location", "destination", "value", "priority"),
-    *("tags", "ship_by", "deliver_by"),
+    *("tags", "ship_by", "deliver_by", "capacity_used"),
 )
 DELIVERY_KEYS = ("channel", "ships_from", "unit_count", "method", "destination", "value", "priority", "tags")
 
@@ -94,6 +96,7 @@ class CaseGiven:
     channel: Channel
     question: AvailabilityGiven | Order | DeliveryGiven | ExceptionGiven
     levels: Levels
+    capacity: CapacityFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,24 @@ class GivenReader:
             ship_by_time=optional(fields, "ship_by", partial(moment, self.file)),
             deliver_by=optional(fields, "deliver_by", partial(day, self.file)),
         )
-        return None if channel is None or not lines else CaseGiven(channel, order, levels)
+        capacity = optional(fields, "capacity_used", self._capacity_used) or CapacityFigures()
+        return None if channel is None or not lines else CaseGiven(channel, order, levels, capacity)
+
+    def _capacity_used(self, node: Node, what: str) -> CapacityFigures:
+        """What each location has taken of the day on which it would handle the order: `{oslo: {orders: 5}}`."""
+        used: dict[CapacityPeriod, CapacityUse] = {}
+        for location_id, value in self.fixtures.entries("location", node, what):
+            title = f"{what} of {quoted(location_id)}"
+            fields = self.file.fields(value, title, ("orders", "units"))
+            location = self.fixtures.locations.get(location_id)
+            if fields is None or location is None:
+                continue
+            counts = {key: self.file.integer(x, quoted(key), 0, MAX_CAPACITY) or 0 for key, x in fields.items()}
+            first = first_handling_time(location, self.now)
+            if first is not None:
+                use = CapacityUse(counts.get("orders", 0), counts.get("units", 0))
+                used[CapacityPeriod(location_id, first.day)] = use
+        return CapacityFigures(used)
 
     def delivery(self, node: Node, what: str) -> CaseGiven | None:
         """The question how a shipment from `ships_from` is delivered."""

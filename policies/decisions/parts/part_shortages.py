@@ -12,6 +12,7 @@ from policies.decisions.planning.plans import Plan
 from policies.decisions.shortages import (
     KEPT_TOGETHER,
     LINE_RESTRICTED,
+    NO_CAPACITY,
     OUTLET_SHORT,
     TOO_LATE,
     Shortage,
@@ -68,12 +69,15 @@ class _Leftover:
     """Short units of each SKU that are explained by rules."""
     outside: dict[str, int] = field(init=False)
     """Units of each SKU outside the chosen outlet that explain no shortage yet."""
+    full: dict[str, int] = field(init=False)
+    """Units of each SKU at locations that are full that explain no shortage yet."""
     late: dict[str, int] = field(init=False)
     """Units of each SKU at locations that are too late that explain no shortage yet."""
 
     def __post_init__(self) -> None:
         self.units = {sku: dict(units) for sku, units in self.usable.units.items()}
         self.outside, self.late = dict(self.usable.outside_outlet), dict(self.usable.too_late)
+        self.full = {sku: self.usable.total_beyond_capacity(sku) for sku in self.usable.beyond_capacity}
         self.total = {sku: self.usable.total(sku) for sku in self.units}
         for load in self.plan.loads:
             for sku, count in load.units.items():
@@ -89,6 +93,11 @@ class _Leftover:
             there -= short.unit_count
         cause = KEPT_TOGETHER if part.set_size > 1 or part.split_kit is not None else ""
         yield from _shortage(line, there, ShortageKind.UNFILLABLE, cause=cause)
+        full = min(count, self.full.get(line.sku, 0))
+        if full:
+            self.full[line.sku] -= full
+            yield from _shortage(line, full, ShortageKind.UNFILLABLE, cause=NO_CAPACITY)
+            count -= full
         if count:
             withheld = withheld_units(self.question, self.usable, line.sku, part.placement)
             for kind, units, rules in (

@@ -38,7 +38,7 @@ class PlanningMemory:
     """What was worked out for one channel under one policy set and one version of the catalog.
 
     `locations` are those of the channel in the order of their ids, closed ones included; a location's number is its
-    place there. For one thread at a time.
+    place there. `limited_ids` are those with a capacity. For one thread at a time.
     """
 
     __slots__ = (
@@ -52,6 +52,7 @@ class PlanningMemory:
         "_stocks",
         "catalog",
         "channel",
+        "limited_ids",
         "locations",
         "not_chosen",
         "numbers",
@@ -64,6 +65,7 @@ class PlanningMemory:
         self.catalog = catalog
         self.channel = channel
         self.locations = tuple([catalog[location_id] for location_id in ids])
+        self.limited_ids = frozenset([location.id for location in self.locations if location.capacity is not None])
         self.numbers = {location_id: number for number, location_id in enumerate(ids)}
         self.without_stock = ByLocation(self._without_stock)
         self.not_chosen = ByLocation(self._not_chosen)
@@ -137,7 +139,9 @@ class PlanningMemory:
     def _without_levels(self, question: RoutingQuestion, product: Product | None = None) -> RoutingQuestion:
         """The question without any order's own units, so that nothing keeps the stock of a transaction in memory."""
         products = {} if product is None else {product.sku: product}
-        world = World(question.world.now, self.catalog, products, pause=question.world.pause)
+        world = World(
+            question.world.now, self.catalog, products, pause=question.world.pause, capacity=question.world.capacity
+        )
         return RoutingQuestion(world, question.channel, question.order, question.destination)
 
     def _without_stock(self, number: int) -> DroppedLocation:

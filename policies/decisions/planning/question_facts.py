@@ -62,8 +62,13 @@ def _country(context: Context) -> Hashable:
     return context.destination and context.destination.country
 
 
+def _capacity(context: Context) -> Hashable:
+    return context.capacity
+
+
 _READERS: dict[str, tuple[QuestionReader, ...]] = {
     "location.open_now": (_moment,),
+    "location.capacity_left": (_moment, _capacity),
     "location.distance_km": (_coordinates,),
     "location.same_country": (_country,),
     "location.serves_destination": (_country,),

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from math import floor, inf
 
 from policies.decisions.planning.planning_memory import PolicyView
-from policies.domain.model import StockLevel
+from policies.domain.handling_times import first_handling_time
+from policies.domain.model import Location, StockLevel, World
 from policies.facts.measures import days_until_sold
 from policies.policy_set import PLAN_STEPS, RankStep
 
@@ -117,6 +118,24 @@ def chosen_by_shopper(step: RankStep, numbers: Sequence[int], context: RankingCo
     return [float(number != chosen) for number in numbers]
 
 
+def least_loaded(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
+    """The share of its capacity that is taken on the day on which the location would handle the order, lowest first.
+
+    A location without a limit counts as not loaded; abstains if none has one.
+    """
+    if not context.view.memory.limited_ids:
+        return None
+    world, locations = context.view.question.world, context.view.memory.locations
+    return [_load_rank(locations[number], world) for number in numbers]
+
+
+def _load_rank(location: Location, world: World) -> float:
+    if location.capacity is None:
+        return 0.0
+    first = first_handling_time(location, world.now)
+    return inf if first is None else world.capacity_figures.load(location.id, location.capacity, first.day)
+
+
 def _days_of_cover_rank(number: int, context: RankingContext) -> float:
     products = context.view.question.world.products
     covers = [
@@ -142,4 +161,5 @@ RANK_STEPS: Mapping[str, Callable[[RankStep, Sequence[int], RankingContext], lis
     "most_reliable": most_reliable,
     "covers_most": covers_most,
     "chosen_by_shopper": chosen_by_shopper,
+    "least_loaded": least_loaded,
 }

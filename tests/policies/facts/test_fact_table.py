@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from policies.domain.capacity import Capacity, CapacityFigures
 from policies.domain.model import (
     CancellationFacts,
     Channel,
@@ -41,6 +42,7 @@ EVERYTHING = Context(
         handling_minutes=60,
         opens=time(9),
         closes=time(17),
+        capacity=Capacity(orders_per_day=40),
     ),
     product=Product("MUG", category="kitchen", brand="Ærlig", price=Decimal("7.50"), velocity_per_day=4.0),
     stock=StockLevel(
@@ -54,6 +56,7 @@ EVERYTHING = Context(
         source="pos",
     ),
     plan=PlanFacts(2, 305.0, Decimal("9.80")),
+    capacity=CapacityFigures(),
     exception_kind="oversell",
     cancellation=CancellationFacts("buyer", work_started=False),
 )

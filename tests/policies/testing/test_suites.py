@@ -461,3 +461,20 @@ def test_a_new_rule_that_changes_nothing_breaks_no_shipped_test() -> None:
     report = run_suites(read(files).policy_set, files)
 
     assert render(report.problems, {}) == ""
+
+
+def test_a_suite_states_what_a_location_can_handle_and_what_it_has_taken() -> None:
+    world = WORLD.replace("offers_pickup: true", "capacity: {orders_per_day: 5, days_ahead: 1}")
+    tests = """tests:
+  - name: A store with a place left handles the order today
+    given: {channel: shopify, lines: {MUG: 1}, stock: {shop: {MUG: 3}}, capacity_used: {shop: {orders: 4, units: 9}}}
+    expect: {outcome: allocated, because: [], handled_on: {shop: 2026-11-27}}
+  - name: A full store handles the order tomorrow
+    given: {channel: shopify, lines: {MUG: 1}, stock: {shop: {MUG: 3}}, capacity_used: {shop: {orders: 5}}}
+    expect: {outcome: allocated, because: [], handled_on: {shop: 2026-11-29}}
+"""
+
+    failed = failures(world + tests, "kind: routing\npolicies: [{name: rest, position: 500, rank: [nearest]}]\n")
+    assert [message.partition("expected ")[2] for message in failed] == [
+        "shop to handle it on 2026-11-29, got 2026-11-28: A full store handles the order tomorrow [test-failed]"
+    ]

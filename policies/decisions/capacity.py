@@ -1,0 +1,77 @@
+"""Limits an order to what locations can still handle: a full location takes it for a later day, or is dropped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+from policies.decisions.order_limits import UsableUnits
+from policies.decisions.planning.planning_memory import PolicyView
+from policies.domain.capacity import Room
+from policies.domain.handling_times import HandlingTime, handling_times, last_day_before
+from policies.domain.model import Location, Order
+from policies.explanation import DroppedLocation, DropReason
+
+
+def within_capacity(view: PolicyView, order: Order, usable: UsableUnits) -> UsableUnits:
+    """The units that the order may use of those, at most as many at each location as it can handle at one time.
+
+    That time is the first one that has room for all that the order could get there, else the one with the most room. If
+    it has room for some of those units only, SKUs get it in the order of the lines. A location without room at any time
+    is dropped: no time is later than its `days_ahead` or, beyond the first day, than the `ship_by_time` of the order.
+    """
+    if not view.memory.limited_ids:
+        return usable
+    demand = order.units_by_sku()
+    units = {sku: dict(by_location) for sku, by_location in usable.units.items()}
+    beyond: dict[str, dict[str, int]] = {}
+    dropped: list[DroppedLocation] = []
+    offering = {location_id for by_location in units.values() for location_id in by_location}
+    for location_id in sorted(offering & view.memory.limited_ids):
+        view.question.world.pause()
+        wanted = {sku: min(count, units.get(sku, {}).get(location_id, 0)) for sku, count in demand.items()}
+        total = sum(wanted.values())
+        found = _time_with_room(view, order, location_id, total)
+        if found is None:
+            dropped.append(DroppedLocation(location_id, None, DropReason.CAPACITY))
+        elif found[1].fits(total):
+            continue
+        left = 0 if found is None else int(found[1].unit_count)
+        for sku in (sku for sku, count in wanted.items() if count):
+            there = units[sku].pop(location_id)
+            kept = min(wanted[sku], left)
+            left -= kept
+            if kept:
+                units[sku][location_id] = kept
+            beyond.setdefault(sku, {})[location_id] = there - kept
+    if not beyond:
+        return usable
+    return replace(usable, units=units, dropped=(*usable.dropped, *dropped), beyond_capacity=beyond)
+
+
+def planned_handling(view: PolicyView, order: Order, location_id: str, unit_count: int) -> HandlingTime | None:
+    """When the location handles a shipment of this many units: the first time that has room; None if none has."""
+    found = _time_with_room(view, order, location_id, unit_count)
+    return None if found is None else found[0]
+
+
+def _time_with_room(
+    view: PolicyView, order: Order, location_id: str, unit_count: int
+) -> tuple[HandlingTime, Room] | None:
+    """The first time with room for one order of these units, else the one with room for most of them; None if none."""
+    world = view.question.world
+    location = view.memory.locations[view.memory.numbers[location_id]]
+    best: tuple[HandlingTime, Room] | None = None
+    if location.capacity is None:
+        return None
+    for time in handling_times(location, world.now, until=_last_day(location, order)):
+        room = world.capacity_figures.room(location_id, location.capacity, *time)
+        if room.fits(unit_count):
+            return time, room
+        if room.fits(1) and (best is None or room.unit_count > best[1].unit_count):
+            best = time, room
+    return best
+
+
+def _last_day(location: Location, order: Order) -> date | None:
+    return None if order.ship_by_time is None else last_day_before(location, order.ship_by_time)

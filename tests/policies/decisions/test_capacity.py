@@ -1,0 +1,256 @@
+"""Locations that limit what they handle in a day: full ones take an order for a later day, or are not used."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from policies.decisions.routing import Decision, route
+from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse
+from policies.domain.handling_times import HandlingTime, first_handling_time, handling_times
+from policies.domain.model import Location, Order, StockLevel, World
+from policies.explanation import DropReason
+from tests.policies.small_retailer import (
+    ANYWHERE,
+    NOW,
+    OSLO,
+    TIKTOK,
+    TO_OSLO,
+    TROMSO,
+    level,
+    order,
+    policy,
+    rules,
+    sold,
+    store,
+    warehouse,
+    world,
+)
+
+TODAY = NOW.date()
+TOMORROW = TODAY + timedelta(days=1)
+EVENING = datetime.combine(TODAY, time(22), NOW.tzinfo)
+
+
+def limited(key: str, **limits: Any) -> Location:
+    return store(key, coordinates=OSLO, capacity=Capacity(**limits))
+
+
+def used(*periods: tuple[str, date, int, int]) -> CapacityFigures:
+    return CapacityFigures({CapacityPeriod(key, day): CapacityUse(*counts) for key, day, *counts in periods})
+
+
+def decide(
+    locations: Sequence[Location],
+    levels: Sequence[StockLevel],
+    wanted: Order,
+    figures: CapacityFigures | None = None,
+    text: str = ANYWHERE,
+) -> Decision:
+    snapshot: World = replace(world(locations, levels), capacity=figures or CapacityFigures())
+    return route(rules(text), snapshot, TIKTOK, wanted)
+
+
+def handled(decision: Decision) -> list[tuple[str, date | None]]:
+    return [(x.location_id, x.handling and x.handling.day) for x in decision.plan]
+
+
+def test_a_location_with_room_handles_the_order_today() -> None:
+    decision = decide([limited("oslo", orders_per_day=1)], [level("MUG", "oslo", 5)], order({"MUG": 2}))
+
+    assert handled(decision) == [("oslo", TODAY)]
+
+
+def test_a_location_without_a_limit_takes_nothing_of_any_day() -> None:
+    assert handled(decide([store("oslo")], [level("MUG", "oslo", 5)], order({"MUG": 2}))) == [("oslo", None)]
+
+
+def test_a_location_that_is_full_today_handles_the_order_tomorrow() -> None:
+    figures = used(("oslo", TODAY, 1, 1))
+    decision = decide([limited("oslo", orders_per_day=1)], [level("MUG", "oslo", 5)], order({"MUG": 2}), figures)
+
+    assert handled(decision) == [("oslo", TOMORROW)]
+
+
+def test_a_full_location_is_dropped_where_the_order_must_ship_today() -> None:
+    levels = [level("MUG", "oslo", 5), level("MUG", "tromso", 5)]
+    locations = [limited("oslo", orders_per_day=1), warehouse("tromso", coordinates=TROMSO)]
+    wanted = order({"MUG": 2}, destination=TO_OSLO, ship_by_time=EVENING)
+    decision = decide(locations, levels, wanted, used(("oslo", TODAY, 1, 1)))
+
+    assert handled(decision) == [("tromso", None)]
+    assert [(x.location_id, x.reason) for x in decision.dropped] == [("oslo", DropReason.CAPACITY)]
+
+
+def test_an_order_due_at_midnight_is_not_put_off_to_the_next_day() -> None:
+    midnight = datetime.combine(TOMORROW, time(0), NOW.tzinfo)
+    wanted = order({"MUG": 2}, ship_by_time=midnight)
+    decision = decide(
+        [limited("oslo", orders_per_day=1)], [level("MUG", "oslo", 5)], wanted, used(("oslo", TODAY, 1, 1))
+    )
+
+    assert decision.plan == ()
+
+
+def test_a_location_puts_an_order_off_by_no_more_days_than_it_states() -> None:
+    location = limited("oslo", orders_per_day=1, days_ahead=1)
+    figures = used(("oslo", TODAY, 1, 1), ("oslo", TOMORROW, 1, 1))
+
+    assert decide([location], [level("MUG", "oslo", 5)], order({"MUG": 1}), figures).plan == ()
+
+
+def test_what_only_full_locations_have_is_short_for_want_of_capacity_and_not_oversold() -> None:
+    location = limited("oslo", orders_per_day=1, days_ahead=0)
+    decision = decide([location], [level("MUG", "oslo", 3)], sold({"MUG": 4}), used(("oslo", TODAY, 1, 1)))
+
+    assert [(x.unit_count, x.kind.value, x.cause) for x in decision.shortages] == [
+        (3, "unfillable", "no_capacity"),
+        (1, "oversell", ""),
+    ]
+
+
+def test_a_location_that_limits_units_gives_an_order_as_many_as_it_can_still_handle() -> None:
+    location = limited("oslo", units_per_day=10, days_ahead=0)
+    levels = [level("MUG", "oslo", 9), level("CAP", "oslo", 9)]
+    decision = decide([location], levels, order({"MUG": 3, "CAP": 3}), used(("oslo", TODAY, 1, 6)))
+
+    assert decision.units == {("MUG", "oslo"): 3, ("CAP", "oslo"): 1}
+
+
+def test_a_location_puts_an_order_off_rather_than_handle_only_a_part_of_it_today() -> None:
+    decision = decide(
+        [limited("oslo", units_per_day=10)], [level("MUG", "oslo", 9)], order({"MUG": 6}), used(("oslo", TODAY, 1, 6))
+    )
+
+    assert (handled(decision), decision.units) == ([("oslo", TOMORROW)], {("MUG", "oslo"): 6})
+
+
+def test_closed_days_are_passed_over() -> None:
+    location = replace(limited("oslo", orders_per_day=1), holidays=frozenset({TOMORROW}))
+    decision = decide([location], [level("MUG", "oslo", 5)], order({"MUG": 1}), used(("oslo", TODAY, 1, 1)))
+
+    assert handled(decision) == [("oslo", TODAY + timedelta(days=2))]
+
+
+def test_an_order_after_the_cut_off_takes_of_the_next_day() -> None:
+    location = replace(limited("oslo", orders_per_day=1), cut_off=time(8))
+
+    assert handled(decide([location], [level("MUG", "oslo", 5)], order({"MUG": 1}))) == [("oslo", TOMORROW)]
+
+
+def test_days_are_those_of_the_locations_own_calendar() -> None:
+    location = replace(limited("kiritimati", orders_per_day=1), time_zone="Pacific/Kiritimati")
+
+    assert first_handling_time(location, NOW + timedelta(hours=2)) == HandlingTime(TOMORROW)
+
+
+def test_hours_are_filled_one_after_the_other_and_then_those_of_the_next_day() -> None:
+    location = replace(
+        limited("oslo", orders_per_hour=1, days_ahead=1), opens=time(8), closes=time(11), handling_minutes=60
+    )
+    times = [(x.day, x.hour) for x in handling_times(location, NOW)]
+
+    assert times == [(TODAY, 10), (TOMORROW, 8), (TOMORROW, 9), (TOMORROW, 10)]
+
+
+def test_a_full_hour_passes_the_order_on_to_the_next_one() -> None:
+    location = limited("oslo", orders_per_hour=1)
+    figures = CapacityFigures({CapacityPeriod("oslo", TODAY, 9): CapacityUse(1, 1)})
+    decision = decide([location], [level("MUG", "oslo", 5)], order({"MUG": 1}), figures)
+
+    assert [x.handling for x in decision.plan] == [HandlingTime(TODAY, 10)]
+
+
+def test_the_least_loaded_location_ships_first() -> None:
+    locations = [limited("a", orders_per_day=10), limited("b", units_per_day=10)]
+    figures = used(("a", TODAY, 5, 5), ("b", TODAY, 4, 4))
+    levels = [level("MUG", "a", 5), level("MUG", "b", 5)]
+    decision = decide(locations, levels, order({"MUG": 1}), figures, policy(rank="[least_loaded]"))
+
+    assert handled(decision) == [("b", TODAY)]
+
+
+def test_a_location_without_a_limit_is_never_loaded() -> None:
+    locations = [limited("a", orders_per_day=10), store("b")]
+    levels = [level("MUG", "a", 5), level("MUG", "b", 5)]
+    decision = decide(locations, levels, order({"MUG": 1}), used(("a", TODAY, 1, 1)), policy(rank="[least_loaded]"))
+
+    assert handled(decision) == [("b", None)]
+
+
+def test_least_loaded_separates_nothing_where_no_location_has_a_limit() -> None:
+    levels = [level("MUG", "a", 5), level("MUG", "b", 5)]
+
+    assert handled(decide([store("b"), store("a")], levels, order({"MUG": 1}), text=policy(rank="[least_loaded]"))) == [
+        ("a", None)
+    ]
+
+
+@pytest.mark.parametrize(("taken", "ships_from"), [(8, "a"), (9, "b")])
+def test_a_rule_keeps_the_last_places_of_a_day_free(taken: int, ships_from: str) -> None:
+    keeps_two = policy(
+        exclude="[{name: keep-places, when: {location.capacity_left: {less_than: 2}}}]", rank="[deepest_stock]"
+    )
+    levels = [level("MUG", "a", 9), level("MUG", "b", 5)]
+    locations = [limited("a", orders_per_day=10), store("b")]
+    decision = decide(locations, levels, order({"MUG": 1}), used(("a", TODAY, taken, taken)), keeps_two)
+
+    assert [x.location_id for x in decision.plan] == [ships_from]
+
+
+def test_a_location_without_a_unit_left_has_no_capacity_left() -> None:
+    no_places = policy(exclude="[{name: full, when: {location.capacity_left: 0}}]")
+    location = limited("oslo", orders_per_day=10, units_per_day=5)
+    decision = decide([location], [level("MUG", "oslo", 9)], order({"MUG": 1}), used(("oslo", TODAY, 1, 5)), no_places)
+
+    assert decision.plan == ()
+
+
+counts = st.none() | st.integers(0, 6)
+
+
+@given(
+    limits=st.lists(st.tuples(counts, counts, counts, counts, st.integers(0, 2)), min_size=3, max_size=3),
+    stock=st.lists(st.integers(0, 8), min_size=6, max_size=6),
+    demand=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    orders=st.integers(1, 6),
+    due_in=st.none() | st.integers(1, 60),
+)
+def test_orders_one_after_the_other_never_take_more_than_a_location_can_handle(
+    limits: list[tuple[int | None, int | None, int | None, int | None, int]],
+    stock: list[int],
+    demand: tuple[int, int],
+    orders: int,
+    due_in: int | None,
+) -> None:
+    names = ["orders_per_day", "units_per_day", "orders_per_hour", "units_per_hour"]
+    locations = [
+        store(key, capacity=Capacity(*numbers)) if any(x is not None for x in numbers[:4]) else store(key)
+        for key, numbers in zip("abc", limits, strict=True)
+    ]
+    levels = [level(sku, key, stock.pop()) for key in "abc" for sku in ("MUG", "CAP")]
+    taken: dict[CapacityPeriod, CapacityUse] = {}
+    for _ in range(orders):
+        due = None if due_in is None else NOW + timedelta(hours=due_in)
+        wanted = order({"MUG": demand[0], "CAP": demand[1]}, ship_by_time=due)
+        for shipment in decide(locations, levels, wanted, CapacityFigures(dict(taken))).plan:
+            if shipment.handling is None:
+                continue
+            day, hour = shipment.handling
+            for period in {
+                CapacityPeriod(shipment.location_id, day),
+                CapacityPeriod(shipment.location_id, day, -1 if hour is None else hour),
+            }:
+                before = taken.get(period, CapacityUse())
+                taken[period] = CapacityUse(before.order_count + 1, before.unit_count + shipment.unit_count)
+    capacities = {location.id: location.capacity for location in locations}
+
+    for period, use in taken.items():
+        suffix = "per_day" if period.hour < 0 else "per_hour"
+        for count, name in ((use.order_count, f"orders_{suffix}"), (use.unit_count, f"units_{suffix}")):
+            limit = getattr(capacities[period.location_id], name)
+            assert name in names
+            assert limit is None or count <= limit
