@@ -19,7 +19,7 @@ from policies.explanation import FiredRule
 from policies.policy_set import PolicySet
 from service import limits
 from service.availability import channel_promises
-from service.availability.item_answers import published_units, set_item
+from service.availability.item_answers import published_units, set_delivery_days, set_item
 from service.availability.product_assessment import ProductProblem, assess_product
 from service.background import in_turns, let_others_run, pause_of_turn
 from service.catalog import catalog_store, listing_store
@@ -57,6 +57,7 @@ class AvailabilityRequest:
     include_outlets: bool = False
     item_ids: tuple[str, ...] = ()
     listings: tuple[Listing, ...] = ()
+    include_delivery_days: bool = False
 
     @property
     def all_skus(self) -> Sequence[str]:
@@ -296,6 +297,7 @@ def _assess(
                 method=request.method,
                 destination=request.destination,
                 kit=catalog.kits.by_sku.get(sku),
+                by_day=request.include_delivery_days,
             )
             message = _message(availability, world, include_locations=request.include_locations)
             if request.include_outlets:
@@ -326,6 +328,7 @@ def _message(
         channel_buffer_count=availability.held_back_by_channel,
         unpublished_count=availability.unpublished,
     )
+    set_delivery_days(message, availability)
     kit = availability.kit
     if kit is not None:
         message.components.extend(_component(kit, sku) for sku in kit.kit.components)

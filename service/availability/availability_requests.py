@@ -40,6 +40,8 @@ def availability_request(request: availability_pb.CheckAvailabilityRequest) -> A
     destination = (
         order_requests.order_destination(fields, request.destination) if request.HasField("destination") else None
     )
+    if request.include_delivery_days and destination is None:
+        fields.wrong("include_delivery_days", "needs a destination: the day of delivery depends on it")
     fields.finish()
     return AvailabilityRequest(
         request.channel_id,
@@ -49,6 +51,7 @@ def availability_request(request: availability_pb.CheckAvailabilityRequest) -> A
         request.include_locations,
         request.include_outlets,
         tuple(request.item_ids),
+        include_delivery_days=request.include_delivery_days,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from google.type.date_pb2 import Date
+
 from policies.decisions.availability.item_availability import in_items
 from policies.decisions.availability.outlet_split import outlet_units
 from policies.decisions.availability.sellable import Availability
@@ -25,10 +27,20 @@ def set_item(
         return
     items = in_items(availability, listing.unit_count)
     message.sellable_count, message.largest_single_order_count = items.sellable, items.largest_single_order
+    set_delivery_days(message, items)
     if message.outlets:
         by_outlet = outlet_units(items, outlets)
         for outlet in message.outlets:
             outlet.sellable_count = by_outlet[outlet.outlet_id]
+
+
+def set_delivery_days(message: availability_pb.Availability, availability: Availability) -> None:
+    """Sets the days by which one order can get more, if they were asked for."""
+    if message.delivery_days:
+        del message.delivery_days[:]
+    for x in availability.delivery_days:
+        day = Date(year=x.day.year, month=x.day.month, day=x.day.day)
+        message.delivery_days.add(deliver_by=day, largest_order_count=x.largest_order)
 
 
 def published_units(response: availability_pb.CheckAvailabilityResponse) -> dict[str, int]:

@@ -38,15 +38,18 @@ def assess_product(
     method: str | None = None,
     destination: Destination | None = None,
     kit: Kit | None = None,
+    by_day: bool = False,
 ) -> Availability | ProductProblem:
     """The availability of one product for a channel, or the problem that prevents it, which is logged once.
 
-    `kit` is set if the product is a kit; its components are in the world too.
+    `kit` is set if the product is a kit; its components are in the world too. `by_day` asks for delivery days.
     """
     try:
         if kit is not None:
-            return assess_kit(policy_set, world, channel, kit, method=method, destination=destination)
-        return assess_availability(policy_set, world, channel, sku, method=method, destination=destination)
+            return assess_kit(policy_set, world, channel, kit, method=method, destination=destination, by_day=by_day)
+        return assess_availability(
+            policy_set, world, channel, sku, method=method, destination=destination, by_day=by_day
+        )
     except Exception:
         error_id = _log_once(policy_set.revision, channel.id, sku)
         return ProductProblem(

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 
 from policies.decisions.availability.location_availability import NOTHING_WAIVED, LocationAvailability
-from policies.decisions.availability.sellable import Availability, KitFigures, assess_availability
+from policies.decisions.availability.sellable import (
+    Availability,
+    KitFigures,
+    assess_availability,
+    delivery_days,
+)
 from policies.decisions.eligibility import RoutingQuestion, may_split, policies_for
 from policies.decisions.kits.kit_stock import KitStock, available_kits, kit_stock, largest_order
 from policies.decisions.planning.planning_memory import PolicyView
@@ -25,8 +31,12 @@ def assess_kit(
     *,
     method: str | None = None,
     destination: Destination | None = None,
+    by_day: bool = False,
 ) -> Availability:
-    """Sellable kits for the channel, as `assess_availability` does it for a product."""
+    """Sellable kits for the channel, as `assess_availability` does it for a product.
+
+    A kit that may be split has no delivery days: its components may come from locations of different days.
+    """
     order = OrderFacts(method=method)
     question = RoutingQuestion(world, channel, order, destination)
     policy = policies_for(policy_set, question)[0]
@@ -50,7 +60,15 @@ def assess_kit(
         fired=stock.fired,
         policy=policy,
         kit=KitFigures(kit, components, _shown_levels(view, stock), stock.split_count),
+        delivery_days=delivery_days(view, stock.figures.values(), partial(_largest_in_time, view, stock))
+        if by_day and not kit.may_split
+        else (),
     )
+
+
+def _largest_in_time(view: PolicyView, stock: KitStock, in_time: Sequence[LocationAvailability]) -> int:
+    from_these = replace(stock, figures={figure.location_id: figure for figure in in_time})
+    return largest_order(from_these, _Filling(view, from_these), at_most=stock.sellable)
 
 
 def _shown_levels(view: PolicyView, stock: KitStock) -> dict[str, StockLevel]:

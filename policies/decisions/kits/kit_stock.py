@@ -96,15 +96,16 @@ def available_kits(view: PolicyView, kit: Kit) -> int:
     return sum(min(column[number] // size for column, size in zip(units, sizes, strict=True)) for number in common)
 
 
-def largest_order(stock: KitStock, filled: Callable[[int], Iterable[int]]) -> int:
-    """The most kits that one order of this kit alone can get.
+def largest_order(stock: KitStock, filled: Callable[[int], Iterable[int]], at_most: int | None = None) -> int:
+    """The most kits that one order of this kit alone can get; `at_most` are those that the channel may sell.
 
     `filled` returns, for an order of so many kits, the kits of each location that it is filled from. It may depend on
     the size of the order, so that only a size that was looked at is promised.
     """
     largest = 0
     whole = max((figure.sellable for figure in stock.figures.values()), default=0)
-    for start in (stock.sellable, min(whole, stock.sellable)):
+    limit = stock.sellable if at_most is None else at_most
+    for start in (limit, min(whole, limit)):
         size = start
         while size > largest:
             count = sum(filled(size))

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.type import date_pb2 as _date_pb2
 from truestock.v1 import decision_pb2 as _decision_pb2
 from truestock.v1 import order_pb2 as _order_pb2
 import builtins as _builtins
@@ -56,6 +57,7 @@ class CheckAvailabilityRequest(_message.Message):
     WANTED_COUNTS_FIELD_NUMBER: _builtins.int
     CANDIDATE_REVISION_FIELD_NUMBER: _builtins.int
     INCLUDE_OUTLETS_FIELD_NUMBER: _builtins.int
+    INCLUDE_DELIVERY_DAYS_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     method: _order_pb2.FulfillmentMethod.ValueType
     include_locations: _builtins.bool
@@ -70,6 +72,8 @@ class CheckAvailabilityRequest(_message.Message):
     """
     include_outlets: _builtins.bool
     """Also return the figures of each of the channel's outlets, and what the units are that the channel may not sell."""
+    include_delivery_days: _builtins.bool
+    """Also return how many one order can get by which day; needs `destination`."""
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Different SKUs; 1 to 500 together with `item_ids`."""
@@ -100,10 +104,11 @@ class CheckAvailabilityRequest(_message.Message):
         wanted_counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         candidate_revision: _builtins.str = ...,
         include_outlets: _builtins.bool = ...,
+        include_delivery_days: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "destination", b"destination", "include_locations", b"include_locations", "include_outlets", b"include_outlets", "internal", b"internal", "item_ids", b"item_ids", "method", b"method", "skus", b"skus", "wanted_counts", b"wanted_counts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "destination", b"destination", "include_delivery_days", b"include_delivery_days", "include_locations", b"include_locations", "include_outlets", b"include_outlets", "internal", b"internal", "item_ids", b"item_ids", "method", b"method", "skus", b"skus", "wanted_counts", b"wanted_counts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -194,6 +199,7 @@ class Availability(_message.Message):
     UNITS_PER_ITEM_FIELD_NUMBER: _builtins.int
     COMPONENTS_FIELD_NUMBER: _builtins.int
     SPLIT_KIT_COUNT_FIELD_NUMBER: _builtins.int
+    DELIVERY_DAYS_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     sellable_count: _builtins.int
     available_count: _builtins.int
@@ -242,6 +248,14 @@ class Availability(_message.Message):
     def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___KitComponentAvailability]:
         """Only of a kit, whose figures are all in whole kits: its components, with what of each could be sold alone."""
 
+    @_builtins.property
+    def delivery_days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeliveryDay]:
+        """Only with `include_delivery_days`: the days by which one order of this SKU alone can get more than by the day before,
+        soonest first. AllocateOrder with that `deliver_by` gives as many. Empty where no day can be promised: the routing
+        policy does not say `must_meet: [deliver_by]`, no location's day is known, orders are for pickup, or it is a kit that
+        may be split. Rules see no fact of the order but its method, as for the other figures.
+        """
+
     def __init__(
         self,
         *,
@@ -263,14 +277,41 @@ class Availability(_message.Message):
         units_per_item: _builtins.int = ...,
         components: _abc.Iterable[Global___KitComponentAvailability] | None = ...,
         split_kit_count: _builtins.int = ...,
+        delivery_days: _abc.Iterable[Global___DeliveryDay] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_count", b"available_count", "channel_buffer_count", b"channel_buffer_count", "components", b"components", "fired_rules", b"fired_rules", "item_id", b"item_id", "kept_by_rules_count", b"kept_by_rules_count", "largest_single_order_count", b"largest_single_order_count", "locations", b"locations", "outlets", b"outlets", "problem", b"problem", "promised_elsewhere_count", b"promised_elsewhere_count", "promised_to_channel_count", b"promised_to_channel_count", "sellable_count", b"sellable_count", "sku", b"sku", "split_kit_count", b"split_kit_count", "unavailable_count", b"unavailable_count", "units_per_item", b"units_per_item", "unpublished_count", b"unpublished_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_count", b"available_count", "channel_buffer_count", b"channel_buffer_count", "components", b"components", "delivery_days", b"delivery_days", "fired_rules", b"fired_rules", "item_id", b"item_id", "kept_by_rules_count", b"kept_by_rules_count", "largest_single_order_count", b"largest_single_order_count", "locations", b"locations", "outlets", b"outlets", "problem", b"problem", "promised_elsewhere_count", b"promised_elsewhere_count", "promised_to_channel_count", b"promised_to_channel_count", "sellable_count", b"sellable_count", "sku", b"sku", "split_kit_count", b"split_kit_count", "unavailable_count", b"unavailable_count", "units_per_item", b"units_per_item", "unpublished_count", b"unpublished_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Availability: _TypeAlias = Availability  # noqa: Y015
+
+@_typing.final
+class DeliveryDay(_message.Message):
+    """How many one order can get that wants them delivered by a day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVER_BY_FIELD_NUMBER: _builtins.int
+    LARGEST_ORDER_COUNT_FIELD_NUMBER: _builtins.int
+    largest_order_count: _builtins.int
+    """In units; of an item in items, of a kit in kits."""
+    @_builtins.property
+    def deliver_by(self) -> _date_pb2.Date: ...
+    def __init__(
+        self,
+        *,
+        deliver_by: _date_pb2.Date | None = ...,
+        largest_order_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deliver_by", b"deliver_by"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliver_by", b"deliver_by", "largest_order_count", b"largest_order_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliveryDay: _TypeAlias = DeliveryDay  # noqa: Y015
 
 @_typing.final
 class OutletAvailability(_message.Message):

@@ -11,7 +11,13 @@ from service.cli import options, unknown_names
 from service.cli.client import CANDIDATE_CALL_SECONDS, Client, call
 from service.cli.console import print_json, stdout_console
 from service.cli.views.outlet_views import print_outlet_figures
-from service.cli.views.stock_views import print_availability, print_more, print_policies, print_stock
+from service.cli.views.stock_views import (
+    print_availability,
+    print_delivery_days,
+    print_more,
+    print_policies,
+    print_stock,
+)
 from truestock.v1.availability_service_pb2 import CheckAvailabilityRequest, CheckAvailabilityResponse
 from truestock.v1.order_pb2 import FULFILLMENT_METHOD_PICKUP, FULFILLMENT_METHOD_SHIP
 from truestock.v1.policy_service_pb2 import GetPolicySetRequest, GetPolicySetResponse
@@ -40,6 +46,9 @@ def availability(
         bool,
         typer.Option("--outlets", help="Also show each outlet of the channel, and what the other units are."),
     ] = False,
+    dates: Annotated[
+        bool, typer.Option("--dates", help="Also show how many one order can get by which day; needs --country.")
+    ] = False,
     candidate: options.Candidate = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
@@ -55,6 +64,8 @@ def availability(
       truestock availability TRN-1205-MOS --channel shopify --country US \\
         --locations
       truestock availability TRN-1205-MOS --channel tiktok_shop --outlets
+      truestock availability TRN-1205-MOS --channel shopify --country US \\
+        --lat 30.3 --lon -97.7 --dates
       truestock availability TRN-1205-MOS --channel shopify \\
         --candidate 1f6c0c6ee20be2a3
       truestock availability --channel tiktok_shop --item 1729583201114820002
@@ -69,6 +80,7 @@ def availability(
         destination=options.destination(country, region, postal_code, lat, lon),
         include_locations=locations,
         include_outlets=outlets,
+        include_delivery_days=dates,
         internal=True,
         candidate_revision=candidate,
     )
@@ -85,6 +97,8 @@ def availability(
         print_json(response)
     else:
         print_availability(stdout_console(), response, channel)
+        if dates:
+            print_delivery_days(stdout_console(), response.availabilities)
         if outlets:
             print_outlet_figures(stdout_console(), response.availabilities)
     unknown_names.refuse_unknown(unknown)

@@ -65,7 +65,7 @@ def order_shipments(shipments: Sequence[Shipment]) -> Table:
                 distance,
                 *cells,
                 format_time(shipment.ship_by_time),
-                _day(shipment.deliver_date) if shipment.HasField("deliver_date") else "-",
+                weekday_text(shipment.deliver_date) if shipment.HasField("deliver_date") else "-",
                 shipment.shipment_id or "-",
             )
     return table
@@ -80,11 +80,12 @@ def date_lines(shipments: Iterable[Shipment]) -> Iterator[Text]:
 
 
 def _days(step: DateStep) -> str:
-    first, last = _day(step.first_day), _day(step.last_day)
+    first, last = weekday_text(step.first_day), weekday_text(step.last_day)
     return first if first == last else f"{first} to {last}"
 
 
-def _day(day: Date) -> str:
+def weekday_text(day: Date) -> str:
+    """A date with its day of the week, such as `Wed 02 Dec`."""
     return f"{date(day.year, day.month, day.day):%a %d %b}"
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from service.cli.console import add_row, count, format_ago, format_time, new_table
 from service.cli.files.import_calls import ImportReport
 from service.cli.views.order_views import fired_rules
+from service.cli.views.shipment_views import weekday_text
 from truestock.v1.availability_service_pb2 import Availability, CheckAvailabilityResponse
 from truestock.v1.policy_service_pb2 import GetPolicySetResponse, PolicyProblem, PolicyTests
 from truestock.v1.stock_service_pb2 import StockLevel
@@ -49,6 +50,14 @@ def print_availability(console: Console, response: CheckAvailabilityResponse, ch
         if item.locations:
             _print_locations(console, item)
     console.print(f"rules {response.policy_revision}, stock as of {format_time(response.stock_read_time)}", style="dim")
+
+
+def print_delivery_days(console: Console, availabilities: Sequence[Availability]) -> None:
+    """Prints how many one order can get by which day, a sentence for each SKU."""
+    for item in availabilities:
+        days = [f"by {weekday_text(day.deliver_by)} up to {day.largest_order_count:,}" for day in item.delivery_days]
+        name = f"item {item.item_id}" if item.item_id else item.sku
+        console.print(f"{name}: {', '.join(days) or 'no day of delivery can be promised'}", markup=False)
 
 
 def _print_locations(console: Console, item: Availability) -> None:

@@ -12,9 +12,11 @@ from google.type.date_pb2 import Date
 from rich.console import Console
 
 from service.cli.views.order_views import print_explanation
+from service.cli.views.stock_views import print_delivery_days
 from tests.conftest import PLAIN_RULES, RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, refused
+from tests.retailer import HOLD, SOLD, Retailer, promised, refused
 from truestock.v1 import catalog_service_pb2 as catalog_pb, shipment_pb2
+from truestock.v1.availability_service_pb2 import CheckAvailabilityRequest
 from truestock.v1.order_pb2 import Destination
 
 WAREHOUSE, STORE = catalog_pb.Location.TYPE_WAREHOUSE, catalog_pb.Location.TYPE_STORE
@@ -116,3 +118,24 @@ async def test_a_date_that_is_none_is_refused_for_a_cart_and_left_out_of_a_sale(
     assert str(ambiguous.details()).startswith("deliver_within_days: must not be set beside deliver_by")
     assert len(sold.shipments) == 1
     assert not sold.HasField("deliver_by")
+
+
+async def test_availability_says_by_which_day_how_many_and_an_order_gets_them(shop: Retailer) -> None:
+    request = CheckAvailabilityRequest(channel_id="web", skus=["MUG"], include_delivery_days=True)
+    error = await refused(shop.availability.CheckAvailability(request))
+    request.destination.country = "US"
+
+    [answer] = (await shop.availability.CheckAvailability(request)).availabilities
+
+    assert str(error.details()).startswith("include_delivery_days: needs a destination")
+    days = [(day_of(day.deliver_by), day.largest_order_count) for day in answer.delivery_days]
+    assert days == [(in_days(1), 5), (in_days(5), 10)]
+    console = Console(record=True, width=200)
+    print_delivery_days(console, [answer])
+    assert f"MUG: by {in_days(1):%a %d %b} up to 5, by {in_days(5):%a %d %b} up to 10" in console.export_text()
+    for number, (day, count) in enumerate(days):
+        fields = {"destination": request.destination, "deliver_by": as_message(day), "validate_only": True}
+        whole = await shop.allocate(f"W-{number}", {"MUG": count}, HOLD, **fields)
+        more = await shop.allocate(f"M-{number}", {"MUG": count + 1}, HOLD, **fields)
+        assert (sum(promised(whole).values()), list(whole.shortages)) == (count, [])
+        assert sum(promised(more).values()) == count

@@ -1,0 +1,126 @@
+"""By which day how many: the answer about a product is what an order that names the day then gets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from policies.decisions.availability.item_availability import in_items
+from policies.decisions.availability.sellable import Availability, assess_availability
+from policies.decisions.kits.kit_availability import assess_kit
+from policies.decisions.routing import route
+from policies.domain.kits import Kit, KitPart
+from policies.domain.model import Order, OrderLine, Outcome, World
+from policies.policy_set import PolicySet
+from tests.policies.decisions.test_routing_properties import BUFFERS, SKUS, TRUST, WHOLE, worlds
+from tests.policies.small_retailer import NOW, TIKTOK, TO_OSLO, level, order, policy, rules, store, warehouse, world
+
+RATES = """
+kind: delivery
+rules:
+  - {name: courier, position: 10, when: {location.type: store}, service: courier, transit_days: 1}
+  - {name: near, position: 20, when: {location.distance_km: {at_most: 500}}, service: ground, transit_days: 2}
+  - {name: far, position: 30, when: {location.distance_km: {at_most: 5000}}, service: ground, transit_days: 5}
+"""
+STEPS = ("[priority, deepest_stock]", "[covers_most, nearest]", "[fewest_shipments, earliest_promise]")
+
+
+def bound(rank: str, **entries: Any) -> PolicySet:
+    return rules(RATES, BUFFERS, TRUST, WHOLE, policy(rank=rank, must_meet="[deliver_by]", **entries))
+
+
+POLICY_SETS = [bound(rank, **limit) for rank in STEPS for limit in ({}, {"max_shipments": 2}, {"max_shipments": 1})]
+PLAIN = rules(RATES, policy(rank="[priority]", must_meet="[deliver_by]"))
+"""No buffer, no limit."""
+
+
+@st.composite
+def timed_worlds(draw: st.DrawFn) -> World:
+    """Worlds in which most locations state how long their work takes."""
+    snapshot = draw(worlds())
+    minutes = st.sampled_from([None, 0, 0, 60, 3_000])
+    locations = {key: replace(x, handling_minutes=draw(minutes)) for key, x in snapshot.locations.items()}
+    return replace(snapshot, locations=locations)
+
+
+def asked(policy_set: PolicySet, snapshot: World, sku: str = "MUG", **more: Any) -> Availability:
+    return assess_availability(
+        policy_set, snapshot, TIKTOK, sku, method="ship", destination=TO_OSLO, by_day=True, **more
+    )
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.sampled_from(POLICY_SETS), timed_worlds(), st.sampled_from(SKUS))
+def test_an_order_for_the_day_gets_as_many_as_was_said_and_no_more(
+    policy_set: PolicySet, snapshot: World, sku: str
+) -> None:
+    answer = asked(policy_set, snapshot, sku)
+
+    assert [day.largest_order for day in answer.delivery_days] == sorted(
+        {x.largest_order for x in answer.delivery_days}
+    )
+    assert all(day.largest_order <= answer.largest_single_order for day in answer.delivery_days)
+    for day in answer.delivery_days:
+        hold = Order("tiktok_shop", "1", (OrderLine("1", sku, day.largest_order),), destination=TO_OSLO)
+        exact = route(policy_set, snapshot, TIKTOK, replace(hold, deliver_by=day.day))
+        assert exact.outcome is Outcome.ALLOCATED
+        more = replace(hold, lines=(OrderLine("1", sku, day.largest_order + 1),))
+        assert route(policy_set, snapshot, TIKTOK, replace(more, deliver_by=day.day)).outcome is not Outcome.ALLOCATED
+    first = NOW.date() if not answer.delivery_days else answer.delivery_days[0].day
+    one = Order("tiktok_shop", "1", (OrderLine("1", sku, 1),), destination=TO_OSLO, deliver_by=first - timedelta(1))
+    assert route(policy_set, snapshot, TIKTOK, one).outcome is not Outcome.ALLOCATED
+
+
+SHOP = world(
+    [
+        store("shop", handling_minutes=0, coordinates=TO_OSLO.coordinates),
+        warehouse("dc", handling_minutes=0, coordinates=TO_OSLO.coordinates),
+    ],
+    [level("MUG", "shop", 2), level("MUG", "dc", 5), level("BOWL", "shop", 1), level("BOWL", "dc", 9)],
+)
+"""It is Friday: the shop's courier arrives on Monday, the warehouse's parcels on Tuesday."""
+MONDAY, TUESDAY = NOW.date() + timedelta(3), NOW.date() + timedelta(4)
+
+
+def days(availability: Availability) -> list[tuple[Any, int]]:
+    return [(day.day, day.largest_order) for day in availability.delivery_days]
+
+
+def test_by_monday_up_to_two_and_by_tuesday_up_to_seven() -> None:
+    assert days(asked(PLAIN, SHOP)) == [(MONDAY, 2), (TUESDAY, 7)]
+
+
+def test_items_are_counted_whole_at_each_location() -> None:
+    """A pair of mugs: one from the shop, two from the warehouse."""
+    assert days(in_items(asked(PLAIN, SHOP), 2)) == [(MONDAY, 1), (TUESDAY, 3)]
+
+
+def test_a_set_comes_from_the_locations_that_have_all_of_it_by_then() -> None:
+    kit = Kit("SET", {"MUG": 1, "BOWL": 1}, may_split=False)
+    kit_days = days(assess_kit(PLAIN, SHOP, TIKTOK, kit, method="ship", destination=TO_OSLO, by_day=True))
+
+    assert kit_days == [(MONDAY, 1), (TUESDAY, 6)]
+    for day, count in kit_days:
+        lines = [OrderLine(sku, sku, count, kit=KitPart("1", "SET", 1, may_split=False)) for sku in kit.components]
+        wanted = Order("tiktok_shop", "1", tuple(lines), destination=TO_OSLO, deliver_by=day)
+        assert route(PLAIN, SHOP, TIKTOK, wanted).outcome is Outcome.ALLOCATED
+
+
+def test_a_set_that_may_be_split_is_not_offered_by_day() -> None:
+    kit = Kit("SET", {"MUG": 1, "BOWL": 1}, may_split=True)
+
+    assert days(assess_kit(PLAIN, SHOP, TIKTOK, kit, method="ship", destination=TO_OSLO, by_day=True)) == []
+
+
+@pytest.mark.parametrize(("must_meet", "method"), [("[ship_by]", "ship"), ("[deliver_by]", "pickup")])
+def test_no_day_is_promised_where_nothing_keeps_it(must_meet: str, method: str) -> None:
+    policy_set = rules(RATES, policy(rank="[priority]", must_meet=must_meet))
+
+    answer = assess_availability(policy_set, SHOP, TIKTOK, "MUG", method=method, destination=TO_OSLO, by_day=True)
+
+    assert days(answer) == []
+    assert order({"MUG": 1}).deliver_by is None
