@@ -14,7 +14,7 @@ from truestock_client.errors import CallError, Unavailable
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
-_SAFE_TO_REPEAT = ("Check", "Delete", "Find", "Get", "List", "Replay", "Sum", "Test", "Upsert")
+_SAFE_TO_REPEAT = ("Check", "Delete", "Explain", "Find", "Get", "List", "Replay", "Search", "Sum", "Test", "Upsert")
 """How the methods begin that change nothing, or write or delete whole records. A repeated deletion is NOT_FOUND."""
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)

@@ -82,6 +82,9 @@ COMMANDS = {
     "transfer receive": Command(f"{{sent_transfer}} {SKU}:2", r"Transfer T-\d+ from dc-memphis to store-austin"),
     "transfer cancel": Command("{sent_transfer}", r"Transfer T-\d+ from dc-memphis to store-austin: cancelled"),
     "transfer list": Command("--location {sent_to}", rf"T-\d+ +dc-memphis +store-austin +{SKU}"),
+    "pickup-locations": Command(
+        f"--channel shopify --line {SKU}:1 --lat 30.27 --lon -97.74 --radius 20", r"store-austin +\d"
+    ),
     "allocate": Command(
         f"--channel shopify --order {{order}} --line {SKU}:1 --country US", r"A-\d+: allocated \(held\)"
     ),
