@@ -252,11 +252,13 @@ async def test_a_client_that_falls_behind_receives_the_last_states_from_the_data
         for order in orders:
             await shop.release(order.allocation_id)
         await asyncio.sleep(0.3)
-    while len(client.orders) < 9 or any(order.state != State.STATE_RELEASED for order in client.orders.values()):
+    # A message has an order's latest state; events that the service has found since come with the next one.
+    while len(client.events) < 9 or any(events[-1] != "released" for events in client.events.values()):
         client.receive(await call.read())
     call.cancel()
 
     assert {tuple(events[-2:]) for events in client.events.values()} == {("held", "released")}
+    assert {order.state for order in client.orders.values()} == {State.STATE_RELEASED}
 
 
 @asynccontextmanager
