@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -25,6 +26,8 @@ T = TypeVar("T")
 
 TURN_SECONDS = 0.004
 """How long work may use the event loop at a time while others wait for it."""
+SPREAD_SECONDS = 0.2
+"""Time over which periodic work starts."""
 FIRST_PURGE_SECONDS = 20.0
 """When a service first purges old rows: it has just started, and its callers are waiting for it."""
 LINE_SECONDS = 60.0
@@ -96,11 +99,14 @@ class FailureLog:
 async def every(
     seconds: float, stop: asyncio.Event, work: Callable[[], Awaitable[None]], *, first_after: float = 0.0
 ) -> None:
-    """Runs `work` every `seconds` until `stop` is set, also after it failed; the first time after `first_after`."""
+    """Runs `work` every `seconds` until `stop` is set, also after it failed.
+
+    The first time is after `first_after` and at most SPREAD_SECONDS more: work that starts together would run together
+    for as long as the service runs, and take as many connections from calls at once.
+    """
     failures = FailureLog()
     name = getattr(work, "__qualname__", repr(work))
-    if first_after:
-        await pause(stop, first_after)
+    await pause(stop, first_after + random.uniform(0, min(seconds, SPREAD_SECONDS)))
     while not stop.is_set():
         try:
             await work()

@@ -299,6 +299,14 @@ class Retailer:
         answer: policy_pb.ExplainDecisionResponse = await self.policies.ExplainDecision(request)
         return answer
 
+    async def has_done(self, operation: str) -> None:
+        """Waits until the service has done this operation on its database, such as the first of its periodic ones."""
+
+        async def is_counted() -> bool:
+            return self.metric("database_seconds_count", operation=operation) > 0
+
+        await eventually(is_counted)
+
     def metric(self, name: str, **labels: str) -> float:
         """A metric with these labels, added up over its other labels."""
         samples = (sample for family in self.service.metrics.registry.collect() for sample in family.samples)

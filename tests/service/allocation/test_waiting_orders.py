@@ -91,7 +91,9 @@ def rules(tmp_path: Path) -> Path:
 async def shop(retailers: RetailerMaker, rules: Path, monkeypatch: pytest.MonkeyPatch) -> Retailer:
     """Short units wait; orders of 20 units or more may not use buffers, smaller ones may. Tests sweep themselves."""
     monkeypatch.setattr(housekeeping, "BACKORDER_SECONDS", 3_600)
-    return await retailers.make(rules)
+    shop = await retailers.make(rules)
+    await shop.has_done("backorders")
+    return shop
 
 
 @pytest.fixture
@@ -256,6 +258,7 @@ async def test_every_way_to_ask_how_much_an_order_may_use_agrees(
     for name, content in {**steady_rules(seed), "exceptions.yaml": EXCEPTIONS}.items():
         (folder / name).write_text(content)
     shop = await retailers.make(folder)
+    await shop.has_done("backorders")
     async with sweeps(shop, folder) as sweep:
         for number in range(3):
             await check_one_product(shop, sweep, dice, f"{seed}-{number}")

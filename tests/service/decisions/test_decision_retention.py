@@ -141,6 +141,7 @@ MOVE_BACK = (
 
 async def move_back(retailer: Retailer, *, makes_partitions: bool = True) -> None:
     """Makes all stored decisions and their batches OLD, with their ids, in partitions of their months or without."""
+    await retailer.has_done("make_partitions")
     month = monthly_partitions.month_of(datetime.now(UTC) - OLD)
     async with single_connection(retailer.database_url) as connection, connection.transaction():
         if makes_partitions:

@@ -64,6 +64,7 @@ def rules(tmp_path: Path) -> Path:
 async def shop(retailers: RetailerMaker, rules: Path) -> Retailer:
     shop = await retailers.make(rules)
     await shop.stock({("MUG", "dc"): 2})
+    await shop.has_done("count_exceptions")
     return shop
 
 
@@ -360,6 +361,7 @@ def rerouting(rules: Path) -> Path:
 
 async def test_policy_reroutes_a_late_shipment(retailers: RetailerMaker, rerouting: Path) -> None:
     shop = await retailers.make(rerouting)
+    await shop.has_done("count_exceptions")
     await shop.stock({("MUG", "dc"): 1, ("MUG", "north"): 1})
     sold = await late(shop)
 
@@ -381,6 +383,7 @@ async def test_a_late_shipment_that_policy_cannot_reroute_needs_a_person(
     retailers: RetailerMaker, rerouting: Path
 ) -> None:
     shop = await retailers.make(rerouting)
+    await shop.has_done("count_exceptions")
     await shop.stock({("MUG", "dc"): 1})
     sold = await late(shop)
 

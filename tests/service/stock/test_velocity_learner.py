@@ -38,6 +38,7 @@ NEW = 1 / TIME_CONSTANT_DAYS
 
 @pytest.fixture
 async def shop(retailer: Retailer) -> Retailer:
+    await retailer.has_done("learn_velocity")
     await retailer.stock({("MUG", "dc"): 100, ("BOWL", "dc"): 100})
     return retailer
 
@@ -205,6 +206,7 @@ async def test_rules_use_the_learned_velocity_unless_the_product_states_one(
     for name, rules in (("cover", BUFFER), ("plain", ROUTING)):
         (tmp_path / f"{name}.yaml").write_text(rules)
     shop = await retailers.make(tmp_path)
+    await shop.has_done("learn_velocity")
     await shop.stock({("MUG", "dc"): 100})
     await shop.allocate("A-1", {"MUG": 28}, SOLD)
     without_velocity = await shop.sellable("MUG")
