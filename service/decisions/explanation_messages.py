@@ -8,6 +8,7 @@ from policies.decisions.alternatives.decision_explanation import (
     DecisionExplanation,
     RankedLocation,
 )
+from policies.decisions.alternatives.full_locations import FullLocation
 from policies.decisions.alternatives.plan_differences import PlanDifference
 from truestock.v1 import decision_explanation_pb2 as explanation_pb
 
@@ -22,6 +23,8 @@ def explanation_message(explanation: DecisionExplanation) -> explanation_pb.Deci
         refused=_plan(explanation.refused) if explanation.refused else None,
         locations=[_location(location) for location in explanation.locations],
         ranked_count=explanation.ranked_count,
+        full_locations=[_full_location(location) for location in explanation.full_locations],
+        full_count=explanation.full_count,
     )
 
 
@@ -41,6 +44,7 @@ def _shipment(shipment: ComparedShipment) -> explanation_pb.ComparedShipment:
         distance_km=shipment.distance_km,
         cost=_text(shipment.cost),
         delivery_day=_text(shipment.delivery_day),
+        handling_day=_text(shipment.handling_day),
     )
 
 
@@ -64,6 +68,17 @@ def _location(location: RankedLocation) -> explanation_pb.RankedLocation:
         differences=[_difference(difference) for difference in location.differences],
         cost=_text(location.cost),
         delivery_day=_text(location.delivery_day),
+    )
+
+
+def _full_location(location: FullLocation) -> explanation_pb.FullLocation:
+    return explanation_pb.FullLocation(
+        location_id=location.location_id,
+        unit_count=location.unit_count,
+        day=_text(location.day),
+        hour=location.hour,
+        orders_left_count=location.orders_left,
+        units_left_count=location.units_left,
     )
 
 

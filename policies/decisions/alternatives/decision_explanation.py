@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from policies.decisions.alternatives.full_locations import FullLocation, full_locations
 from policies.decisions.alternatives.plan_comparison import PlanComparison
 from policies.decisions.alternatives.plan_differences import PlanDifference, PlanFigures
 from policies.decisions.alternatives.step_figures import StepFigure
@@ -36,6 +37,8 @@ class ComparedShipment:
     distance_km: float | None
     cost: Decimal | None
     delivery_day: date | None
+    handling_day: date | None = None
+    """The day of whose capacity it takes; None at a location without a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ class DecisionExplanation:
 
     `passed_on_by` are policies that could not fill the order and said `otherwise: next`. `next_best` is the best plan
     that leaves out at least one location of the chosen plan, None if there is no other. `refused` would come before
-    the chosen plan if the policy did not limit splits. `locations` are at most MOST_LOCATIONS of `ranked_count`.
+    the chosen plan if the policy did not limit splits. `locations` are at most MOST_LOCATIONS of `ranked_count`, and so
+    are the full ones of `full_count`.
     """
 
     steps: tuple[str, ...]
@@ -87,6 +91,8 @@ class DecisionExplanation:
     refused: ComparedPlan | None
     locations: tuple[RankedLocation, ...]
     ranked_count: int
+    full_locations: tuple[FullLocation, ...] = ()
+    full_count: int = 0
 
 
 def explain(routed: RoutedOrder) -> DecisionExplanation:
@@ -103,6 +109,7 @@ class _Explainer:
 
     def explanation(self) -> DecisionExplanation:
         next_best, refused = self._next_best(), self._refused()
+        full = tuple(full_locations(self._routed))
         return DecisionExplanation(
             steps=tuple(step.kind for step in self._comparison.steps),
             passed_on_by=self._routed.tried,
@@ -111,6 +118,8 @@ class _Explainer:
             refused=None if refused is None else self._compared(refused, self._refusals(refused)),
             locations=tuple(self._locations()),
             ranked_count=len(self._comparison.ids),
+            full_locations=full[:MOST_LOCATIONS],
+            full_count=len(full),
         )
 
     def _next_best(self) -> Plan | None:
@@ -196,6 +205,7 @@ class _Explainer:
             comparison.distance_km(load.location_id),
             comparison.cost(load),
             comparison.estimate(load.location_id).arrives,
+            comparison.handling_day(load),
         )
 
 

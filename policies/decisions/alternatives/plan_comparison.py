@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from itertools import zip_longest
 
 from policies.decisions.alternatives.plan_differences import (
     DISTANCE,
     FIGURES,
+    HANDLING_DAY,
     IN_ALL,
     LOCATION_ID,
     SPLIT_KITS,
@@ -24,6 +26,7 @@ from policies.decisions.alternatives.plan_differences import (
     location_difference,
 )
 from policies.decisions.alternatives.step_figures import StepFigure, location_figures
+from policies.decisions.capacity import planned_handling
 from policies.decisions.delivery import shipping_estimates
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate, cost_of, plan_steps
 from policies.decisions.planning.plans import Load, Plan
@@ -88,18 +91,28 @@ class PlanComparison:
         known_costs = [cost for cost in costs if cost is not None]
         days = [self.estimate(load.location_id).arrives for load in plan.loads]
         known_days = [day for day in days if day is not None]
+        handling_days = [day for day in map(self.handling_day, plan.loads) if day is not None]
         return PlanFigures(
             sum(map(_unit_count, plan.loads)),
             len({load.location_id for load in plan.loads} | self._run.kept_locations),
             sum(known) if known and len(known) == len(distances) else None,
             sum(known_costs, Decimal(0)) if known_costs and len(known_costs) == len(costs) else None,
             max(known_days) if known_days and len(known_days) == len(days) else None,
+            max(handling_days) if handling_days and len(handling_days) == len(plan.loads) else None,
         )
 
     def cost(self, load: Load) -> Decimal | None:
         """What shipping a load costs; None if that is unknown."""
         cost = self.estimate(load.location_id).cost
         return None if cost is None else cost.of(_unit_count(load))
+
+    def handling_day(self, load: Load) -> date | None:
+        """The day of whose capacity a load takes; None at a location without a limit."""
+        view = self._run.view
+        if load.location_id not in view.memory.limited_ids:
+            return None
+        time = planned_handling(view, self._run.order, load.location_id, _unit_count(load))
+        return None if time is None else time.day
 
     def key(self, plan: Plan) -> tuple[object, ...]:
         """What the plan is compared by, lower first."""
@@ -222,7 +235,7 @@ class PlanComparison:
 
     def _told(self, ours: PlanFigures, theirs: PlanFigures, told: set[str]) -> Iterator[PlanDifference]:
         """What else differs: figures that no step of the policy compares."""
-        for step in (UNITS, FEWEST_SHIPMENTS, LOWEST_COST, EARLIEST_PROMISE, DISTANCE):
+        for step in (UNITS, FEWEST_SHIPMENTS, LOWEST_COST, EARLIEST_PROMISE, HANDLING_DAY, DISTANCE):
             difference = None if step in told else figures_difference(step, ours, theirs)
             if difference is not None and "" not in (difference.chosen, difference.other):
                 yield difference

@@ -11,9 +11,11 @@ from policies.decisions.alternatives.step_figures import StepFigure, kilometers
 from policies.explanation import unit_count_text
 from policies.policy_set import EARLIEST_PROMISE, FEWEST_SHIPMENTS, LOWEST_COST
 
-UNITS, SPLIT_KITS, LOCATION_ID, DISTANCE = "units", "split_kits", "location_id", "distance"
-"""What plans differ in besides the steps of `rank`: more units come first, then fewer kits that are split, then the
-steps, then the ids of the locations. The distance of whole plans is only told."""
+UNITS, SPLIT_KITS, LOCATION_ID = "units", "split_kits", "location_id"
+"""What plans are compared by besides the steps of `rank`: more units come first, then fewer kits that are split, then
+the steps, then the ids of the locations."""
+HANDLING_DAY, DISTANCE = "handling_day", "distance"
+"""What is only told of whole plans."""
 
 IN_ALL = " in all"
 """What follows a distance of several shipments together."""
@@ -36,7 +38,7 @@ class PlanDifference:
 
 @dataclass(frozen=True, slots=True)
 class PlanFigures:
-    """A plan in figures. Distance and cost are of all its shipments, the day is that of the last one.
+    """A plan in figures. Distance and cost are of all its shipments, the days are those of the last one.
 
     `shipments` includes those that the order has anyway, for units that it keeps. Distance, cost and day are None if
     they are unknown for one shipment. The cost is in the merchant's currency.
@@ -47,6 +49,8 @@ class PlanFigures:
     distance_km: float | None
     cost: Decimal | None
     delivery_day: date | None
+    handling_day: date | None = None
+    """The last day of whose capacity it takes; None if a location without a limit ships."""
 
 
 def figures_difference(step: str, ours: PlanFigures, theirs: PlanFigures) -> PlanDifference | None:
@@ -90,6 +94,7 @@ _TEXTS = {
     "most_days_of_cover": "{} of cover instead of {}",
     "most_reliable": "count confidence {} instead of {}",
     "covers_most": "{} of the order in full instead of {}",
+    "least_loaded": "{} of its capacity taken instead of {}",
 }
 
 
@@ -114,11 +119,19 @@ def _cost(ours: PlanFigures, theirs: PlanFigures) -> tuple[str, str, str]:
 
 
 def _day(ours: PlanFigures, theirs: PlanFigures) -> tuple[str, str, str]:
-    chosen, other = _known(ours.delivery_day), _known(theirs.delivery_day)
-    if ours.delivery_day is None or theirs.delivery_day is None:
-        return chosen, other, f"delivered {_on(other)} instead of {_on(chosen)}"
-    more = (theirs.delivery_day - ours.delivery_day).days
-    return chosen, other, f"delivered {_count(more, 'day')} {'later' if more > 0 else 'earlier'}"
+    return _days("delivered", ours.delivery_day, theirs.delivery_day)
+
+
+def _handling(ours: PlanFigures, theirs: PlanFigures) -> tuple[str, str, str]:
+    return _days("handled", ours.handling_day, theirs.handling_day)
+
+
+def _days(done: str, here: date | None, there: date | None) -> tuple[str, str, str]:
+    chosen, other = _known(here), _known(there)
+    if here is None or there is None:
+        return chosen, other, f"{done} {_on(other)} instead of {_on(chosen)}"
+    more = (there - here).days
+    return chosen, other, f"{done} {_count(more, 'day')} {'later' if more > 0 else 'earlier'}"
 
 
 def _distance(ours: PlanFigures, theirs: PlanFigures) -> tuple[str, str, str]:
@@ -134,6 +147,7 @@ FIGURES: Mapping[str, Callable[[PlanFigures, PlanFigures], tuple[str, str, str]]
     FEWEST_SHIPMENTS: _shipments,
     LOWEST_COST: _cost,
     EARLIEST_PROMISE: _day,
+    HANDLING_DAY: _handling,
     DISTANCE: _distance,
 }
 

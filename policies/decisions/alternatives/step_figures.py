@@ -80,6 +80,10 @@ def _most(unit: str) -> Callable[[str, float], StepFigure]:
     return figure
 
 
+def _share(step: str, rank: float) -> StepFigure:
+    return StepFigure(step, UNKNOWN if isinf(rank) else f"{100 * rank:.3g}", "%")
+
+
 _FIGURES: Mapping[str, Callable[[str, float], StepFigure]] = {
     "priority": _priority,
     "prefer": _is_first,
@@ -88,4 +92,5 @@ _FIGURES: Mapping[str, Callable[[str, float], StepFigure]] = {
     "most_reliable": _most(""),
     "covers_most": _most("products"),
     "chosen_by_shopper": _is_first,
+    "least_loaded": _share,
 }

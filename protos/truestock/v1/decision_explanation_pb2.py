@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'truestock/v1/decision_explanation.proto\x12\x0ctruestock.v1\"\x89\x02\n\x13\x44\x65\x63isionExplanation\x12\r\n\x05steps\x18\x01 \x03(\t\x12\x14\n\x0cpassed_on_by\x18\x02 \x03(\t\x12*\n\x06\x63hosen\x18\x03 \x01(\x0b\x32\x1a.truestock.v1.ComparedPlan\x12-\n\tnext_best\x18\x04 \x01(\x0b\x32\x1a.truestock.v1.ComparedPlan\x12+\n\x07refused\x18\x05 \x01(\x0b\x32\x1a.truestock.v1.ComparedPlan\x12/\n\tlocations\x18\x06 \x03(\x0b\x32\x1c.truestock.v1.RankedLocation\x12\x14\n\x0cranked_count\x18\x07 \x01(\x05\"\xa2\x01\n\x0c\x43omparedPlan\x12\x31\n\tshipments\x18\x01 \x03(\x0b\x32\x1e.truestock.v1.ComparedShipment\x12\x31\n\x0b\x64ifferences\x18\x02 \x03(\x0b\x32\x1c.truestock.v1.PlanDifference\x12\x12\n\nrefused_by\x18\x03 \x03(\t\x12\x18\n\x10search_truncated\x18\x04 \x01(\x08\"\xa1\x01\n\x10\x43omparedShipment\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12*\n\x05units\x18\x02 \x03(\x0b\x32\x1b.truestock.v1.ComparedUnits\x12\x18\n\x0b\x64istance_km\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04\x63ost\x18\x04 \x01(\t\x12\x14\n\x0c\x64\x65livery_day\x18\x05 \x01(\tB\x0e\n\x0c_distance_km\"0\n\rComparedUnits\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x12\n\nunit_count\x18\x02 \x01(\x03\"\\\n\x0ePlanDifference\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0e\n\x06\x63hosen\x18\x02 \x01(\t\x12\r\n\x05other\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65\x63ides\x18\x05 \x01(\x08\"\xe4\x01\n\x0eRankedLocation\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\x05\x12\x12\n\nunit_count\x18\x03 \x01(\x03\x12\x18\n\x10suppliable_count\x18\x04 \x01(\x03\x12)\n\x07\x66igures\x18\x05 \x03(\x0b\x32\x18.truestock.v1.StepFigure\x12\x31\n\x0b\x64ifferences\x18\x06 \x03(\x0b\x32\x1c.truestock.v1.PlanDifference\x12\x0c\n\x04\x63ost\x18\x07 \x01(\t\x12\x14\n\x0c\x64\x65livery_day\x18\x08 \x01(\t\"7\n\nStepFigure\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'truestock/v1/decision_explanation.proto\x12\x0ctruestock.v1\"\xd1\x02\n\x13\x44\x65\x63isionExplanation\x12\r\n\x05steps\x18\x01 \x03(\t\x12\x14\n\x0cpassed_on_by\x18\x02 \x03(\t\x12*\n\x06\x63hosen\x18\x03 \x01(\x0b\x32\x1a.truestock.v1.ComparedPlan\x12-\n\tnext_best\x18\x04 \x01(\x0b\x32\x1a.truestock.v1.ComparedPlan\x12+\n\x07refused\x18\x05 \x01(\x0b\x32\x1a.truestock.v1.ComparedPlan\x12/\n\tlocations\x18\x06 \x03(\x0b\x32\x1c.truestock.v1.RankedLocation\x12\x14\n\x0cranked_count\x18\x07 \x01(\x05\x12\x32\n\x0e\x66ull_locations\x18\x08 \x03(\x0b\x32\x1a.truestock.v1.FullLocation\x12\x12\n\nfull_count\x18\t \x01(\x05\"\xca\x01\n\x0c\x46ullLocation\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\x12\n\nunit_count\x18\x02 \x01(\x03\x12\x0b\n\x03\x64\x61y\x18\x03 \x01(\t\x12\x11\n\x04hour\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x1e\n\x11orders_left_count\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x1d\n\x10units_left_count\x18\x06 \x01(\x03H\x02\x88\x01\x01\x42\x07\n\x05_hourB\x14\n\x12_orders_left_countB\x13\n\x11_units_left_count\"\xa2\x01\n\x0c\x43omparedPlan\x12\x31\n\tshipments\x18\x01 \x03(\x0b\x32\x1e.truestock.v1.ComparedShipment\x12\x31\n\x0b\x64ifferences\x18\x02 \x03(\x0b\x32\x1c.truestock.v1.PlanDifference\x12\x12\n\nrefused_by\x18\x03 \x03(\t\x12\x18\n\x10search_truncated\x18\x04 \x01(\x08\"\xb7\x01\n\x10\x43omparedShipment\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12*\n\x05units\x18\x02 \x03(\x0b\x32\x1b.truestock.v1.ComparedUnits\x12\x18\n\x0b\x64istance_km\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04\x63ost\x18\x04 \x01(\t\x12\x14\n\x0c\x64\x65livery_day\x18\x05 \x01(\t\x12\x14\n\x0chandling_day\x18\x06 \x01(\tB\x0e\n\x0c_distance_km\"0\n\rComparedUnits\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x12\n\nunit_count\x18\x02 \x01(\x03\"\\\n\x0ePlanDifference\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0e\n\x06\x63hosen\x18\x02 \x01(\t\x12\r\n\x05other\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65\x63ides\x18\x05 \x01(\x08\"\xe4\x01\n\x0eRankedLocation\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\x05\x12\x12\n\nunit_count\x18\x03 \x01(\x03\x12\x18\n\x10suppliable_count\x18\x04 \x01(\x03\x12)\n\x07\x66igures\x18\x05 \x03(\x0b\x32\x18.truestock.v1.StepFigure\x12\x31\n\x0b\x64ifferences\x18\x06 \x03(\x0b\x32\x1c.truestock.v1.PlanDifference\x12\x0c\n\x04\x63ost\x18\x07 \x01(\t\x12\x14\n\x0c\x64\x65livery_day\x18\x08 \x01(\t\"7\n\nStepFigure\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,17 +32,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'truestock.v1.decision_expla
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DECISIONEXPLANATION']._serialized_start=58
-  _globals['_DECISIONEXPLANATION']._serialized_end=323
-  _globals['_COMPAREDPLAN']._serialized_start=326
-  _globals['_COMPAREDPLAN']._serialized_end=488
-  _globals['_COMPAREDSHIPMENT']._serialized_start=491
-  _globals['_COMPAREDSHIPMENT']._serialized_end=652
-  _globals['_COMPAREDUNITS']._serialized_start=654
-  _globals['_COMPAREDUNITS']._serialized_end=702
-  _globals['_PLANDIFFERENCE']._serialized_start=704
-  _globals['_PLANDIFFERENCE']._serialized_end=796
-  _globals['_RANKEDLOCATION']._serialized_start=799
-  _globals['_RANKEDLOCATION']._serialized_end=1027
-  _globals['_STEPFIGURE']._serialized_start=1029
-  _globals['_STEPFIGURE']._serialized_end=1084
+  _globals['_DECISIONEXPLANATION']._serialized_end=395
+  _globals['_FULLLOCATION']._serialized_start=398
+  _globals['_FULLLOCATION']._serialized_end=600
+  _globals['_COMPAREDPLAN']._serialized_start=603
+  _globals['_COMPAREDPLAN']._serialized_end=765
+  _globals['_COMPAREDSHIPMENT']._serialized_start=768
+  _globals['_COMPAREDSHIPMENT']._serialized_end=951
+  _globals['_COMPAREDUNITS']._serialized_start=953
+  _globals['_COMPAREDUNITS']._serialized_end=1001
+  _globals['_PLANDIFFERENCE']._serialized_start=1003
+  _globals['_PLANDIFFERENCE']._serialized_end=1095
+  _globals['_RANKEDLOCATION']._serialized_start=1098
+  _globals['_RANKEDLOCATION']._serialized_end=1326
+  _globals['_STEPFIGURE']._serialized_start=1328
+  _globals['_STEPFIGURE']._serialized_end=1383
 # @@protoc_insertion_point(module_scope)

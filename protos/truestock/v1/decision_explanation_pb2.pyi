@@ -31,8 +31,12 @@ class DecisionExplanation(_message.Message):
     REFUSED_FIELD_NUMBER: _builtins.int
     LOCATIONS_FIELD_NUMBER: _builtins.int
     RANKED_COUNT_FIELD_NUMBER: _builtins.int
+    FULL_LOCATIONS_FIELD_NUMBER: _builtins.int
+    FULL_COUNT_FIELD_NUMBER: _builtins.int
     ranked_count: _builtins.int
     """How many locations were ranked, also of those that are not listed."""
+    full_count: _builtins.int
+    """How many there are, also of those that are not listed."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps of `rank` of the policy that decided, in the order in which they are compared."""
@@ -61,6 +65,10 @@ class DecisionExplanation(_message.Message):
         the others were dropped is in `dropped_candidates` of the decision.
         """
 
+    @_builtins.property
+    def full_locations(self) -> _containers.RepeatedCompositeFieldContainer[Global___FullLocation]:
+        """The locations that gave the order fewer units than they have, because they cannot handle more; by id, at most 100."""
+
     def __init__(
         self,
         *,
@@ -71,14 +79,68 @@ class DecisionExplanation(_message.Message):
         refused: Global___ComparedPlan | None = ...,
         locations: _abc.Iterable[Global___RankedLocation] | None = ...,
         ranked_count: _builtins.int = ...,
+        full_locations: _abc.Iterable[Global___FullLocation] | None = ...,
+        full_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "next_best", b"next_best", "refused", b"refused"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "locations", b"locations", "next_best", b"next_best", "passed_on_by", b"passed_on_by", "ranked_count", b"ranked_count", "refused", b"refused", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "full_count", b"full_count", "full_locations", b"full_locations", "locations", b"locations", "next_best", b"next_best", "passed_on_by", b"passed_on_by", "ranked_count", b"ranked_count", "refused", b"refused", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DecisionExplanation: _TypeAlias = DecisionExplanation  # noqa: Y015
+
+@_typing.final
+class FullLocation(_message.Message):
+    """A location at its capacity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    HOUR_FIELD_NUMBER: _builtins.int
+    ORDERS_LEFT_COUNT_FIELD_NUMBER: _builtins.int
+    UNITS_LEFT_COUNT_FIELD_NUMBER: _builtins.int
+    location_id: _builtins.str
+    unit_count: _builtins.int
+    """Units that the order could use there if the location could handle them."""
+    day: _builtins.str
+    """The first time at which it would have handled the order, in its own calendar, such as `2026-12-02`; empty if it has
+    none. The hour is set where it limits hours.
+    """
+    hour: _builtins.int
+    orders_left_count: _builtins.int
+    """What it could still take at that time; unset without a limit. Later times that it may plan had no room either."""
+    units_left_count: _builtins.int
+    def __init__(
+        self,
+        *,
+        location_id: _builtins.str = ...,
+        unit_count: _builtins.int = ...,
+        day: _builtins.str = ...,
+        hour: _builtins.int | None = ...,
+        orders_left_count: _builtins.int | None = ...,
+        units_left_count: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hour", b"_hour", "_orders_left_count", b"_orders_left_count", "_units_left_count", b"_units_left_count", "hour", b"hour", "orders_left_count", b"orders_left_count", "units_left_count", b"units_left_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hour", b"_hour", "_orders_left_count", b"_orders_left_count", "_units_left_count", b"_units_left_count", "day", b"day", "hour", b"hour", "location_id", b"location_id", "orders_left_count", b"orders_left_count", "unit_count", b"unit_count", "units_left_count", b"units_left_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__hour: _TypeAlias = _typing.Literal["hour"]  # noqa: Y015
+    _WhichOneofArgType__hour: _TypeAlias = _typing.Literal["_hour", b"_hour"]  # noqa: Y015
+    _WhichOneofReturnType__orders_left_count: _TypeAlias = _typing.Literal["orders_left_count"]  # noqa: Y015
+    _WhichOneofArgType__orders_left_count: _TypeAlias = _typing.Literal["_orders_left_count", b"_orders_left_count"]  # noqa: Y015
+    _WhichOneofReturnType__units_left_count: _TypeAlias = _typing.Literal["units_left_count"]  # noqa: Y015
+    _WhichOneofArgType__units_left_count: _TypeAlias = _typing.Literal["_units_left_count", b"_units_left_count"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hour) -> _WhichOneofReturnType__hour | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__orders_left_count) -> _WhichOneofReturnType__orders_left_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__units_left_count) -> _WhichOneofReturnType__units_left_count | None: ...
+
+Global___FullLocation: _TypeAlias = FullLocation  # noqa: Y015
 
 @_typing.final
 class ComparedPlan(_message.Message):
@@ -131,6 +193,7 @@ class ComparedShipment(_message.Message):
     DISTANCE_KM_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
     DELIVERY_DAY_FIELD_NUMBER: _builtins.int
+    HANDLING_DAY_FIELD_NUMBER: _builtins.int
     location_id: _builtins.str
     distance_km: _builtins.float
     """Kilometers to the destination; unset if unknown."""
@@ -138,6 +201,8 @@ class ComparedShipment(_message.Message):
     """The shipping cost, a decimal in the merchant's currency; empty if unknown."""
     delivery_day: _builtins.str
     """The expected day of delivery, such as `2026-12-02`; empty if unknown."""
+    handling_day: _builtins.str
+    """Of a location with a capacity: the day of whose capacity it takes."""
     @_builtins.property
     def units(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComparedUnits]: ...
     def __init__(
@@ -148,10 +213,11 @@ class ComparedShipment(_message.Message):
         distance_km: _builtins.float | None = ...,
         cost: _builtins.str = ...,
         delivery_day: _builtins.str = ...,
+        handling_day: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "distance_km", b"distance_km"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "cost", b"cost", "delivery_day", b"delivery_day", "distance_km", b"distance_km", "location_id", b"location_id", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "cost", b"cost", "delivery_day", b"delivery_day", "distance_km", b"distance_km", "handling_day", b"handling_day", "location_id", b"location_id", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__distance_km: _TypeAlias = _typing.Literal["distance_km"]  # noqa: Y015
     _WhichOneofArgType__distance_km: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km"]  # noqa: Y015
@@ -197,7 +263,7 @@ class PlanDifference(_message.Message):
     step: _builtins.str
     """The step of `rank` that compares it, or what plans are compared by besides: `units` before all steps, then
     `split_kits` (kits with components from several locations), and `location_id` after them. `distance` is of all
-    shipments of a plan together.
+    shipments of a plan together, `handling_day` the last day of whose capacity it takes; neither decides.
     """
     chosen: _builtins.str
     """The figures of the chosen plan and of this one; empty if unknown."""

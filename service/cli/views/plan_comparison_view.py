@@ -13,6 +13,7 @@ from truestock.v1.decision_explanation_pb2 import (
     ComparedPlan,
     ComparedShipment,
     DecisionExplanation,
+    FullLocation,
     PlanDifference,
     RankedLocation,
     StepFigure,
@@ -44,6 +45,8 @@ def explained_plans(explanation: DecisionExplanation) -> Iterator[RenderableType
         yield _plans(explanation)
     if explanation.locations:
         yield _ranked_locations(explanation)
+    for full in explanation.full_locations:
+        yield Text(_full(full))
     others = explanation.ranked_count - len(explanation.locations)
     if others:
         yield Text(f"… and {count(others, 'location')} ranked behind them", "dim")
@@ -75,12 +78,22 @@ def _shipment(shipment: ComparedShipment) -> str:
     parts = [f"{units.unit_count:,} of {units.sku}" for units in shipment.units]
     parts += [f"{shipment.distance_km:,.1f} km"] if shipment.HasField("distance_km") else []
     parts += [f"cost {shipment.cost}"] if shipment.cost else []
+    parts += [f"handled {shipment.handling_day}"] if shipment.handling_day else []
     parts += [f"by {shipment.delivery_day}"] if shipment.delivery_day else []
     return f"{shipment.location_id}: {', '.join(parts)}"
 
 
 def _differences(differences: Iterable[PlanDifference]) -> str:
     return "; ".join(difference.text for difference in differences)
+
+
+def _full(location: FullLocation) -> str:
+    """Such as `store-austin is full: 0 orders left on 2026-12-02; otherwise it could ship 2 units more.`"""
+    left = [count(location.orders_left_count, "order")] if location.HasField("orders_left_count") else []
+    left += [count(location.units_left_count, "unit")] if location.HasField("units_left_count") else []
+    hour = f" at {location.hour}:00" if location.HasField("hour") else ""
+    when = f": {' and '.join(left)} left on {location.day}{hour}" if location.day and left else ""
+    return f"{location.location_id} is full{when}; otherwise it could ship {count(location.unit_count, 'unit')} more."
 
 
 def _ranked_locations(explanation: DecisionExplanation) -> Table:

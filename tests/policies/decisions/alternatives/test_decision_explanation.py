@@ -1,17 +1,22 @@
 """Why an order got its plan and not another one."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any
 
 from policies.decisions.alternatives.decision_explanation import ComparedPlan, DecisionExplanation, explain
+from policies.decisions.alternatives.full_locations import FullLocation
 from policies.decisions.eligibility import WholeOrder
 from policies.decisions.routing import routed_order
+from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse
 from policies.domain.geography import great_circle_km
 from policies.domain.kits import KitPart
 from policies.domain.model import Commitment, Destination, ErasedPoint, Order, OrderFacts, World
 from policies.domain.placement import Placement
 from tests.policies.small_retailer import (
     BERGEN,
+    NOW,
     OSLO,
     TIKTOK,
     TO_OSLO,
@@ -205,3 +210,40 @@ def test_a_hold_and_a_sold_order_are_explained_alike() -> None:
     confirmed = replace(hold, commitment=Commitment.SOLD)
 
     assert explanation_of(MUGS_EVERYWHERE, hold, policy()) == explanation_of(MUGS_EVERYWHERE, confirmed, policy())
+
+
+TODAY = NOW.date()
+LIMITED = [replace(place, capacity=Capacity(orders_per_day=4, days_ahead=1)) for place in STORES]
+
+
+def with_orders_taken(taken: Mapping[tuple[str, date], int]) -> World:
+    """Stores that handle 4 orders a day, of which some are taken, and 5 mugs in each."""
+    figures = {CapacityPeriod(*period): CapacityUse(count, count) for period, count in taken.items()}
+    mugs = [level("MUG", place.id, 5) for place in LIMITED]
+    return replace(world(LIMITED, mugs), capacity=CapacityFigures(figures))
+
+
+def test_a_full_store_is_named_with_the_room_that_it_had_left() -> None:
+    tomorrow = TODAY + timedelta(days=1)
+    taken = with_orders_taken({("oslo", TODAY): 4, ("oslo", tomorrow): 4})
+    explanation = explanation_of(taken, order({"MUG": 2}, destination=TO_OSLO), policy())
+
+    assert locations(explanation.chosen) == ["bergen"]
+    assert explanation.full_locations == (FullLocation("oslo", 2, TODAY, None, 0, None),)
+    assert explanation.full_count == 1
+
+
+def test_a_plan_that_is_handled_on_a_later_day_says_so() -> None:
+    taken = with_orders_taken({("bergen", TODAY): 4})
+    explanation = explanation_of(taken, order({"MUG": 2}, destination=TO_OSLO), policy())
+
+    assert explanation.chosen.shipments[0].handling_day == TODAY
+    assert words(explanation.next_best) == "305.1 km farther; handled 1 day later"
+
+
+def test_the_least_loaded_store_is_compared_by_its_share_of_capacity() -> None:
+    taken = with_orders_taken({("bergen", TODAY): 3, ("oslo", TODAY): 1, ("tromso", TODAY): 3})
+    explanation = explanation_of(taken, order({"MUG": 2}), policy(rank="[least_loaded]"))
+
+    assert [str(location.figures[0]) for location in explanation.locations] == ["25 %", "75 %", "75 %"]
+    assert words(explanation.next_best) == "75 % of its capacity taken instead of 25 %"
