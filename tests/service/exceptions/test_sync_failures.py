@@ -6,8 +6,10 @@ from typing import Any
 
 import grpc
 
+from tests.conftest import PLAIN_RULES
 from tests.exception_shop import COMPLETED, Record
-from tests.retailer import Retailer, eventually, order_reference, refused, request_id
+from tests.retailer import Retailer, order_reference, refused, request_id
+from tests.service.resolution.test_exception_sweep import replica_on
 from truestock.v1 import exception_pb2, exception_service_pb2 as exception_pb
 
 ORDER, FULFILLMENT = exception_pb2.SYNC_FAILURE_KIND_ORDER, exception_pb2.SYNC_FAILURE_KIND_FULFILLMENT
@@ -31,11 +33,8 @@ async def test_a_failure_names_an_order_that_has_not_arrived_and_is_its_exceptio
     again = await fail(retailer, order=reference, kind=ORDER)
     listed = await retailer.open_exceptions(order=reference)
     await retailer.allocate("A-1", {"MUG": 1})
-
-    async def is_of_the_order() -> bool:
-        return bool((await retailer.find_order("web/A-1")).exceptions)
-
-    await eventually(is_of_the_order)
+    async with replica_on(retailer.database_url, PLAIN_RULES) as other_service:
+        await other_service.sweep()
     arrived = await retailer.find_order("web/A-1")
 
     assert (raised.channel_id, raised.order_id, raised.sub_kind) == ("web", "A-1", "order")
