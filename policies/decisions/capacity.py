@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
+from policies.decisions.deadlines import keeps_dates
 from policies.decisions.order_limits import UsableUnits
 from policies.decisions.planning.planning_memory import PolicyView
 from policies.domain.capacity import Room
@@ -18,7 +19,8 @@ def within_capacity(view: PolicyView, order: Order, usable: UsableUnits) -> Usab
 
     That time is the first one that has room for all that the order could get there, else the one with the most room. If
     it has room for some of those units only, SKUs get it in the order of the lines. A location without room at any time
-    is dropped: no time is later than its `days_ahead` or, beyond the first day, than the `ship_by_time` of the order.
+    is dropped: no time is later than its `days_ahead` or, beyond the first day, than the `ship_by_time` of the order,
+    and none is so late that the location would not keep a date which the policy makes it meet.
     """
     if not view.memory.limited_ids:
         return usable
@@ -64,7 +66,11 @@ def _time_with_room(
     best: tuple[HandlingTime, Room] | None = None
     if location.capacity is None:
         return None
+    # A location that is too late already has only units that were promised to the order before.
+    is_bound = view.late is not None and view.late[view.memory.numbers[location_id]] is None
     for time in handling_times(location, world.now, until=_last_day(location, order)):
+        if is_bound and not keeps_dates(view.policy_set, view.policy, view.question, location, time.day):
+            break
         room = world.capacity_figures.room(location_id, location.capacity, *time)
         if room.fits(unit_count):
             return time, room

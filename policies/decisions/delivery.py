@@ -63,17 +63,18 @@ def promise_date(rule: DeliveryRule, location: Location, now: datetime) -> date 
     return None if shipped_on is None else delivery_day(shipped_on, rule.transit_days, rule.ships_on)
 
 
-def shipping_dates_of(policy_set: PolicySet, context: Context) -> ShippingDates:
+def shipping_dates_of(policy_set: PolicySet, context: Context, handled_on: date | None = None) -> ShippingDates:
     """When a shipment of the context's order leaves its location and arrives, if work on it starts now.
 
+    `handled_on` is the first day for which the location has room for it, where its capacity is limited.
     Orders for pickup have no carrier: their date is the one by which they are ready.
     """
     assert context.location is not None
     is_shipped = context.order is None or context.order.method != "pickup"
     rule = delivery_rule_for(policy_set, context) if policy_set.delivery and is_shipped else None
     if rule is None:
-        return shipping_dates(context.location, context.now)
-    return shipping_dates(context.location, context.now, rule.ships_on, rule.transit_days)
+        return shipping_dates(context.location, context.now, handled_on=handled_on)
+    return shipping_dates(context.location, context.now, rule.ships_on, rule.transit_days, handled_on)
 
 
 def shipping_estimates(

@@ -61,25 +61,31 @@ def handled_by(location: Location, now: datetime) -> tuple[date, datetime] | Non
     return None
 
 
-def ship_day(location: Location, now: datetime, ships_on: frozenset[int]) -> date | None:
+def ship_day(
+    location: Location, now: datetime, ships_on: frozenset[int], not_before: date | None = None
+) -> date | None:
     """The local day on which the location ships an order received now.
 
     None if its handling time is unknown, or if there is no such day in MAX_DAYS_AHEAD days.
 
-    That is the first opening day among `ships_on` from the day on which the order is ready (`handled_by`).
+    That is the first opening day among `ships_on` from the day on which the order is ready (`handled_by`), or from
+    `not_before` if that is later.
     """
     handled = handled_by(location, now)
     if handled is None:
         return None
-    return _nth_matching_day(handled[0], 0, lambda day: location.opens_on(day) and day.weekday() in ships_on)
+    start = handled[0] if not_before is None else max(handled[0], not_before)
+    return _nth_matching_day(start, 0, lambda day: location.opens_on(day) and day.weekday() in ships_on)
 
 
-def ship_by(location: Location, now: datetime, ships_on: frozenset[int] = EVERY_DAY) -> datetime | None:
+def ship_by(
+    location: Location, now: datetime, ships_on: frozenset[int] = EVERY_DAY, not_before: date | None = None
+) -> datetime | None:
     """When the location should have shipped an order received now; None if it states no working times.
 
     That is its closing time on the day among `ships_on` on which it ships, otherwise the end of that day, in local
     time. With a cut-off and no handling time it is the day that the cut-off names: orders up to it are handled the same
-    day. Without either, opening hours alone say nothing about the day.
+    day. Without either, opening hours alone say nothing about the day. No day is before `not_before`.
     """
     if location.handling_minutes is None:
         if not location.states_cut_off():
@@ -87,7 +93,7 @@ def ship_by(location: Location, now: datetime, ships_on: frozenset[int] = EVERY_
         location = replace(location, handling_minutes=0)
     if not (location.states_cut_off() or location.states_hours() or location.handling_minutes):
         return None
-    day = ship_day(location, now, ships_on)
+    day = ship_day(location, now, ships_on, not_before)
     if day is None:
         return None
     return closing_time(location, day).astimezone(_zone(location.time_zone))

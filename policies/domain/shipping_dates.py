@@ -29,6 +29,8 @@ class DayReason(StrEnum):
     """The location has a day off."""
     HANDLING = "handling"
     """The location works on it, and is not ready before it closes."""
+    CAPACITY = "capacity"
+    """The location has taken as many orders as it can handle."""
     CARRIER_OFF = "carrier_off"
     """The carrier neither collects nor transports on this weekday."""
     TRANSIT = "transit"
@@ -67,14 +69,17 @@ def shipping_dates(
     now: datetime,
     carrier_days: frozenset[int] = EVERY_DAY,
     transit_days: int | None = None,
+    handled_on: date | None = None,
 ) -> ShippingDates:
     """The dates of an order received now, whose carrier collects and transports on `carrier_days`.
+
+    `handled_on` is the first day for which the location has room for it; None if its capacity is not limited.
 
     Without a stated handling time the day of delivery is unknown, and only a cut-off tells when it ships
     (`calendars.ship_by`). The delivery day is unknown without `transit_days` too.
     """
-    ship_by = calendars.ship_by(location, now, carrier_days)
-    ships_on = calendars.ship_day(location, now, carrier_days)
+    ship_by = calendars.ship_by(location, now, carrier_days, handled_on)
+    ships_on = calendars.ship_day(location, now, carrier_days, handled_on)
     arrives_on = None
     if ships_on is not None and transit_days is not None:
         arrives_on = calendars.delivery_day(ships_on, transit_days, carrier_days)
@@ -82,18 +87,19 @@ def shipping_dates(
         ships_on = calendars.last_day_before(ship_by)
     if ships_on is None:
         return NO_DATES
-    reasons = [*_reasons_before_shipping(location, now, ships_on, carrier_days)]
+    reasons = [*_reasons_before_shipping(location, now, ships_on, handled_on)]
     reasons += _reasons_in_transit(ships_on, arrives_on, carrier_days)
     deliver_by = None if arrives_on is None else calendars.end_of_day(arrives_on, location.time_zone)
     return ShippingDates(ship_by, ships_on, arrives_on, deliver_by, _merged(reasons))
 
 
 def _reasons_before_shipping(
-    location: Location, now: datetime, ships_on: date, carrier_days: frozenset[int]
+    location: Location, now: datetime, ships_on: date, handled_on: date | None
 ) -> Iterator[tuple[date, DayReason]]:
     moment = calendars.local_time(now, location.time_zone)
     ready = calendars.handled_by(location, now)
-    ready_on = ships_on if ready is None else ready[0]
+    # Without a handling time, an order is ready on the day on which the location begins with it.
+    ready_on = moment.date() if ready is None else ready[0]
     day = moment.date()
     while day < ships_on:
         if not location.opens_on(day):
@@ -104,6 +110,8 @@ def _reasons_before_shipping(
             yield day, DayReason.AFTER_CLOSING
         elif day < ready_on:
             yield day, DayReason.HANDLING
+        elif handled_on is not None and day < handled_on:
+            yield day, DayReason.CAPACITY
         else:
             yield day, DayReason.CARRIER_OFF
         day += _DAY

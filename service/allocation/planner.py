@@ -337,7 +337,7 @@ def _shipment(
         assign_time=book.now,
         catalog_version=channel_context.catalog_version,
     )
-    shipment.promise_dates(dates.at(planned.location_id))
+    shipment.promise_dates(dates.at(planned.location_id, planned.handling.day if planned.handling else None))
     return shipment
 
 

@@ -215,6 +215,8 @@ class DateStep(_message.Message):
         """The carrier neither collects nor transports on this weekday."""
         REASON_TRANSIT: DateStep._Reason.ValueType  # 7
         """It is under way; the last of these days is that of delivery."""
+        REASON_CAPACITY: DateStep._Reason.ValueType  # 8
+        """The location has taken as many orders as it can handle."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
         """Why it takes another day."""
@@ -234,6 +236,8 @@ class DateStep(_message.Message):
     """The carrier neither collects nor transports on this weekday."""
     REASON_TRANSIT: DateStep.Reason.ValueType  # 7
     """It is under way; the last of these days is that of delivery."""
+    REASON_CAPACITY: DateStep.Reason.ValueType  # 8
+    """The location has taken as many orders as it can handle."""
 
     REASON_FIELD_NUMBER: _builtins.int
     FIRST_DAY_FIELD_NUMBER: _builtins.int

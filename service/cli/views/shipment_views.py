@@ -25,6 +25,7 @@ _REASONS = {
     DateStep.REASON_HANDLING: "in work",
     DateStep.REASON_CARRIER_OFF: "no carrier",
     DateStep.REASON_TRANSIT: "on the way",
+    DateStep.REASON_CAPACITY: "full",
 }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS
 from policies.decisions.routing import Decision, route
+from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse
 from policies.domain.model import Commitment, Destination, Order, OrderLine, Outcome
 from policies.domain.placement import Placement
 from policies.policy_set import PolicySet
@@ -123,6 +125,19 @@ def test_an_order_to_collect_has_no_day_of_delivery() -> None:
     pickup = order({"MUG": 1}, method="pickup", pickup_location_id="unknown", deliver_by=FRIDAY)
 
     assert routed(pickup).units == {("MUG", "unknown"): 1}
+
+
+def test_a_location_that_is_full_until_too_late_is_dropped() -> None:
+    """The store delivers the day after it handles an order, and is full today."""
+    locations = [store("oslo", handling_minutes=0, capacity=Capacity(orders_per_day=1))]
+    full_today = CapacityFigures({CapacityPeriod("oslo", FRIDAY): CapacityUse(1, 1)})
+    snapshot = replace(world(locations, [level("MUG", "oslo", 5)]), capacity=full_today)
+
+    in_time = route(bound(), snapshot, TIKTOK, order({"MUG": 1}, deliver_by=FRIDAY + timedelta(days=2)))
+    too_late = route(bound(), snapshot, TIKTOK, order({"MUG": 1}, deliver_by=SATURDAY))
+
+    assert [shipment.handling for shipment in in_time.plan] == [(SATURDAY, None)]
+    assert [(x.location_id, x.reason) for x in too_late.dropped] == [("oslo", "capacity")]
 
 
 def test_rules_see_how_many_days_are_left() -> None:

@@ -68,6 +68,19 @@ def test_each_day_on_which_it_does_not_ship_has_its_reason(
     assert why(warehouse(**fields), ordered) == expected
 
 
+def test_an_order_for_which_a_location_has_room_later_waits_until_then() -> None:
+    now = datetime.fromisoformat("2026-11-24T15:00-06:00")
+
+    dates = shipping_dates(warehouse(), now, EVERY_DAY, 1, handled_on=date(2026, 11, 27))
+
+    assert (dates.ships_on, dates.arrives_on) == (date(2026, 11, 27), date(2026, 11, 28))
+    assert dates.ship_by == datetime.fromisoformat("2026-11-27T18:00-06:00")
+    assert dates.steps[:2] == (
+        DateStep(DayReason.CUT_OFF_MISSED, date(2026, 11, 24), date(2026, 11, 24)),
+        DateStep(DayReason.CAPACITY, date(2026, 11, 25), date(2026, 11, 26)),
+    )
+
+
 def test_what_is_ready_on_saturday_waits_for_the_carrier() -> None:
     location = warehouse(opening_days=EVERY_DAY)
 
