@@ -61,42 +61,46 @@ def handled_by(location: Location, now: datetime) -> tuple[date, datetime] | Non
     return None
 
 
-def ship_day(
-    location: Location, now: datetime, ships_on: frozenset[int], not_before: date | None = None
-) -> date | None:
+def ship_day(location: Location, now: datetime, ships_on: frozenset[int]) -> date | None:
     """The local day on which the location ships an order received now.
 
     None if its handling time is unknown, or if there is no such day in MAX_DAYS_AHEAD days.
 
-    That is the first opening day among `ships_on` from the day on which the order is ready (`handled_by`), or from
-    `not_before` if that is later.
+    That is the first opening day among `ships_on` from the day on which the order is ready (`handled_by`).
     """
     handled = handled_by(location, now)
-    if handled is None:
-        return None
-    start = handled[0] if not_before is None else max(handled[0], not_before)
+    return None if handled is None else first_ship_day(location, handled[0], ships_on)
+
+
+def first_ship_day(location: Location, start: date, ships_on: frozenset[int]) -> date | None:
+    """The first opening day among `ships_on` from `start` on; None if there is none in MAX_DAYS_AHEAD days."""
     return _nth_matching_day(start, 0, lambda day: location.opens_on(day) and day.weekday() in ships_on)
 
 
-def ship_by(
-    location: Location, now: datetime, ships_on: frozenset[int] = EVERY_DAY, not_before: date | None = None
-) -> datetime | None:
+def ready_by(location: Location, now: datetime) -> tuple[date, datetime] | None:
+    """As `handled_by`; a location that states a cut-off and no handling time is ready when it begins with the order."""
+    if location.handling_minutes is None and location.states_cut_off():
+        location = replace(location, handling_minutes=0)
+    return handled_by(location, now)
+
+
+def ship_by(location: Location, now: datetime, ships_on: frozenset[int] = EVERY_DAY) -> datetime | None:
     """When the location should have shipped an order received now; None if it states no working times.
 
     That is its closing time on the day among `ships_on` on which it ships, otherwise the end of that day, in local
     time. With a cut-off and no handling time it is the day that the cut-off names: orders up to it are handled the same
-    day. Without either, opening hours alone say nothing about the day. No day is before `not_before`.
+    day. Without either, opening hours alone say nothing about the day.
     """
-    if location.handling_minutes is None:
-        if not location.states_cut_off():
-            return None
-        location = replace(location, handling_minutes=0)
+    ready = ready_by(location, now)
+    day = None if ready is None else first_ship_day(location, ready[0], ships_on)
+    return None if day is None else due_time(location, day)
+
+
+def due_time(location: Location, ships_on: date) -> datetime | None:
+    """By when what the location ships on a day should have left it, in local time; see `ship_by`."""
     if not (location.states_cut_off() or location.states_hours() or location.handling_minutes):
         return None
-    day = ship_day(location, now, ships_on, not_before)
-    if day is None:
-        return None
-    return closing_time(location, day).astimezone(_zone(location.time_zone))
+    return closing_time(location, ships_on).astimezone(_zone(location.time_zone))
 
 
 def opening_time(location: Location, day: date) -> datetime:
@@ -112,11 +116,6 @@ def closing_time(location: Location, day: date) -> datetime:
 def end_of_day(day: date, time_zone: str) -> datetime:
     """Midnight at the end of a day, in an IANA time zone."""
     return datetime.combine(day + _DAY, time.min, _zone(time_zone))
-
-
-def last_day_before(moment: datetime) -> date:
-    """The day that a local time ends: midnight ends the day before it."""
-    return (moment - timedelta(microseconds=1)).date()
 
 
 def delivery_day(shipped_on: date, transit_days: int, ships_on: frozenset[int]) -> date | None:

@@ -78,42 +78,46 @@ def shipping_dates(
     Without a stated handling time the day of delivery is unknown, and only a cut-off tells when it ships
     (`calendars.ship_by`). The delivery day is unknown without `transit_days` too.
     """
-    ship_by = calendars.ship_by(location, now, carrier_days, handled_on)
-    ships_on = calendars.ship_day(location, now, carrier_days, handled_on)
-    arrives_on = None
-    if ships_on is not None and transit_days is not None:
-        arrives_on = calendars.delivery_day(ships_on, transit_days, carrier_days)
-    if ship_by is not None and ships_on is None:
-        ships_on = calendars.last_day_before(ship_by)
+    ready = calendars.ready_by(location, now)
+    if ready is None:
+        return NO_DATES
+    ready_on = ready[0]
+    start = ready_on if handled_on is None else max(ready_on, handled_on)
+    ships_on = calendars.first_ship_day(location, start, carrier_days)
     if ships_on is None:
         return NO_DATES
-    reasons = [*_reasons_before_shipping(location, now, ships_on, handled_on)]
-    reasons += _reasons_in_transit(ships_on, arrives_on, carrier_days)
-    deliver_by = None if arrives_on is None else calendars.end_of_day(arrives_on, location.time_zone)
-    return ShippingDates(ship_by, ships_on, arrives_on, deliver_by, _merged(reasons))
+    arrives_on = None
+    if transit_days is not None and location.handling_minutes is not None:
+        arrives_on = calendars.delivery_day(ships_on, transit_days, carrier_days)
+    reasons = [*_reasons_before_shipping(location, now, ready_on, start, ships_on)]
+    if arrives_on is not None:
+        reasons += _reasons_in_transit(ships_on, arrives_on, carrier_days)
+    return ShippingDates(
+        ship_by=calendars.due_time(location, ships_on),
+        ships_on=ships_on,
+        arrives_on=arrives_on,
+        deliver_by=None if arrives_on is None else calendars.end_of_day(arrives_on, location.time_zone),
+        steps=_merged(reasons),
+    )
 
 
 def _reasons_before_shipping(
-    location: Location, now: datetime, ships_on: date, handled_on: date | None
+    location: Location, now: datetime, ready_on: date, start: date, ships_on: date
 ) -> Iterator[tuple[date, DayReason]]:
+    """Why it does not ship before `ships_on`; the order is ready on `ready_on`, and there is room from `start` on."""
     moment = calendars.local_time(now, location.time_zone)
-    ready = calendars.handled_by(location, now)
-    # Without a handling time, an order is ready on the day on which the location begins with it.
-    ready_on = moment.date() if ready is None else ready[0]
-    day = moment.date()
+    day = today = moment.date()
     while day < ships_on:
         if not location.opens_on(day):
             yield day, DayReason.HOLIDAY if day in location.holidays else DayReason.CLOSED
-        elif day == moment.date() and not location.hours_on(day).is_before_cut_off(moment.time()):
+        elif day == today and not location.hours_on(day).is_before_cut_off(moment.time()):
             yield day, DayReason.CUT_OFF_MISSED
-        elif day == moment.date() and _has_closed(location, moment):
+        elif day == today and _has_closed(location, moment):
             yield day, DayReason.AFTER_CLOSING
         elif day < ready_on:
             yield day, DayReason.HANDLING
-        elif handled_on is not None and day < handled_on:
-            yield day, DayReason.CAPACITY
         else:
-            yield day, DayReason.CARRIER_OFF
+            yield day, DayReason.CAPACITY if day < start else DayReason.CARRIER_OFF
         day += _DAY
 
 
@@ -123,10 +127,10 @@ def _has_closed(location: Location, moment: datetime) -> bool:
 
 
 def _reasons_in_transit(
-    ships_on: date, arrives_on: date | None, carrier_days: frozenset[int]
+    ships_on: date, arrives_on: date, carrier_days: frozenset[int]
 ) -> Iterator[tuple[date, DayReason]]:
     day = ships_on + _DAY
-    while arrives_on is not None and day <= arrives_on:
+    while day <= arrives_on:
         yield day, DayReason.TRANSIT if day.weekday() in carrier_days else DayReason.CARRIER_OFF
         day += _DAY
 
