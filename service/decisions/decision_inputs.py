@@ -48,6 +48,7 @@ from service.catalog.catalog_words import (
     PRODUCT_STATUS,
 )
 from service.decisions import erased_destination
+from service.decisions.date_messages import date_message
 from service.decisions.decision_messages import COMMITMENTS, decision_message
 from service.decisions.placement_messages import placement_of, set_placement
 from service.rpc.proto_values import timestamp
@@ -190,7 +191,7 @@ def set_order(message: decision_pb2.OrderInput, order: Order) -> None:
     if order.ship_by_time is not None:
         message.ship_by_time.FromDatetime(order.ship_by_time)
     if order.deliver_by is not None:
-        message.deliver_by.CopyFrom(_date_message(order.deliver_by))
+        message.deliver_by.CopyFrom(date_message(order.deliver_by))
     if order.outlet is not None:
         message.outlet_id = order.outlet.id
         message.outlet_location_ids.extend(sorted(order.outlet.location_ids))
@@ -324,7 +325,7 @@ def location_message(location: Location) -> catalog_pb.Location:
             opening_days=[day + 1 for day in sorted(location.opening_days)],
             opens=_time_message(location.opens),
             closes=_time_message(location.closes),
-            holidays=[_date_message(day) for day in sorted(location.holidays)],
+            holidays=[date_message(day) for day in sorted(location.holidays)],
             weekday_hours=[_weekday_hours_message(day, hours) for day, hours in location.weekday_hours],
         ),
     )
@@ -460,10 +461,6 @@ def _time_message(moment: time | None) -> TimeOfDay | None:
 
 def _time(message: TimeOfDay) -> time:
     return time(message.hours, message.minutes, message.seconds, message.nanos // 1_000)
-
-
-def _date_message(day: date) -> Date:
-    return Date(year=day.year, month=day.month, day=day.day)
 
 
 def _date(message: Date) -> date:

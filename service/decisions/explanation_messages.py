@@ -9,7 +9,10 @@ from policies.decisions.alternatives.decision_explanation import (
     RankedLocation,
 )
 from policies.decisions.alternatives.full_locations import FullLocation
+from policies.decisions.alternatives.late_locations import LateLocation
 from policies.decisions.alternatives.plan_differences import PlanDifference
+from service.decisions.date_messages import date_message, step_message
+from service.rpc.proto_values import timestamp
 from truestock.v1 import decision_explanation_pb2 as explanation_pb
 
 
@@ -25,6 +28,8 @@ def explanation_message(explanation: DecisionExplanation) -> explanation_pb.Deci
         ranked_count=explanation.ranked_count,
         full_locations=[_full_location(location) for location in explanation.full_locations],
         full_count=explanation.full_count,
+        late_locations=[_late_location(location) for location in explanation.late_locations],
+        late_count=explanation.late_count,
     )
 
 
@@ -79,6 +84,16 @@ def _full_location(location: FullLocation) -> explanation_pb.FullLocation:
         hour=location.hour,
         orders_left_count=location.orders_left,
         units_left_count=location.units_left,
+    )
+
+
+def _late_location(location: LateLocation) -> explanation_pb.LateLocation:
+    dates = location.dates
+    return explanation_pb.LateLocation(
+        location_id=location.location_id,
+        ship_by_time=timestamp(dates.ship_by),
+        deliver_date=None if dates.arrives_on is None else date_message(dates.arrives_on),
+        date_steps=[step_message(step) for step in dates.steps],
     )
 
 

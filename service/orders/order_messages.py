@@ -14,6 +14,7 @@ from policies.domain.order_status import LineFigures, OrderFigures, OrderStatus,
 from policies.domain.placement import ANYWHERE
 from policies.domain.shipments import OPEN, ShipmentState
 from service.background import let_others_run
+from service.decisions.date_messages import date_message, step_message
 from service.decisions.decision_messages import COMMITMENTS
 from service.decisions.placement_messages import set_placement
 from service.orders.allocation_record import (
@@ -26,7 +27,6 @@ from service.orders.allocation_record import (
     ShortageRecord,
 )
 from service.orders.cancellations.cancellation_request import CancellationRequest, shown
-from service.orders.date_steps import date_message, step_message
 from service.orders.order_requests import CANCELLATION_FAULTS
 from service.orders.parcels import parcel_message
 from service.rpc.proto_values import timestamp

@@ -11,6 +11,7 @@ from datetime import date
 from decimal import Decimal
 
 from policies.decisions.alternatives.full_locations import FullLocation, full_locations
+from policies.decisions.alternatives.late_locations import LateLocation, late_locations
 from policies.decisions.alternatives.plan_comparison import PlanComparison
 from policies.decisions.alternatives.plan_differences import PlanDifference, PlanFigures
 from policies.decisions.alternatives.step_figures import StepFigure
@@ -81,7 +82,7 @@ class DecisionExplanation:
     `passed_on_by` are policies that could not fill the order and said `otherwise: next`. `next_best` is the best plan
     that leaves out at least one location of the chosen plan, None if there is no other. `refused` would come before
     the chosen plan if the policy did not limit splits. `locations` are at most MOST_LOCATIONS of `ranked_count`, and so
-    are the full ones of `full_count`.
+    are the full ones of `full_count` and the late ones of `late_count`.
     """
 
     steps: tuple[str, ...]
@@ -93,6 +94,8 @@ class DecisionExplanation:
     ranked_count: int
     full_locations: tuple[FullLocation, ...] = ()
     full_count: int = 0
+    late_locations: tuple[LateLocation, ...] = ()
+    late_count: int = 0
 
 
 def explain(routed: RoutedOrder) -> DecisionExplanation:
@@ -109,7 +112,7 @@ class _Explainer:
 
     def explanation(self) -> DecisionExplanation:
         next_best, refused = self._next_best(), self._refused()
-        full = tuple(full_locations(self._routed))
+        full, late = tuple(full_locations(self._routed)), tuple(late_locations(self._routed))
         return DecisionExplanation(
             steps=tuple(step.kind for step in self._comparison.steps),
             passed_on_by=self._routed.tried,
@@ -120,6 +123,8 @@ class _Explainer:
             ranked_count=len(self._comparison.ids),
             full_locations=full[:MOST_LOCATIONS],
             full_count=len(full),
+            late_locations=late[:MOST_LOCATIONS],
+            late_count=len(late),
         )
 
     def _next_best(self) -> Plan | None:

@@ -22,29 +22,34 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from truestock.v1 import shipment_pb2 as truestock_dot_v1_dot_shipment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'truestock/v1/decision_explanation.proto\x12\x0ctruestock.v1\"\xd1\x02\n\x13\x44\x65\x63isionExplanation\x12\r\n\x05steps\x18\x01 \x03(\t\x12\x14\n\x0cpassed_on_by\x18\x02 \x03(\t\x12*\n\x06\x63hosen\x18\x03 \x01(\x0b\x32\x1a.truestock.v1.ComparedPlan\x12-\n\tnext_best\x18\x04 \x01(\x0b\x32\x1a.truestock.v1.ComparedPlan\x12+\n\x07refused\x18\x05 \x01(\x0b\x32\x1a.truestock.v1.ComparedPlan\x12/\n\tlocations\x18\x06 \x03(\x0b\x32\x1c.truestock.v1.RankedLocation\x12\x14\n\x0cranked_count\x18\x07 \x01(\x05\x12\x32\n\x0e\x66ull_locations\x18\x08 \x03(\x0b\x32\x1a.truestock.v1.FullLocation\x12\x12\n\nfull_count\x18\t \x01(\x05\"\xca\x01\n\x0c\x46ullLocation\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\x12\n\nunit_count\x18\x02 \x01(\x03\x12\x0b\n\x03\x64\x61y\x18\x03 \x01(\t\x12\x11\n\x04hour\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x1e\n\x11orders_left_count\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x1d\n\x10units_left_count\x18\x06 \x01(\x03H\x02\x88\x01\x01\x42\x07\n\x05_hourB\x14\n\x12_orders_left_countB\x13\n\x11_units_left_count\"\xa2\x01\n\x0c\x43omparedPlan\x12\x31\n\tshipments\x18\x01 \x03(\x0b\x32\x1e.truestock.v1.ComparedShipment\x12\x31\n\x0b\x64ifferences\x18\x02 \x03(\x0b\x32\x1c.truestock.v1.PlanDifference\x12\x12\n\nrefused_by\x18\x03 \x03(\t\x12\x18\n\x10search_truncated\x18\x04 \x01(\x08\"\xb7\x01\n\x10\x43omparedShipment\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12*\n\x05units\x18\x02 \x03(\x0b\x32\x1b.truestock.v1.ComparedUnits\x12\x18\n\x0b\x64istance_km\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04\x63ost\x18\x04 \x01(\t\x12\x14\n\x0c\x64\x65livery_day\x18\x05 \x01(\t\x12\x14\n\x0chandling_day\x18\x06 \x01(\tB\x0e\n\x0c_distance_km\"0\n\rComparedUnits\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x12\n\nunit_count\x18\x02 \x01(\x03\"\\\n\x0ePlanDifference\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0e\n\x06\x63hosen\x18\x02 \x01(\t\x12\r\n\x05other\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65\x63ides\x18\x05 \x01(\x08\"\xe4\x01\n\x0eRankedLocation\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\x05\x12\x12\n\nunit_count\x18\x03 \x01(\x03\x12\x18\n\x10suppliable_count\x18\x04 \x01(\x03\x12)\n\x07\x66igures\x18\x05 \x03(\x0b\x32\x18.truestock.v1.StepFigure\x12\x31\n\x0b\x64ifferences\x18\x06 \x03(\x0b\x32\x1c.truestock.v1.PlanDifference\x12\x0c\n\x04\x63ost\x18\x07 \x01(\t\x12\x14\n\x0c\x64\x65livery_day\x18\x08 \x01(\t\"7\n\nStepFigure\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'truestock/v1/decision_explanation.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x1btruestock/v1/shipment.proto\"\x99\x03\n\x13\x44\x65\x63isionExplanation\x12\r\n\x05steps\x18\x01 \x03(\t\x12\x14\n\x0cpassed_on_by\x18\x02 \x03(\t\x12*\n\x06\x63hosen\x18\x03 \x01(\x0b\x32\x1a.truestock.v1.ComparedPlan\x12-\n\tnext_best\x18\x04 \x01(\x0b\x32\x1a.truestock.v1.ComparedPlan\x12+\n\x07refused\x18\x05 \x01(\x0b\x32\x1a.truestock.v1.ComparedPlan\x12/\n\tlocations\x18\x06 \x03(\x0b\x32\x1c.truestock.v1.RankedLocation\x12\x14\n\x0cranked_count\x18\x07 \x01(\x05\x12\x32\n\x0e\x66ull_locations\x18\x08 \x03(\x0b\x32\x1a.truestock.v1.FullLocation\x12\x12\n\nfull_count\x18\t \x01(\x05\x12\x32\n\x0elate_locations\x18\n \x03(\x0b\x32\x1a.truestock.v1.LateLocation\x12\x12\n\nlate_count\x18\x0b \x01(\x05\"\xaa\x01\n\x0cLateLocation\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\x30\n\x0cship_by_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x0c\x64\x65liver_date\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12*\n\ndate_steps\x18\x04 \x03(\x0b\x32\x16.truestock.v1.DateStep\"\xca\x01\n\x0c\x46ullLocation\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\x12\n\nunit_count\x18\x02 \x01(\x03\x12\x0b\n\x03\x64\x61y\x18\x03 \x01(\t\x12\x11\n\x04hour\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x1e\n\x11orders_left_count\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x1d\n\x10units_left_count\x18\x06 \x01(\x03H\x02\x88\x01\x01\x42\x07\n\x05_hourB\x14\n\x12_orders_left_countB\x13\n\x11_units_left_count\"\xa2\x01\n\x0c\x43omparedPlan\x12\x31\n\tshipments\x18\x01 \x03(\x0b\x32\x1e.truestock.v1.ComparedShipment\x12\x31\n\x0b\x64ifferences\x18\x02 \x03(\x0b\x32\x1c.truestock.v1.PlanDifference\x12\x12\n\nrefused_by\x18\x03 \x03(\t\x12\x18\n\x10search_truncated\x18\x04 \x01(\x08\"\xb7\x01\n\x10\x43omparedShipment\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12*\n\x05units\x18\x02 \x03(\x0b\x32\x1b.truestock.v1.ComparedUnits\x12\x18\n\x0b\x64istance_km\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04\x63ost\x18\x04 \x01(\t\x12\x14\n\x0c\x64\x65livery_day\x18\x05 \x01(\t\x12\x14\n\x0chandling_day\x18\x06 \x01(\tB\x0e\n\x0c_distance_km\"0\n\rComparedUnits\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x12\n\nunit_count\x18\x02 \x01(\x03\"\\\n\x0ePlanDifference\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0e\n\x06\x63hosen\x18\x02 \x01(\t\x12\r\n\x05other\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65\x63ides\x18\x05 \x01(\x08\"\xe4\x01\n\x0eRankedLocation\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\x05\x12\x12\n\nunit_count\x18\x03 \x01(\x03\x12\x18\n\x10suppliable_count\x18\x04 \x01(\x03\x12)\n\x07\x66igures\x18\x05 \x03(\x0b\x32\x18.truestock.v1.StepFigure\x12\x31\n\x0b\x64ifferences\x18\x06 \x03(\x0b\x32\x1c.truestock.v1.PlanDifference\x12\x0c\n\x04\x63ost\x18\x07 \x01(\t\x12\x14\n\x0c\x64\x65livery_day\x18\x08 \x01(\t\"7\n\nStepFigure\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'truestock.v1.decision_explanation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DECISIONEXPLANATION']._serialized_start=58
-  _globals['_DECISIONEXPLANATION']._serialized_end=395
-  _globals['_FULLLOCATION']._serialized_start=398
-  _globals['_FULLLOCATION']._serialized_end=600
-  _globals['_COMPAREDPLAN']._serialized_start=603
-  _globals['_COMPAREDPLAN']._serialized_end=765
-  _globals['_COMPAREDSHIPMENT']._serialized_start=768
-  _globals['_COMPAREDSHIPMENT']._serialized_end=951
-  _globals['_COMPAREDUNITS']._serialized_start=953
-  _globals['_COMPAREDUNITS']._serialized_end=1001
-  _globals['_PLANDIFFERENCE']._serialized_start=1003
-  _globals['_PLANDIFFERENCE']._serialized_end=1095
-  _globals['_RANKEDLOCATION']._serialized_start=1098
-  _globals['_RANKEDLOCATION']._serialized_end=1326
-  _globals['_STEPFIGURE']._serialized_start=1328
-  _globals['_STEPFIGURE']._serialized_end=1383
+  _globals['_DECISIONEXPLANATION']._serialized_start=144
+  _globals['_DECISIONEXPLANATION']._serialized_end=553
+  _globals['_LATELOCATION']._serialized_start=556
+  _globals['_LATELOCATION']._serialized_end=726
+  _globals['_FULLLOCATION']._serialized_start=729
+  _globals['_FULLLOCATION']._serialized_end=931
+  _globals['_COMPAREDPLAN']._serialized_start=934
+  _globals['_COMPAREDPLAN']._serialized_end=1096
+  _globals['_COMPAREDSHIPMENT']._serialized_start=1099
+  _globals['_COMPAREDSHIPMENT']._serialized_end=1282
+  _globals['_COMPAREDUNITS']._serialized_start=1284
+  _globals['_COMPAREDUNITS']._serialized_end=1332
+  _globals['_PLANDIFFERENCE']._serialized_start=1334
+  _globals['_PLANDIFFERENCE']._serialized_end=1426
+  _globals['_RANKEDLOCATION']._serialized_start=1429
+  _globals['_RANKEDLOCATION']._serialized_end=1657
+  _globals['_STEPFIGURE']._serialized_start=1659
+  _globals['_STEPFIGURE']._serialized_end=1714
 # @@protoc_insertion_point(module_scope)

@@ -6,7 +6,10 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.type import date_pb2 as _date_pb2
+from truestock.v1 import shipment_pb2 as _shipment_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -33,9 +36,13 @@ class DecisionExplanation(_message.Message):
     RANKED_COUNT_FIELD_NUMBER: _builtins.int
     FULL_LOCATIONS_FIELD_NUMBER: _builtins.int
     FULL_COUNT_FIELD_NUMBER: _builtins.int
+    LATE_LOCATIONS_FIELD_NUMBER: _builtins.int
+    LATE_COUNT_FIELD_NUMBER: _builtins.int
     ranked_count: _builtins.int
     """How many locations were ranked, also of those that are not listed."""
     full_count: _builtins.int
+    """How many there are, also of those that are not listed."""
+    late_count: _builtins.int
     """How many there are, also of those that are not listed."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -69,6 +76,10 @@ class DecisionExplanation(_message.Message):
     def full_locations(self) -> _containers.RepeatedCompositeFieldContainer[Global___FullLocation]:
         """The locations that gave the order fewer units than they have, because they cannot handle more; by id, at most 100."""
 
+    @_builtins.property
+    def late_locations(self) -> _containers.RepeatedCompositeFieldContainer[Global___LateLocation]:
+        """The locations that were dropped as `too-late`, with the dates that they could keep instead; at most 100."""
+
     def __init__(
         self,
         *,
@@ -81,14 +92,53 @@ class DecisionExplanation(_message.Message):
         ranked_count: _builtins.int = ...,
         full_locations: _abc.Iterable[Global___FullLocation] | None = ...,
         full_count: _builtins.int = ...,
+        late_locations: _abc.Iterable[Global___LateLocation] | None = ...,
+        late_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "next_best", b"next_best", "refused", b"refused"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "full_count", b"full_count", "full_locations", b"full_locations", "locations", b"locations", "next_best", b"next_best", "passed_on_by", b"passed_on_by", "ranked_count", b"ranked_count", "refused", b"refused", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "full_count", b"full_count", "full_locations", b"full_locations", "late_count", b"late_count", "late_locations", b"late_locations", "locations", b"locations", "next_best", b"next_best", "passed_on_by", b"passed_on_by", "ranked_count", b"ranked_count", "refused", b"refused", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DecisionExplanation: _TypeAlias = DecisionExplanation  # noqa: Y015
+
+@_typing.final
+class LateLocation(_message.Message):
+    """A location that cannot keep the dates of the order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
+    SHIP_BY_TIME_FIELD_NUMBER: _builtins.int
+    DELIVER_DATE_FIELD_NUMBER: _builtins.int
+    DATE_STEPS_FIELD_NUMBER: _builtins.int
+    location_id: _builtins.str
+    @_builtins.property
+    def ship_by_time(self) -> _timestamp_pb2.Timestamp:
+        """When it could ship and deliver the order; unset if unknown."""
+
+    @_builtins.property
+    def deliver_date(self) -> _date_pb2.Date: ...
+    @_builtins.property
+    def date_steps(self) -> _containers.RepeatedCompositeFieldContainer[_shipment_pb2.DateStep]:
+        """Why not earlier."""
+
+    def __init__(
+        self,
+        *,
+        location_id: _builtins.str = ...,
+        ship_by_time: _timestamp_pb2.Timestamp | None = ...,
+        deliver_date: _date_pb2.Date | None = ...,
+        date_steps: _abc.Iterable[_shipment_pb2.DateStep] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deliver_date", b"deliver_date", "ship_by_time", b"ship_by_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date_steps", b"date_steps", "deliver_date", b"deliver_date", "location_id", b"location_id", "ship_by_time", b"ship_by_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LateLocation: _TypeAlias = LateLocation  # noqa: Y015
 
 @_typing.final
 class FullLocation(_message.Message):

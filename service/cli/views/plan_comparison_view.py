@@ -8,12 +8,14 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from service.cli.console import add_row, count, new_table
+from service.cli.console import add_row, count, format_time, new_table
+from service.cli.views.shipment_views import steps_text, weekday_text
 from truestock.v1.decision_explanation_pb2 import (
     ComparedPlan,
     ComparedShipment,
     DecisionExplanation,
     FullLocation,
+    LateLocation,
     PlanDifference,
     RankedLocation,
     StepFigure,
@@ -47,6 +49,8 @@ def explained_plans(explanation: DecisionExplanation) -> Iterator[RenderableType
         yield _ranked_locations(explanation)
     for full in explanation.full_locations:
         yield Text(_full(full))
+    for late in explanation.late_locations:
+        yield Text(_late(late))
     others = explanation.ranked_count - len(explanation.locations)
     if others:
         yield Text(f"… and {count(others, 'location')} ranked behind them", "dim")
@@ -85,6 +89,15 @@ def _shipment(shipment: ComparedShipment) -> str:
 
 def _differences(differences: Iterable[PlanDifference]) -> str:
     return "; ".join(difference.text for difference in differences)
+
+
+def _late(location: LateLocation) -> str:
+    """Such as `store-austin is too late: it could ship by 2026-12-02 23:00:00Z (Wed 02 Dec after the cut-off).`"""
+    parts = [f"ship by {format_time(location.ship_by_time)}"] if location.HasField("ship_by_time") else []
+    parts += [f"deliver on {weekday_text(location.deliver_date)}"] if location.HasField("deliver_date") else []
+    dates = f"it could {' and '.join(parts)}" if parts else "nobody knows by when it could ship"
+    why = f" ({steps_text(location.date_steps)})" if location.date_steps else ""
+    return f"{location.location_id} is too late: {dates}{why}."
 
 
 def _full(location: FullLocation) -> str:

@@ -76,8 +76,12 @@ def date_lines(shipments: Iterable[Shipment]) -> Iterator[Text]:
     """A sentence for each shipment that is not finished about why it does not ship or arrive earlier."""
     for shipment in shipments:
         if shipment.date_steps and shipment.state not in _FINISHED:
-            steps = "; ".join(f"{_days(step)} {_REASONS[step.reason]}" for step in shipment.date_steps)
-            yield Text(f"From {shipment.location_id}: {steps}.", "dim")
+            yield Text(f"From {shipment.location_id}: {steps_text(shipment.date_steps)}.", "dim")
+
+
+def steps_text(steps: Iterable[DateStep]) -> str:
+    """Why something does not ship or arrive earlier, such as `Wed 02 Dec closed; Thu 03 Dec on the way`."""
+    return "; ".join(f"{_days(step)} {_REASONS[step.reason]}" for step in steps)
 
 
 def _days(step: DateStep) -> str:

@@ -14,6 +14,7 @@ from policies.domain.geography import great_circle_km
 from policies.domain.kits import KitPart
 from policies.domain.model import Commitment, Destination, ErasedPoint, Order, OrderFacts, World
 from policies.domain.placement import Placement
+from policies.domain.shipping_dates import DayReason
 from tests.policies.small_retailer import (
     BERGEN,
     NOW,
@@ -247,3 +248,15 @@ def test_the_least_loaded_store_is_compared_by_its_share_of_capacity() -> None:
 
     assert [str(location.figures[0]) for location in explanation.locations] == ["25 %", "75 %", "75 %"]
     assert words(explanation.next_best) == "75 % of its capacity taken instead of 25 %"
+
+
+def test_a_store_that_is_too_late_is_named_with_the_dates_that_it_could_keep() -> None:
+    friday = NOW.date()
+    wanted = order({"MUG": 1}, destination=TO_OSLO, deliver_by=friday + timedelta(days=3))
+    explanation = explanation_of(MUGS_EVERYWHERE, wanted, policy(must_meet="[deliver_by]"), RATES)
+
+    assert [(x.location_id, x.dates.arrives_on) for x in explanation.late_locations] == [
+        ("tromso", friday + timedelta(days=5))
+    ]
+    assert explanation.late_locations[0].dates.steps[-1].reason is DayReason.TRANSIT
+    assert [location.location_id for location in explanation.locations] == ["oslo", "bergen"]
