@@ -12,15 +12,19 @@ from decimal import Decimal
 
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate
-from policies.domain.calendars import delivery_day, ship_day
+from policies.domain.calendars import delivery_day, local_time, ship_day
 from policies.domain.model import Context, Location
 from policies.domain.shipping_dates import ShippingDates, shipping_dates
 from policies.explanation import FiredRule, RuleEvidence
 from policies.policy_set import DeliveryRule, PolicySet
 from policies.source.problems import Source
 
-DELIVERY_FACTS = frozenset({"plan.cost", "plan.margin_after_shipping"})
+COST_FACTS = frozenset({"plan.cost", "plan.margin_after_shipping"})
 """Facts of a plan that need a quote for its shipments."""
+
+DAYS_UNTIL_DELIVERY = "plan.days_until_delivery"
+DELIVERY_FACTS = COST_FACTS | {DAYS_UNTIL_DELIVERY}
+"""Facts of a plan that delivery rules decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,23 @@ def plan_cost(policy_set: PolicySet, question: RoutingQuestion, unit_counts: Map
             return None
         total += shipment_quote.cost
     return total
+
+
+def days_until_delivery(
+    policy_set: PolicySet, question: RoutingQuestion, handled_on: Mapping[str, date | None]
+) -> int | None:
+    """Days from today until the last of these shipments arrives; None if the day of one is unknown.
+
+    `handled_on`, by location id, is the day for which a location has room, where its capacity is limited.
+    """
+    most = 0
+    for location_id, day in handled_on.items():
+        location = question.world.locations[location_id]
+        arrives_on = shipping_dates_of(policy_set, question.context(location), day).arrives_on
+        if arrives_on is None:
+            return None
+        most = max(most, (arrives_on - local_time(question.world.now, location.time_zone).date()).days)
+    return most
 
 
 def fired_delivery_rules(

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import partial
 
 from policies.decisions.capacity import planned_handling, within_capacity
-from policies.decisions.delivery import DELIVERY_FACTS, fired_delivery_rules, plan_cost, shipping_estimates
+from policies.decisions.delivery import (
+    COST_FACTS,
+    DAYS_UNTIL_DELIVERY,
+    DELIVERY_FACTS,
+    days_until_delivery,
+    fired_delivery_rules,
+    plan_cost,
+    shipping_estimates,
+)
 from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, WholeOrder, may_split, policies_for
 from policies.decisions.kits.kit_limits import KitLimit, kit_limits
 from policies.decisions.order_limits import UsableUnits, units_saved_by_buffers, usable_units
@@ -368,10 +377,14 @@ def _reviews(run: RoutingRun, shipments: Sequence[PlannedShipment]) -> tuple[Fir
         return ()
     distances = [shipment.distance_km for shipment in shipments]
     known_distances = [distance for distance in distances if distance is not None]
-    # Shipments are quoted only if a rule tests their cost.
-    needs_cost = not DELIVERY_FACTS.isdisjoint(matcher.facts)
-    cost = plan_cost(run.policy_set, run.question, _unit_counts(shipments)) if needs_cost else None
-    facts = PlanFacts(len(shipments), sum(known_distances) if len(known_distances) == len(distances) else None, cost)
+    # Shipments are quoted, and dated, only if a rule tests it.
+    needs_cost, needs_days = not COST_FACTS.isdisjoint(matcher.facts), DAYS_UNTIL_DELIVERY in matcher.facts
+    facts = PlanFacts(
+        len(shipments),
+        sum(known_distances) if len(known_distances) == len(distances) else None,
+        plan_cost(run.policy_set, run.question, _unit_counts(shipments)) if needs_cost else None,
+        days_until_delivery(run.policy_set, run.question, _handling_days(shipments)) if needs_days else None,
+    )
     context = run.question.context(plan=facts)
     return tuple(
         [
@@ -379,6 +392,10 @@ def _reviews(run: RoutingRun, shipments: Sequence[PlannedShipment]) -> tuple[Fir
             for rule in matcher.fired(context)
         ]
     )
+
+
+def _handling_days(shipments: Sequence[PlannedShipment]) -> dict[str, date | None]:
+    return {x.location_id: None if x.handling is None else x.handling.day for x in shipments}
 
 
 def _delivery_rules(

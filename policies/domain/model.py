@@ -383,11 +383,15 @@ class OrderFacts:
 
 @dataclass(frozen=True, slots=True)
 class PlanFacts:
-    """Facts of a finished plan that rules may test. `cost` is the shipping cost of all its shipments."""
+    """Facts of a finished plan that rules may test. `cost` is the shipping cost of all its shipments.
+
+    `days_until_delivery` are those until the last one arrives, by the calendar of its location.
+    """
 
     shipment_count: int
     distance_km: float | None = None
     cost: Decimal | None = None
+    days_until_delivery: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -563,6 +563,16 @@ _TABLE = (
         unit="the merchant's currency",
     ),
     Fact(
+        "plan.days_until_delivery",
+        _NUMBER,
+        "days from today until the last shipment of the finished plan arrives, by the calendar of its location; unknown"
+        " if the day of one is unknown",
+        OF_A_PLAN,
+        lambda c: c.plan.days_until_delivery if c.plan else None,
+        unit="days",
+        value_range=_NOT_NEGATIVE,
+    ),
+    Fact(
         "exception.kind",
         _TEXT,
         "kind of exception",

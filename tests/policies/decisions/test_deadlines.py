@@ -140,6 +140,19 @@ def test_a_location_that_is_full_until_too_late_is_dropped() -> None:
     assert [(x.location_id, x.reason) for x in too_late.dropped] == [("oslo", "capacity")]
 
 
+def test_a_plan_that_takes_long_is_reviewed() -> None:
+    slow = "[{name: slow, when: {plan.days_until_delivery: {at_least: 4}}}]"
+    policy_set = rules(
+        RATES, policy(rank="[priority]", review=slow, exclude="[{name: x, when: {location.id: unknown}}]")
+    )
+
+    from_both, from_store = routed(sold({"MUG": 6}), policy_set), routed(sold({"MUG": 1}, deliver_by=SATURDAY), bound())
+
+    assert [rule.name for rule in from_both.reviews] == ["slow"]
+    assert {rule.name for rule in from_both.fired} >= {"parcels", "from-stores"}
+    assert not from_store.reviews
+
+
 def test_rules_see_how_many_days_are_left() -> None:
     urgent = rules(RATES, policy(rank="[priority]", only="{order.days_until_deliver_by: {more_than: 1}}"))
 
