@@ -30,7 +30,12 @@ from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
 import truestock.v1
-from policies.decisions.alternatives.decision_explanation import MOST_LEFT_OUT, MOST_LOCATIONS, MOST_REPLACEMENTS
+from policies.decisions.alternatives.decision_explanation import (
+    MOST_LEFT_OUT,
+    MOST_LOCATIONS,
+    MOST_REPLACEMENTS,
+    REPLACEMENT_LEVELS,
+)
 from policies.decisions.parts.split_kits import MAX_ROUNDS
 from policies.decisions.planning.sets.set_search import MAX_STEPS
 from policies.domain.model import LEAST_VELOCITY
@@ -614,6 +619,7 @@ BOUNDS = {
         f"{MOST_LOCATIONS} ranked locations",
         f"the {MOST_LEFT_OUT} worst-ranked",
         f"{MOST_REPLACEMENTS} plans in which",
+        f"{REPLACEMENT_LEVELS:,} stock levels",
         f"{limits.EXPLANATIONS_WAITING} of `validate_only` wait",
         f"and {limits.REPLAYS_WAITING} of stored decisions",
     ),

@@ -28,6 +28,9 @@ MOST_LOCATIONS = 100
 MOST_REPLACEMENTS = 100
 """Plans in which a location stands in for one of the chosen plan. The locations ranked after those have none."""
 
+REPLACEMENT_LEVELS = 300_000
+"""Stock levels that these plans look at together, so there are fewer for many products at many locations."""
+
 
 @dataclass(frozen=True, slots=True)
 class ComparedShipment:
@@ -165,7 +168,8 @@ class _Explainer:
         comparison, shipped = self._comparison, _units_by_location(self._plan)
         places = {location_id: place for place, location_id in enumerate(comparison.ids, start=1)}
         listed = [*[key for key in comparison.ids if key in shipped], *[x for x in comparison.ids if x not in shipped]]
-        replacements = MOST_REPLACEMENTS
+        level_count = len(comparison.ids) * len(self._routed.run.order.units_by_sku())
+        replacements = min(MOST_REPLACEMENTS, REPLACEMENT_LEVELS // max(1, level_count))
         for location_id in sorted(listed[:MOST_LOCATIONS], key=places.__getitem__):
             differences: tuple[PlanDifference, ...] = ()
             if location_id not in shipped and replacements > 0:
