@@ -9,6 +9,7 @@
     ├── NotFound           NOT_FOUND            a channel, order, shipment … that the request names
     ├── WrongState         FAILED_PRECONDITION  a step that the state of an order, shipment or transfer forbids
     │   └── OrderOnHold    FAILED_PRECONDITION  a step of fulfillment while the order is on hold
+    ├── TooManyRequests    FAILED_PRECONDITION  another request to cancel of an order that has as many as it can have
     ├── CannotReassign     FAILED_PRECONDITION  the shipment ended, or the new location cannot take it over
     ├── CannotUndo         FAILED_PRECONDITION  the parcel was delivered or came back, so it has left
     ├── CannotResolve      FAILED_PRECONDITION  the exception is resolved already, or its order forbids the resolution
@@ -281,6 +282,20 @@ class OrderOnHold(WrongState):
             f"shipment {shipment_id} cannot become {requested_state}: the order is {hold}; once it may be worked on, "
             "release it with ReleaseOrderHold or `truestock release-hold`",
             metadata={"shipment_id": shipment_id, "state": "on_hold", "requested_state": requested_state},
+        )
+
+
+class TooManyRequests(TruestockError):
+    """An order that has as many requests to cancel as it can have; nothing was changed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "TOO_MANY_CANCELLATION_REQUESTS"
+
+    def __init__(self, channel_id: str, order_id: str, limit: int) -> None:
+        super().__init__(
+            f"order {channel_id}/{order_id} has {limit} requests to cancel already, so this one was not recorded; "
+            "answer the shopper yourself: cancel the units with CancelOrderLines, or let the order go on",
+            metadata={"channel_id": channel_id, "order_id": order_id, "limit": str(limit)},
         )
 
 

@@ -182,9 +182,10 @@ cancellation_request_line = Table(
     metadata,
     Column("request_id", Uuid, ForeignKey("cancellation_request.id", ondelete="CASCADE"), primary_key=True),
     key("line_id"),
+    Column("item_id", Text, primary_key=True, server_default="", comment="empty if it counts units or kits of a line"),
     required("unit_count", Integer),
     CheckConstraint("unit_count >= 1", name="unit_count_positive"),
-    comment="The units of each line that a request is for; one without lines is for the whole order.",
+    comment="What a request is for, as the channel named it; one without lines is for the whole order.",
 )
 
 order_line = Table(

@@ -131,8 +131,11 @@ def cancellation_request(request: CancellationRequest) -> allocation_pb.Cancella
     return allocation_pb.CancellationRequest(
         event_id=request.event_id,
         state=allocation_pb.CancellationRequest.State.Value(f"STATE_{request.state.upper()}"),
-        whole_order=not request.units,
-        lines=[allocation_pb.LineCancellation(line_id=id, unit_count=count) for id, count in request.units.items()],
+        whole_order=not request.lines,
+        lines=[
+            allocation_pb.LineCancellation(line_id=x.line_id, unit_count=x.unit_count, item_id=x.item_id)
+            for x in request.lines
+        ],
         unit_count=request.unit_count,
         cancelled_count=request.cancelled,
         fault=FAULTS[request.cause.fault],

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from policies.decisions.cancellation_requests import cancellable_units
 from policies.decisions.cancellations import SELLER, CancellationCause, CancelledUnits
 from policies.domain.resolutions import APPROVED, BACKORDERED, CANCELLED, REROUTED
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from service.allocation.cancellations import cancellation_answers
-from service.allocation.cancellations.ended_cancellation_requests import open_units
+from service.allocation.cancellations.requested_units import cancellable
 from service.allocation.lifecycle import cancel_lines
 from service.allocation.order_holds import HOLD_OVERDUE
 from service.allocation.planner import AllocationChange, is_in_review, outcome_of
@@ -73,7 +72,7 @@ def answer_by_person(
 ) -> Iterator[AllocationChange]:
     """Accepts or declines the shopper's request to cancel that an exception is about. Raises CannotResolve."""
     request = cancellation_answers.request_of(record, exception_id)
-    if request is None or not cancellable_units(request.units, open_units(record, book.now)):
+    if request is None or not cancellable(record, request, book.now):
         problem = "cannot be resolved this way: nothing is left to cancel"
         raise CannotResolve(str(exception_id), "open", problem, "it is answered by itself within seconds")
     if resolution == CANCELLED:

@@ -110,9 +110,13 @@ class AllocationServiceStub:
     Unanswered at the deadline it gets the answer that the channel takes for granted (`Channel.cancellation_default`).
     Where nothing is left to cancel, it is answered at once. WatchOrders sends the answer, in
     `Allocation.cancellation_request`. A request for an order that has not arrived waits for it, 30 days at most.
+    What such a request names is looked up once its order arrives: lines and items that the order does not have are left
+    out, and a request of which nothing is left is declined. Of a requested kit, only whole ones are cancelled.
     The same `event_id` again is the same request, and changes nothing unless it is withdrawn.
-    Errors: INVALID_FIELD, NOT_FOUND (channel, allocation, line), TOO_MANY_UNITS (more than were ordered), WRONG_STATE
-    (the order has 20 requests), REQUEST_ID_REUSED.
+    An order has at most 20 requests, answered and withdrawn ones included. The 21st is not recorded, nobody answers it,
+    and no default applies to it: cancel with CancelOrderLines.
+    Errors: INVALID_FIELD, NOT_FOUND (channel, allocation, line), TOO_MANY_UNITS (more than were ordered),
+    TOO_MANY_CANCELLATION_REQUESTS, REQUEST_ID_REUSED.
     """
     ReassignShipment: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.ReassignShipmentRequest, _allocation_service_pb2.ReassignShipmentResponse]
     """Moves the unshipped units of a shipment to another location: to the named one, which must have them available, or
@@ -232,9 +236,13 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     Unanswered at the deadline it gets the answer that the channel takes for granted (`Channel.cancellation_default`).
     Where nothing is left to cancel, it is answered at once. WatchOrders sends the answer, in
     `Allocation.cancellation_request`. A request for an order that has not arrived waits for it, 30 days at most.
+    What such a request names is looked up once its order arrives: lines and items that the order does not have are left
+    out, and a request of which nothing is left is declined. Of a requested kit, only whole ones are cancelled.
     The same `event_id` again is the same request, and changes nothing unless it is withdrawn.
-    Errors: INVALID_FIELD, NOT_FOUND (channel, allocation, line), TOO_MANY_UNITS (more than were ordered), WRONG_STATE
-    (the order has 20 requests), REQUEST_ID_REUSED.
+    An order has at most 20 requests, answered and withdrawn ones included. The 21st is not recorded, nobody answers it,
+    and no default applies to it: cancel with CancelOrderLines.
+    Errors: INVALID_FIELD, NOT_FOUND (channel, allocation, line), TOO_MANY_UNITS (more than were ordered),
+    TOO_MANY_CANCELLATION_REQUESTS, REQUEST_ID_REUSED.
     """
     ReassignShipment: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.ReassignShipmentRequest, _allocation_service_pb2.ReassignShipmentResponse]  # type: ignore[assignment]
     """Moves the unshipped units of a shipment to another location: to the named one, which must have them available, or
@@ -399,9 +407,13 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         Unanswered at the deadline it gets the answer that the channel takes for granted (`Channel.cancellation_default`).
         Where nothing is left to cancel, it is answered at once. WatchOrders sends the answer, in
         `Allocation.cancellation_request`. A request for an order that has not arrived waits for it, 30 days at most.
+        What such a request names is looked up once its order arrives: lines and items that the order does not have are left
+        out, and a request of which nothing is left is declined. Of a requested kit, only whole ones are cancelled.
         The same `event_id` again is the same request, and changes nothing unless it is withdrawn.
-        Errors: INVALID_FIELD, NOT_FOUND (channel, allocation, line), TOO_MANY_UNITS (more than were ordered), WRONG_STATE
-        (the order has 20 requests), REQUEST_ID_REUSED.
+        An order has at most 20 requests, answered and withdrawn ones included. The 21st is not recorded, nobody answers it,
+        and no default applies to it: cancel with CancelOrderLines.
+        Errors: INVALID_FIELD, NOT_FOUND (channel, allocation, line), TOO_MANY_UNITS (more than were ordered),
+        TOO_MANY_CANCELLATION_REQUESTS, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftruestock/v1/error_reason.proto\x12\x0ctruestock.v1*\x8d\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x02\x12\x1a\n\x16\x45RROR_REASON_NOT_FOUND\x10\x03\x12\x1c\n\x18\x45RROR_REASON_WRONG_STATE\x10\x04\x12\x1f\n\x1b\x45RROR_REASON_TOO_MANY_UNITS\x10\x05\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x06\x12\"\n\x1e\x45RROR_REASON_REQUEST_TOO_LARGE\x10\x07\x12\x1a\n\x16\x45RROR_REASON_NOT_READY\x10\x08\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\t\x12!\n\x1d\x45RROR_REASON_RULES_TOO_COSTLY\x10\n\x12\x1e\n\x1a\x45RROR_REASON_FEED_CONFLICT\x10\x0b\x12 \n\x1c\x45RROR_REASON_EVENT_ID_REUSED\x10\x0c\x12#\n\x1f\x45RROR_REASON_UNREADABLE_REQUEST\x10\r\x12 \n\x1c\x45RROR_REASON_OUTLET_CONFLICT\x10\x0e\x12\x1d\n\x19\x45RROR_REASON_KIT_CONFLICT\x10\x10\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftruestock/v1/error_reason.proto\x12\x0ctruestock.v1*\xbe\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x02\x12\x1a\n\x16\x45RROR_REASON_NOT_FOUND\x10\x03\x12\x1c\n\x18\x45RROR_REASON_WRONG_STATE\x10\x04\x12\x1f\n\x1b\x45RROR_REASON_TOO_MANY_UNITS\x10\x05\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x06\x12\"\n\x1e\x45RROR_REASON_REQUEST_TOO_LARGE\x10\x07\x12\x1a\n\x16\x45RROR_REASON_NOT_READY\x10\x08\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\t\x12!\n\x1d\x45RROR_REASON_RULES_TOO_COSTLY\x10\n\x12\x1e\n\x1a\x45RROR_REASON_FEED_CONFLICT\x10\x0b\x12 \n\x1c\x45RROR_REASON_EVENT_ID_REUSED\x10\x0c\x12#\n\x1f\x45RROR_REASON_UNREADABLE_REQUEST\x10\r\x12 \n\x1c\x45RROR_REASON_OUTLET_CONFLICT\x10\x0e\x12\x1d\n\x19\x45RROR_REASON_KIT_CONFLICT\x10\x10\x12/\n+ERROR_REASON_TOO_MANY_CANCELLATION_REQUESTS\x10\x11\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'truestock.v1.error_reason_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=50
-  _globals['_ERRORREASON']._serialized_end=575
+  _globals['_ERRORREASON']._serialized_end=624
 # @@protoc_insertion_point(module_scope)

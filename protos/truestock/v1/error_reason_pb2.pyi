@@ -66,6 +66,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. A component of a kit is a kit itself, or would be, or the catalog has no room for more kits.
     Metadata: `sku`, `component_sku`, or `limit`.
     """
+    ERROR_REASON_TOO_MANY_CANCELLATION_REQUESTS: _ErrorReason.ValueType  # 17
+    """FAILED_PRECONDITION. The order has as many requests to cancel as it can have; this one was not recorded. Metadata:
+    `channel_id`, `order_id`, `limit`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `google.rpc.ErrorInfo.reason` of every error, without the `ERROR_REASON_` prefix; its domain is `truestock.v1`."""
@@ -113,5 +117,9 @@ ERROR_REASON_OUTLET_CONFLICT: ErrorReason.ValueType  # 14
 ERROR_REASON_KIT_CONFLICT: ErrorReason.ValueType  # 16
 """FAILED_PRECONDITION. A component of a kit is a kit itself, or would be, or the catalog has no room for more kits.
 Metadata: `sku`, `component_sku`, or `limit`.
+"""
+ERROR_REASON_TOO_MANY_CANCELLATION_REQUESTS: ErrorReason.ValueType  # 17
+"""FAILED_PRECONDITION. The order has as many requests to cancel as it can have; this one was not recorded. Metadata:
+`channel_id`, `order_id`, `limit`.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -10,13 +10,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from policies.decisions.cancellation_requests import cancellable_units
 from policies.domain.cancellation_defaults import default_answer
 from policies.domain.model import ACCEPT, CancellationFacts, Channel
 from policies.domain.resolutions import CANCELLED
 from policies.domain.shipments import ShipmentState
 from policies.explanation import unit_count_text
-from service.allocation.cancellations.ended_cancellation_requests import ANSWER_EVENTS, answer_ended, open_units
+from service.allocation.cancellations.ended_cancellation_requests import ANSWER_EVENTS, answer_ended
+from service.allocation.cancellations.requested_units import cancellable, open_units, requested_units
 from service.allocation.intake.amendments import cancel_whole_order
 from service.allocation.lifecycle import cancel_lines
 from service.allocation.planner import AllocationChange
@@ -39,6 +39,7 @@ from service.stock.stock_book import Book
 
 BY_RULE, BY_PERSON, BY_DEADLINE = "rule", "person", "deadline"
 """What answers a request, in metrics; `ended_cancellation_requests` has one more."""
+_NAMED_LINES = 5
 _STARTED = (ShipmentState.ACCEPTED, ShipmentState.READY_FOR_PICKUP)
 
 
@@ -49,8 +50,8 @@ def take_up(
     request.allocation_id, request.is_changed = record.id, True
     request.channel_id, request.order_id = record.channel_id, record.order_id
     record.cancellation_requests.append(request)
-    units = cancellable_units(request.units, open_units(record, book.now))
-    request.unit_count = sum(request.units.values()) if request.units else sum(units.values())
+    units = cancellable(record, request, book.now)
+    request.unit_count = sum((requested_units(record, request) if request.lines else units).values())
     if not request.is_open:
         # It was withdrawn before its order arrived.
         return
@@ -74,8 +75,8 @@ def accept(
     book: Book, record: AllocationRecord, request: CancellationRequest, by: str, reason: str, *, cause: str
 ) -> Iterator[AllocationChange]:
     """Accepts a request, and cancels what can still be cancelled of its units, of which there must be some."""
-    units = cancellable_units(request.units, open_units(record, book.now))
-    is_rest = not request.units or units == open_units(record, book.now)
+    units = cancellable(record, request, book.now)
+    is_rest = not request.lines or units == open_units(record, book.now)
     if is_rest and not any(shipment.shipped for shipment in record.shipments):
         yield cancel_whole_order(book, record, record.order_as_stated(), request.cause)
     else:
@@ -153,14 +154,14 @@ def _exception(
         raised,
         id=book.new_id(),
         due_time=min(raised.due_time, request.deadline) if request.deadline else raised.due_time,
-        line_ids=tuple(units) if request.units else (),
+        line_ids=tuple(units) if request.lines else (),
         sku=next(iter(skus)) if len(skus) == 1 else None,
     )
 
 
 def _has_started(record: AllocationRecord, request: CancellationRequest) -> bool:
     """Whether a location has accepted or shipped any of the requested units."""
-    line_ids = set(request.units) or {line.line_id for line in record.lines}
+    line_ids = set(requested_units(record, request)) if request.lines else {line.line_id for line in record.lines}
     return any(
         (shipment.state in _STARTED and line_ids & shipment.units.keys()) or line_ids & shipment.shipped.keys()
         for shipment in record.shipments
@@ -168,8 +169,9 @@ def _has_started(record: AllocationRecord, request: CancellationRequest) -> bool
 
 
 def _request_text(request: CancellationRequest) -> str:
-    part = f"{unit_count_text(request.unit_count)} of line {', '.join(list(request.units)[:5])}"
-    what = part if request.units else f"the whole order, {unit_count_text(request.unit_count)}"
+    names = [line.name for line in request.lines[:_NAMED_LINES]]
+    part = f"{unit_count_text(request.unit_count)} of {', '.join(names)}"
+    what = part if request.lines else f"the whole order, {unit_count_text(request.unit_count)}"
     return f"The shopper asks to cancel {what}.{request.cause.sentence()}"
 
 

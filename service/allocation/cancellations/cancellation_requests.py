@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from service import limits
 from service.allocation.cancellations.cancellation import order_key
 from service.allocation.cancellations.cancellation_answers import take_up, withdraw
-from service.allocation.intake import ordered_items
+from service.allocation.cancellations.requested_units import units_of_lines
 from service.allocation.lifecycle import open_unit_of_work
 from service.allocation.planning_context import context
 from service.allocation.replanning import rebalancing
@@ -17,12 +16,17 @@ from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store
 from service.database.database import Connection
 from service.dependencies import Dependencies
-from service.errors import InvalidFields, NotFound, TooManyUnits, Violation, WrongState, no_channel
+from service.errors import NotFound, TooManyRequests, TooManyUnits, no_channel
 from service.metrics import Metrics
 from service.orders import order_identity, order_messages, order_store
 from service.orders.allocation_record import AllocationRecord
 from service.orders.cancellations import cancellation_request_store, pending_cancellations
-from service.orders.cancellations.cancellation_request import BY_CHANNEL, REQUESTED, WITHDRAWN, CancellationRequest
+from service.orders.cancellations.cancellation_request import (
+    BY_CHANNEL,
+    WITHDRAWN,
+    CancellationRequest,
+    RequestedLine,
+)
 from service.orders.order_identity import CopyLink, OrderKey
 from service.orders.order_requests import Cancellation, RequestedCancellation
 from service.rpc import idempotency
@@ -44,7 +48,7 @@ class CancellationRequests:
     ) -> allocation_pb.RequestCancellationResponse:
         """Returns the request and, if it has arrived, its order.
 
-        Raises NotFound, TooManyUnits, WrongState, RequestIdReused.
+        Raises InvalidFields, NotFound, TooManyUnits, TooManyRequests, RequestIdReused.
         """
 
         async def attempt(links: Mapping[OrderKey, CopyLink]) -> allocation_pb.RequestCancellationResponse:
@@ -84,9 +88,9 @@ class CancellationRequests:
         channel_context = (await context(connection, self._deps.catalog_cache, policy_set, skus)).of(record.channel_id)
         stored = _find(record.cancellation_requests, event_id)
         if stored is None:
-            request = replace(request, lines=ordered_items.cancelled_units(record, request.lines))
             stored = self._new(request, original, event_id, unit_of_work.book.now)
-            _check(record, record.cancellation_requests, stored)
+            _check_count(record.cancellation_requests, stored)
+            _check_lines(record, request.lines)
             for change in take_up(channel_context, unit_of_work.book, record, stored):
                 unit_of_work.record(change)
         elif request.withdraw and stored.is_open:
@@ -100,18 +104,11 @@ class CancellationRequests:
         self, connection: Connection, request: RequestedCancellation, key: OrderKey, event_id: str
     ) -> CancellationRequest:
         """Stores a request, or its withdrawal, until its order arrives."""
-        violations = [
-            Violation(f"lines[{index}].item_id", "must be left out: the order has not arrived yet; count units")
-            for index, line in enumerate(request.lines)
-            if line.item_id is not None
-        ]
-        if violations:
-            raise InvalidFields(violations)
         now, waiting = await levels.clock(connection), await cancellation_request_store.waiting(connection, [key])
         stored = _find(waiting, event_id)
         if stored is None:
             stored = self._new(request, key, event_id, now)
-            _check(None, waiting, stored)
+            _check_count(waiting, stored)
             await pending_cancellations.write(connection, now, [pending_cancellations.marker(stored)])
         elif request.withdraw and stored.is_open:
             stored.answer(WITHDRAWN, BY_CHANNEL, "Withdrawn.", now, cause=BY_CHANNEL)
@@ -126,7 +123,7 @@ class CancellationRequests:
             *key,
             event_id,
             now,
-            units=_units_by_line(request.lines),
+            lines=tuple(RequestedLine(x.line_id, x.unit_count, x.item_id or "") for x in request.lines),
             cause=request.cause,
             deadline=request.deadline,
         )
@@ -135,30 +132,29 @@ class CancellationRequests:
         return new
 
 
-def _units_by_line(lines: Sequence[Cancellation]) -> dict[str, int]:
-    units: dict[str, int] = {}
-    for line in lines:
-        units[line.line_id] = units.get(line.line_id, 0) + line.unit_count
-    return units
-
-
 def _find(requests: Sequence[CancellationRequest], event_id: str) -> CancellationRequest | None:
     return next((request for request in requests if request.event_id == event_id), None)
 
 
-def _check(record: AllocationRecord | None, stored: Sequence[CancellationRequest], new: CancellationRequest) -> None:
-    """Raises NotFound, TooManyUnits or WrongState if an order cannot have a request."""
+def _check_count(stored: Sequence[CancellationRequest], new: CancellationRequest) -> None:
+    """Raises TooManyRequests if an order can have no more of them."""
     if len(stored) >= limits.CANCELLATION_REQUESTS:
-        name, most = f"{new.channel_id}/{new.order_id}", limits.CANCELLATION_REQUESTS
-        advice = f"it has {most} requests to cancel; cancel its lines with CancelOrderLines instead"
-        raise WrongState("order", name, "asked to be cancelled too often", REQUESTED, advice)
-    if record is None:
-        return
+        raise TooManyRequests(new.channel_id, new.order_id, limits.CANCELLATION_REQUESTS)
+
+
+def _check_lines(record: AllocationRecord, lines: tuple[Cancellation, ...]) -> None:
+    """Raises InvalidFields, NotFound or TooManyUnits if an order does not have what a request names."""
+    units = units_of_lines(record, lines, "lines")
     ordered = {line.line_id: line.unit_count for line in record.lines}
-    missing = {f"lines[{i}].line_id": x for i, x in enumerate(new.units) if x not in ordered}
+    names = {line.line_id if line.kit is None else line.kit.line_id for line in record.lines}
+    missing = {
+        f"lines[{index}].line_id": line.line_id
+        for index, line in enumerate(lines)
+        if line.line_id and line.line_id not in ordered and line.line_id not in names
+    }
     if missing:
-        raise NotFound("order line", missing, f"lines are: {', '.join(sorted(ordered)[:20])}")
-    for line_id, count in new.units.items():
+        raise NotFound("order line", missing, f"lines are: {', '.join(sorted(names)[:20])}")
+    for line_id, count in units.items():
         if count > ordered[line_id]:
             raise TooManyUnits(line_id, count, ordered[line_id], "cancelled")
 

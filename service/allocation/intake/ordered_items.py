@@ -87,8 +87,13 @@ def as_units(line: OrderLine, sku: str, units_each: int) -> OrderLine:
     return replace(line, sku=sku, unit_count=item.units(item.count), placement=placement, item=item)
 
 
-def cancelled_units(record: AllocationRecord, cancellations: Iterable[Cancellation]) -> tuple[Cancellation, ...]:
-    """The cancellations in units of the order's lines. Raises InvalidFields for an item that its line did not order."""
+def cancelled_units(
+    record: AllocationRecord, cancellations: Iterable[Cancellation], field: str = "cancellations"
+) -> tuple[Cancellation, ...]:
+    """The cancellations in units of the order's lines.
+
+    Raises InvalidFields, which names the request's `field`, for an item that its line did not order.
+    """
     violations: list[Violation] = []
     converted = []
     for index, cancellation in enumerate(cancellations):
@@ -101,12 +106,12 @@ def cancelled_units(record: AllocationRecord, cancellations: Iterable[Cancellati
             units = lines[0].item.units(cancellation.unit_count)
             converted.append(replace(cancellation, line_id=lines[0].line_id, unit_count=units, item_id=None))
         elif lines:
-            violations.append(Violation(f"cancellations[{index}].line_id", "several lines ordered the item; name one"))
+            violations.append(Violation(f"{field}[{index}].line_id", "several lines ordered the item; name one"))
         else:
             where = f"line '{cancellation.line_id}'" if cancellation.line_id else "no line of the order"
             verb = "did not order" if cancellation.line_id else "ordered"
             problem = f"{where} {verb} item '{cancellation.item_id}'"
-            violations.append(Violation(f"cancellations[{index}].item_id", problem))
+            violations.append(Violation(f"{field}[{index}].item_id", problem))
     if violations:
         raise InvalidFields(violations)
     return tuple(converted)

@@ -160,7 +160,7 @@ def expand_waiting(record: AllocationRecord, kits: Kits) -> list[str]:
 
 
 def component_cancellations(
-    record: AllocationRecord, cancellations: Sequence[Cancellation]
+    record: AllocationRecord, cancellations: Sequence[Cancellation], field: str = "cancellations"
 ) -> tuple[Cancellation, ...]:
     """The cancellations of kits in units of their components; the others as they are. Raises InvalidFields.
 
@@ -193,7 +193,7 @@ def component_cancellations(
                 f"'{line.line_id}' is a component of the kit {line.kit.sku}, which is cancelled whole: cancel so many "
                 f"kits of line '{line.kit.line_id}'"
             )
-            violations.append(Violation(f"cancellations[{index}].line_id", problem))
+            violations.append(Violation(f"{field}[{index}].line_id", problem))
     if violations:
         raise InvalidFields(violations)
     return tuple(converted)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -16,9 +16,23 @@ BY_CHANNEL = "channel"
 """Who answered a request that was withdrawn, or got the answer that its channel takes for granted."""
 
 
+@dataclass(frozen=True, slots=True)
+class RequestedLine:
+    """What a request names: so many units of a line, kits if it ordered a kit, or items if it names one."""
+
+    line_id: str
+    unit_count: int
+    item_id: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called in a sentence."""
+        return f"line {self.line_id}" if self.line_id else f"item {self.item_id}"
+
+
 @dataclass(slots=True)
 class CancellationRequest:
-    """One request. `units` are the requested units by line; empty is the whole order.
+    """One request. `lines` are as the channel named them, for the order may arrive or change later; empty is the whole.
 
     `unit_count` are the requested units, of the whole order those that had not shipped; `cancelled` those that the
     answer cancelled. `is_changed` says that it must be written.
@@ -30,7 +44,7 @@ class CancellationRequest:
     event_id: str
     create_time: datetime
     allocation_id: UUID | None = None
-    units: Mapping[str, int] = field(default_factory=dict)
+    lines: tuple[RequestedLine, ...] = ()
     cause: CancellationCause = NO_CAUSE
     deadline: datetime | None = None
     state: str = REQUESTED

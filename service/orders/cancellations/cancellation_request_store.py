@@ -21,7 +21,13 @@ from service.database.database import Columns, Connection, Statement, any_of, pa
 from service.database.tables import Moment, allocation, cancellation_request, cancellation_request_line, exception
 from service.exceptions import incidents
 from service.exceptions.exception_model import POLICY, RESOLVED, ExceptionEvent
-from service.orders.cancellations.cancellation_request import ACCEPTED, DECLINED, WITHDRAWN, CancellationRequest
+from service.orders.cancellations.cancellation_request import (
+    ACCEPTED,
+    DECLINED,
+    WITHDRAWN,
+    CancellationRequest,
+    RequestedLine,
+)
 
 _request, _line = cancellation_request.c, cancellation_request_line.c
 _OF_ORDERS = Statement(
@@ -40,7 +46,9 @@ _WAITING = Statement(
     .order_by(_request.create_time, _request.id)
 )
 _LINES = Statement(
-    select(cancellation_request_line).where(_line.request_id == any_of("ids", Uuid)).order_by(_line.line_id)
+    select(cancellation_request_line)
+    .where(_line.request_id == any_of("ids", Uuid))
+    .order_by(_line.line_id, _line.item_id)
 )
 _ROW: Columns = {
     "id": Uuid,
@@ -67,7 +75,7 @@ _WRITE = Statement(
         index_elements=["id"], set_={name: _insert.excluded[name] for name in _ROW if name != "id"}
     )
 )
-_LINE: Columns = {"request_id": Uuid, "line_id": Text, "unit_count": Integer}
+_LINE: Columns = {"request_id": Uuid, "line_id": Text, "item_id": Text, "unit_count": Integer}
 _new_line = unnested("new_line", **_LINE)
 _WRITE_LINES = Statement(
     upsert(cancellation_request_line)
@@ -159,7 +167,7 @@ async def write(
     Returns the exceptions that it resolved, by resolution.
     """
     await _WRITE.run(connection, **transposed([*_ROW], [_row(request) for request in written]))
-    lines = [(request.id, line_id, count) for request in written for line_id, count in request.units.items()]
+    lines = [(request.id, x.line_id, x.item_id, x.unit_count) for request in written for x in request.lines]
     if lines:
         await _WRITE_LINES.run(connection, **transposed([*_LINE], lines))
     ids = sorted({request.allocation_id for request in written if request.allocation_id is not None})
@@ -197,13 +205,14 @@ async def _resolve(
 async def _with_lines(connection: Connection, rows: Sequence[asyncpg.Record]) -> list[CancellationRequest]:
     if not rows:
         return []
-    units: dict[UUID, dict[str, int]] = {}
+    lines: dict[UUID, list[RequestedLine]] = {}
     for row in await _LINES.rows(connection, ids=[row["id"] for row in rows]):
-        units.setdefault(row["request_id"], {})[row["line_id"]] = row["unit_count"]
-    return [_request_of(row, units.get(row["id"], {})) for row in rows]
+        line = RequestedLine(row["line_id"], row["unit_count"], row["item_id"])
+        lines.setdefault(row["request_id"], []).append(line)
+    return [_request_of(row, tuple(lines.get(row["id"], ()))) for row in rows]
 
 
-def _request_of(row: asyncpg.Record, units: dict[str, int]) -> CancellationRequest:
+def _request_of(row: asyncpg.Record, lines: tuple[RequestedLine, ...]) -> CancellationRequest:
     return CancellationRequest(
         id=row["id"],
         channel_id=row["channel_id"],
@@ -211,7 +220,7 @@ def _request_of(row: asyncpg.Record, units: dict[str, int]) -> CancellationReque
         event_id=row["event_id"],
         create_time=row["create_time"],
         allocation_id=row["allocation_id"],
-        units=units,
+        lines=lines,
         cause=CancellationCause(row["fault"], row["reason"]),
         deadline=row["deadline"],
         state=row["state"],

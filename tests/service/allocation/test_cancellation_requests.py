@@ -12,7 +12,18 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.conftest import RetailerMaker
 from tests.exception_shop import CANCELLED, ROUTING, Record
-from tests.retailer import HOLD, SOLD, Retailer, State, eventually, order_reference, promised, refused, request_id
+from tests.retailer import (
+    HOLD,
+    SOLD,
+    Retailer,
+    State,
+    eventually,
+    order_reference,
+    order_request,
+    promised,
+    refused,
+    request_id,
+)
 from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb, exception_pb2
 
 Request = allocation_pb.CancellationRequest
@@ -278,6 +289,65 @@ async def test_a_request_waits_for_its_order(shop: Retailer) -> None:
     assert len((await shop.find_order("web/A-1")).cancellation_requests) == 1
 
 
+async def ask_for(shop: Retailer, name: str, *lines: allocation_pb.LineCancellation) -> Request:
+    request = allocation_pb.RequestCancellationRequest(order=order_reference(name), lines=lines)
+    asked: Request = (await shop.allocations.RequestCancellation(request)).cancellation_request
+    return asked
+
+
+async def sell_case(shop: Retailer, count: int) -> allocation_pb.Allocation:
+    request = order_request("A-1", {})
+    request.lines.add(line_id="1", item_id="CASE", unit_count=count)
+    sold: allocation_pb.Allocation = (await shop.allocations.AllocateOrder(request)).allocation
+    return sold
+
+
+async def test_a_request_for_items_or_kits_waits_for_its_order(shop: Retailer) -> None:
+    await shop.kits({"SET": {"MUG": 1, "CUP": 2}})
+    await shop.list_item("web", "CASE", "MUG", 2)
+    case, gone = (
+        allocation_pb.LineCancellation(item_id="CASE", unit_count=1),
+        allocation_pb.LineCancellation(item_id="OLD", unit_count=1),
+    )
+    of_items = await ask_for(shop, "web/A-1", case, gone)
+    await ask_for(shop, "web/A-2", allocation_pb.LineCancellation(line_id="1", unit_count=2))
+    await ask_for(shop, "web/A-3", gone)
+    await sell_case(shop, 2)
+    await shop.allocate("A-2", {"SET": 3})
+    declined = await shop.allocate("A-3", {"MUG": 1})
+    for name in ("web/A-1", "web/A-2"):
+        await shop.resolve((await only_exception(shop, name)).exception_id, CANCELLED)
+    items, kits = [(await shop.find_order(name)).allocation for name in ("web/A-1", "web/A-2")]
+
+    assert (of_items.unit_count, list(of_items.lines)) == (0, [case, gone])
+    assert (items.cancellation_request.unit_count, items.lines[0].cancelled_count) == (2, 2)
+    assert {x.sku: (x.unit_count, x.cancelled_count) for x in kits.lines} == {"MUG": (3, 2), "CUP": (6, 4)}
+    assert (declined.cancellation_request.state, promised(declined)) == (DECLINED_STATE, {"dc": 1})
+    assert "none of the lines" in declined.cancellation_request.answer_reason
+
+
+async def test_only_whole_kits_of_a_request_are_cancelled(shop: Retailer) -> None:
+    await shop.kits({"SET": {"MUG": 1, "CUP": 2}})
+    sold = await shop.allocate("A-1", {"SET": 3})
+    await ask_for(shop, "web/A-1", allocation_pb.LineCancellation(line_id="1", unit_count=3))
+    await shop.ship(sold.shipments[0], {"1/MUG": 2, "1/CUP": 2})
+    await shop.resolve((await only_exception(shop)).exception_id, CANCELLED)
+    after = (await shop.get(sold.allocation_id)).allocation
+
+    assert {x.sku: x.cancelled_count for x in after.lines} == {"MUG": 1, "CUP": 2}
+
+
+async def test_a_request_for_items_that_were_mapped_since_cancels_all_their_units(shop: Retailer) -> None:
+    sold = await sell_case(shop, 3)
+    await ask_for(shop, "web/A-1", allocation_pb.LineCancellation(line_id="1", item_id="CASE", unit_count=2))
+    await shop.list_item("web", "CASE", "MUG", 3)
+    raised = next(x for x in (await shop.find_order("web/A-1")).exceptions if x.kind == "cancel_requested")
+    await shop.resolve(raised.exception_id, CANCELLED)
+    after = (await shop.get(sold.allocation_id)).allocation
+
+    assert (after.lines[0].unit_count, after.lines[0].cancelled_count) == (9, 6)
+
+
 async def test_an_order_that_a_request_cancelled_stays_cancelled_when_it_is_sent_again(shop: Retailer) -> None:
     await shop.allocate("A-1", {"MUG": 3})
     await ask(shop, fault="CANCELLATION_FAULT_SELLER")
@@ -365,7 +435,15 @@ async def test_an_order_takes_twenty_requests(shop: Retailer) -> None:
     )
     await shop.sql("UPDATE allocation SET has_cancellation_requests = true")
 
-    assert "20 requests to cancel" in ((await refused(ask(shop))).details() or "")
+    error = await refused(ask(shop))
+
+    metadata: Any = error.trailing_metadata()
+    details = dict(metadata)["grpc-status-details-bin"]
+
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert b"TOO_MANY_CANCELLATION_REQUESTS" in details
+    assert "cancel the units with CancelOrderLines" in (error.details() or "")
+    assert len((await shop.find_order("web/A-1")).cancellation_requests) == 20
 
 
 async def test_a_retry_by_request_id_gets_the_same_answer(shop: Retailer) -> None:
