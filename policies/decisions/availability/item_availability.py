@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from policies.decisions.availability.location_availability import LocationAvailability
-from policies.decisions.availability.sellable import Availability, DeliveryDay
+from policies.decisions.availability.sellable import Availability
 from policies.domain.listings import whole_items
 
 
@@ -27,16 +27,16 @@ def in_items(availability: Availability, units_each: int) -> Availability:
         counts = sorted((figure.sellable for figure in figures), reverse=True)
         return min(whole_items(units, units_each), sellable, sum(counts[: availability.policy.max_shipments]))
 
-    days: list[DeliveryDay] = []
-    for day in availability.delivery_days:
-        in_time = [figure for figure in locations if figure.location_id in day.location_ids]
-        count = largest(day.largest_order, in_time)
-        if count > (days[-1].largest_order if days else 0):
-            days.append(replace(day, largest_order=count))
+    options = []
+    for option in availability.delivery_options:
+        in_time = [figure for figure in locations if figure.location_id in option.location_ids]
+        count, fewest = largest(option.largest, in_time), -(-option.fewest // units_each)
+        if count >= max(1, fewest):
+            options.append(replace(option, fewest=fewest, largest=count))
     return replace(
         availability,
         sellable=sellable,
         largest_single_order=largest(availability.largest_single_order, locations),
         locations=locations,
-        delivery_days=tuple(days),
+        delivery_options=tuple(options),
     )

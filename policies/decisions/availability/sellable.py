@@ -6,21 +6,26 @@ Their sum minus the channel buffer is published: 0 at or below the cut-off, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from decimal import Decimal
 
+from policies.decisions.availability.delivery_days import (
+    DeliveryDay,
+    DeliveryOption,
+    SoldAlone,
+    best_days,
+    delivery_options,
+)
 from policies.decisions.availability.location_availability import NOTHING_WAIVED, LocationAvailability, assess_location
 from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffer_effect, units_held_back
-from policies.decisions.delivery import shipping_dates_of
 from policies.decisions.eligibility import RoutingQuestion, may_split, policies_for
 from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.planning.ranking import RankingContext, rank_locations
 from policies.domain.kits import Kit
 from policies.domain.model import Channel, Context, Destination, OrderFacts, StockLevel, World
 from policies.explanation import FiredRule
-from policies.policy_set import DELIVER_BY, PLAN_STEPS, PolicySet, RoutingPolicy, Scope
+from policies.policy_set import PLAN_STEPS, PolicySet, RoutingPolicy, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +41,6 @@ class KitFigures:
     components: Mapping[str, int] = field(hash=False)
     levels: Mapping[str, StockLevel] = field(hash=False)
     split_count: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryDay:
-    """The most units that one order can get which wants them delivered by a day; `location_ids` deliver by then."""
-
-    day: date
-    largest_order: int
-    location_ids: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +64,13 @@ class Availability:
     policy: RoutingPolicy
     kit: KitFigures | None = None
     """Set if it is a kit; all figures above are then in whole kits."""
-    delivery_days: tuple[DeliveryDay, ...] = ()
-    """If they were asked for: the days on which one order can get more than on the day before, in their order."""
+    delivery_options: tuple[DeliveryOption, ...] = ()
+    """By which day orders of which sizes arrive, if that was asked for."""
+
+    @property
+    def delivery_days(self) -> tuple[DeliveryDay, ...]:
+        """The days by which one order can get more than by the day before, in their order."""
+        return best_days(self.delivery_options)
 
     @property
     def unpublished(self) -> int:
@@ -92,7 +93,7 @@ def assess_availability(
     """Sellable units of the product for the channel. Facts of the order other than its method are unknown.
 
     The first routing policy that applies decides which locations are used, whatever its `otherwise`. `by_day` asks for
-    the delivery days too.
+    the days of delivery too.
     """
     question = RoutingQuestion(world, channel, OrderFacts(method=method), destination)
     policy = policies_for(policy_set, question)[0]
@@ -102,6 +103,10 @@ def assess_availability(
     subtotal = sum(figure.sellable for figure in figures)
     sellable = publishable_units(subtotal, channel_effect)
     remaining = max(0, subtotal - channel_effect.held_back)
+
+    def largest_in_time(in_time: Sequence[LocationAvailability]) -> int:
+        return min(sellable, _largest_within_shipments(in_time, view, sku))
+
     return Availability(
         sku=sku,
         sellable=sellable,
@@ -113,39 +118,10 @@ def assess_availability(
         locations=figures,
         fired=tuple(rule for figure in figures for rule in figure.fired) + channel_effect.fired,
         policy=policy,
-        delivery_days=delivery_days(
-            view, figures, lambda in_time: min(sellable, _largest_within_shipments(in_time, view, sku))
-        )
+        delivery_options=delivery_options(view, figures, largest_in_time, SoldAlone(price=_price(question, sku)))
         if by_day
         else (),
     )
-
-
-def delivery_days(
-    view: PolicyView,
-    figures: Iterable[LocationAvailability],
-    largest_from: Callable[[Sequence[LocationAvailability]], int],
-) -> tuple[DeliveryDay, ...]:
-    """The days on which one order can get more than on the day before; `largest_from` is the most from some locations.
-
-    None if the policy does not make locations keep the day of an order: then no day could be promised.
-    """
-    if DELIVER_BY not in view.policy.must_meet or view.question.order.method == "pickup":
-        return ()
-    suppliers = [figure for figure in figures if figure.sellable > 0]
-    arrivals = {figure.location_id: _arrives_on(view, figure.location_id) for figure in suppliers}
-    days: list[DeliveryDay] = []
-    for day in sorted({arrival for arrival in arrivals.values() if arrival is not None}):
-        in_time = [figure for figure in suppliers if (arrival := arrivals[figure.location_id]) and arrival <= day]
-        largest = largest_from(in_time)
-        if largest > (days[-1].largest_order if days else 0):
-            days.append(DeliveryDay(day, largest, frozenset(figure.location_id for figure in in_time)))
-    return tuple(days)
-
-
-def _arrives_on(view: PolicyView, location_id: str) -> date | None:
-    location = view.memory.catalog[location_id]
-    return shipping_dates_of(view.policy_set, view.question.context(location)).arrives_on
 
 
 def channel_buffer_effect(view: PolicyView, sku: str, waived: frozenset[str] = NOTHING_WAIVED) -> BufferEffect:
@@ -251,5 +227,10 @@ def _largest_from(suppliers: Sequence[LocationAvailability], view: PolicyView, s
 
 
 def _value(question: RoutingQuestion, sku: str, unit_count: int) -> Decimal | None:
+    price = _price(question, sku)
+    return None if price is None else price * unit_count
+
+
+def _price(question: RoutingQuestion, sku: str) -> Decimal | None:
     product = question.world.products.get(sku)
-    return None if product is None or product.price is None else product.price * unit_count
+    return None if product is None else product.price

@@ -7,13 +7,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 
+from policies.decisions.availability.delivery_days import SoldAlone, delivery_options
 from policies.decisions.availability.location_availability import NOTHING_WAIVED, LocationAvailability
-from policies.decisions.availability.sellable import (
-    Availability,
-    KitFigures,
-    assess_availability,
-    delivery_days,
-)
+from policies.decisions.availability.sellable import Availability, KitFigures, assess_availability
 from policies.decisions.eligibility import RoutingQuestion, may_split, policies_for
 from policies.decisions.kits.kit_stock import KitStock, available_kits, kit_stock, largest_order
 from policies.decisions.planning.planning_memory import PolicyView
@@ -60,10 +56,17 @@ def assess_kit(
         fired=stock.fired,
         policy=policy,
         kit=KitFigures(kit, components, _shown_levels(view, stock), stock.split_count),
-        delivery_days=delivery_days(view, stock.figures.values(), partial(_largest_in_time, view, stock))
+        delivery_options=delivery_options(
+            view, stock.figures.values(), partial(_largest_in_time, view, stock), _sold_alone(question, kit)
+        )
         if by_day and not kit.may_split
         else (),
     )
+
+
+def _sold_alone(question: RoutingQuestion, kit: Kit) -> SoldAlone:
+    product = question.world.products.get(kit.sku)
+    return SoldAlone(sum(kit.components.values()), None if product is None else product.price)
 
 
 def _largest_in_time(view: PolicyView, stock: KitStock, in_time: Sequence[LocationAvailability]) -> int:

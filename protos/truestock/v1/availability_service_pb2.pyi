@@ -254,7 +254,7 @@ class Availability(_message.Message):
         """Only with `include_delivery_days`: the days by which one order of this SKU alone can get more than by the day before,
         soonest first. AllocateOrder with that `deliver_by` gives as many. Empty where no day can be promised: the routing
         policy does not say `must_meet: [deliver_by]`, no location's day is known, orders are for pickup, or it is a kit that
-        may be split. Rules see no fact of the order but its method, as for the other figures.
+        may be split. Delivery rules see an order of this SKU alone, without tags.
         """
 
     def __init__(

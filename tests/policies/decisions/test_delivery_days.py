@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from policies.decisions.availability.sellable import Availability, assess_availa
 from policies.decisions.kits.kit_availability import assess_kit
 from policies.decisions.routing import route
 from policies.domain.kits import Kit, KitPart
-from policies.domain.model import Order, OrderLine, Outcome, World
+from policies.domain.model import Order, OrderLine, Outcome, Product, World
 from policies.policy_set import PolicySet
 from tests.policies.decisions.test_routing_properties import BUFFERS, SKUS, TRUST, WHOLE, worlds
 from tests.policies.small_retailer import NOW, TIKTOK, TO_OSLO, level, order, policy, rules, store, warehouse, world
@@ -26,14 +27,25 @@ rules:
   - {name: near, position: 20, when: {location.distance_km: {at_most: 500}}, service: ground, transit_days: 2}
   - {name: far, position: 30, when: {location.distance_km: {at_most: 5000}}, service: ground, transit_days: 5}
 """
+BY_SIZE = """
+kind: delivery
+rules:
+  - {name: bicycle, position: 1, when: {location.type: store, order.unit_count: {at_most: 2}}, service: bicycle,
+     transit_days: 0, ships_on: [mon, tue, wed, thu, fri, sat, sun]}
+  - {name: free-express, position: 2, when: {order.value: {at_least: 30}}, service: express, transit_days: 1}
+  - {name: ground, position: 3, service: ground, transit_days: 4}
+"""
 STEPS = ("[priority, deepest_stock]", "[covers_most, nearest]", "[fewest_shipments, earliest_promise]")
 
 
 def bound(rank: str, **entries: Any) -> PolicySet:
-    return rules(RATES, BUFFERS, TRUST, WHOLE, policy(rank=rank, must_meet="[deliver_by]", **entries))
+    return rules(
+        entries.pop("rates", RATES), BUFFERS, TRUST, WHOLE, policy(rank=rank, must_meet="[deliver_by]", **entries)
+    )
 
 
-POLICY_SETS = [bound(rank, **limit) for rank in STEPS for limit in ({}, {"max_shipments": 2}, {"max_shipments": 1})]
+LIMITS: tuple[dict[str, Any], ...] = ({}, {"max_shipments": 2}, {"max_shipments": 1})
+POLICY_SETS = [bound(rank, rates=rates, **limit) for rank in STEPS for limit in LIMITS for rates in (RATES, BY_SIZE)]
 PLAIN = rules(RATES, policy(rank="[priority]", must_meet="[deliver_by]"))
 """No buffer, no limit."""
 
@@ -44,13 +56,18 @@ def timed_worlds(draw: st.DrawFn) -> World:
     snapshot = draw(worlds())
     minutes = st.sampled_from([None, 0, 0, 60, 3_000])
     locations = {key: replace(x, handling_minutes=draw(minutes)) for key, x in snapshot.locations.items()}
-    return replace(snapshot, locations=locations)
+    dear = {sku: Product(sku, price=Decimal(7)) for sku in SKUS}
+    return replace(snapshot, locations=locations, products=dear)
 
 
 def asked(policy_set: PolicySet, snapshot: World, sku: str = "MUG", **more: Any) -> Availability:
     return assess_availability(
         policy_set, snapshot, TIKTOK, sku, method="ship", destination=TO_OSLO, by_day=True, **more
     )
+
+
+def _line(sku: str, count: int) -> OrderLine:
+    return OrderLine("1", sku, count, unit_price=Decimal(7))
 
 
 @settings(max_examples=120, deadline=None)
@@ -65,13 +82,13 @@ def test_an_order_for_the_day_gets_as_many_as_was_said_and_no_more(
     )
     assert all(day.largest_order <= answer.largest_single_order for day in answer.delivery_days)
     for day in answer.delivery_days:
-        hold = Order("tiktok_shop", "1", (OrderLine("1", sku, day.largest_order),), destination=TO_OSLO)
+        hold = Order("tiktok_shop", "1", (_line(sku, day.largest_order),), destination=TO_OSLO)
         exact = route(policy_set, snapshot, TIKTOK, replace(hold, deliver_by=day.day))
         assert exact.outcome is Outcome.ALLOCATED
-        more = replace(hold, lines=(OrderLine("1", sku, day.largest_order + 1),))
+        more = replace(hold, lines=(_line(sku, day.largest_order + 1),))
         assert route(policy_set, snapshot, TIKTOK, replace(more, deliver_by=day.day)).outcome is not Outcome.ALLOCATED
     first = NOW.date() if not answer.delivery_days else answer.delivery_days[0].day
-    one = Order("tiktok_shop", "1", (OrderLine("1", sku, 1),), destination=TO_OSLO, deliver_by=first - timedelta(1))
+    one = Order("tiktok_shop", "1", (_line(sku, 1),), destination=TO_OSLO, deliver_by=first - timedelta(1))
     assert route(policy_set, snapshot, TIKTOK, one).outcome is not Outcome.ALLOCATED
 
 
@@ -92,6 +109,16 @@ def days(availability: Availability) -> list[tuple[Any, int]]:
 
 def test_by_monday_up_to_two_and_by_tuesday_up_to_seven() -> None:
     assert days(asked(PLAIN, SHOP)) == [(MONDAY, 2), (TUESDAY, 7)]
+
+
+def test_a_small_order_that_a_bicycle_takes_arrives_sooner_than_a_large_one() -> None:
+    policy_set = rules(BY_SIZE, policy(rank="[priority]", must_meet="[deliver_by]"))
+    snapshot = replace(SHOP, products={"MUG": Product("MUG", price=Decimal(8))})
+
+    # The bicycle takes 2 today. From 4 mugs, worth 32, everything goes by express.
+    assert days(asked(policy_set, snapshot)) == [(NOW.date(), 2), (MONDAY, 7)]
+    # Two pairs are 4 mugs; the shop's third mug makes up no pair there.
+    assert days(in_items(asked(policy_set, snapshot), 2)) == [(NOW.date(), 1), (MONDAY, 3)]
 
 
 def test_items_are_counted_whole_at_each_location() -> None:

@@ -1,0 +1,116 @@
+"""By which day one order of a product can get how many.
+
+A day is answered only where the routing policy makes locations keep the day that an order names: AllocateOrder then
+gives as many to an order that names it. Delivery rules may test the size and the value of an order, so orders are told
+apart by the sizes between which no such comparison changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from policies.decisions.availability.location_availability import LocationAvailability
+from policies.decisions.delivery import shipping_dates_of
+from policies.decisions.planning.planning_memory import PolicyView
+from policies.domain.model import Context, OrderFacts
+from policies.engine.conditions import comparisons
+from policies.policy_set import DELIVER_BY, PolicySet
+
+_UNIT_COUNT, _VALUE, _LINE_COUNT = "order.unit_count", "order.value", "order.line_count"
+_OF_THE_SIZE = frozenset({_UNIT_COUNT, _VALUE, _LINE_COUNT})
+
+LargestFrom = Callable[[Sequence[LocationAvailability]], int]
+"""The most units that one order can get from these locations alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryDay:
+    """The most units that one order can get which wants them delivered by a day."""
+
+    day: date
+    largest_order: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOption:
+    """Orders of `fewest` to `largest` units arrive by the day, from these locations."""
+
+    day: date
+    fewest: int
+    largest: int
+    location_ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SoldAlone:
+    """What an order has that is for one product alone: units in each of it, and its price if it is known."""
+
+    unit_count: int = 1
+    price: Decimal | None = None
+
+    def facts_of(self, size: int, method: str | None) -> OrderFacts:
+        """The facts of an order of this size."""
+        value = None if self.price is None else self.price * size
+        return OrderFacts(method, value, size * self.unit_count, line_count=1, tags=frozenset())
+
+
+def delivery_options(
+    view: PolicyView, figures: Iterable[LocationAvailability], largest_from: LargestFrom, product: SoldAlone
+) -> tuple[DeliveryOption, ...]:
+    """The delivery options of orders for the product alone; none if no day could be promised."""
+    if DELIVER_BY not in view.policy.must_meet or view.question.order.method == "pickup":
+        return ()
+    suppliers = [figure for figure in figures if figure.sellable > 0]
+    sees_size = not _OF_THE_SIZE.isdisjoint(view.policy_set.delivery_matcher.facts)
+    most_of_all = sum(figure.sellable for figure in suppliers)
+    sizes = _sizes(view.policy_set, product, most_of_all) if sees_size else [(1, most_of_all)]
+    options = []
+    for fewest, most in sizes:
+        order = product.facts_of(fewest, view.question.order.method) if sees_size else view.question.order
+        arrivals = {figure.location_id: _arrives_on(view, order, figure.location_id) for figure in suppliers}
+        for day in sorted({arrival for arrival in arrivals.values() if arrival is not None}):
+            view.question.world.pause()
+            in_time = [figure for figure in suppliers if (arrival := arrivals[figure.location_id]) and arrival <= day]
+            largest = min(most, largest_from(in_time))
+            if largest >= fewest:
+                location_ids = frozenset(figure.location_id for figure in in_time)
+                options.append(DeliveryOption(day, fewest, largest, location_ids))
+    return tuple(options)
+
+
+def best_days(options: Iterable[DeliveryOption]) -> tuple[DeliveryDay, ...]:
+    """The days by which one order can get more than by the day before, in their order."""
+    days: list[DeliveryDay] = []
+    for option in sorted(options, key=lambda option: (option.day, -option.largest)):
+        if not days or option.largest > days[-1].largest_order:
+            days.append(DeliveryDay(option.day, option.largest))
+    return tuple(days)
+
+
+def _arrives_on(view: PolicyView, order: OrderFacts, location_id: str) -> date | None:
+    question, location = view.question, view.memory.catalog[location_id]
+    context = Context(question.world.now, question.channel, order, question.destination, location)
+    return shipping_dates_of(view.policy_set, context).arrives_on
+
+
+def _sizes(policy_set: PolicySet, product: SoldAlone, most: int) -> Iterator[tuple[int, int]]:
+    """Ranges of sizes up to `most`, both ends included, within each of which delivery rules see the same order."""
+    starts = {1, *(start for start in _changes(policy_set, product) if 1 < start <= most)}
+    ordered = sorted(starts)
+    yield from zip(ordered, [*(start - 1 for start in ordered[1:]), most], strict=True)
+
+
+def _changes(policy_set: PolicySet, product: SoldAlone) -> Iterator[int]:
+    """The sizes at which a comparison of a delivery rule may change."""
+    for rule in policy_set.delivery:
+        for comparison in comparisons(rule.when):
+            each = {_UNIT_COUNT: Decimal(product.unit_count), _VALUE: product.price}.get(comparison.fact)
+            if not each:
+                continue
+            for operand in comparison.operands:
+                if not isinstance(operand, bool | str):
+                    size = int(Decimal(repr(operand)) / each)
+                    yield from (size, size + 1)
