@@ -237,6 +237,8 @@ def _shortage_reason(shortage: Shortage) -> str:
         return f"{backorder}in stock, but {_KEPT[shortage.kind]}{plural} {', '.join(shortage.rules)}"
     if shortage.kit_sku and shortage.cause == "kept_together":
         return f"{backorder}waits for the other components of kit {shortage.kit_sku}"
+    if shortage.cause == "too_late":
+        return f"{backorder}in stock, but only where it would be too late"
     if shortage.cause:
         return f"{backorder}{shortage.cause.replace('_', ' ')}: the location could not supply it"
     return f"{backorder}in stock, but limits on splitting leave it out"

@@ -6,15 +6,16 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from google.type.date_pb2 import Date
 from rich.console import Console
 
 from service.cli.views.order_views import print_explanation
 from service.cli.views.stock_views import print_delivery_days
+from service.errors import InvalidFields
+from service.orders import order_requests
 from tests.conftest import PLAIN_RULES, RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, promised, refused
+from tests.retailer import HOLD, SOLD, Retailer, order_request, promised, refused
 from truestock.v1 import catalog_service_pb2 as catalog_pb, shipment_pb2
 from truestock.v1.availability_service_pb2 import CheckAvailabilityRequest
 from truestock.v1.order_pb2 import Destination
@@ -107,17 +108,21 @@ async def test_an_order_is_bound_by_the_last_day_for_its_delivery_and_keeps_it(s
     assert replayed.identical
 
 
-async def test_a_date_that_is_none_is_refused_for_a_cart_and_left_out_of_a_sale(shop: Retailer) -> None:
-    both = {"deliver_by": as_message(in_days(3)), "deliver_within_days": 3}
-    error = await refused(sell(shop, "A-1", commitment=HOLD, deliver_by=Date(year=2026, month=2, day=30)))
-    ambiguous = await refused(sell(shop, "A-1", commitment=HOLD, **both))
-    sold = await sell(shop, "A-1", deliver_by=Date(year=2026, month=2, day=30), deliver_within_days=-1)
+def test_a_date_that_is_none_is_refused_for_a_cart_and_left_out_of_a_sale() -> None:
+    never = Date(year=2026, month=2, day=30)
+    cart = order_request("A-1", {"MUG": 1}, HOLD, deliver_by=never)
+    with pytest.raises(InvalidFields, match="deliver_by: 2026-2-30 is not a calendar date"):
+        order_requests.order_request(cart)
+    both = order_request("A-1", {"MUG": 1}, HOLD, deliver_by=as_message(in_days(3)), deliver_within_days=3)
+    with pytest.raises(InvalidFields, match="deliver_within_days: must not be set beside deliver_by"):
+        order_requests.order_request(both)
 
-    assert error.code() == ambiguous.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert error.details() == "deliver_by: 2026-2-30 is not a calendar date"
-    assert str(ambiguous.details()).startswith("deliver_within_days: must not be set beside deliver_by")
-    assert len(sold.shipments) == 1
-    assert not sold.HasField("deliver_by")
+    sale = order_requests.order_request(
+        order_request("A-1", {"MUG": 1}, SOLD, deliver_by=never, deliver_within_days=-1)
+    )
+
+    assert (sale.order.deliver_by, sale.deliver_within_days) == (None, None)
+    assert {violation.field for violation in sale.left_out} == {"deliver_by", "deliver_within_days"}
 
 
 async def test_availability_says_by_which_day_how_many_and_an_order_gets_them(shop: Retailer) -> None:
