@@ -96,7 +96,7 @@ class BufferFile:
 
 @dataclass(frozen=True, slots=True)
 class NamedCondition:
-    """An `exclude` or `review` rule of a routing policy, or its `only` (named 'only')."""
+    """An `exclude` or `review` rule of a routing policy, or its `only` or `split_only_if`, named as the key."""
 
     name: str
     when: Condition
@@ -124,8 +124,8 @@ class RoutingPolicy:
     """How one kind of order is routed. Of the policies that apply, the one with the lowest position decides.
 
     A location that does not meet `only` is dropped, and one that cannot keep the dates of the order that `must_meet`
-    names, of DEADLINES. `sold_may_use` contains 'buffer', 'blocked' or both. `otherwise` is
-    'exception' or 'next'.
+    names, of DEADLINES. An order is split only if `split_only_if` is true of the split. `sold_may_use` contains
+    'buffer', 'blocked' or both. `otherwise` is 'exception' or 'next'.
     """
 
     name: str
@@ -138,6 +138,7 @@ class RoutingPolicy:
     review: tuple[NamedCondition, ...] = ()
     max_shipments: int | None = None
     min_split_value: float | None = None
+    split_only_if: NamedCondition | None = None
     ship_complete: bool = False
     sold_may_use: frozenset[str] = frozenset()
     otherwise: str = "exception"
@@ -145,6 +146,7 @@ class RoutingPolicy:
     only_matcher: Matcher[NamedCondition] | None = field(default=None, repr=False, compare=False)
     exclude_matcher: Matcher[NamedCondition] | None = field(default=None, repr=False, compare=False)
     review_matcher: Matcher[NamedCondition] | None = field(default=None, repr=False, compare=False)
+    split_matcher: Matcher[NamedCondition] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,6 @@ class PolicySet:
         matchers: list[Matcher[Any] | None] = [self.exposure_matcher, self.routing_matcher, self.delivery_matcher]
         matchers += [buffer.matcher for buffer in self.buffers]
         for policy in self.routing:
-            matchers += [policy.only_matcher, policy.exclude_matcher, policy.review_matcher]
+            matchers += [policy.only_matcher, policy.exclude_matcher, policy.review_matcher, policy.split_matcher]
             matchers += [step.matcher for step in policy.rank]
         return frozenset(fact for matcher in matchers if matcher is not None for fact in matcher.facts)

@@ -8,15 +8,7 @@ from datetime import date
 from functools import partial
 
 from policies.decisions.capacity import planned_handling, within_capacity
-from policies.decisions.delivery import (
-    COST_FACTS,
-    DAYS_UNTIL_DELIVERY,
-    DELIVERY_FACTS,
-    days_until_delivery,
-    fired_delivery_rules,
-    plan_cost,
-    shipping_estimates,
-)
+from policies.decisions.delivery import DELIVERY_FACTS, fired_delivery_rules, shipping_estimates
 from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, WholeOrder, may_split, policies_for
 from policies.decisions.kits.kit_limits import KitLimit, kit_limits
 from policies.decisions.order_limits import UsableUnits, units_saved_by_buffers, usable_units
@@ -28,9 +20,10 @@ from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.planning.plans import NO_ESTIMATES, Load, Plan, best_plan
 from policies.decisions.planning.ranking import RankingContext, Ranks, rank_locations
 from policies.decisions.shortages import Shortage, shortages_by_sku
+from policies.decisions.splits import DAYS_SAVED, SplitRuling, plan_facts, rule_on_split
 from policies.domain.demand import DemandPart, demand_parts, is_placed_freely
 from policies.domain.handling_times import HandlingTime
-from policies.domain.model import Channel, Commitment, Order, Outcome, PlanFacts, World
+from policies.domain.model import Channel, Commitment, Order, Outcome, World
 from policies.engine.conditions import comparisons
 from policies.explanation import DroppedLocation, FiredRule, RuleEvidence
 from policies.policy_set import DELIVERY_STEPS, PolicySet, RoutingPolicy
@@ -142,25 +135,29 @@ def routed_order(
         kits = kit_limits(view, order) if parts else {}
         run = RoutingRun(policy_set, question, order, policy, view, whole, parts, kits)
         usable = within_capacity(view, order, usable_units(view, order))
-        plan = _planned(run, usable)
+        plan, planned_run, ruling = _ruled_plan(run, usable)
         if policy.otherwise != "next" or _fills_whole_order(run, usable, plan):
             break
         tried.append(policy.name)
-    return RoutedOrder(run, usable, plan, tuple(tried))
+    return RoutedOrder(planned_run, usable, plan, tuple(tried), ruling)
 
 
 @dataclass(frozen=True, slots=True)
 class RoutedOrder:
-    """An order with its plan under the policy that decides. `tried` are the policies that passed it on."""
+    """An order with its plan under the policy that decides. `tried` are the policies that passed it on.
+
+    `ruling` is what `split_only_if` of the policy said; None if it was not asked.
+    """
 
     run: RoutingRun
     usable: UsableUnits
     plan: Plan
     tried: tuple[str, ...] = ()
+    ruling: SplitRuling | None = None
 
     def decision(self) -> Decision:
         """The decision with the reasons for it."""
-        return _decision(self.run, self.usable, self.plan, self.tried)
+        return _decision(self)
 
     def ranks(self) -> dict[str, Ranks]:
         """The ranks of the locations with stock that the order may use, as they were compared."""
@@ -184,13 +181,16 @@ class RoutedOrder:
 
     def without(self, location_ids: frozenset[str]) -> Plan:
         """The best plan without these locations."""
-        return _planned(replace(self.run, left_out=location_ids), self.usable)
+        # Another plan may be split although this one may not.
+        return _planned(replace(self.run, left_out=location_ids, is_one_shipment=False), self.usable)
 
     def without_split_limits(self) -> Plan:
         """The best plan if the policy neither limited shipments nor wanted the order whole."""
-        policy = replace(self.run.policy, max_shipments=None, min_split_value=None, ship_complete=False)
+        policy = replace(
+            self.run.policy, max_shipments=None, min_split_value=None, split_only_if=None, ship_complete=False
+        )
         # The view stays: what it remembers of a policy is by the policy's identity.
-        return _planned(replace(self.run, policy=policy), self.usable)
+        return _planned(replace(self.run, policy=policy, is_one_shipment=False), self.usable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +208,15 @@ class RoutingRun:
     """What rules of the kits' own allow, by the SKUs of the order's kits."""
     left_out: frozenset[str] = frozenset()
     """Locations that no plan may use: only while plans are compared to explain a decision."""
+    is_one_shipment: bool = False
+    """Whether `split_only_if` of the policy does not allow to split the order."""
 
     @property
     def max_shipments(self) -> int | None:
         """The most shipments of the order; 1 if it may not be split."""
-        return self.policy.max_shipments if may_split(self.policy, self.question.order.value) else 1
+        if self.is_one_shipment or not may_split(self.policy, self.question.order.value):
+            return 1
+        return self.policy.max_shipments
 
     @property
     def kept_locations(self) -> set[str]:
@@ -221,6 +225,27 @@ class RoutingRun:
 
 
 def _planned(run: RoutingRun, usable: UsableUnits) -> Plan:
+    return _ruled_plan(run, usable)[0]
+
+
+def _ruled_plan(run: RoutingRun, usable: UsableUnits) -> tuple[Plan, RoutingRun, SplitRuling | None]:
+    """The best plan, split only if the policy allows this split; how it was planned, and what the policy said of it."""
+    plan = _plan_in_shipments(run, usable)
+    kept = run.kept_locations
+    if run.policy.split_only_if is None or len(kept.union(load.location_id for load in plan.loads)) <= max(
+        1, len(kept)
+    ):
+        return plan, run, None
+    unsplit = replace(run, is_one_shipment=True)
+    single = _plan_in_shipments(unsplit, usable)
+    ruling = rule_on_split(
+        run.policy, run.view, run.question, plan, single, handling_days=partial(_days_with_room, run)
+    )
+    return (plan, run, ruling) if ruling is None or ruling.is_allowed else (single, unsplit, ruling)
+
+
+def _plan_in_shipments(run: RoutingRun, usable: UsableUnits) -> Plan:
+    """The best plan within the shipments of the run."""
     policy, demand = run.policy, run.order.units_by_sku()
     if any(part.split_kit is not None for part in run.parts):
         plan = best_split_plan(run.parts, run.kits, partial(_plan_of_parts, run, usable))
@@ -310,7 +335,8 @@ def _ranked_locations(
     return rank_locations(context, location_ids)
 
 
-def _decision(run: RoutingRun, usable: UsableUnits, plan: Plan, tried: tuple[str, ...]) -> Decision:
+def _decision(routed: RoutedOrder) -> Decision:
+    run, usable, plan, ruling = routed.run, routed.usable, routed.plan, routed.ruling
     shortages = (
         part_shortages(run.parts, run.question, run.order, usable, plan, kits=run.kits)
         if run.parts
@@ -318,6 +344,7 @@ def _decision(run: RoutingRun, usable: UsableUnits, plan: Plan, tried: tuple[str
     )
     shipments = _shipments(run, plan.loads)
     reviews = _reviews(run, shipments)
+    asked = reviews if ruling is None else (ruling.fired, *reviews)
     placed = {(sku, load.location_id): count for load in plan.loads for sku, count in load.units.items()}
     return Decision(
         policy=run.policy,
@@ -325,9 +352,9 @@ def _decision(run: RoutingRun, usable: UsableUnits, plan: Plan, tried: tuple[str
         plan=shipments,
         shortages=shortages,
         dropped=usable.dropped + dropped_lines(run.parts, usable) if run.parts else usable.dropped,
-        fired=usable.fired + _kit_rules(run) + _delivery_rules(run, shipments, reviews) + reviews,
+        fired=usable.fired + _kit_rules(run) + _delivery_rules(run, shipments, asked) + asked,
         reviews=reviews,
-        tried=tried,
+        tried=routed.tried,
         searched_exhaustively=plan.searched_exhaustively,
         fewest_shipments=plan.fewest_shipments,
         buffer_saved=units_saved_by_buffers(run.view, run.order, placed),
@@ -375,15 +402,8 @@ def _reviews(run: RoutingRun, shipments: Sequence[PlannedShipment]) -> tuple[Fir
     matcher = run.policy.review_matcher
     if matcher is None or not shipments:
         return ()
-    distances = [shipment.distance_km for shipment in shipments]
-    known_distances = [distance for distance in distances if distance is not None]
-    # Shipments are quoted, and dated, only if a rule tests it.
-    needs_cost, needs_days = not COST_FACTS.isdisjoint(matcher.facts), DAYS_UNTIL_DELIVERY in matcher.facts
-    facts = PlanFacts(
-        len(shipments),
-        sum(known_distances) if len(known_distances) == len(distances) else None,
-        plan_cost(run.policy_set, run.question, _unit_counts(shipments)) if needs_cost else None,
-        days_until_delivery(run.policy_set, run.question, _handling_days(shipments)) if needs_days else None,
+    facts = plan_facts(
+        run.view, run.question, _unit_counts(shipments), matcher.facts, handled_on=_handling_days(shipments)
     )
     context = run.question.context(plan=facts)
     return tuple(
@@ -394,17 +414,27 @@ def _reviews(run: RoutingRun, shipments: Sequence[PlannedShipment]) -> tuple[Fir
     )
 
 
+def _days_with_room(run: RoutingRun, unit_counts: Mapping[str, int]) -> dict[str, date | None]:
+    """As `_handling_days`, before shipments are planned."""
+    limited_ids = run.view.memory.limited_ids
+    handled = {
+        key: planned_handling(run.view, run.order, key, count) if key in limited_ids else None
+        for key, count in unit_counts.items()
+    }
+    return {key: None if handling is None else handling.day for key, handling in handled.items()}
+
+
 def _handling_days(shipments: Sequence[PlannedShipment]) -> dict[str, date | None]:
     return {x.location_id: None if x.handling is None else x.handling.day for x in shipments}
 
 
 def _delivery_rules(
-    run: RoutingRun, shipments: Sequence[PlannedShipment], reviews: Sequence[FiredRule]
+    run: RoutingRun, shipments: Sequence[PlannedShipment], asked: Sequence[FiredRule]
 ) -> tuple[FiredRule, ...]:
-    """The delivery rules of the plan's shipments, if they affected the plan or its review."""
-    facts = {comparison.fact for rule in reviews if rule.evidence for comparison in comparisons(rule.evidence.when)}
+    """The delivery rules of the plan's shipments, if they affected the plan, or what rules said of it."""
+    facts = {comparison.fact for rule in asked if rule.evidence for comparison in comparisons(rule.evidence.when)}
     decides = run.view.late is not None or any(step.kind in DELIVERY_STEPS for step in run.policy.rank)
-    if facts.isdisjoint(DELIVERY_FACTS) and not decides:
+    if facts.isdisjoint({*DELIVERY_FACTS, DAYS_SAVED}) and not decides:
         return ()
     return fired_delivery_rules(run.policy_set, run.question, _unit_counts(shipments))
 

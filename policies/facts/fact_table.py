@@ -67,6 +67,7 @@ class RulePlace(StrEnum):
     CANDIDATE = "'only', 'exclude' and 'prefer'"
     DELIVERY = "a delivery rule"
     REVIEW = "'review'"
+    SPLIT = "'split_only_if'"
     EXCEPTION = "an exception rule"
 
 
@@ -78,7 +79,8 @@ OF_A_LOCATION = AT_A_LOCATION | {RulePlace.EXCEPTION}
 OF_STOCK = frozenset({RulePlace.EXPOSURE, RulePlace.LOCATION_BUFFER, RulePlace.CHANNEL_BUFFER})
 OF_A_PRODUCT = OF_STOCK | {RulePlace.EXCEPTION}
 OF_ONE_LEVEL = frozenset({RulePlace.EXPOSURE, RulePlace.LOCATION_BUFFER})
-OF_A_PLAN = frozenset({RulePlace.REVIEW})
+OF_A_PLAN = frozenset({RulePlace.REVIEW, RulePlace.SPLIT})
+OF_A_SPLIT = frozenset({RulePlace.SPLIT})
 OF_AN_EXCEPTION = frozenset({RulePlace.EXCEPTION})
 OF_A_CHANNEL = EVERYWHERE - OF_AN_EXCEPTION
 """Places where the channel is always known: some exceptions, such as one about a feed, have none."""
@@ -571,6 +573,15 @@ _TABLE = (
         lambda c: c.plan.days_until_delivery if c.plan else None,
         unit="days",
         value_range=_NOT_NEGATIVE,
+    ),
+    Fact(
+        "plan.days_saved",
+        _NUMBER,
+        "days by which a split reaches the shopper before the one location that would ship instead; below 0 if it is "
+        "later; unknown if that location does not have all of its units, or a day is unknown",
+        OF_A_SPLIT,
+        lambda c: c.plan.days_saved if c.plan else None,
+        unit="days",
     ),
     Fact(
         "exception.kind",

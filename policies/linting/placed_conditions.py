@@ -53,6 +53,10 @@ def _policy_conditions(policy: RoutingPolicy) -> Iterator[PlacedCondition]:
         never = f"'only' in {title} drops every location"
         only_title, when = f"'only' in {title}", policy.only.when
         yield PlacedCondition(only_title, when, policy.source, "only", RulePlace.CANDIDATE, never, applies)
+    if policy.split_only_if is not None:
+        split_title, when = f"'split_only_if' in {title}", policy.split_only_if.when
+        never = f"{split_title} never allows a split; write 'max_shipments: 1'"
+        yield PlacedCondition(split_title, when, policy.source, "split_only_if", RulePlace.SPLIT, never, applies)
     for kind, rules, place in (
         ("exclude", policy.exclude, RulePlace.CANDIDATE),
         ("review", policy.review, RulePlace.REVIEW),

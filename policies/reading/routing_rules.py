@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
+from policies.engine.conditions import All, Comparison, Operator
 from policies.engine.matcher import Matcher
 from policies.facts.fact_table import RulePlace, find_fact
 from policies.policy_set import DEADLINES, LOCATION_STEPS, PLAN_STEPS, NamedCondition, RankStep, RoutingPolicy
@@ -23,6 +25,10 @@ MAX_NAMED_CONDITIONS = 200
 MAX_STEPS = 20
 MAX_POSITION = 1_000_000
 MAX_SHIPMENTS = 50
+SPLIT_ONLY_IF, SAVES_DAYS, DAYS_SAVED = "split_only_if", "saves_days", "plan.days_saved"
+MAX_SAVED_DAYS = 60
+"""As many as a parcel can be in transit."""
+
 MIN_BAND_KM, MAX_BAND_KM = 0.1, 20_000
 """From next door to halfway around the Earth."""
 
@@ -37,8 +43,8 @@ Value = TypeVar("Value")
 
 _KEYS = (
     *("name", "description", "position", "applies_to", *TIME_KEYS, "only", "exclude", "rank"),
-    *("max_shipments", "min_split_value", "ship_complete", "sold_may_use", "review", "otherwise"),
-    "must_meet",
+    *("max_shipments", "min_split_value", "split_only_if", "ship_complete", "sold_may_use", "review"),
+    *("otherwise", "must_meet"),
 )
 
 
@@ -67,7 +73,7 @@ def _policy(
     position = rule_file.position(fields, positions, "policy in the routing files", at_most=MAX_POSITION)
     applies = read_when(rule_file, fields, "applies_to", title, RulePlace.APPLIES_TO)
     rank = _rank(rule_file, fields["rank"], title) if "rank" in fields else []
-    used = {"only": rule_file.source(node)}
+    used = {"only": rule_file.source(node), SPLIT_ONLY_IF: rule_file.source(node)}
     only = _only(rule_file, fields, title)
     exclude = _named_conditions(rule_file, fields, "exclude", title, place=RulePlace.CANDIDATE, used=used)
     review = _named_conditions(rule_file, fields, "review", title, place=RulePlace.REVIEW, used=used)
@@ -75,6 +81,7 @@ def _policy(
         fields, "max_shipments", lambda value, what: rule_file.integer(value, what, 1, MAX_SHIPMENTS, unit="shipments")
     )
     min_split_value = _optional(fields, "min_split_value", lambda value, what: rule_file.number(value, what, 0))
+    split_only_if = _split_only_if(rule_file, fields, title)
     ship_complete = _optional(fields, "ship_complete", rule_file.flag)
     otherwise = _optional(fields, "otherwise", lambda value, what: rule_file.choice(value, what, OTHERWISE))
     sold_may_use = _choices(rule_file, fields, "sold_may_use", MAY_USE)
@@ -92,6 +99,7 @@ def _policy(
         tuple(review),
         max_shipments,
         min_split_value,
+        split_only_if,
         ship_complete or False,
         sold_may_use,
         otherwise or "exception",
@@ -99,6 +107,7 @@ def _policy(
         only_matcher=Matcher.of([(only, only.when)]) if only else None,
         exclude_matcher=Matcher.of([(rule, rule.when) for rule in exclude]) if exclude else None,
         review_matcher=Matcher.of([(rule, rule.when) for rule in review]) if review else None,
+        split_matcher=Matcher.of([(split_only_if, split_only_if.when)]) if split_only_if else None,
     )
 
 
@@ -111,6 +120,29 @@ def _only(rule_file: RuleFile, fields: dict[str, Node], title: str) -> NamedCond
         return None
     condition = read_condition(rule_file, fields["only"], f"'only' in {title}", RulePlace.CANDIDATE)
     return NamedCondition("only", condition, rule_file.source(fields["only"])) if condition else None
+
+
+def _split_only_if(rule_file: RuleFile, fields: dict[str, Node], title: str) -> NamedCondition | None:
+    """What must be true of a split: `saves_days`, and facts of the plan and the order beside it."""
+    if SPLIT_ONLY_IF not in fields:
+        return None
+    node = fields[SPLIT_ONLY_IF]
+    what = f"'{SPLIT_ONLY_IF}' in {title}"
+    stated, saves_days = node, None
+    if isinstance(node, MappingNode) and SAVES_DAYS in node.entries:
+        days = rule_file.integer(node.entries[SAVES_DAYS][1], f"'{SAVES_DAYS}'", 1, MAX_SAVED_DAYS, unit="days")
+        if days is None:
+            return None
+        saves_days = Comparison(DAYS_SAVED, Operator.AT_LEAST, (float(days),))
+        stated = replace(node, entries={key: entry for key, entry in node.entries.items() if key != SAVES_DAYS})
+        if not stated.entries:
+            return NamedCondition(SPLIT_ONLY_IF, saves_days, rule_file.source(node))
+    condition = read_condition(rule_file, stated, what, RulePlace.SPLIT)
+    if condition is None:
+        return None
+    if saves_days is not None:
+        condition = All((saves_days, condition))
+    return NamedCondition(SPLIT_ONLY_IF, condition, rule_file.source(node))
 
 
 def _named_conditions(

@@ -16,6 +16,7 @@ PLACES: Mapping[RulePlace, str] = {
     RulePlace.DELIVERY: "delivery",
     RulePlace.EXCEPTION: "exceptions",
     RulePlace.REVIEW: "`review`",
+    RulePlace.SPLIT: "`split_only_if`",
 }
 """The places where conditions stand, in Markdown."""
 

@@ -7,6 +7,7 @@ duplicate name. Both use the same tables, so that they agree.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import cast
 
 from policies.domain.model import EXCEPTION_ACTIONS, MAX_UNITS
 from policies.facts.fact_table import RulePlace
@@ -18,11 +19,14 @@ from policies.reading.routing_rules import (
     MAX_NAMED_CONDITIONS,
     MAX_POLICIES,
     MAX_POSITION,
+    MAX_SAVED_DAYS,
     MAX_SHIPMENTS,
     MAX_STEPS,
     MAY_USE,
     MIN_BAND_KM,
     OTHERWISE,
+    SAVES_DAYS,
+    SPLIT_ONLY_IF,
     STEPS,
 )
 from policies.reading.stock_rules import MAX_DAYS, MAX_RULES, SERVICE_LEVELS
@@ -102,8 +106,18 @@ def buffer() -> Schema:
 def routing() -> Schema:
     """The schema of files with `kind: routing`."""
     policies = {"type": "array", "items": _policy(), "minItems": 1, "maxItems": MAX_POLICIES}
-    places = [RulePlace.APPLIES_TO, RulePlace.CANDIDATE, RulePlace.REVIEW]
-    return _file("routing", {"policies": policies}, places, ["policies"])
+    places = [RulePlace.APPLIES_TO, RulePlace.CANDIDATE, RulePlace.REVIEW, RulePlace.SPLIT]
+    whole = _file("routing", {"policies": policies}, places, ["policies"])
+    saves_days = {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_SAVED_DAYS,
+        "description": "Days by which the split must arrive before the one location that would ship instead.",
+    }
+    split = {**conditions(RulePlace.SPLIT)}
+    split["properties"] = {SAVES_DAYS: saves_days, **cast(Schema, split["properties"])}
+    definitions = {**cast(Schema, whole["$defs"]), SPLIT_ONLY_IF: split}
+    return {**whole, "$defs": definitions}
 
 
 def delivery() -> Schema:
@@ -258,6 +272,10 @@ def _policy() -> Schema:
             "type": "number",
             "minimum": 0,
             "description": "Orders below this value get one shipment only.",
+        },
+        SPLIT_ONLY_IF: {
+            "$ref": f"#/$defs/{SPLIT_ONLY_IF}",
+            "description": "An order is split over several locations only if this is true of the split.",
         },
         "ship_complete": {"type": "boolean", "description": "true: allocate the whole order or nothing."},
         "sold_may_use": {"type": "array", "items": choice(MAY_USE), "minItems": 1, "maxItems": len(MAY_USE)},

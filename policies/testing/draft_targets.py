@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from policies.engine.conditions import All, Always, Condition, NoneOf
+from policies.engine.conditions import All, Always, Comparison, Condition, NoneOf, Operator
 from policies.policy_set import (
     BufferRule,
     DeliveryRule,
@@ -73,6 +73,11 @@ def _of_policies(policies: Sequence[RoutingPolicy]) -> Iterator[PlacedCondition]
         for position, rule in enumerate(policy.exclude):
             before_it = _conditions(policy.exclude[:position])
             yield rule.source, rule.when, _without([reached, *usable, rule.when], before_it)
+        if policy.split_only_if is not None:
+            # It is asked, and so fires, where the best plan has several shipments.
+            is_split = Comparison("plan.shipment_count", Operator.IS, (2.0,))
+            condition = _without([reached, *usable, is_split], _conditions(policy.exclude))
+            yield policy.split_only_if.source, policy.split_only_if.when, condition
         for rule in policy.review:
             yield rule.source, rule.when, _without([reached, *usable, rule.when], _conditions(policy.exclude))
 

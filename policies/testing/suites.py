@@ -32,7 +32,7 @@ from policies.testing.fixtures import Fixtures
 CODES: Mapping[str, str] = {
     "no-rule-file": "A suite has no rule file of the same name beside it, and names none under 'rules'.",
     "rule-untested": "The rule fires in no test, so nothing shows that it works as intended. An 'only' counts as "
-    "tested when it excludes a location in a test.",
+    "tested when it excludes a location in a test, a 'split_only_if' when it allows or forbids a split.",
     "test-failed": "The answer differs from the expected one, or other rules than expected led to it.",
     "unknown-fixture": "A test uses a location, product or channel that its suite does not define.",
     "unknown-rule": "A test expects a rule or policy that is not in the rules that its suite tests.",
@@ -137,6 +137,8 @@ def _rules_of(policy: RoutingPolicy) -> Iterator[TestableRule]:
     yield TestableRule(policy.name, f"the routing policy '{policy.name}'", policy.source)
     if policy.only is not None:
         yield TestableRule(policy.only.name, f"'only' {of}", policy.only.source)
+    if policy.split_only_if is not None:
+        yield TestableRule(policy.split_only_if.name, f"'split_only_if' {of}", policy.split_only_if.source)
     for kind, named in (("exclude", policy.exclude), ("review", policy.review)):
         for rule in named:
             yield TestableRule(rule.name, f"the {kind} rule '{rule.name}' {of}", rule.source)

@@ -156,6 +156,10 @@ class _Explainer:
         refusals = []
         if policy.max_shipments is not None and shipments > policy.max_shipments:
             refusals.append(f"max_shipments is {policy.max_shipments}; it has {shipments}")
+        elif run.is_one_shipment and self._routed.ruling is not None:
+            evidence = self._routed.ruling.fired.evidence
+            facts = () if evidence is None else evidence.facts()
+            refusals.append("; ".join(["split_only_if", *[f"{fact} is {value}" for fact, value in facts]]))
         elif run.max_shipments is not None and shipments > run.max_shipments:
             value = run.question.order.value
             worth = "unknown" if value is None else str(value)

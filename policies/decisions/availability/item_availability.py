@@ -23,9 +23,13 @@ def in_items(availability: Availability, units_each: int) -> Availability:
     )
     sellable = min(whole_items(availability.sellable, units_each), sum(figure.sellable for figure in locations))
 
+    # Whether `split_only_if` would allow a split of items is not worked out here: one location is always allowed.
+    policy = availability.policy
+    shipments = policy.max_shipments if policy.split_only_if is None else 1
+
     def largest(units: int, figures: Iterable[LocationAvailability]) -> int:
         counts = sorted((figure.sellable for figure in figures), reverse=True)
-        return min(whole_items(units, units_each), sellable, sum(counts[: availability.policy.max_shipments]))
+        return min(whole_items(units, units_each), sellable, sum(counts[:shipments]))
 
     options = []
     for option in availability.delivery_options:

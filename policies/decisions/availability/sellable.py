@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 from policies.decisions.availability.delivery_days import (
     DeliveryDay,
@@ -18,6 +17,7 @@ from policies.decisions.availability.delivery_days import (
     delivery_options,
 )
 from policies.decisions.availability.location_availability import NOTHING_WAIVED, LocationAvailability, assess_location
+from policies.decisions.availability.split_orders import largest_split_order, price_of, value_of
 from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffer_effect, units_held_back
 from policies.decisions.eligibility import RoutingQuestion, may_split, policies_for
 from policies.decisions.planning.planning_memory import PolicyView
@@ -105,7 +105,7 @@ def assess_availability(
     remaining = max(0, subtotal - channel_effect.held_back)
 
     def largest_in_time(in_time: Sequence[LocationAvailability]) -> int:
-        return min(sellable, _largest_within_shipments(in_time, view, sku))
+        return _largest_single_order(in_time, view, sku, sellable)
 
     return Availability(
         sku=sku,
@@ -114,11 +114,11 @@ def assess_availability(
         held_back_by_channel=subtotal - remaining,
         cut_off_applied=channel_effect.cut_off is not None and 0 < remaining <= channel_effect.cut_off,
         capped=channel_effect.cap is not None and channel_effect.cap == sellable < remaining,
-        largest_single_order=min(sellable, _largest_within_shipments(figures, view, sku)),
+        largest_single_order=_largest_single_order(figures, view, sku, sellable),
         locations=figures,
         fired=tuple(rule for figure in figures for rule in figure.fired) + channel_effect.fired,
         policy=policy,
-        delivery_options=delivery_options(view, figures, largest_in_time, SoldAlone(price=_price(question, sku)))
+        delivery_options=delivery_options(view, figures, largest_in_time, SoldAlone(price=price_of(question, sku)))
         if by_day
         else (),
     )
@@ -193,18 +193,30 @@ def _tracked_levels(view: PolicyView, sku: str) -> list[tuple[int, StockLevel]]:
     ]
 
 
-def _largest_within_shipments(figures: Sequence[LocationAvailability], view: PolicyView, sku: str) -> int:
+def _largest_single_order(figures: Sequence[LocationAvailability], view: PolicyView, sku: str, sellable: int) -> int:
     suppliers = [figure for figure in figures if figure.sellable > 0]
+    largest = min(sellable, _largest_within_shipments(suppliers, view, sku))
+    if view.policy.split_only_if is None:
+        return largest
+    from_one = min(sellable, _largest_within_shipments(suppliers, view, sku, is_split=False))
+    return largest_split_order(view, sku, {x.location_id: x.sellable for x in suppliers}, from_one, largest)
+
+
+def _largest_within_shipments(
+    suppliers: Sequence[LocationAvailability], view: PolicyView, sku: str, *, is_split: bool = True
+) -> int:
     if any(step.kind in PLAN_STEPS for step in view.policy.rank):
-        return _largest_from(sorted(suppliers, key=lambda figure: -figure.sellable), view, sku)
+        return _largest_from(sorted(suppliers, key=lambda figure: -figure.sellable), view, sku, is_split)
     sizes = {None} | {
         figure.sellable for figure in suppliers if any(step.kind == "covers_most" for step in view.policy.rank)
     }
     # Which locations cover an order in full depends on its size, and changes only at the units that one of them has.
-    return max(_largest_up_to(size, suppliers, view, sku) for size in sizes)
+    return max(_largest_up_to(size, suppliers, view, sku, is_split) for size in sizes)
 
 
-def _largest_up_to(size: int | None, suppliers: Sequence[LocationAvailability], view: PolicyView, sku: str) -> int:
+def _largest_up_to(
+    size: int | None, suppliers: Sequence[LocationAvailability], view: PolicyView, sku: str, is_split: bool
+) -> int:
     """The most that an order of this size gets in rank order; None is an order larger than any location's stock."""
     units = {figure.location_id: figure.sellable for figure in suppliers}
     context = (
@@ -214,23 +226,14 @@ def _largest_up_to(size: int | None, suppliers: Sequence[LocationAvailability], 
     )
     ranked = rank_locations(context, units)
     in_order = sorted(suppliers, key=lambda figure: (ranked[figure.location_id], figure.location_id))
-    largest = _largest_from(in_order, view, sku)
+    largest = _largest_from(in_order, view, sku, is_split)
     return largest if size is None else min(size, largest)
 
 
-def _largest_from(suppliers: Sequence[LocationAvailability], view: PolicyView, sku: str) -> int:
+def _largest_from(suppliers: Sequence[LocationAvailability], view: PolicyView, sku: str, is_split: bool) -> int:
     policy = view.policy
     combined = sum(figure.sellable for figure in suppliers[: policy.max_shipments])
-    if may_split(policy, _value(view.question, sku, combined)):
+    if is_split and may_split(policy, value_of(view.question, sku, combined)):
         return combined
-    return max((figure.sellable for figure in suppliers[: policy.max_shipments]), default=0)
-
-
-def _value(question: RoutingQuestion, sku: str, unit_count: int) -> Decimal | None:
-    price = _price(question, sku)
-    return None if price is None else price * unit_count
-
-
-def _price(question: RoutingQuestion, sku: str) -> Decimal | None:
-    product = question.world.products.get(sku)
-    return None if product is None else product.price
+    # The first is the largest, or the one that ships what it has where no step compares plans.
+    return suppliers[0].sellable if suppliers else 0

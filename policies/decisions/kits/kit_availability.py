@@ -117,7 +117,9 @@ class _Filling:
         """The kits of each of these locations."""
         policy = self.view.policy
         suppliers = [figure for figure in self.stock.figures.values() if figure.sellable]
-        limit = policy.max_shipments if may_split(policy, self._value(size)) else 1
+        # Whether `split_only_if` would allow a split of kits is not worked out here: one location is always allowed.
+        is_split = policy.split_only_if is None and may_split(policy, self._value(size))
+        limit = policy.max_shipments if is_split else 1
         if self.stock.kit.may_split and limit is None:
             # Its components may come from everywhere.
             return [self.stock.subtotal]

@@ -55,7 +55,7 @@ EVERYTHING = Context(
         count_confidence=0.8,
         source="pos",
     ),
-    plan=PlanFacts(2, 305.0, Decimal("9.80"), 3),
+    plan=PlanFacts(2, 305.0, Decimal("9.80"), 3, 2),
     capacity=CapacityFigures(),
     exception_kind="oversell",
     cancellation=CancellationFacts("buyer", work_started=False),

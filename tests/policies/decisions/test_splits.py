@@ -1,0 +1,243 @@
+"""When an order may be split: `split_only_if` of a routing policy."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from policies.decisions.alternatives.decision_explanation import explain
+from policies.decisions.availability.sellable import assess_availability
+from policies.decisions.routing import Decision, route, routed_order
+from policies.domain.model import Coordinates, Destination, Order, Outcome, Product, World
+from policies.policy_set import PolicySet
+from policies.reading.rules_reader import read
+from policies.testing.drafts import draft_tests
+from policies.testing.suites import run_suites
+from tests.policies.small_retailer import (
+    BERGEN,
+    OSLO,
+    TIKTOK,
+    TO_OSLO,
+    TROMSO,
+    level,
+    order,
+    policy,
+    rules,
+    store,
+    world,
+)
+
+RATES = """
+kind: delivery
+rules:
+  - {name: same-city, position: 10, when: {location.distance_km: {at_most: 15}}, service: courier, transit_days: 0,
+     cost: {per_shipment: 7}}
+  - {name: near, position: 20, when: {location.distance_km: {at_most: 500}}, service: ground, transit_days: 1,
+     cost: {per_shipment: 5, per_unit: 1}}
+  - {name: far, position: 30, when: {location.distance_km.known: true}, service: ground, transit_days: 3,
+     cost: {per_shipment: 9, per_unit: 1}}
+"""
+FASTEST = "[earliest_promise, fewest_shipments, nearest]"
+PLACES = {"oslo": OSLO, "asker": Coordinates(59.84, 10.66), "bergen": BERGEN, "tromso": TROMSO}
+
+
+def splits_only_if(condition: str, **entries: str) -> PolicySet:
+    return rules(policy(**{"rank": FASTEST, "split_only_if": condition} | entries), RATES)
+
+
+def stocked(price: str | None = None, **units: Mapping[str, int]) -> World:
+    """Stores that ship at once, with their units by SKU."""
+    places = [store(key, coordinates=PLACES[key], handling_minutes=0) for key in units]
+    levels = [level(sku, key, count) for key, counts in units.items() for sku, count in counts.items()]
+    value = None if price is None else Decimal(price)
+    products = [Product(sku, price=value) for sku in {stock.sku for stock in levels}]
+    return world(places, levels, products)
+
+
+def decide(policy_set: PolicySet, snapshot: World, request: Order) -> Decision:
+    return route(policy_set, snapshot, TIKTOK, request)
+
+
+def sources(decision: Decision) -> list[str]:
+    return sorted(shipment.location_id for shipment in decision.plan)
+
+
+MUG_AND_VASE = order({"MUG": 1, "VASE": 1}, destination=TO_OSLO, stated_value=Decimal(20))
+TWO_IN_TOWN = stocked(oslo={"MUG": 1}, asker={"VASE": 1}, tromso={"MUG": 1, "VASE": 1})
+
+
+def test_an_order_is_split_where_the_split_arrives_that_many_days_earlier() -> None:
+    decision = decide(splits_only_if("{saves_days: 3}"), TWO_IN_TOWN, MUG_AND_VASE)
+
+    assert sources(decision) == ["asker", "oslo"]
+    assert [rule.effect for rule in decision.fired if rule.name == "split_only_if"] == [
+        "allowed a split into 2 shipments"
+    ]
+
+
+def test_an_order_is_not_split_where_the_split_saves_fewer_days() -> None:
+    decision = decide(splits_only_if("{saves_days: 6}"), TWO_IN_TOWN, MUG_AND_VASE)
+
+    assert sources(decision) == ["tromso"]
+    (ruling,) = [rule for rule in decision.fired if rule.name == "split_only_if"]
+    assert ruling.effect == "did not allow a split into 2 shipments"
+    assert ruling.evidence is not None
+    assert ruling.evidence.facts() == (("plan.days_saved", "5"),)
+
+
+def test_no_days_are_saved_where_no_location_has_the_whole_order() -> None:
+    snapshot = stocked(oslo={"MUG": 1}, asker={"VASE": 1})
+
+    decision = decide(splits_only_if("{saves_days: 1}"), snapshot, MUG_AND_VASE)
+
+    assert decision.outcome is Outcome.PARTLY_ALLOCATED
+    assert len(decision.plan) == 1
+
+
+def test_an_order_that_may_not_be_split_goes_to_the_next_policy_if_the_policy_says_so() -> None:
+    policies = f"""
+kind: routing
+policies:
+  - {{name: express, position: 10, rank: {FASTEST}, split_only_if: {{saves_days: 1}}, otherwise: next}}
+  - {{name: rest, position: 20, rank: [fewest_shipments]}}
+"""
+    snapshot = stocked(oslo={"MUG": 1}, asker={"VASE": 1})
+
+    decision = decide(rules(policies, RATES), snapshot, MUG_AND_VASE)
+
+    assert (decision.policy.name, decision.tried, sources(decision)) == ("rest", ("express",), ["asker", "oslo"])
+
+
+def test_an_order_that_ships_complete_is_not_shipped_in_part_for_want_of_a_split() -> None:
+    snapshot = stocked(oslo={"MUG": 1}, asker={"VASE": 1})
+
+    decision = decide(splits_only_if("{saves_days: 1}", ship_complete="true"), snapshot, MUG_AND_VASE)
+
+    assert (decision.outcome, decision.plan) == (Outcome.UNFILLABLE, ())
+
+
+@pytest.mark.parametrize(("margin", "split"), [(6, True), (7, False)])
+def test_an_order_is_split_where_the_margin_of_the_split_suffices(margin: int, split: bool) -> None:
+    # Two couriers cost 14 of the order's 20.
+    condition = f"{{plan.margin_after_shipping: {{at_least: {margin}}}}}"
+
+    decision = decide(splits_only_if(condition), TWO_IN_TOWN, MUG_AND_VASE)
+
+    assert len(decision.plan) == (2 if split else 1)
+
+
+def test_days_and_margin_side_by_side_must_both_be_met() -> None:
+    both = "{saves_days: 2, plan.margin_after_shipping: {at_least: 7}}"
+    either = "{any: [{plan.days_saved: {at_least: 2}}, {plan.margin_after_shipping: {at_least: 7}}]}"
+
+    assert len(decide(splits_only_if(both), TWO_IN_TOWN, MUG_AND_VASE).plan) == 1
+    assert len(decide(splits_only_if(either), TWO_IN_TOWN, MUG_AND_VASE).plan) == 2
+
+
+def test_a_margin_that_is_unknown_allows_no_split() -> None:
+    unpriced = replace(MUG_AND_VASE, stated_value=None)
+
+    decision = decide(splits_only_if("{plan.margin_after_shipping: {at_least: 0}}"), TWO_IN_TOWN, unpriced)
+
+    assert sources(decision) == ["tromso"]
+
+
+def test_the_explanation_shows_the_refused_split_with_the_days_that_it_saves() -> None:
+    routed = routed_order(splits_only_if("{saves_days: 6}"), TWO_IN_TOWN, TIKTOK, MUG_AND_VASE)
+
+    refused = explain(routed).refused
+
+    assert refused is not None
+    assert [shipment.location_id for shipment in refused.shipments] == ["oslo", "asker"]
+    assert refused.refused_by == ("split_only_if; plan.days_saved is 5",)
+
+
+def test_saves_days_is_a_number_of_whole_days() -> None:
+    text = policy(split_only_if="{saves_days: soon}")
+
+    (problem,) = read({"rules/routing.yaml": text.encode()}).problems
+
+    assert (problem.code, problem.message) == ("wrong-type", "'saves_days' must be a number, not the text 'soon'")
+
+
+def test_days_saved_are_known_of_splits_only() -> None:
+    text = policy(review="[{name: slow, when: {plan.days_saved: {less_than: 1}}}]")
+
+    (problem,) = read({"rules/routing.yaml": text.encode()}).problems
+
+    assert problem.code == "fact-not-known-here"
+
+
+def test_a_test_is_drafted_for_a_condition_of_splits() -> None:
+    files = {
+        "routing.yaml": policy(rank=FASTEST, split_only_if="{saves_days: 2}").encode(),
+        "rates.yaml": RATES.encode(),
+    }
+    policy_set = read(files).policy_set
+    assert policy_set is not None
+    (split,) = [x for x in run_suites(policy_set, files).problems if "split_only_if" in x.message]
+    rule = next(rule for rule in policy_set.routing if rule.split_only_if).split_only_if
+    assert rule is not None
+
+    drafts = draft_tests(policy_set, files, {rule.source})
+
+    assert split.code == "rule-untested"
+    assert [drafted.name for drafted in drafts.drafted] == ["split_only_if"]
+    with_drafts = {**files, **{path: text.encode() for path, text in drafts.suites.items()}}
+    assert not [x for x in run_suites(policy_set, with_drafts).problems if "split_only_if" in x.message]
+
+
+def test_the_largest_order_is_one_location_where_no_split_is_allowed() -> None:
+    snapshot = stocked("10", oslo={"MUG": 4}, asker={"MUG": 3})
+
+    availability = assess_availability(splits_only_if("{saves_days: 1}"), snapshot, TIKTOK, "MUG", destination=TO_OSLO)
+
+    assert (availability.sellable, availability.largest_single_order) == (7, 4)
+
+
+def test_the_largest_order_is_split_where_its_margin_suffices() -> None:
+    # 7 mugs for 70 in two couriers leave 56; 6 leave 46.
+    snapshot = stocked("10", oslo={"MUG": 4}, asker={"MUG": 3})
+
+    def largest(margin: int) -> int:
+        policy_set = splits_only_if(f"{{plan.margin_after_shipping: {{at_least: {margin}}}}}")
+        return assess_availability(policy_set, snapshot, TIKTOK, "MUG", destination=TO_OSLO).largest_single_order
+
+    assert (largest(56), largest(57)) == (7, 4)
+
+
+CONDITIONS = (
+    *("{saves_days: 1}", "{plan.margin_after_shipping: {at_least: 15}}", "{plan.cost: {at_most: 22}}"),
+    *("{plan.shipment_count: {at_most: 2}}", "{order.unit_count: {at_least: 6}}"),
+    "{any: [{plan.days_saved: {at_least: 1}}, {plan.margin_after_shipping: {at_least: 9}}]}",
+)
+RANKS = (FASTEST, "[fewest_shipments, nearest]", "[lowest_cost, nearest]", "[nearest]", "[covers_most, nearest]")
+
+
+@settings(max_examples=60)
+@given(
+    condition=st.sampled_from(CONDITIONS),
+    rank=st.sampled_from(RANKS),
+    max_shipments=st.sampled_from((None, 2, 3)),
+    counts=st.lists(st.integers(0, 5), min_size=4, max_size=4),
+    price=st.sampled_from((None, "0.50", "2", "6")),
+)
+def test_an_order_of_the_largest_size_is_filled_and_no_larger_one(
+    condition: str, rank: str, max_shipments: int | None, counts: list[int], price: str | None
+) -> None:
+    limits = {} if max_shipments is None else {"max_shipments": str(max_shipments)}
+    policy_set = splits_only_if(condition, rank=rank, **limits)
+    snapshot = stocked(price, **{key: {"MUG": count} for key, count in zip(PLACES, counts, strict=True)})
+    destination = Destination("NO", coordinates=OSLO)
+
+    stated = assess_availability(policy_set, snapshot, TIKTOK, "MUG", destination=destination).largest_single_order
+
+    def is_filled(size: int) -> bool:
+        value = None if price is None else Decimal(price) * size
+        request = order({"MUG": size}, destination=destination, stated_value=value)
+        return not decide(policy_set, snapshot, request).shortages
+
+    filled = [size for size in range(1, sum(counts) + 1) if is_filled(size)]
+    assert stated == max(filled, default=0)
