@@ -103,7 +103,8 @@ class UnexplainedOversell:
     """A change that left units oversold without a cause, as it was when it was recorded.
 
     `decision` and `change.inputs` get the evidence. `movement_count` is how many movements the book had; later ones
-    belong to orders that were planned later.
+    belong to orders that were planned later. `sold_as` are, for each missing product, the SKUs as which it was sold:
+    its own or those of kits, with how many units of it one has.
     """
 
     change: AllocationChange
@@ -112,6 +113,7 @@ class UnexplainedOversell:
     short: dict[str, int]
     decision: decision_pb2.Decision
     movement_count: int
+    sold_as: Mapping[str, Mapping[str, int]]
 
     @classmethod
     def of(cls, change: AllocationChange, book: Book) -> UnexplainedOversell | None:
@@ -123,13 +125,25 @@ class UnexplainedOversell:
         if not short or change.channel is None:
             return None
         ordered = {sku: units + _usable_units(record, sku) for sku, units in short.items()}
-        return cls(change, change.channel, ordered, short, record.decision, len(book.movements))
+        sold_as = {sku: _sold_as(record, change.oversold, sku) for sku in short}
+        return cls(change, change.channel, ordered, short, record.decision, len(book.movements), sold_as)
+
+    def pairs(self) -> set[Pair]:
+        """The channel with each SKU as which a missing product may have been published to it."""
+        return {(self.channel.id, sold) for sku in self.short for sold in (sku, *self.sold_as[sku])}
 
 
 def _usable_units(record: AllocationRecord, sku: str) -> int:
     """Units of the product that the order has, or that limits on splitting or rules keep from it."""
     promised = sum(units for (key, _), units in record.promised().items() if key == sku)
     return promised + sum(short.unit_count for short in record.shortages if short.sku == sku and short.kind != OVERSELL)
+
+
+def _sold_as(record: AllocationRecord, oversold: Sequence[ShortageRecord], sku: str) -> dict[str, int]:
+    """The SKUs as which the missing units of a product were sold, with how many units of it each has."""
+    short = {x.line_id for x in oversold if x.sku == sku}
+    lines = [line for line in record.lines if line.line_id in short]
+    return {sku if x.kit is None else x.kit.sku: 1 if x.kit is None else x.kit.unit_count for x in lines}
 
 
 async def explain(
@@ -159,7 +173,7 @@ async def explain(
                 own_units=max(0, promised[position, sku][0]),
                 other_units=max(0, promised[position, sku][1]),
                 is_stale=is_stale(_levels(book, oversell.channel, sku), cadences, book.now),
-                shown=_seen_since(oversell.channel, shown.get((oversell.channel.id, sku), ()), figures[position][sku]),
+                shown=_seen_since(oversell, sku, shown, figures[position][sku]),
             )
             for sku in sorted(oversell.short)
         ]
@@ -174,39 +188,59 @@ async def _shown_counts(
 ) -> Mapping[Pair, Sequence[ShownCount]]:
     """What channels were last seen to show of products that they had been told a figure of."""
     told = {
-        (oversell.channel.id, sku)
+        pair
         for oversell, by_sku in zip(unexplained, figures, strict=True)
-        for sku, figure in by_sku.items()
-        if figure is not None
+        if any(figure is not None for figure in by_sku.values())
+        for pair in oversell.pairs()
     }
     return await channel_figures.latest(connection, told) if told else {}
 
 
 def _seen_since(
-    channel: Channel, counts: Sequence[ShownCount], published: PublishedFigure | None
+    oversell: UnexplainedOversell,
+    sku: str,
+    counts: Mapping[Pair, Sequence[ShownCount]],
+    published: PublishedFigure | None,
 ) -> ShownFigure | None:
     """What the channel was seen to show after a figure had reached it; None if nobody has looked since."""
-    shown = shown_evidence(shown_items(counts))
-    if shown is None or published is None or shown.observe_time < published.publish_time + channel.figure_lag:
+    channel, seen = oversell.channel, list[ShownFigure]()
+    for sold, units in (oversell.sold_as[sku] or {sku: 1}).items():
+        shown = shown_evidence(shown_items(counts.get((channel.id, sold), ())))
+        if shown is not None:
+            seen.append(replace(shown, units=shown.units * units))
+    most = max(seen, key=lambda x: (x.units, x.observe_time), default=None)
+    if most is None or published is None or most.observe_time < published.publish_time + channel.figure_lag:
         return None
-    return shown
+    return most
 
 
 async def _figures(
     connection: Connection, book: Book, unexplained: Sequence[UnexplainedOversell], log: PublicationLog | None
 ) -> list[dict[str, PublishedFigure | None]]:
-    """The figure in effect for each product of each change."""
-    lags = {(x.channel.id, sku): x.channel.figure_lag for x in unexplained for sku in x.short}
+    """The figure in effect for each product of each change, in its units.
+
+    It is that of what was sold: of a kit's component that of the kit, if the channel was told one, or else its own. Of
+    several, as where a product was sold by itself and in a kit, it is the greatest.
+    """
+    lags = {pair: x.channel.figure_lag for x in unexplained for pair in x.pairs()}
     found: dict[Pair, list[PublishedFigure]] = log.waiting(lags) if log is not None else {pair: [] for pair in lags}
     questions = transposed(list(_QUESTION), [(*pair, book.now - lag) for pair, lag in sorted(lags.items())])
     for statement in _FIGURES if any(lags.values()) else _FIGURES[:1]:
         for row in await statement.rows(connection, **questions):
             figure = PublishedFigure(row["sellable"], row["publish_time"], row["policy_revision"])
             found[row["channel_id"], row["sku"]].append(figure)
-    return [
-        {sku: figure_in_effect(found[x.channel.id, sku], book.now, lags[x.channel.id, sku]) for sku in x.short}
-        for x in unexplained
-    ]
+
+    def in_effect(channel: Channel, sku: str, units: int) -> PublishedFigure | None:
+        figure = figure_in_effect(found[channel.id, sku], book.now, channel.figure_lag)
+        return figure if figure is None or units == 1 else replace(figure, sellable=figure.sellable * units)
+
+    def told(oversell: UnexplainedOversell, sku: str) -> PublishedFigure | None:
+        channel = oversell.channel
+        figures = [in_effect(channel, sold, units) for sold, units in oversell.sold_as[sku].items()]
+        told = [figure for figure in figures if figure is not None]
+        return max(told, key=lambda x: (x.sellable, x.publish_time)) if told else in_effect(channel, sku, 1)
+
+    return [{sku: told(x, sku) for sku in x.short} for x in unexplained]
 
 
 async def _promised(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,8 +12,9 @@ import asyncpg
 from google.type.date_pb2 import Date
 
 from policies.decisions import unmet_demand
+from policies.domain.listings import ItemKey, Listing
 from service import limits
-from service.catalog import catalog_store, unknown_records
+from service.catalog import catalog_store, listing_store, unknown_records
 from service.catalog.catalog_store import CatalogCache
 from service.database.database import Connection, Database
 from service.demand import demand_requests, demand_store
@@ -54,13 +56,18 @@ class DemandOperations:
         async def work(
             connection: Connection,
         ) -> tuple[demand_pb.RecordUnmetDemandResponse, list[tuple[str | None, str, int]]]:
-            version, products = await catalog_store.products(connection, {event.sku for event in events})
+            items = {(event.channel_id or "", event.item_id) for event in events if event.item_id}
+            listings = await listing_store.read(connection, items) if items else {}
+            by_sku = [x for x in (_of_sku(event, listings) for event in events) if x is not None]
+            version, products = await catalog_store.products(connection, {event.sku for event in by_sku})
             await self._check_places(connection, events, version)
-            known = {(event.channel_id, event.event_id): event for event in events if event.sku in products}
+            known = {(event.channel_id, event.event_id): event for event in by_sku if event.sku in products}
             rows = await demand_store.write_events(connection, [_row(event) for event in known.values()])
-            unknown = sorted({event.sku for event in events} - products.keys())
             answer = demand_pb.RecordUnmetDemandResponse(
-                recorded_count=len(rows), duplicate_count=len(known) - len(rows), unknown_skus=unknown
+                recorded_count=len(rows),
+                duplicate_count=len(known) - len(rows),
+                unknown_skus=sorted({event.sku for event in by_sku} - products.keys()),
+                unknown_item_ids=sorted({item_id for _, item_id in items - listings.keys()}),
             )
             return answer, [(row["channel_id"], row["kind"], row["unmet_count"]) for row in rows]
 
@@ -106,6 +113,17 @@ class DemandOperations:
         locations = _missing(events, "location_id", catalog.locations)
         if locations:
             raise await unknown_records.location_error(connection, locations)
+
+
+def _of_sku(event: DemandEvent, listings: Mapping[ItemKey, Listing]) -> DemandEvent | None:
+    """The event in units of a SKU; None if it names an item that is not mapped."""
+    if not event.item_id:
+        return event
+    listing = listings.get((event.channel_id or "", event.item_id))
+    if listing is None:
+        return None
+    units = listing.unit_count
+    return replace(event, sku=listing.sku, wanted=event.wanted * units, met=event.met * units, item_id="")
 
 
 def _missing(events: Sequence[DemandEvent], field: str, known: Mapping[str, Any]) -> dict[str, str]:

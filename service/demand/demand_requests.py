@@ -33,7 +33,7 @@ _REPORTED_KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class DemandEvent:
-    """Demand that a channel or a till could not meet."""
+    """Demand that a channel or a till could not meet, in items if it names one of the channel; it has no SKU then."""
 
     event_id: str
     kind: str
@@ -44,6 +44,7 @@ class DemandEvent:
     met: int
     time: datetime
     method: str | None
+    item_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,12 @@ def _event(fields: Fields, name: str, event: demand_pb.UnmetDemandEvent, earlies
     event_id = fields.text(f"{name}.event_id", event.event_id, longest=limits.EVENT_ID_LENGTH, required=True)
     channel_id = fields.text(f"{name}.channel_id", event.channel_id, longest=limits.ID_LENGTH, required=not is_missed)
     location_id = fields.text(f"{name}.location_id", event.location_id, longest=limits.ID_LENGTH, required=is_missed)
-    sku = fields.sku(f"{name}.sku", event.sku)
+    item_id = fields.text(f"{name}.item_id", event.item_id, longest=limits.ITEM_ID_LENGTH) or ""
+    sku = "" if item_id else fields.sku(f"{name}.sku", event.sku)
+    if item_id and event.sku:
+        fields.wrong(f"{name}.sku", "must be empty if item_id is set: the item's listing says what it is")
+    if item_id and not event.channel_id:
+        fields.wrong(f"{name}.channel_id", "must not be empty if item_id is set: items belong to a channel")
     wanted = fields.whole_number(f"{name}.wanted_count", event.wanted_count, 1, limits.LINE_UNITS)
     if not 0 <= event.met_count < max(1, wanted):
         fields.wrong(f"{name}.met_count", f"is {event.met_count:,}; it must be 0 or more, and less than wanted_count")
@@ -126,7 +132,7 @@ def _event(fields: Fields, name: str, event: demand_pb.UnmetDemandEvent, earlies
     if kind is None or event_id is None or time is None:
         return None
     method = METHODS.get(event.method)
-    return DemandEvent(event_id, kind, channel_id, location_id, sku, wanted, event.met_count, time, method)
+    return DemandEvent(event_id, kind, channel_id, location_id, sku, wanted, event.met_count, time, method, item_id)
 
 
 def _filters(fields: Fields, request: Any) -> Mapping[str, Sequence[str]]:

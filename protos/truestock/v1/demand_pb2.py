@@ -28,7 +28,7 @@ from google.type import date_pb2 as google_dot_type_dot_date__pb2
 from truestock.v1 import order_pb2 as truestock_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19truestock/v1/demand.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18truestock/v1/order.proto\"\xa2\x03\n\x0bUnmetDemand\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.truestock.v1.DemandKind\x12/\n\x0b\x64\x65mand_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nchannel_id\x18\x03 \x01(\t\x12\x0b\n\x03sku\x18\x04 \x01(\t\x12\x14\n\x0cwanted_count\x18\x05 \x01(\x05\x12\x11\n\tmet_count\x18\x06 \x01(\x05\x12\x13\n\x0bunmet_count\x18\x07 \x01(\x05\x12\x12\n\ncall_count\x18\x08 \x01(\x05\x12/\n\x06method\x18\t \x01(\x0e\x32\x1f.truestock.v1.FulfillmentMethod\x12\r\n\x05\x63\x61use\x18\n \x01(\t\x12\r\n\x05rules\x18\x0b \x03(\t\x12\x17\n\x0fpolicy_revision\x18\x0c \x01(\t\x12\x13\n\x0blocation_id\x18\r \x01(\t\x12\x10\n\x08order_id\x18\x0e \x01(\t\x12\x15\n\rallocation_id\x18\x0f \x01(\t\x12\x0f\n\x07line_id\x18\x10 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x11 \x01(\t\"j\n\x18RecordUnmetDemandRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x1e.truestock.v1.UnmetDemandEventB\x04\xe2\x41\x01\x02\"\xc3\x02\n\x10UnmetDemandEvent\x12\x16\n\x08\x65vent_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x18.truestock.v1.DemandKindB\x04\xe2\x41\x01\x01\x12\x18\n\nchannel_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0blocation_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03sku\x18\x05 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0cwanted_count\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x17\n\tmet_count\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x64\x65mand_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02\x12\x35\n\x06method\x18\t \x01(\x0e\x32\x1f.truestock.v1.FulfillmentMethodB\x04\xe2\x41\x01\x01\"b\n\x19RecordUnmetDemandResponse\x12\x16\n\x0erecorded_count\x18\x01 \x01(\x05\x12\x17\n\x0f\x64uplicate_count\x18\x02 \x01(\x05\x12\x14\n\x0cunknown_skus\x18\x03 \x03(\t\"\xb1\x02\n\x16ListUnmetDemandRequest\x12\x12\n\x04skus\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x63hannel_ids\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12-\n\x05kinds\x18\x04 \x03(\x0e\x32\x18.truestock.v1.DemandKindB\x04\xe2\x41\x01\x01\x12\x34\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x34\n\nuntil_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\"^\n\x17ListUnmetDemandResponse\x12*\n\x07\x64\x65mands\x18\x01 \x03(\x0b\x32\x19.truestock.v1.UnmetDemand\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb0\x02\n\x15SumUnmetDemandRequest\x12\x12\n\x04skus\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x63hannel_ids\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12-\n\x05kinds\x18\x04 \x03(\x0e\x32\x18.truestock.v1.DemandKindB\x04\xe2\x41\x01\x01\x12\x34\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x34\n\nuntil_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\"_\n\x16SumUnmetDemandResponse\x12,\n\x04sums\x18\x01 \x03(\x0b\x32\x1e.truestock.v1.DailyUnmetDemand\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xca\x01\n\x10\x44\x61ilyUnmetDemand\x12\x1f\n\x04\x64\x61te\x18\x01 \x01(\x0b\x32\x11.google.type.Date\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x12\n\nchannel_id\x18\x03 \x01(\t\x12&\n\x04kind\x18\x04 \x01(\x0e\x32\x18.truestock.v1.DemandKind\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\x12\x13\n\x0bunmet_count\x18\x06 \x01(\x03\x12\x14\n\x0c\x64\x65mand_count\x18\x07 \x01(\x03\x12\x12\n\ncall_count\x18\x08 \x01(\x03*\xb6\x01\n\nDemandKind\x12\x1b\n\x17\x44\x45MAND_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44\x45MAND_KIND_HOLD_REFUSED\x10\x01\x12\x18\n\x14\x44\x45MAND_KIND_HOLD_CUT\x10\x02\x12\x1c\n\x18\x44\x45MAND_KIND_AVAILABILITY\x10\x03\x12\x1b\n\x17\x44\x45MAND_KIND_MISSED_SALE\x10\x04\x12\x18\n\x14\x44\x45MAND_KIND_REPORTED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19truestock/v1/demand.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18truestock/v1/order.proto\"\xa2\x03\n\x0bUnmetDemand\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.truestock.v1.DemandKind\x12/\n\x0b\x64\x65mand_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nchannel_id\x18\x03 \x01(\t\x12\x0b\n\x03sku\x18\x04 \x01(\t\x12\x14\n\x0cwanted_count\x18\x05 \x01(\x05\x12\x11\n\tmet_count\x18\x06 \x01(\x05\x12\x13\n\x0bunmet_count\x18\x07 \x01(\x05\x12\x12\n\ncall_count\x18\x08 \x01(\x05\x12/\n\x06method\x18\t \x01(\x0e\x32\x1f.truestock.v1.FulfillmentMethod\x12\r\n\x05\x63\x61use\x18\n \x01(\t\x12\r\n\x05rules\x18\x0b \x03(\t\x12\x17\n\x0fpolicy_revision\x18\x0c \x01(\t\x12\x13\n\x0blocation_id\x18\r \x01(\t\x12\x10\n\x08order_id\x18\x0e \x01(\t\x12\x15\n\rallocation_id\x18\x0f \x01(\t\x12\x0f\n\x07line_id\x18\x10 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x11 \x01(\t\"j\n\x18RecordUnmetDemandRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x1e.truestock.v1.UnmetDemandEventB\x04\xe2\x41\x01\x02\"\xda\x02\n\x10UnmetDemandEvent\x12\x16\n\x08\x65vent_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x18.truestock.v1.DemandKindB\x04\xe2\x41\x01\x01\x12\x18\n\nchannel_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0blocation_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03sku\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cwanted_count\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x17\n\tmet_count\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x64\x65mand_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02\x12\x35\n\x06method\x18\t \x01(\x0e\x32\x1f.truestock.v1.FulfillmentMethodB\x04\xe2\x41\x01\x01\x12\x15\n\x07item_id\x18\n \x01(\tB\x04\xe2\x41\x01\x01\"|\n\x19RecordUnmetDemandResponse\x12\x16\n\x0erecorded_count\x18\x01 \x01(\x05\x12\x17\n\x0f\x64uplicate_count\x18\x02 \x01(\x05\x12\x14\n\x0cunknown_skus\x18\x03 \x03(\t\x12\x18\n\x10unknown_item_ids\x18\x04 \x03(\t\"\xb1\x02\n\x16ListUnmetDemandRequest\x12\x12\n\x04skus\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x63hannel_ids\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12-\n\x05kinds\x18\x04 \x03(\x0e\x32\x18.truestock.v1.DemandKindB\x04\xe2\x41\x01\x01\x12\x34\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x34\n\nuntil_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\"^\n\x17ListUnmetDemandResponse\x12*\n\x07\x64\x65mands\x18\x01 \x03(\x0b\x32\x19.truestock.v1.UnmetDemand\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb0\x02\n\x15SumUnmetDemandRequest\x12\x12\n\x04skus\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x63hannel_ids\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12-\n\x05kinds\x18\x04 \x03(\x0e\x32\x18.truestock.v1.DemandKindB\x04\xe2\x41\x01\x01\x12\x34\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x34\n\nuntil_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\"_\n\x16SumUnmetDemandResponse\x12,\n\x04sums\x18\x01 \x03(\x0b\x32\x1e.truestock.v1.DailyUnmetDemand\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xca\x01\n\x10\x44\x61ilyUnmetDemand\x12\x1f\n\x04\x64\x61te\x18\x01 \x01(\x0b\x32\x11.google.type.Date\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x12\n\nchannel_id\x18\x03 \x01(\t\x12&\n\x04kind\x18\x04 \x01(\x0e\x32\x18.truestock.v1.DemandKind\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\x12\x13\n\x0bunmet_count\x18\x06 \x01(\x03\x12\x14\n\x0c\x64\x65mand_count\x18\x07 \x01(\x03\x12\x12\n\ncall_count\x18\x08 \x01(\x03*\xb6\x01\n\nDemandKind\x12\x1b\n\x17\x44\x45MAND_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44\x45MAND_KIND_HOLD_REFUSED\x10\x01\x12\x18\n\x14\x44\x45MAND_KIND_HOLD_CUT\x10\x02\x12\x1c\n\x18\x44\x45MAND_KIND_AVAILABILITY\x10\x03\x12\x1b\n\x17\x44\x45MAND_KIND_MISSED_SALE\x10\x04\x12\x18\n\x14\x44\x45MAND_KIND_REPORTED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,7 +48,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UNMETDEMANDEVENT'].fields_by_name['location_id']._loaded_options = None
   _globals['_UNMETDEMANDEVENT'].fields_by_name['location_id']._serialized_options = b'\342A\001\001'
   _globals['_UNMETDEMANDEVENT'].fields_by_name['sku']._loaded_options = None
-  _globals['_UNMETDEMANDEVENT'].fields_by_name['sku']._serialized_options = b'\342A\001\002'
+  _globals['_UNMETDEMANDEVENT'].fields_by_name['sku']._serialized_options = b'\342A\001\001'
   _globals['_UNMETDEMANDEVENT'].fields_by_name['wanted_count']._loaded_options = None
   _globals['_UNMETDEMANDEVENT'].fields_by_name['wanted_count']._serialized_options = b'\342A\001\002'
   _globals['_UNMETDEMANDEVENT'].fields_by_name['met_count']._loaded_options = None
@@ -57,6 +57,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UNMETDEMANDEVENT'].fields_by_name['demand_time']._serialized_options = b'\342A\001\002'
   _globals['_UNMETDEMANDEVENT'].fields_by_name['method']._loaded_options = None
   _globals['_UNMETDEMANDEVENT'].fields_by_name['method']._serialized_options = b'\342A\001\001'
+  _globals['_UNMETDEMANDEVENT'].fields_by_name['item_id']._loaded_options = None
+  _globals['_UNMETDEMANDEVENT'].fields_by_name['item_id']._serialized_options = b'\342A\001\001'
   _globals['_LISTUNMETDEMANDREQUEST'].fields_by_name['skus']._loaded_options = None
   _globals['_LISTUNMETDEMANDREQUEST'].fields_by_name['skus']._serialized_options = b'\342A\001\001'
   _globals['_LISTUNMETDEMANDREQUEST'].fields_by_name['channel_ids']._loaded_options = None
@@ -89,24 +91,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUMUNMETDEMANDREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
   _globals['_SUMUNMETDEMANDREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_SUMUNMETDEMANDREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
-  _globals['_DEMANDKIND']._serialized_start=2128
-  _globals['_DEMANDKIND']._serialized_end=2310
+  _globals['_DEMANDKIND']._serialized_start=2177
+  _globals['_DEMANDKIND']._serialized_end=2359
   _globals['_UNMETDEMAND']._serialized_start=160
   _globals['_UNMETDEMAND']._serialized_end=578
   _globals['_RECORDUNMETDEMANDREQUEST']._serialized_start=580
   _globals['_RECORDUNMETDEMANDREQUEST']._serialized_end=686
   _globals['_UNMETDEMANDEVENT']._serialized_start=689
-  _globals['_UNMETDEMANDEVENT']._serialized_end=1012
-  _globals['_RECORDUNMETDEMANDRESPONSE']._serialized_start=1014
-  _globals['_RECORDUNMETDEMANDRESPONSE']._serialized_end=1112
-  _globals['_LISTUNMETDEMANDREQUEST']._serialized_start=1115
-  _globals['_LISTUNMETDEMANDREQUEST']._serialized_end=1420
-  _globals['_LISTUNMETDEMANDRESPONSE']._serialized_start=1422
-  _globals['_LISTUNMETDEMANDRESPONSE']._serialized_end=1516
-  _globals['_SUMUNMETDEMANDREQUEST']._serialized_start=1519
-  _globals['_SUMUNMETDEMANDREQUEST']._serialized_end=1823
-  _globals['_SUMUNMETDEMANDRESPONSE']._serialized_start=1825
-  _globals['_SUMUNMETDEMANDRESPONSE']._serialized_end=1920
-  _globals['_DAILYUNMETDEMAND']._serialized_start=1923
-  _globals['_DAILYUNMETDEMAND']._serialized_end=2125
+  _globals['_UNMETDEMANDEVENT']._serialized_end=1035
+  _globals['_RECORDUNMETDEMANDRESPONSE']._serialized_start=1037
+  _globals['_RECORDUNMETDEMANDRESPONSE']._serialized_end=1161
+  _globals['_LISTUNMETDEMANDREQUEST']._serialized_start=1164
+  _globals['_LISTUNMETDEMANDREQUEST']._serialized_end=1469
+  _globals['_LISTUNMETDEMANDRESPONSE']._serialized_start=1471
+  _globals['_LISTUNMETDEMANDRESPONSE']._serialized_end=1565
+  _globals['_SUMUNMETDEMANDREQUEST']._serialized_start=1568
+  _globals['_SUMUNMETDEMANDREQUEST']._serialized_end=1872
+  _globals['_SUMUNMETDEMANDRESPONSE']._serialized_start=1874
+  _globals['_SUMUNMETDEMANDRESPONSE']._serialized_end=1969
+  _globals['_DAILYUNMETDEMAND']._serialized_start=1972
+  _globals['_DAILYUNMETDEMAND']._serialized_end=2174
 # @@protoc_insertion_point(module_scope)

@@ -195,6 +195,7 @@ class UnmetDemandEvent(_message.Message):
     MET_COUNT_FIELD_NUMBER: _builtins.int
     DEMAND_TIME_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Unique in its channel, or among events without one; at most 128 characters. It is the event's idempotency key for as
     long as unmet demand is kept: the same id again is a duplicate and has no effect.
@@ -206,11 +207,16 @@ class UnmetDemandEvent(_message.Message):
     location_id: _builtins.str
     """Where it was wanted; required for a missed sale."""
     sku: _builtins.str
+    """Either the product, or `item_id`."""
     wanted_count: _builtins.int
-    """1 to 100,000."""
+    """1 to 100,000; items if `item_id` is set."""
     met_count: _builtins.int
     """What the shopper got of it, less than `wanted_count`."""
     method: _order_pb2.FulfillmentMethod.ValueType
+    item_id: _builtins.str
+    """The channel's item, at most 128 characters: recorded as units of the SKU that its listing says now. It needs
+    `channel_id`.
+    """
     @_builtins.property
     def demand_time(self) -> _timestamp_pb2.Timestamp:
         """At most 5 minutes ahead, and not before what is kept."""
@@ -227,10 +233,11 @@ class UnmetDemandEvent(_message.Message):
         met_count: _builtins.int = ...,
         demand_time: _timestamp_pb2.Timestamp | None = ...,
         method: _order_pb2.FulfillmentMethod.ValueType = ...,
+        item_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["demand_time", b"demand_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "demand_time", b"demand_time", "event_id", b"event_id", "kind", b"kind", "location_id", b"location_id", "met_count", b"met_count", "method", b"method", "sku", b"sku", "wanted_count", b"wanted_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "demand_time", b"demand_time", "event_id", b"event_id", "item_id", b"item_id", "kind", b"kind", "location_id", b"location_id", "met_count", b"met_count", "method", b"method", "sku", b"sku", "wanted_count", b"wanted_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -243,6 +250,7 @@ class RecordUnmetDemandResponse(_message.Message):
     RECORDED_COUNT_FIELD_NUMBER: _builtins.int
     DUPLICATE_COUNT_FIELD_NUMBER: _builtins.int
     UNKNOWN_SKUS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_ITEM_IDS_FIELD_NUMBER: _builtins.int
     recorded_count: _builtins.int
     duplicate_count: _builtins.int
     """Events that were recorded before."""
@@ -250,16 +258,21 @@ class RecordUnmetDemandResponse(_message.Message):
     def unknown_skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """SKUs that the catalog does not have. Their events were not recorded; send them again once it has them."""
 
+    @_builtins.property
+    def unknown_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Items that no listing of their channel maps. Their events were not recorded either."""
+
     def __init__(
         self,
         *,
         recorded_count: _builtins.int = ...,
         duplicate_count: _builtins.int = ...,
         unknown_skus: _abc.Iterable[_builtins.str] | None = ...,
+        unknown_item_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_count", b"duplicate_count", "recorded_count", b"recorded_count", "unknown_skus", b"unknown_skus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_count", b"duplicate_count", "recorded_count", b"recorded_count", "unknown_item_ids", b"unknown_item_ids", "unknown_skus", b"unknown_skus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -63,6 +63,20 @@ async def test_a_channel_whose_units_went_elsewhere_after_it_was_told_lost_a_rac
     assert described.startswith("2 units short: MUG. MUG: race, 10 published to web at ")
 
 
+async def test_a_kit_was_sold_by_the_figure_of_the_kit(shop: Retailer) -> None:
+    await shop.kits({"SET": {"MUG": 2}})
+    assert await shop.sellable("SET") == 5
+    await shop.allocate("T-1", {"MUG": 8}, SOLD, channel_id="tiktok_shop")
+
+    raced = await shop.allocate("A-1", {"SET": 2}, SOLD)
+    never_told = await shop.allocate("A-2", {"MUG": 1}, SOLD)
+
+    assert causes(raced) == [("race", 2)]
+    evidence = raced.decision.oversells[0]
+    assert (evidence.published.sellable_count, evidence.ordered_count, evidence.short_count) == (10, 4, 2)
+    assert causes(never_told) == [("not_told", 1)]
+
+
 async def test_units_that_were_released_again_are_no_race(shop: Retailer) -> None:
     assert await shop.sellable("MUG") == 10
     held = await shop.allocate("T-1", {"MUG": 8}, HOLD, channel_id="tiktok_shop")

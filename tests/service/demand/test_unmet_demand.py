@@ -54,6 +54,31 @@ def event(event_id: str, sku: str = "MUG", wanted: int = 3, **fields: Any) -> de
     return demand_pb.UnmetDemandEvent(event_id=event_id, sku=sku, wanted_count=wanted, **values)
 
 
+async def test_a_channel_reports_unmet_demand_of_its_items(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 1})
+    await retailer.list_item("web", "9223372036854775808", "MUG", 6)
+    request = demand_pb.RecordUnmetDemandRequest(
+        events=[
+            event("e-1", "", 3, item_id="9223372036854775808", met_count=1),
+            event("e-2", "", 1, item_id="7"),
+            event("e-3", "MUG", 2),
+        ]
+    )
+    answer = await retailer.availability.RecordUnmetDemand(request)
+    again = await retailer.availability.RecordUnmetDemand(request)
+    recorded = sorted((x.event_id, x.sku, x.wanted_count, x.met_count, x.unmet_count) for x in await unmet(retailer))
+    wrong = demand_pb.RecordUnmetDemandRequest(
+        events=[event("e-4", item_id="7"), event("e-5", "", item_id="7", channel_id="", kind=Missed, location_id="dc")]
+    )
+    refusal = await refused(retailer.availability.RecordUnmetDemand(wrong))
+
+    assert (answer.recorded_count, list(answer.unknown_item_ids), list(answer.unknown_skus)) == (2, ["7"], [])
+    assert (again.recorded_count, again.duplicate_count) == (0, 2)
+    assert recorded == [("e-1", "MUG", 18, 6, 12), ("e-3", "MUG", 2, 0, 2)]
+    assert "events[0].sku: must be empty if item_id is set" in refusal.message
+    assert "events[1].channel_id: must not be empty if item_id is set" in refusal.message
+
+
 async def report(shop: Retailer, *events: demand_pb.UnmetDemandEvent, **fields: Any) -> tuple[int, int, list[str]]:
     request = demand_pb.RecordUnmetDemandRequest(events=events, **fields)
     answer = await shop.availability.RecordUnmetDemand(request)
