@@ -50,6 +50,7 @@ def _shipment(shipment: ComparedShipment) -> explanation_pb.ComparedShipment:
         cost=_text(shipment.cost),
         delivery_day=_text(shipment.delivery_day),
         handling_day=_text(shipment.handling_day),
+        date_steps=[step_message(step) for step in shipment.date_steps],
     )
 
 

@@ -17,6 +17,7 @@ from policies.decisions.alternatives.plan_differences import PlanDifference, Pla
 from policies.decisions.alternatives.step_figures import StepFigure
 from policies.decisions.planning.plans import Load, Plan
 from policies.decisions.routing import RoutedOrder
+from policies.domain.shipping_dates import DateStep
 from policies.explanation import unit_count_text
 
 MOST_LEFT_OUT = 10
@@ -43,6 +44,8 @@ class ComparedShipment:
     delivery_day: date | None
     handling_day: date | None = None
     """The day of whose capacity it takes; None at a location without a limit."""
+    date_steps: tuple[DateStep, ...] = ()
+    """Why it does not leave or arrive earlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,14 +214,15 @@ class _Explainer:
         return ComparedPlan(shipments, figures, differences, refused_by, plan.searched_exhaustively)
 
     def _shipment(self, load: Load) -> ComparedShipment:
-        comparison = self._comparison
+        comparison, dates = self._comparison, self._comparison.dates(load)
         return ComparedShipment(
             load.location_id,
             load.units,
             comparison.distance_km(load.location_id),
             comparison.cost(load),
-            comparison.estimate(load.location_id).arrives,
+            dates.arrives_on,
             comparison.handling_day(load),
+            dates.steps,
         )
 
 

@@ -27,10 +27,11 @@ from policies.decisions.alternatives.plan_differences import (
 )
 from policies.decisions.alternatives.step_figures import StepFigure, location_figures
 from policies.decisions.capacity import planned_handling
-from policies.decisions.delivery import shipping_estimates
+from policies.decisions.delivery import shipping_dates_of, shipping_estimates
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate, cost_of, plan_steps
 from policies.decisions.planning.plans import Load, Plan
 from policies.decisions.routing import RoutedOrder
+from policies.domain.shipping_dates import NO_DATES, ShippingDates
 from policies.policy_set import (
     DELIVERY_STEPS,
     EARLIEST_PROMISE,
@@ -53,6 +54,7 @@ class PlanComparison:
         self.ranks = {key: ranks[key] for key in self.ids}
         self._numbers = {key: number for number, key in enumerate(self.ids)}
         self._estimates: dict[str, ShippingEstimate] = {}
+        self._dates: dict[tuple[str, date | None], ShippingDates] = {}
         kinds = [step.kind for step in self.steps]
         self._compares_sets = any(kind in PLAN_STEPS for kind in kinds)
         compares_delivery = any(kind in DELIVERY_STEPS for kind in kinds)
@@ -89,7 +91,7 @@ class PlanComparison:
         known = [distance for distance in distances if distance is not None]
         costs = [self.cost(load) for load in plan.loads]
         known_costs = [cost for cost in costs if cost is not None]
-        days = [self.estimate(load.location_id).arrives for load in plan.loads]
+        days = [self._compared_day(load) for load in plan.loads]
         known_days = [day for day in days if day is not None]
         handling_days = [day for day in map(self.handling_day, plan.loads) if day is not None]
         return PlanFigures(
@@ -105,6 +107,25 @@ class PlanComparison:
         """What shipping a load costs; None if that is unknown."""
         cost = self.estimate(load.location_id).cost
         return None if cost is None else cost.of(_unit_count(load))
+
+    def dates(self, load: Load) -> ShippingDates:
+        """When the load would leave and arrive, as a shipment of it would say; unknown of an order for pickup."""
+        run = self._run
+        if run.order.method == "pickup":
+            return NO_DATES
+        key = load.location_id, self.handling_day(load)
+        found = self._dates.get(key)
+        if found is None:
+            context = run.question.context(run.question.world.locations[load.location_id])
+            found = self._dates[key] = shipping_dates_of(run.policy_set, context, key[1])
+        return found
+
+    def _compared_day(self, load: Load) -> date | None:
+        """The day of delivery: the estimate that `earliest_promise` compares, which knows no capacity, else the day."""
+        is_compared = any(step.kind == EARLIEST_PROMISE for step in self.steps)
+        if not self._run.policy_set.delivery:
+            return None
+        return self.estimate(load.location_id).arrives if is_compared else self.dates(load).arrives_on
 
     def handling_day(self, load: Load) -> date | None:
         """The day of whose capacity a load takes; None at a location without a limit."""

@@ -244,6 +244,7 @@ class ComparedShipment(_message.Message):
     COST_FIELD_NUMBER: _builtins.int
     DELIVERY_DAY_FIELD_NUMBER: _builtins.int
     HANDLING_DAY_FIELD_NUMBER: _builtins.int
+    DATE_STEPS_FIELD_NUMBER: _builtins.int
     location_id: _builtins.str
     distance_km: _builtins.float
     """Kilometers to the destination; unset if unknown."""
@@ -255,6 +256,10 @@ class ComparedShipment(_message.Message):
     """Of a location with a capacity: the day of whose capacity it takes."""
     @_builtins.property
     def units(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComparedUnits]: ...
+    @_builtins.property
+    def date_steps(self) -> _containers.RepeatedCompositeFieldContainer[_shipment_pb2.DateStep]:
+        """Why it does not leave or arrive earlier."""
+
     def __init__(
         self,
         *,
@@ -264,10 +269,11 @@ class ComparedShipment(_message.Message):
         cost: _builtins.str = ...,
         delivery_day: _builtins.str = ...,
         handling_day: _builtins.str = ...,
+        date_steps: _abc.Iterable[_shipment_pb2.DateStep] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "distance_km", b"distance_km"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "cost", b"cost", "delivery_day", b"delivery_day", "distance_km", b"distance_km", "handling_day", b"handling_day", "location_id", b"location_id", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "cost", b"cost", "date_steps", b"date_steps", "delivery_day", b"delivery_day", "distance_km", b"distance_km", "handling_day", b"handling_day", "location_id", b"location_id", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__distance_km: _TypeAlias = _typing.Literal["distance_km"]  # noqa: Y015
     _WhichOneofArgType__distance_km: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km"]  # noqa: Y015

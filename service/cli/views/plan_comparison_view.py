@@ -45,6 +45,9 @@ def explained_plans(explanation: DecisionExplanation) -> Iterator[RenderableType
         yield Text(f"Passed on by {', '.join(explanation.passed_on_by)}, which could not fill the order.")
     if explanation.chosen.shipments or explanation.HasField("refused"):
         yield _plans(explanation)
+    for shipment in explanation.next_best.shipments:
+        if shipment.date_steps:
+            yield Text(f"Next best, from {shipment.location_id}: {steps_text(shipment.date_steps)}.", "dim")
     if explanation.locations:
         yield _ranked_locations(explanation)
     for full in explanation.full_locations:

@@ -242,6 +242,17 @@ def test_a_plan_that_is_handled_on_a_later_day_says_so() -> None:
     assert words(explanation.next_best) == "305.1 km farther; handled 1 day later"
 
 
+def test_a_full_day_delays_the_delivery_that_is_told() -> None:
+    monday = NOW + timedelta(days=3)
+    taken = with_orders_taken({("bergen", monday.date()): 4})
+    later = replace(taken, now=monday)
+    explanation = explanation_of(later, order({"MUG": 2}, destination=TO_OSLO), policy(), RATES)
+
+    assert words(explanation.next_best) == "305.1 km farther; delivered 1 day later; handled 1 day later"
+    assert explanation.next_best is not None
+    assert explanation.next_best.shipments[0].date_steps[0].reason is DayReason.CAPACITY
+
+
 def test_the_least_loaded_store_is_compared_by_its_share_of_capacity() -> None:
     taken = with_orders_taken({("bergen", TODAY): 3, ("oslo", TODAY): 1, ("tromso", TODAY): 3})
     explanation = explanation_of(taken, order({"MUG": 2}), policy(rank="[least_loaded]"))

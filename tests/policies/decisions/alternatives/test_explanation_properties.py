@@ -54,7 +54,7 @@ def units(plan: Plan) -> dict[str, int]:
     return {load.location_id: sum(load.units.values()) for load in plan.loads}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.sampled_from(SETS), worlds(), st.one_of(orders(), placed_orders()))
 def test_the_explained_plan_is_the_plan_of_the_decision(policy_set: PolicySet, snapshot: World, order: Order) -> None:
     planned = routed(policy_set, snapshot, order)
@@ -69,7 +69,7 @@ def test_the_explained_plan_is_the_plan_of_the_decision(policy_set: PolicySet, s
     assert {x.location_id: x.unit_count for x in explanation.locations if x.unit_count} == promised
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.sampled_from(SETS), worlds(), st.one_of(orders(), placed_orders()), st.data())
 def test_no_plan_that_leaves_a_location_out_beats_the_chosen_plan(
     policy_set: PolicySet, snapshot: World, order: Order, data: st.DataObject
@@ -87,7 +87,7 @@ def test_no_plan_that_leaves_a_location_out_beats_the_chosen_plan(
         assert comparison.key(other) > comparison.key(planned.plan)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.sampled_from(SETS), worlds(), st.one_of(orders(), placed_orders()))
 def test_exactly_one_difference_decides_between_two_plans(policy_set: PolicySet, snapshot: World, order: Order) -> None:
     explanation = explain(routed(policy_set, snapshot, order))
@@ -98,7 +98,7 @@ def test_exactly_one_difference_decides_between_two_plans(policy_set: PolicySet,
         assert all(difference.text and difference.chosen != difference.other for difference in differences)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.sampled_from(SETS), worlds(), st.one_of(orders(), placed_orders()))
 def test_every_location_with_stock_is_ranked_or_dropped(policy_set: PolicySet, snapshot: World, order: Order) -> None:
     planned = routed(policy_set, snapshot, order)
