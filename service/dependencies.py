@@ -11,6 +11,8 @@ from policies.policy_set import PolicySet
 from service.catalog.catalog_store import CatalogCache
 from service.database.database import Database
 from service.demand.shortfall_log import ShortfallLog
+from service.geocoding.destination_points import DestinationPoints
+from service.geocoding.postal_codes import PostalCodes
 from service.metrics import Metrics
 from service.policy.active_policies import ActivePolicies
 from service.rpc.streams import ShutdownSignal
@@ -36,6 +38,12 @@ class Dependencies:
     shutdown: ShutdownSignal = field(default_factory=ShutdownSignal)
     background: list[Background] = field(default_factory=list)
     """Background work, which runs while the service accepts calls."""
+    destination_points: DestinationPoints = field(init=False)
+
+    def __post_init__(self) -> None:
+        postal_codes = PostalCodes()
+        self.background.append(postal_codes.run)
+        object.__setattr__(self, "destination_points", DestinationPoints(postal_codes, self.metrics))
 
     def policies(self) -> PolicySet:
         """The rules in force."""

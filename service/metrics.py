@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from policies.decisions.cancellations import FAULTS, UNKNOWN
 from policies.decisions.unmet_demand import HOLD_CAUSES
-from policies.domain.model import EXCEPTION_KINDS, WITHHELD_KINDS, Outcome
+from policies.domain.model import EXCEPTION_KINDS, LOCATED_BY, WITHHELD_KINDS, Outcome
 from policies.domain.resolutions import ALLOWED
 from policies.stock.counting import ChangeResult
 from policies.stock.oversell import CAUSES
@@ -43,6 +43,8 @@ TEST_RUN_RESULTS = ("passed", "failed", "not_run")
 RELOAD_RESULTS = ("accepted", "refused", "unchanged")
 NO_CHANNEL = "none"
 """Value of the label `channel` for an exception that concerns no channel."""
+UNKNOWN_PLACE = "unknown"
+"""Value of the label `located_by` for a destination of which nothing is known."""
 OTHER_SOURCES = "other"
 SOURCE_LABELS = 1_000
 """Values of the label `source`; callers may invent any number of sources."""
@@ -135,6 +137,13 @@ class Metrics:
             "answer",
             "by",
         )
+        self.located_destinations = counter(
+            "located_destinations",
+            "Look-ups of destinations without coordinates, by what their coordinates are the middle of, or unknown.",
+            "located_by",
+        )
+        for located_by in (*LOCATED_BY, UNKNOWN_PLACE):
+            self.located_destinations.labels(located_by)
         self.expired_holds = counter("expired_holds", "Holds expired.", "channel")
         self.backordered_units = Gauge("truestock_backordered_units", "Units on backorder.", registry=registry)
         self.stock_changes = counter("stock_changes", "Counts and movements processed, by result.", "result")

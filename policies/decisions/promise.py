@@ -138,4 +138,6 @@ def _cancel_shares(shares: Sequence[ShipmentShare], unit_count: int, shipment_id
 
 def _contents(order: Order) -> tuple[object, ...]:
     lines = {line.line_id: (line.sku, line.unit_count, line.placement) for line in order.lines}
-    return lines, order.method, order.destination, order.pickup_location_id, order.outlet and order.outlet.id
+    # Coordinates that were looked up may differ by the data that was installed then.
+    destination = order.destination and order.destination.as_stated()
+    return lines, order.method, destination, order.pickup_location_id, order.outlet and order.outlet.id

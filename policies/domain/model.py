@@ -27,6 +27,8 @@ LOCATION_TYPES = ("store", "warehouse", "supplier", "pop-up")
 LOCATION_STATUSES = ("open", "paused", "stocktake", "closed")
 CHANNEL_KINDS = ("pos", "web", "social", "marketplace", "b2b")
 PRODUCT_STATUSES = ("active", "draft", "discontinued")
+LOCATED_BY = ("postal_code", "area", "region", "country")
+"""What coordinates that no order stated can be the middle of, the most precise first."""
 METHODS = ("ship", "pickup")
 WITHHELD_KINDS = ("held_by_buffer", "blocked_by_rule")
 """Kinds of shortages of units that permitted locations have, but that a buffer or a block keeps from the order."""
@@ -253,15 +255,25 @@ class StockLevel:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where an order is delivered to. A country alone has no coordinates.
+    """Where an order is delivered to.
 
-    `coordinates` are erased only in the inputs of a stored decision.
+    `coordinates` are erased only in the inputs of a stored decision. `located_by` says what they are the middle of;
+    None if the order stated them, or there are none.
     """
 
     country: str | None = None
     region: str | None = None
     postal_code: str | None = None
     coordinates: Coordinates | ErasedPoint | None = None
+    located_by: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.located_by is not None:
+            _require_one_of("located_by", self.located_by, LOCATED_BY)
+
+    def as_stated(self) -> Destination:
+        """The destination with the coordinates that its order stated, if any."""
+        return self if self.located_by is None else Destination(self.country, self.region, self.postal_code)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from service.policy.catalog_warnings import CatalogWarnings
 from service.policy.rule_tests import RuleTests
 from service.resolution.exception_operations import ExceptionOperations
 from service.servicers.allocation_servicer import AllocationServicer, OrderOperations
-from service.servicers.availability_servicer import AnswerLogs, AvailabilityServicer, ChannelReports
+from service.servicers.availability_servicer import AnswerLogs, AvailabilityServicer, ChannelReports, StockReaders
 from service.servicers.catalog_servicer import CatalogServicer
 from service.servicers.exception_servicer import ExceptionServicer
 from service.servicers.fulfillment_servicer import FulfillmentServicer
@@ -94,7 +94,12 @@ def add_services(
     orders = AllocationServicer(
         allocator=queue,
         operations=OrderOperations(
-            batch, CancellationOperations(deps), HoldRelease(deps), CancellationRequests(deps), candidates
+            batch,
+            CancellationOperations(deps),
+            HoldRelease(deps),
+            CancellationRequests(deps),
+            candidates,
+            deps.destination_points,
         ),
         lifecycle=lifecycle,
         fulfillment=fulfillment,
@@ -107,8 +112,7 @@ def add_services(
     large_reader = AvailabilityReader(database, deps.catalog_cache, metrics, waits_for_answers=True)
     availability_grpc.add_AvailabilityServiceServicer_to_server(
         AvailabilityServicer(
-            reader=reader,
-            large_reader=large_reader,
+            readers=StockReaders(reader, large_reader),
             active_policies=active_policies,
             watch=watch,
             logs=AnswerLogs(deps.publication_log, deps.shortfall_log),
@@ -124,6 +128,7 @@ def add_services(
                 ChannelFigureOperations(deps),
             ),
             pickup_search=PickupSearch(deps, batch),
+            destination_points=deps.destination_points,
         ),
         server,
     )

@@ -26,6 +26,7 @@ from service.catalog import catalog_store, listing_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection, Database
 from service.decisions import decision_messages
+from service.decisions.located_destination import destination_point
 from service.demand.shortfall_log import Shortfall
 from service.errors import no_channel
 from service.metrics import Metrics
@@ -312,6 +313,7 @@ def _assess(
         stock_read_time=proto_values.timestamp(snapshot.now),
         unknown_skus=[sku for sku in request.skus if sku not in snapshot.products],
         unknown_item_ids=request.unknown_item_ids(),
+        destination_point=destination_point(request.destination),
     )
 
 

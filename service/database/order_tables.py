@@ -55,6 +55,7 @@ allocation = Table(
     Column("postal_code", Text),
     Column("latitude", Double),
     Column("longitude", Double),
+    Column("located_by", Text, comment="what the coordinates are the middle of; null if the order stated them"),
     Column("pickup_location_id", Text),
     Column("outlet_id", Text, comment="the outlet that its channel chose"),
     Column("outlet_location_ids", Texts, comment="of the outlet when the order was taken; null while it is unknown"),

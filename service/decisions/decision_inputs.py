@@ -50,6 +50,7 @@ from service.catalog.catalog_words import (
 from service.decisions import erased_destination
 from service.decisions.date_messages import date_message
 from service.decisions.decision_messages import COMMITMENTS, decision_message
+from service.decisions.located_destination import LOCATED_BY, LOCATED_BY_WORD
 from service.decisions.placement_messages import placement_of, set_placement
 from service.rpc.proto_values import timestamp
 from truestock.v1 import catalog_service_pb2 as catalog_pb, decision_pb2, order_pb2
@@ -188,6 +189,8 @@ def set_order(message: decision_pb2.OrderInput, order: Order) -> None:
         message.priority = order.priority
     if order.tags:
         message.tags.extend(sorted(order.tags))
+    if order.destination is not None and order.destination.located_by is not None:
+        message.located_by = LOCATED_BY[order.destination.located_by]
     if order.ship_by_time is not None:
         message.ship_by_time.FromDatetime(order.ship_by_time)
     if order.deliver_by is not None:
@@ -218,9 +221,11 @@ def _add_kit_part(message: decision_pb2.OrderInput, line_id: str, kit: KitPart) 
 
 
 def _order_of(message: decision_pb2.OrderInput, locations: Mapping[str, Location]) -> Order:
-    destination = _destination_of(message.destination) if message.HasField("destination") else None
+    located_by = LOCATED_BY_WORD.get(message.located_by)
+    destination = _destination_of(message.destination, located_by) if message.HasField("destination") else None
     if message.HasField("erased_destination"):
-        destination = erased_destination.destination_of(message.erased_destination, locations)
+        erased = erased_destination.destination_of(message.erased_destination, locations)
+        destination = replace(erased, located_by=located_by)
     lines = zip(message.lines, message.unit_prices, strict=True)
     kits = {x.line_id: KitPart(x.kit_line_id, x.kit_sku, x.units_per_kit, x.may_split) for x in message.kit_parts}
     items = {x.line_id: OrderedItem(x.item_id, x.item_count, x.units_per_item) for x in message.items}
@@ -259,12 +264,13 @@ def destination_message(destination: Destination | None) -> order_pb2.Destinatio
     )
 
 
-def _destination_of(message: order_pb2.Destination) -> Destination:
+def _destination_of(message: order_pb2.Destination, located_by: str | None) -> Destination:
     return Destination(
         country=message.country or None,
         region=message.region or None,
         postal_code=message.postal_code or None,
         coordinates=_point(message.coordinates) if message.HasField("coordinates") else None,
+        located_by=located_by,
     )
 
 

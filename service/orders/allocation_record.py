@@ -10,7 +10,7 @@ from uuid import UUID
 
 from policies.domain.kits import KitPart, of_kit
 from policies.domain.listings import OrderedItem
-from policies.domain.model import WITHHELD_KINDS, Commitment, Coordinates, Destination, Order, OrderLine, Outcome
+from policies.domain.model import WITHHELD_KINDS, Commitment, Destination, Order, OrderLine, Outcome
 from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, Placement, of_whole_items
 from policies.domain.returns import ShippedUnits
@@ -436,13 +436,3 @@ class AllocationRecord:
     def _shipped_part(self, line: LineRecord) -> LineRecord:
         """A line that was removed from the order, reduced to its shipped units."""
         return replace(line, unit_count=self.shipped_of_line(line.line_id), cancelled=0, oversold=0, withheld=0)
-
-
-def destination_of(
-    country: str | None, region: str | None, postal_code: str | None, latitude: float | None, longitude: float | None
-) -> Destination | None:
-    """A destination from its columns; None if all are empty."""
-    if country is None and region is None and postal_code is None and latitude is None:
-        return None
-    coordinates = None if latitude is None or longitude is None else Coordinates(latitude, longitude)
-    return Destination(country, region, postal_code, coordinates)

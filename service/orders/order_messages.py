@@ -16,6 +16,7 @@ from policies.domain.shipments import OPEN, ShipmentState
 from service.background import let_others_run
 from service.decisions.date_messages import date_message, step_message
 from service.decisions.decision_messages import COMMITMENTS
+from service.decisions.located_destination import destination_point
 from service.decisions.placement_messages import set_placement
 from service.orders.allocation_record import (
     EXPIRED,
@@ -109,6 +110,7 @@ def allocation(record: AllocationRecord, now: datetime, *, change_refused: bool 
         cancellation_request=cancellation_request(request) if request else None,
         deliver_date=_delivery_date(record) if promising else None,
         deliver_by=None if record.deliver_by is None else date_message(record.deliver_by),
+        destination_point=destination_point(record.destination),
     )
 
 

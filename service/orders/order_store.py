@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from policies.domain.kits import KitPart
 from policies.domain.listings import OrderedItem
-from policies.domain.model import Commitment, Outcome
+from policies.domain.model import Commitment, Coordinates, Destination, Outcome
 from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, Placement
 from policies.domain.shipments import ShipmentState
@@ -37,7 +37,6 @@ from service.orders.allocation_record import (
     LineRecord,
     ShipmentRecord,
     ShortageRecord,
-    destination_of,
 )
 from service.orders.cancellations import cancellation_request_store
 from service.orders.date_steps import steps_of
@@ -339,6 +338,14 @@ def add_promise_row(record: ShipmentRecord, row: asyncpg.Record) -> None:
             units[row["line_id"]] = row[name]
 
 
+def _destination_of(row: asyncpg.Record) -> Destination | None:
+    country, region, postal_code, latitude = row["country"], row["region"], row["postal_code"], row["latitude"]
+    if country is None and region is None and postal_code is None and latitude is None:
+        return None
+    coordinates = None if latitude is None else Coordinates(latitude, row["longitude"])
+    return Destination(country, region, postal_code, coordinates, row["located_by"])
+
+
 def _record_of(row: asyncpg.Record) -> AllocationRecord:
     explanation = decision_pb2.Decision()
     if row["explanation"] is not None or row["reference"] is not None:
@@ -353,9 +360,7 @@ def _record_of(row: asyncpg.Record) -> AllocationRecord:
         outcome=Outcome(row["outcome"]),
         commitment=Commitment(row["commitment"]),
         method=row["method"],
-        destination=destination_of(
-            row["country"], row["region"], row["postal_code"], row["latitude"], row["longitude"]
-        ),
+        destination=_destination_of(row),
         pickup_location_id=row["pickup_location_id"],
         outlet=_outlet_of(row),
         stated_value=row["stated_value"],

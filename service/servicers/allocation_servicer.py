@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from google.protobuf.message import Message
 
+from policies.domain.model import Destination
 from service import limits
 from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import AllocationQueue, Ticket
@@ -20,11 +21,13 @@ from service.allocation.lifecycle import Lifecycle
 from service.background import in_turns
 from service.candidates.candidate_processes import CandidateProcesses
 from service.database.database import Connection, Database
+from service.decisions.located_destination import destination_point, set_located
 from service.decisions.preview_explanation import explained
 from service.errors import TruestockError, no_allocation, no_order
 from service.exceptions import exception_messages
 from service.fulfillment import shipment_requests
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
+from service.geocoding.destination_points import DestinationPoints
 from service.orders import id_search, order_exceptions, order_messages, order_pages, order_requests, order_store
 from service.orders.order_requests import OrderRequest
 from service.policy.active_policies import ActivePolicies
@@ -46,13 +49,17 @@ AllocateOne = Callable[[allocation_pb.AllocateOrderRequest], Awaitable[allocatio
 
 @dataclass(frozen=True, slots=True)
 class OrderOperations:
-    """The operations that allocate orders, cancel them, release them from a hold, and preview them by other rules."""
+    """The operations that allocate orders, cancel them, release them from a hold, and preview them by other rules.
+
+    `destination_points` finds where their destinations are.
+    """
 
     orders: AllocationBatch
     cancellations: CancellationOperations
     hold_release: HoldRelease
     cancellation_requests: CancellationRequests
     candidates: CandidateProcesses
+    destination_points: DestinationPoints
 
 
 class AllocationServicer(allocation_grpc.AllocationServiceServicer):
@@ -70,6 +77,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         new_id: Callable[[], UUID],
         watch: OrderWatch,
     ) -> None:
+        self._destination_points = operations.destination_points
         self._watch = watch
         self._explanations = LimitedTurns(1, limits.EXPLANATIONS_WAITING, "explanations of previews")
         self._allocator = allocator
@@ -92,9 +100,9 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     async def _allocate(
         self, request: allocation_pb.AllocateOrderRequest, context: Context
     ) -> allocation_pb.AllocateOrderResponse:
-        order_request = order_requests.order_request(request)
+        order_request = await self._located(order_requests.order_request(request))
         if request.candidate_revision not in ("", self._active_policies.in_force().revision):
-            return await self._by_candidate(request)
+            return await self._by_candidate(request, order_request.order.destination)
         key = IdempotentRequest.of("AllocateOrder", request, order_request.request_id, self._new_id).key
         ticket = self._ticket(order_request, key, request, context)
         if request.validate_only:
@@ -109,13 +117,27 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
             explanation = await in_turns(explained, inputs, ticket.policy_set)
         return allocation_pb.AllocateOrderResponse(allocation=allocation, explanation=explanation)
 
-    async def _by_candidate(self, request: allocation_pb.AllocateOrderRequest) -> allocation_pb.AllocateOrderResponse:
+    async def _located(self, order_request: OrderRequest) -> OrderRequest:
+        """The order with the coordinates of its destination, which are looked up unless it states them."""
+        order = order_request.order
+        destination = await self._destination_points.located(order.destination)
+        if destination is order.destination:
+            return order_request
+        return replace(order_request, order=replace(order, destination=destination))
+
+    async def _by_candidate(
+        self, request: allocation_pb.AllocateOrderRequest, destination: Destination | None
+    ) -> allocation_pb.AllocateOrderResponse:
         """The answer that the order would get by rules that are not in force; `validate_only` is set."""
         question = allocation_pb.AllocateOrderRequest()
         question.CopyFrom(request)
         question.ClearField("candidate_revision")
+        set_located(question.destination, destination)
         method, response = "truestock.v1.AllocationService/AllocateOrder", allocation_pb.AllocateOrderResponse
-        return await self._candidates.answer(request.candidate_revision, method, question, response)
+        answer = await self._candidates.answer(request.candidate_revision, method, question, response)
+        if (point := destination_point(destination)) is not None:
+            answer.allocation.destination_point.CopyFrom(point)
+        return answer
 
     async def BatchAllocateOrders(
         self, request: allocation_pb.BatchAllocateOrdersRequest, context: Context

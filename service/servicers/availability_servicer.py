@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from policies.domain.model import Destination
 from service.allocation.pickup_requests import pickup_search_request
 from service.allocation.pickup_search import PickupSearch
 from service.availability import availability_reader
@@ -14,8 +15,10 @@ from service.availability.availability_requests import availability_request, wan
 from service.availability.channel_figure_requests import figures_page, figures_request
 from service.availability.channel_figures import ChannelFigureOperations
 from service.candidates.candidate_processes import CandidateProcesses
+from service.decisions.located_destination import destination_point, set_located
 from service.demand.demand_operations import DemandOperations
 from service.demand.shortfall_log import ShortfallLog
+from service.geocoding.destination_points import DestinationPoints
 from service.policy.active_policies import ActivePolicies
 from service.stock.publication_log import PublicationLog
 from service.watch import watch_requests
@@ -40,6 +43,14 @@ class ChannelReports:
 
 
 @dataclass(frozen=True, slots=True)
+class StockReaders:
+    """What reads the stock for an answer: one for small answers, and one for large ones."""
+
+    small: AvailabilityReader
+    large: AvailabilityReader
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerLogs:
     """What is kept of answers: the figures that channels were told, and how much shoppers wanted beyond them."""
 
@@ -53,21 +64,21 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
     def __init__(
         self,
         *,
-        reader: AvailabilityReader,
-        large_reader: AvailabilityReader,
+        readers: StockReaders,
         active_policies: ActivePolicies,
         watch: AvailabilityWatch,
         logs: AnswerLogs,
         candidates: CandidateProcesses,
         reports: ChannelReports,
         pickup_search: PickupSearch,
+        destination_points: DestinationPoints,
     ) -> None:
+        self._destination_points = destination_points
         self._pickup_search = pickup_search
         self._publication_log, self._shortfall_log = logs.published, logs.shortfalls
         self._demand = reports.demand
         self._candidates = candidates
-        self._reader = reader
-        self._large_reader = large_reader
+        self._reader, self._large_reader = readers.small, readers.large
         self._active_policies = active_policies
         self._watch = watch
         self._channel_figures = reports.channel_figures
@@ -76,10 +87,13 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         self, request: availability_pb.CheckAvailabilityRequest, context: Context
     ) -> availability_pb.CheckAvailabilityResponse:
         question = availability_request(request)
+        destination = await self._destination_points.located(question.destination)
+        if destination is not question.destination:
+            question = replace(question, destination=destination)
         wanted = wanted_counts(request) if request.wanted_counts else {}
         policy_set = self._active_policies.current.policy_set
         if request.candidate_revision not in ("", policy_set.revision):
-            return await self._by_candidate(request)
+            return await self._by_candidate(request, destination)
         if question.item_ids:
             question = replace(question, listings=await self._reader.listings(question.channel_id, question.item_ids))
         # Calls with large answers share reads of their own, behind which small ones do not have to wait.
@@ -99,18 +113,22 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         return answer
 
     async def _by_candidate(
-        self, request: availability_pb.CheckAvailabilityRequest
+        self, request: availability_pb.CheckAvailabilityRequest, destination: Destination | None
     ) -> availability_pb.CheckAvailabilityResponse:
         """The answer by rules that are not in force, which no channel is told."""
         question = availability_pb.CheckAvailabilityRequest()
         question.CopyFrom(request)
         question.ClearField("candidate_revision")
+        set_located(question.destination, destination)
         question.internal = True
         method, response = (
             "truestock.v1.AvailabilityService/CheckAvailability",
             availability_pb.CheckAvailabilityResponse,
         )
-        return await self._candidates.answer(request.candidate_revision, method, question, response)
+        answer = await self._candidates.answer(request.candidate_revision, method, question, response)
+        if (point := destination_point(destination)) is not None:
+            answer.destination_point.CopyFrom(point)
+        return answer
 
     async def SearchPickupLocations(
         self, request: pickup_pb.SearchPickupLocationsRequest, context: Context

@@ -214,11 +214,11 @@ async def test_coordinates_that_nobody_filled_in_are_unknown(shop: Retailer) -> 
     await shop.locations("soho", coordinates={})
     (location,) = (await shop.catalog.ListLocations(catalog_pb.ListLocationsRequest())).locations
 
-    order = await shop.allocate("A-1", {"MUG": 1}, destination=order_pb2.Destination(country="NO", coordinates={}))
+    order = await shop.allocate("A-1", {"MUG": 1}, destination=order_pb2.Destination(region="03", coordinates={}))
 
     assert not location.HasField("coordinates")
     destination = (await shop.decision(order.decision.decision_id)).inputs.order.destination
-    assert (destination.country, destination.HasField("coordinates")) == ("NO", False)
+    assert (destination.region, destination.HasField("coordinates")) == ("03", False)
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,7 @@ class Allocation(_message.Message):
     CANCELLATION_REQUEST_FIELD_NUMBER: _builtins.int
     DELIVER_DATE_FIELD_NUMBER: _builtins.int
     DELIVER_BY_FIELD_NUMBER: _builtins.int
+    DESTINATION_POINT_FIELD_NUMBER: _builtins.int
     allocation_id: _builtins.str
     """A UUID. Empty in the response to `validate_only` for a new order."""
     channel_id: _builtins.str
@@ -270,6 +271,10 @@ class Allocation(_message.Message):
     def deliver_by(self) -> _date_pb2.Date:
         """The last day on which it should be delivered, as it was asked for."""
 
+    @_builtins.property
+    def destination_point(self) -> _order_pb2.DestinationPoint:
+        """Where its destination is taken to be; unset if the order states coordinates, or nothing is known of it."""
+
     def __init__(
         self,
         *,
@@ -299,10 +304,11 @@ class Allocation(_message.Message):
         cancellation_request: Global___CancellationRequest | None = ...,
         deliver_date: _date_pb2.Date | None = ...,
         deliver_by: _date_pb2.Date | None = ...,
+        destination_point: _order_pb2.DestinationPoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancellation_request", b"cancellation_request", "channel_update_time", b"channel_update_time", "create_time", b"create_time", "decision", b"decision", "deliver_by", b"deliver_by", "deliver_date", b"deliver_date", "expire_time", b"expire_time", "hold", b"hold", "ship_by_time", b"ship_by_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancellation_request", b"cancellation_request", "channel_update_time", b"channel_update_time", "create_time", b"create_time", "decision", b"decision", "deliver_by", b"deliver_by", "deliver_date", b"deliver_date", "destination_point", b"destination_point", "expire_time", b"expire_time", "hold", b"hold", "ship_by_time", b"ship_by_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cancellation_request", b"cancellation_request", "change_refused", b"change_refused", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copies", b"copies", "create_time", b"create_time", "decision", b"decision", "deliver_by", b"deliver_by", "deliver_date", b"deliver_date", "expire_time", b"expire_time", "hold", b"hold", "lines", b"lines", "needs_person", b"needs_person", "order_id", b"order_id", "outcome", b"outcome", "outlet_id", b"outlet_id", "ship_by_time", b"ship_by_time", "shipments", b"shipments", "shortages", b"shortages", "state", b"state", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cancellation_request", b"cancellation_request", "change_refused", b"change_refused", "channel_id", b"channel_id", "channel_status", b"channel_status", "channel_update_time", b"channel_update_time", "commitment", b"commitment", "copies", b"copies", "create_time", b"create_time", "decision", b"decision", "deliver_by", b"deliver_by", "deliver_date", b"deliver_date", "destination_point", b"destination_point", "expire_time", b"expire_time", "hold", b"hold", "lines", b"lines", "needs_person", b"needs_person", "order_id", b"order_id", "outcome", b"outcome", "outlet_id", b"outlet_id", "ship_by_time", b"ship_by_time", "shipments", b"shipments", "shortages", b"shortages", "state", b"state", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

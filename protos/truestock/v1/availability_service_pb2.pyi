@@ -124,6 +124,7 @@ class CheckAvailabilityResponse(_message.Message):
     STOCK_READ_TIME_FIELD_NUMBER: _builtins.int
     UNKNOWN_SKUS_FIELD_NUMBER: _builtins.int
     UNKNOWN_ITEM_IDS_FIELD_NUMBER: _builtins.int
+    DESTINATION_POINT_FIELD_NUMBER: _builtins.int
     policy_revision: _builtins.str
     """Content hash of the policy set that was applied."""
     @_builtins.property
@@ -149,6 +150,10 @@ class CheckAvailabilityResponse(_message.Message):
         with UpsertListings.
         """
 
+    @_builtins.property
+    def destination_point(self) -> _order_pb2.DestinationPoint:
+        """Where the destination is taken to be; unset if the request states coordinates, or nothing is known of it."""
+
     def __init__(
         self,
         *,
@@ -157,10 +162,11 @@ class CheckAvailabilityResponse(_message.Message):
         stock_read_time: _timestamp_pb2.Timestamp | None = ...,
         unknown_skus: _abc.Iterable[_builtins.str] | None = ...,
         unknown_item_ids: _abc.Iterable[_builtins.str] | None = ...,
+        destination_point: _order_pb2.DestinationPoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["stock_read_time", b"stock_read_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["destination_point", b"destination_point", "stock_read_time", b"stock_read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["availabilities", b"availabilities", "policy_revision", b"policy_revision", "stock_read_time", b"stock_read_time", "unknown_item_ids", b"unknown_item_ids", "unknown_skus", b"unknown_skus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["availabilities", b"availabilities", "destination_point", b"destination_point", "policy_revision", b"policy_revision", "stock_read_time", b"stock_read_time", "unknown_item_ids", b"unknown_item_ids", "unknown_skus", b"unknown_skus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

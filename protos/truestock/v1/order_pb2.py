@@ -28,7 +28,7 @@ from google.type import latlng_pb2 as google_dot_type_dot_latlng__pb2
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18truestock/v1/order.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"B\n\x0eOrderReference\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08order_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"\x88\x01\n\tOrderHold\x12\x14\n\x06reason\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x34\n\nplace_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"\x85\x01\n\x0b\x44\x65stination\x12\x15\n\x07\x63ountry\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06region\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bpostal_code\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x0b\x63oordinates\x18\x04 \x01(\x0b\x32\x13.google.type.LatLngB\x04\xe2\x41\x01\x01\"\xf2\x01\n\tOrderLine\x12\x15\n\x07line_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03sku\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nunit_count\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12,\n\nunit_price\x18\x04 \x01(\x0b\x32\x12.google.type.MoneyB\x04\xe2\x41\x01\x01\x12\x1f\n\x11only_location_ids\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1e\n\x10not_location_ids\x18\x06 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rkeep_together\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07item_id\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\"[\n\x0bOrderedItem\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x12\n\nitem_count\x18\x03 \x01(\x05\x12\x16\n\x0eunits_per_item\x18\x04 \x01(\x05*R\n\nCommitment\x12\x1a\n\x16\x43OMMITMENT_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43OMMITMENT_HOLD\x10\x01\x12\x13\n\x0f\x43OMMITMENT_SOLD\x10\x02*s\n\x11\x46ulfillmentMethod\x12\"\n\x1e\x46ULFILLMENT_METHOD_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x46ULFILLMENT_METHOD_SHIP\x10\x01\x12\x1d\n\x19\x46ULFILLMENT_METHOD_PICKUP\x10\x02*\xb5\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_ALLOCATED\x10\x01\x12\x1c\n\x18OUTCOME_PARTLY_ALLOCATED\x10\x02\x12\x17\n\x13OUTCOME_BACKORDERED\x10\x03\x12\x18\n\x14OUTCOME_NEEDS_REVIEW\x10\x04\x12\x16\n\x12OUTCOME_UNFILLABLE\x10\x05\x12\x11\n\rOUTCOME_ENDED\x10\x06*\xa2\x03\n\x0bOrderStatus\x12\x1c\n\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13ORDER_STATUS_PLACED\x10\x01\x12\x1a\n\x16ORDER_STATUS_IN_REVIEW\x10\x02\x12!\n\x1dORDER_STATUS_READY_TO_FULFILL\x10\x03\x12\x1c\n\x18ORDER_STATUS_IN_PROGRESS\x10\x04\x12\x1f\n\x1bORDER_STATUS_PARTLY_SHIPPED\x10\x05\x12\x18\n\x14ORDER_STATUS_SHIPPED\x10\x06\x12\x1a\n\x16ORDER_STATUS_DELIVERED\x10\x07\x12\x1a\n\x16ORDER_STATUS_CANCELLED\x10\x08\x12\x1a\n\x16ORDER_STATUS_EXCEPTION\x10\t\x12\x1c\n\x18ORDER_STATUS_BACKORDERED\x10\n\x12\x19\n\x15ORDER_STATUS_RETURNED\x10\x0b\x12\x1d\n\x19ORDER_STATUS_NOT_PROMISED\x10\x0c\x12\x18\n\x14ORDER_STATUS_ON_HOLD\x10\r*\xb2\x01\n\x11\x43\x61ncellationFault\x12\"\n\x1e\x43\x41NCELLATION_FAULT_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43\x41NCELLATION_FAULT_BUYER\x10\x01\x12\x1d\n\x19\x43\x41NCELLATION_FAULT_SELLER\x10\x02\x12\x1e\n\x1a\x43\x41NCELLATION_FAULT_CARRIER\x10\x03\x12\x1c\n\x18\x43\x41NCELLATION_FAULT_FRAUD\x10\x04*i\n\tListOrder\x12\x1a\n\x16LIST_ORDER_UNSPECIFIED\x10\x00\x12\x15\n\x11LIST_ORDER_OLDEST\x10\x01\x12\x15\n\x11LIST_ORDER_NEWEST\x10\x02\x12\x12\n\x0eLIST_ORDER_DUE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18truestock/v1/order.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"B\n\x0eOrderReference\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08order_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"\x88\x01\n\tOrderHold\x12\x14\n\x06reason\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x34\n\nplace_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"\x85\x01\n\x0b\x44\x65stination\x12\x15\n\x07\x63ountry\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06region\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bpostal_code\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x0b\x63oordinates\x18\x04 \x01(\x0b\x32\x13.google.type.LatLngB\x04\xe2\x41\x01\x01\"\x90\x02\n\x10\x44\x65stinationPoint\x12.\n\x0b\x63oordinates\x18\x01 \x01(\x0b\x32\x13.google.type.LatLngB\x04\xe2\x41\x01\x03\x12\x42\n\nlocated_by\x18\x02 \x01(\x0e\x32(.truestock.v1.DestinationPoint.LocatedByB\x04\xe2\x41\x01\x03\"\x87\x01\n\tLocatedBy\x12\x1a\n\x16LOCATED_BY_UNSPECIFIED\x10\x00\x12\x1a\n\x16LOCATED_BY_POSTAL_CODE\x10\x01\x12\x13\n\x0fLOCATED_BY_AREA\x10\x02\x12\x15\n\x11LOCATED_BY_REGION\x10\x03\x12\x16\n\x12LOCATED_BY_COUNTRY\x10\x04\"\xf2\x01\n\tOrderLine\x12\x15\n\x07line_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03sku\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nunit_count\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12,\n\nunit_price\x18\x04 \x01(\x0b\x32\x12.google.type.MoneyB\x04\xe2\x41\x01\x01\x12\x1f\n\x11only_location_ids\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1e\n\x10not_location_ids\x18\x06 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rkeep_together\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07item_id\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\"[\n\x0bOrderedItem\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x12\n\nitem_count\x18\x03 \x01(\x05\x12\x16\n\x0eunits_per_item\x18\x04 \x01(\x05*R\n\nCommitment\x12\x1a\n\x16\x43OMMITMENT_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43OMMITMENT_HOLD\x10\x01\x12\x13\n\x0f\x43OMMITMENT_SOLD\x10\x02*s\n\x11\x46ulfillmentMethod\x12\"\n\x1e\x46ULFILLMENT_METHOD_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x46ULFILLMENT_METHOD_SHIP\x10\x01\x12\x1d\n\x19\x46ULFILLMENT_METHOD_PICKUP\x10\x02*\xb5\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_ALLOCATED\x10\x01\x12\x1c\n\x18OUTCOME_PARTLY_ALLOCATED\x10\x02\x12\x17\n\x13OUTCOME_BACKORDERED\x10\x03\x12\x18\n\x14OUTCOME_NEEDS_REVIEW\x10\x04\x12\x16\n\x12OUTCOME_UNFILLABLE\x10\x05\x12\x11\n\rOUTCOME_ENDED\x10\x06*\xa2\x03\n\x0bOrderStatus\x12\x1c\n\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13ORDER_STATUS_PLACED\x10\x01\x12\x1a\n\x16ORDER_STATUS_IN_REVIEW\x10\x02\x12!\n\x1dORDER_STATUS_READY_TO_FULFILL\x10\x03\x12\x1c\n\x18ORDER_STATUS_IN_PROGRESS\x10\x04\x12\x1f\n\x1bORDER_STATUS_PARTLY_SHIPPED\x10\x05\x12\x18\n\x14ORDER_STATUS_SHIPPED\x10\x06\x12\x1a\n\x16ORDER_STATUS_DELIVERED\x10\x07\x12\x1a\n\x16ORDER_STATUS_CANCELLED\x10\x08\x12\x1a\n\x16ORDER_STATUS_EXCEPTION\x10\t\x12\x1c\n\x18ORDER_STATUS_BACKORDERED\x10\n\x12\x19\n\x15ORDER_STATUS_RETURNED\x10\x0b\x12\x1d\n\x19ORDER_STATUS_NOT_PROMISED\x10\x0c\x12\x18\n\x14ORDER_STATUS_ON_HOLD\x10\r*\xb2\x01\n\x11\x43\x61ncellationFault\x12\"\n\x1e\x43\x41NCELLATION_FAULT_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43\x41NCELLATION_FAULT_BUYER\x10\x01\x12\x1d\n\x19\x43\x41NCELLATION_FAULT_SELLER\x10\x02\x12\x1e\n\x1a\x43\x41NCELLATION_FAULT_CARRIER\x10\x03\x12\x1c\n\x18\x43\x41NCELLATION_FAULT_FRAUD\x10\x04*i\n\tListOrder\x12\x1a\n\x16LIST_ORDER_UNSPECIFIED\x10\x00\x12\x15\n\x11LIST_ORDER_OLDEST\x10\x01\x12\x15\n\x11LIST_ORDER_NEWEST\x10\x02\x12\x12\n\x0eLIST_ORDER_DUE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,6 +53,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESTINATION'].fields_by_name['postal_code']._serialized_options = b'\342A\001\001'
   _globals['_DESTINATION'].fields_by_name['coordinates']._loaded_options = None
   _globals['_DESTINATION'].fields_by_name['coordinates']._serialized_options = b'\342A\001\001'
+  _globals['_DESTINATIONPOINT'].fields_by_name['coordinates']._loaded_options = None
+  _globals['_DESTINATIONPOINT'].fields_by_name['coordinates']._serialized_options = b'\342A\001\003'
+  _globals['_DESTINATIONPOINT'].fields_by_name['located_by']._loaded_options = None
+  _globals['_DESTINATIONPOINT'].fields_by_name['located_by']._serialized_options = b'\342A\001\003'
   _globals['_ORDERLINE'].fields_by_name['line_id']._loaded_options = None
   _globals['_ORDERLINE'].fields_by_name['line_id']._serialized_options = b'\342A\001\001'
   _globals['_ORDERLINE'].fields_by_name['sku']._loaded_options = None
@@ -69,26 +73,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERLINE'].fields_by_name['keep_together']._serialized_options = b'\342A\001\001'
   _globals['_ORDERLINE'].fields_by_name['item_id']._loaded_options = None
   _globals['_ORDERLINE'].fields_by_name['item_id']._serialized_options = b'\342A\001\001'
-  _globals['_COMMITMENT']._serialized_start=840
-  _globals['_COMMITMENT']._serialized_end=922
-  _globals['_FULFILLMENTMETHOD']._serialized_start=924
-  _globals['_FULFILLMENTMETHOD']._serialized_end=1039
-  _globals['_OUTCOME']._serialized_start=1042
-  _globals['_OUTCOME']._serialized_end=1223
-  _globals['_ORDERSTATUS']._serialized_start=1226
-  _globals['_ORDERSTATUS']._serialized_end=1644
-  _globals['_CANCELLATIONFAULT']._serialized_start=1647
-  _globals['_CANCELLATIONFAULT']._serialized_end=1825
-  _globals['_LISTORDER']._serialized_start=1827
-  _globals['_LISTORDER']._serialized_end=1932
+  _globals['_COMMITMENT']._serialized_start=1115
+  _globals['_COMMITMENT']._serialized_end=1197
+  _globals['_FULFILLMENTMETHOD']._serialized_start=1199
+  _globals['_FULFILLMENTMETHOD']._serialized_end=1314
+  _globals['_OUTCOME']._serialized_start=1317
+  _globals['_OUTCOME']._serialized_end=1498
+  _globals['_ORDERSTATUS']._serialized_start=1501
+  _globals['_ORDERSTATUS']._serialized_end=1919
+  _globals['_CANCELLATIONFAULT']._serialized_start=1922
+  _globals['_CANCELLATIONFAULT']._serialized_end=2100
+  _globals['_LISTORDER']._serialized_start=2102
+  _globals['_LISTORDER']._serialized_end=2207
   _globals['_ORDERREFERENCE']._serialized_start=159
   _globals['_ORDERREFERENCE']._serialized_end=225
   _globals['_ORDERHOLD']._serialized_start=228
   _globals['_ORDERHOLD']._serialized_end=364
   _globals['_DESTINATION']._serialized_start=367
   _globals['_DESTINATION']._serialized_end=500
-  _globals['_ORDERLINE']._serialized_start=503
-  _globals['_ORDERLINE']._serialized_end=745
-  _globals['_ORDEREDITEM']._serialized_start=747
-  _globals['_ORDEREDITEM']._serialized_end=838
+  _globals['_DESTINATIONPOINT']._serialized_start=503
+  _globals['_DESTINATIONPOINT']._serialized_end=775
+  _globals['_DESTINATIONPOINT_LOCATEDBY']._serialized_start=640
+  _globals['_DESTINATIONPOINT_LOCATEDBY']._serialized_end=775
+  _globals['_ORDERLINE']._serialized_start=778
+  _globals['_ORDERLINE']._serialized_end=1020
+  _globals['_ORDEREDITEM']._serialized_start=1022
+  _globals['_ORDEREDITEM']._serialized_end=1113
 # @@protoc_insertion_point(module_scope)

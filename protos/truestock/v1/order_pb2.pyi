@@ -316,7 +316,9 @@ class Destination(_message.Message):
     """At most 16 characters."""
     @_builtins.property
     def coordinates(self) -> _latlng_pb2.LatLng:
-        """Without coordinates, distances are unknown. 0, 0, which is in the sea, counts as unset."""
+        """Looked up by postal code, region and country if unset: see DestinationPoint. 0, 0, which is in the sea, counts as
+        unset.
+        """
 
     def __init__(
         self,
@@ -333,6 +335,54 @@ class Destination(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Destination: _TypeAlias = Destination  # noqa: Y015
+
+@_typing.final
+class DestinationPoint(_message.Message):
+    """Where a destination without coordinates of its own is taken to be, by data that is installed with the service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _LocatedBy:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _LocatedByEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DestinationPoint._LocatedBy.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        LOCATED_BY_UNSPECIFIED: DestinationPoint._LocatedBy.ValueType  # 0
+        LOCATED_BY_POSTAL_CODE: DestinationPoint._LocatedBy.ValueType  # 1
+        LOCATED_BY_AREA: DestinationPoint._LocatedBy.ValueType  # 2
+        """The known postal codes that agree with the longest part of the beginning of the destination's."""
+        LOCATED_BY_REGION: DestinationPoint._LocatedBy.ValueType  # 3
+        LOCATED_BY_COUNTRY: DestinationPoint._LocatedBy.ValueType  # 4
+
+    class LocatedBy(_LocatedBy, metaclass=_LocatedByEnumTypeWrapper):
+        """What the coordinates are the middle of. The most precise that is known is taken."""
+
+    LOCATED_BY_UNSPECIFIED: DestinationPoint.LocatedBy.ValueType  # 0
+    LOCATED_BY_POSTAL_CODE: DestinationPoint.LocatedBy.ValueType  # 1
+    LOCATED_BY_AREA: DestinationPoint.LocatedBy.ValueType  # 2
+    """The known postal codes that agree with the longest part of the beginning of the destination's."""
+    LOCATED_BY_REGION: DestinationPoint.LocatedBy.ValueType  # 3
+    LOCATED_BY_COUNTRY: DestinationPoint.LocatedBy.ValueType  # 4
+
+    COORDINATES_FIELD_NUMBER: _builtins.int
+    LOCATED_BY_FIELD_NUMBER: _builtins.int
+    located_by: Global___DestinationPoint.LocatedBy.ValueType
+    @_builtins.property
+    def coordinates(self) -> _latlng_pb2.LatLng: ...
+    def __init__(
+        self,
+        *,
+        coordinates: _latlng_pb2.LatLng | None = ...,
+        located_by: Global___DestinationPoint.LocatedBy.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["coordinates", b"coordinates"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coordinates", b"coordinates", "located_by", b"located_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DestinationPoint: _TypeAlias = DestinationPoint  # noqa: Y015
 
 @_typing.final
 class OrderLine(_message.Message):

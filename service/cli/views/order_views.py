@@ -38,6 +38,7 @@ from truestock.v1.order_pb2 import (
     OUTCOME_ALLOCATED,
     OUTCOME_PARTLY_ALLOCATED,
     OUTCOME_UNFILLABLE,
+    DestinationPoint,
     OrderStatus,
     Outcome,
 )
@@ -46,6 +47,12 @@ _COLORS = {OUTCOME_ALLOCATED: "green", OUTCOME_PARTLY_ALLOCATED: "yellow", OUTCO
 _KEPT = {
     Shortage.KIND_HELD_BY_BUFFER: "held back by the buffer rule",
     Shortage.KIND_BLOCKED_BY_RULE: "blocked by the exposure rule",
+}
+_LOCATED_BY = {
+    DestinationPoint.LOCATED_BY_POSTAL_CODE: "its postal code",
+    DestinationPoint.LOCATED_BY_AREA: "the area of its postal code",
+    DestinationPoint.LOCATED_BY_REGION: "its region",
+    DestinationPoint.LOCATED_BY_COUNTRY: "its country",
 }
 _MAY_NEED_INTERVENTION = (
     "This order needs or needed manual intervention; `truestock explain` lists its open exceptions."
@@ -132,6 +139,10 @@ def _dates(allocation: Allocation) -> Iterator[Text]:
         yield Text(f"It should be delivered by {_day(allocation.deliver_by)}.")
     if allocation.HasField("deliver_date"):
         yield Text(f"Expected by {_day(allocation.deliver_date)}.")
+    if allocation.HasField("destination_point"):
+        point = allocation.destination_point.coordinates
+        what = _LOCATED_BY[allocation.destination_point.located_by]
+        yield Text(f"Distances are to the center of {what}: {point.latitude:.4f}, {point.longitude:.4f}.")
 
 
 def _day(day: Date) -> str:

@@ -18,6 +18,7 @@ from policies.domain.listings import OrderedItem
 from policies.domain.model import (
     CANCELLATION_ANSWERS,
     CHANNEL_KINDS,
+    LOCATED_BY,
     LOCATION_STATUSES,
     LOCATION_TYPES,
     METHODS,
@@ -131,7 +132,12 @@ channels = built(
     cancellation_default=st.none() | st.sampled_from(CANCELLATION_ANSWERS),
 )
 destinations = built(
-    Destination, country=maybe_words, region=maybe_words, postal_code=maybe_words, coordinates=st.none() | points
+    Destination,
+    country=maybe_words,
+    region=maybe_words,
+    postal_code=maybe_words,
+    coordinates=st.none() | points,
+    located_by=st.none() | st.sampled_from(LOCATED_BY),
 )
 items = built(OrderedItem, item_id=words, count=st.integers(1, 10**5), units_each=st.integers(0, 10**4))
 kits = built(
