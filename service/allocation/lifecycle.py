@@ -23,9 +23,10 @@ from service.allocation.planner import (
     release_promises,
     with_review,
 )
-from service.allocation.planning_context import context
+from service.allocation.planning_context import PlanningContext, context
 from service.allocation.replanning import rebalancing
 from service.allocation.replanning.promise_check import unusable_shipments
+from service.allocation.shipment_dates import renew_dates
 from service.allocation.unit_of_work import UnitOfWork
 from service.background import in_turns
 from service.database.database import Connection
@@ -89,7 +90,16 @@ class Lifecycle:
             record.lines = lines
             return change
 
-        return await self._apply(allocation_id, request, "confirm", transition)
+        async def dated(connection: Connection, book: Book, record: AllocationRecord) -> AllocationChange:
+            was_held = record.state == HELD
+            change = await transition(connection, book, record)
+            # The catalog that was read last will do for dates: a plain confirmation reads it for nothing else.
+            catalog = self._deps.catalog_cache.newest
+            if was_held and record.state == CONFIRMED and record.channel_id in catalog.channels:
+                renew_dates(PlanningContext(policy_set, catalog, {}).of(record.channel_id), record, book.now)
+            return change
+
+        return await self._apply(allocation_id, request, "confirm", dated)
 
     async def release(self, allocation_id: UUID, request: IdempotentRequest) -> allocation_pb.Allocation:
         """Releases a hold. Raises NotFound, WrongState, RequestIdReused."""

@@ -27,7 +27,7 @@ from service.allocation.planning_context import ChannelContext
 from service.allocation.replanning.line_groups import held_to_their_locations
 from service.allocation.replanning.promise_check import unusable_shipments
 from service.allocation.replanning.shortages import add_shortages, exception_context, mark_needs_person
-from service.allocation.shipment_dates import ShipmentDates
+from service.allocation.shipment_dates import ShipmentDates, renew_dates
 from service.background import let_others_run, pause_of_turn
 from service.decisions.decision_log import DecisionInputs, capture
 from service.decisions.decision_messages import decision_message
@@ -109,6 +109,7 @@ def decide(
         return AllocationChange(record)
     if transition is PromiseTransition.CONVERT and not unusable_shipments(channel_context, record):
         record.replace_contents(order)
+        renew_dates(channel_context, record, book.now)
         return with_review(channel_context, book, confirm(book, record))
     _check_shipped_skus(record, order)
     unshipped = record.unshipped_order(order)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import TypeVar
 
 from policies.decisions.delivery import shipping_dates_of
 from policies.domain.model import Context, OrderFacts
+from policies.domain.shipments import OPEN
 from policies.domain.shipping_dates import NO_DATES, ShippingDates
 from service.allocation.planning_context import ChannelContext
 from service.orders.allocation_record import AllocationRecord
+
+Time = TypeVar("Time", date, datetime)
 
 
 class ShipmentDates:
@@ -29,3 +33,19 @@ class ShipmentDates:
         channel = self._channel_context.channel
         context = Context(self._now, channel, self._order, self._destination, location)
         return shipping_dates_of(self._channel_context.policy_set, context, handled_on)
+
+
+def renew_dates(channel_context: ChannelContext, record: AllocationRecord, now: datetime) -> None:
+    """Dates the shipments of an order that is paid now anew, where they can no longer keep the dates of its hold.
+
+    Locations start when an order is paid. A date that can be kept stays, also if work could be done sooner now.
+    """
+    for shipment in record.shipments:
+        if shipment.state in OPEN and (shipment.ship_by_time is not None or shipment.deliver_date is not None):
+            dates = ShipmentDates(channel_context, record, now).at(shipment.location_id)
+            if _is_later(dates.ship_by, shipment.ship_by_time) or _is_later(dates.arrives_on, shipment.deliver_date):
+                shipment.promise_dates(dates)
+
+
+def _is_later(new: Time | None, old: Time | None) -> bool:
+    return new is not None and old is not None and new > old

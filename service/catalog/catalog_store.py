@@ -99,6 +99,11 @@ class CatalogCache:
         self._newest = Catalog(-1, {}, {})
 
     @property
+    def newest(self) -> Catalog:
+        """That catalog; without locations if none has been read."""
+        return self._newest
+
+    @property
     def location_count(self) -> int:
         """Locations of that catalog; 0 if none has been read."""
         return len(self._newest.locations)

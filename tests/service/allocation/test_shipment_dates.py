@@ -144,3 +144,16 @@ async def test_availability_says_by_which_day_how_many_and_an_order_gets_them(sh
         more = await shop.allocate(f"M-{number}", {"MUG": count + 1}, HOLD, **fields)
         assert (sum(promised(whole).values()), list(whole.shortages)) == (count, [])
         assert sum(promised(more).values()) == count
+
+
+async def test_an_order_that_is_paid_days_after_its_cart_gets_dates_that_can_be_kept(shop: Retailer) -> None:
+    carts = [await sell(shop, f"A-{number}", HOLD) for number in range(3)]
+    await shop.sql("UPDATE shipment SET deliver_date = deliver_date - 3, ship_by_time = now() - interval '2 days'")
+
+    confirmed = await shop.confirm(carts[0].allocation_id)
+    sold = await sell(shop, "A-1", SOLD)
+    await shop.sql("UPDATE shipment SET deliver_date = deliver_date + 9")
+    kept = await shop.confirm(carts[2].allocation_id)
+
+    assert day_of(confirmed.deliver_date) == day_of(sold.deliver_date) == in_days(5)
+    assert day_of(kept.deliver_date) == in_days(5 - 3 + 9)
