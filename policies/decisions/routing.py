@@ -130,6 +130,7 @@ def routed_order(
     question = RoutingQuestion.of(world, channel, order, own_units, rejected_by=rejected_by, whole=whole)
     parts = () if is_placed_freely(order) else demand_parts(order)
     tried: list[str] = []
+    refused: list[FiredRule] = []
     for policy in policies_for(policy_set, question):
         view = PolicyView(policy_set, question, policy)
         kits = kit_limits(view, order) if parts else {}
@@ -139,14 +140,16 @@ def routed_order(
         if policy.otherwise != "next" or _fills_whole_order(run, usable, plan):
             break
         tried.append(policy.name)
-    return RoutedOrder(planned_run, usable, plan, tuple(tried), ruling)
+        refused += [] if ruling is None else [ruling.fired]
+    return RoutedOrder(planned_run, usable, plan, tuple(tried), ruling, tuple(refused))
 
 
 @dataclass(frozen=True, slots=True)
 class RoutedOrder:
     """An order with its plan under the policy that decides. `tried` are the policies that passed it on.
 
-    `ruling` is what `split_only_if` of the policy said; None if it was not asked.
+    `ruling` is what `split_only_if` of the policy said; None if it was not asked. `refused_before` are the
+    `split_only_if` of policies that passed it on.
     """
 
     run: RoutingRun
@@ -154,6 +157,7 @@ class RoutedOrder:
     plan: Plan
     tried: tuple[str, ...] = ()
     ruling: SplitRuling | None = None
+    refused_before: tuple[FiredRule, ...] = ()
 
     def decision(self) -> Decision:
         """The decision with the reasons for it."""
@@ -352,7 +356,7 @@ def _decision(routed: RoutedOrder) -> Decision:
         plan=shipments,
         shortages=shortages,
         dropped=usable.dropped + dropped_lines(run.parts, usable) if run.parts else usable.dropped,
-        fired=usable.fired + _kit_rules(run) + _delivery_rules(run, shipments, asked) + asked,
+        fired=usable.fired + _kit_rules(run) + _delivery_rules(run, shipments, asked) + routed.refused_before + asked,
         reviews=reviews,
         tried=routed.tried,
         searched_exhaustively=plan.searched_exhaustively,

@@ -108,6 +108,7 @@ policies:
     decision = decide(rules(policies, RATES), snapshot, MUG_AND_VASE)
 
     assert (decision.policy.name, decision.tried, sources(decision)) == ("rest", ("express",), ["asker", "oslo"])
+    assert [rule.effect for rule in decision.fired] == ["did not allow a split into 2 shipments"]
 
 
 def test_an_order_that_ships_complete_is_not_shipped_in_part_for_want_of_a_split() -> None:
