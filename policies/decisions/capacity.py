@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
+from functools import partial
 
 from policies.decisions.deadlines import keeps_dates
 from policies.decisions.order_limits import UsableUnits
 from policies.decisions.planning.planning_memory import PolicyView
-from policies.domain.capacity import Room
+from policies.domain.capacity import CapacityFigures, Room
 from policies.domain.handling_times import HandlingTime, handling_times, last_day_before
 from policies.domain.model import Location, Order
 from policies.explanation import DroppedLocation, DropReason
@@ -60,24 +62,42 @@ def planned_handling(view: PolicyView, order: Order, location_id: str, unit_coun
 def _time_with_room(
     view: PolicyView, order: Order, location_id: str, unit_count: int
 ) -> tuple[HandlingTime, Room] | None:
-    """The first time with room for one order of these units, else the one with room for most of them; None if none."""
-    world = view.question.world
-    location = view.memory.locations[view.memory.numbers[location_id]]
+    world, number = view.question.world, view.memory.numbers[location_id]
+    location, keeps = view.memory.locations[number], None
+    # A location that is too late already has only units that were promised to the order before.
+    if view.late is not None and view.late[number] is None:
+        keeps = partial(keeps_dates, view.policy_set, view.policy, view.question, location)
+    return time_with_room(
+        *(location, world.now, world.capacity_figures, unit_count),
+        ship_by_time=order.ship_by_time,
+        keeps_dates_on=keeps,
+    )
+
+
+def time_with_room(
+    location: Location,
+    now: datetime,
+    figures: CapacityFigures,
+    unit_count: int,
+    *,
+    ship_by_time: datetime | None,
+    keeps_dates_on: Callable[[date], bool] | None = None,
+) -> tuple[HandlingTime, Room] | None:
+    """The first time with room for one order of these units, else the one with room for most of them; None if none.
+
+    `keeps_dates_on` says whether the order's dates are kept if it is handled on a day; those after one on which they
+    are not keep them neither.
+    """
     best: tuple[HandlingTime, Room] | None = None
     if location.capacity is None:
         return None
-    # A location that is too late already has only units that were promised to the order before.
-    is_bound = view.late is not None and view.late[view.memory.numbers[location_id]] is None
-    for time in handling_times(location, world.now, until=_last_day(location, order)):
-        if is_bound and not keeps_dates(view.policy_set, view.policy, view.question, location, time.day):
+    until = None if ship_by_time is None else last_day_before(location, ship_by_time)
+    for time in handling_times(location, now, until=until):
+        if keeps_dates_on is not None and not keeps_dates_on(time.day):
             break
-        room = world.capacity_figures.room(location_id, location.capacity, *time)
+        room = figures.room(location.id, location.capacity, *time)
         if room.fits(unit_count):
             return time, room
         if room.fits(1) and (best is None or room.unit_count > best[1].unit_count):
             best = time, room
     return best
-
-
-def _last_day(location: Location, order: Order) -> date | None:
-    return None if order.ship_by_time is None else last_day_before(location, order.ship_by_time)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from math import inf
@@ -53,6 +53,11 @@ class CapacityPeriod(NamedTuple):
     day: date
     hour: int = WHOLE_DAY
 
+    @property
+    def is_hour(self) -> bool:
+        """Whether it is one hour, not a day."""
+        return self.hour != WHOLE_DAY
+
 
 class CapacityUse(NamedTuple):
     """What shipments have taken of a period."""
@@ -97,6 +102,10 @@ class CapacityFigures:
         used = self.used.get(CapacityPeriod(location_id, day), NOTHING_USED)
         limits = ((used.order_count, capacity.orders_per_day), (used.unit_count, capacity.units_per_day))
         return max((_share(count, limit) for count, limit in limits if limit is not None), default=0.0)
+
+    def at_locations(self, location_ids: Container[str]) -> CapacityFigures:
+        """The figures of these locations alone."""
+        return CapacityFigures({period: use for period, use in self.used.items() if period.location_id in location_ids})
 
     def _room(self, period: CapacityPeriod, order_limit: int | None, unit_limit: int | None) -> Room:
         used = self.used.get(period, NOTHING_USED)

@@ -22,6 +22,7 @@ from service.allocation.planning_context import ChannelContext, PlanningContext
 from service.allocation.replanning import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
 from service.background import Turn, in_turns
+from service.capacity import capacity_store
 from service.catalog import catalog_store, listing_store, unknown_records
 from service.catalog.catalog_store import Catalog
 from service.database.database import Connection, Statement, transposed
@@ -143,6 +144,7 @@ class AllocationBatch:
             book = Book(now, dict(stock_levels), self._deps.new_id)
             unit_of_work = UnitOfWork(book, self._deps.publication_log)
             unit_of_work.load(records)
+            await capacity_store.read_figures(connection, book, batch.catalog)
             waiting = await _waiting_requests(connection, cancellations)
             return batch, Intake.of(unit_of_work, orders, cancellations, batch.listings, waiting)
 
@@ -238,6 +240,7 @@ class AllocationBatch:
         book = await levels.open_book(connection, locked, self._deps.new_id)
         unit_of_work = batch.unit_of_work = UnitOfWork(book, self._deps.publication_log)
         unit_of_work.load((await order_store.read(connection, orders.existing_ids)).values())
+        await capacity_store.read_figures(connection, book, batch.catalog)
         cancellations = await pending_cancellations.read(connection, {*order_keys, *orders.ids}) if known_keys else []
         waiting = await _waiting_requests(connection, cancellations)
         intake = Intake.of(unit_of_work, orders, cancellations, batch.listings, waiting)

@@ -12,6 +12,7 @@ from policies.domain.model import Commitment, Outcome
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from service import limits
+from service.allocation.handling_renewal import must_renew
 from service.allocation.intake import contradictions
 from service.allocation.order_counts import count_answer
 from service.allocation.planner import (
@@ -19,13 +20,13 @@ from service.allocation.planner import (
     confirm,
     decide,
     is_in_review,
+    may_confirm,
     outcome_of,
     release_promises,
     with_review,
 )
 from service.allocation.planning_context import PlanningContext, context
 from service.allocation.replanning import rebalancing
-from service.allocation.replanning.promise_check import unusable_shipments
 from service.allocation.shipment_dates import renew_dates
 from service.allocation.unit_of_work import UnitOfWork
 from service.background import in_turns
@@ -71,13 +72,13 @@ class Lifecycle:
                 advice = await self._advice(connection, record, otherwise=advice)
                 raise WrongState("allocation", str(record.id), record.state, CONFIRMED, advice)
             needs_replanning = _needs_replanning(book, record)
-            is_outdated = any(shipment.is_outdated for shipment in record.shipments)
-            if not needs_replanning and not is_outdated and record.outcome is not Outcome.NEEDS_REVIEW:
+            must_check = must_renew(record) or any(shipment.is_outdated for shipment in record.shipments)
+            if not needs_replanning and not must_check and record.outcome is not Outcome.NEEDS_REVIEW:
                 return _confirm(book, record)
-            channel_context = (await context(connection, self._deps.catalog_cache, policy_set, record.skus)).of(
-                record.channel_id
-            )
-            is_usable = record.state_at(book.now) != HELD or not unusable_shipments(channel_context, record)
+            channel_context = (
+                await context(connection, self._deps.catalog_cache, policy_set, record.skus, book=book)
+            ).of(record.channel_id)
+            is_usable = record.state_at(book.now) != HELD or may_confirm(channel_context, book, record)
             if not needs_replanning and is_usable:
                 return with_review(channel_context, book, _confirm(book, record))
             lines = record.lines

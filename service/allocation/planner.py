@@ -23,12 +23,14 @@ from policies.domain.model import WITHHELD_KINDS, Channel, Commitment, Order, Or
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from policies.stock.oversell import UNMAPPED, UNMAPPED_OUTLET
+from service.allocation.handling_renewal import renew_handling
 from service.allocation.planning_context import ChannelContext
 from service.allocation.replanning.line_groups import held_to_their_locations
 from service.allocation.replanning.promise_check import unusable_shipments
 from service.allocation.replanning.shortages import add_shortages, exception_context, mark_needs_person
 from service.allocation.shipment_dates import ShipmentDates, renew_dates
 from service.background import let_others_run, pause_of_turn
+from service.capacity import order_uses
 from service.decisions.decision_log import DecisionInputs, capture
 from service.decisions.decision_messages import decision_message
 from service.demand.hold_demand import UnmetHold
@@ -107,7 +109,7 @@ def decide(
     transition = promise_transition(promise, order)
     if transition is PromiseTransition.KEEP:
         return AllocationChange(record)
-    if transition is PromiseTransition.CONVERT and not unusable_shipments(channel_context, record):
+    if transition is PromiseTransition.CONVERT and may_confirm(channel_context, book, record):
         record.replace_contents(order)
         renew_dates(channel_context, record, book.now)
         return with_review(channel_context, book, confirm(book, record))
@@ -117,7 +119,10 @@ def decide(
         return AllocationChange(record)
     if unshipped is None:
         return _everything_shipped(book, record, order)
-    world = World(book.now, channel_context.locations, channel_context.products, book.levels, pause_of_turn())
+    world = World(
+        *(book.now, channel_context.locations, channel_context.products, book.levels, pause_of_turn()),
+        capacity=book.capacity.figures_for(record.id, order_uses.shipped_uses(record)),
+    )
     rejected_by = record.rejected_by()
     # Rules see the facts of the whole order, shipped units included.
     whole = None if unshipped is order else WholeOrder(OrderFacts.of(order))
@@ -142,6 +147,13 @@ def decide(
     if not decision.shortages or order.commitment is Commitment.SOLD:
         return replace(change, inputs=inputs)
     return replace(change, inputs=inputs, unmet=_unmet_hold(channel_context, record, order, decision))
+
+
+def may_confirm(channel_context: ChannelContext, book: Book, record: AllocationRecord) -> bool:
+    """Whether the order may keep its locations, and those handle it in time if the day planned for it has passed."""
+    if unusable_shipments(channel_context, record):
+        return False
+    return renew_handling(channel_context, book, record)
 
 
 def _unmet_hold(
@@ -323,11 +335,14 @@ def _shipment(
         if is_unchanged and (old.location_id, old.units) == (planned.location_id, units):
             old_shipments.remove(old)
             record.shipments = [shipment for shipment in record.shipments if shipment.id != old.id]
+            if old.handling != planned.handling:
+                old.promise_dates(dates.at(planned.location_id, planned.handling.day if planned.handling else None))
             return replace(
                 old,
                 distance_km=planned.distance_km,
                 catalog_version=channel_context.catalog_version,
                 is_outdated=False,
+                handling=planned.handling,
             )
     shipment = ShipmentRecord(
         id=book.new_id(),
@@ -337,6 +352,7 @@ def _shipment(
         units=units,
         assign_time=book.now,
         catalog_version=channel_context.catalog_version,
+        handling=planned.handling,
     )
     shipment.promise_dates(dates.at(planned.location_id, planned.handling.day if planned.handling else None))
     return shipment

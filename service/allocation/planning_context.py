@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from policies.domain.model import Channel, Location, Product
 from policies.domain.outlets import Outlet
 from policies.policy_set import PolicySet
+from service.capacity import capacity_store
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection
+from service.stock.stock_book import Book
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,19 @@ class PlanningContext:
 
 
 async def context(
-    connection: Connection, cache: CatalogCache, policy_set: PolicySet, skus: Iterable[str]
+    connection: Connection,
+    cache: CatalogCache,
+    policy_set: PolicySet,
+    skus: Iterable[str],
+    *,
+    book: Book | None = None,
 ) -> PlanningContext:
-    """Reads the planning context for orders of these SKUs."""
+    """Reads the planning context for orders of these SKUs, and what is taken of the capacity of the book's locations.
+
+    A `book` is needed where units are planned.
+    """
     version, products = await catalog_store.products(connection, skus)
-    return PlanningContext(policy_set, await cache.at(connection, version), products)
+    catalog = await cache.at(connection, version)
+    if book is not None:
+        await capacity_store.read_figures(connection, book, catalog)
+    return PlanningContext(policy_set, catalog, products)

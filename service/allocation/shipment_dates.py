@@ -42,7 +42,8 @@ def renew_dates(channel_context: ChannelContext, record: AllocationRecord, now: 
     """
     for shipment in record.shipments:
         if shipment.state in OPEN and (shipment.ship_by_time is not None or shipment.deliver_date is not None):
-            dates = ShipmentDates(channel_context, record, now).at(shipment.location_id)
+            handled_on = shipment.handling.day if shipment.handling else None
+            dates = ShipmentDates(channel_context, record, now).at(shipment.location_id, handled_on)
             if _is_later(dates.ship_by, shipment.ship_by_time) or _is_later(dates.arrives_on, shipment.deliver_date):
                 shipment.promise_dates(dates)
 

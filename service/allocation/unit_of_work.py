@@ -14,6 +14,7 @@ from service.allocation.order_counts import OrderCounts, count_changes, count_re
 from service.allocation.oversell_evidence import UnexplainedOversell
 from service.allocation.planner import AllocationChange
 from service.background import in_turns
+from service.capacity import capacity_store, order_uses
 from service.database.database import Connection
 from service.database.row_writes import Row, RowWrite
 from service.decisions import decision_batch
@@ -72,6 +73,7 @@ class UnitOfWork:
                 self._counted_demand[record.id] = record.short_by_sku()
             self._before[record.id] = OrderCounts.of(record)
             self._note_backordered(record)
+            order_uses.load(self.book.capacity, record, self.book.now)
 
     def add(self, record: AllocationRecord) -> None:
         """Adds an order that has just been created."""
@@ -105,6 +107,7 @@ class UnitOfWork:
         if not change.event:
             return
         self._note_backordered(record)
+        self._note_capacity(record)
         writes, revision = self._writes, record.decision.policy_revision
         record.version += 1
         # An order that is locked after the clock was read may have changed in between.
@@ -131,6 +134,10 @@ class UnitOfWork:
             if record.cancellation_requests:
                 for change in answer_ended(record, self.book.now):
                     self.record(change)
+
+    def _note_capacity(self, record: AllocationRecord) -> None:
+        """What the order takes of its locations' capacity, for the orders that are planned after it."""
+        self.book.capacity.note(record.id, order_uses.uses_of(record))
 
     def _note_backordered(self, record: AllocationRecord) -> None:
         self.backordered_skus.update(short.sku for short in record.shortages if short.backordered)
@@ -175,6 +182,9 @@ class UnitOfWork:
             self._unmet_rows = await self._demand_rows(connection)
             more = (*more, (demand_store.HOLDS, self._unmet_rows))
         await order_writer.write(connection, self._writes, [*levels.changed_rows(self.book), *more])
+        for record in self._writes.records.values():
+            self._note_capacity(record)
+        await capacity_store.write_changes(connection, self.book.capacity, self.book.now)
         requests = [x for record in self.records.values() for x in record.cancellation_requests if x.is_changed]
         if requests:
             await self._write_requests(connection, requests)

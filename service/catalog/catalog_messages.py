@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 from google.protobuf.duration_pb2 import Duration
 
-from service.catalog import working_hours
+from service.catalog import location_capacity, working_hours
 from service.catalog.catalog_store import learned_velocity
 from service.catalog.catalog_words import (
     CANCELLATION_DEFAULT,
@@ -45,6 +45,7 @@ def location_message(row: asyncpg.Record) -> catalog_pb.Location:
     working_time = working_hours.message_of(row)
     if working_time is not None:
         message.working_time.CopyFrom(working_time)
+    location_capacity.set_message(message, row)
     return message
 
 

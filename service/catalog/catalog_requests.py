@@ -7,7 +7,7 @@ from typing import Any
 
 from policies.domain.channel_statuses import PLATFORMS
 from service import limits
-from service.catalog import public_holidays, working_hours
+from service.catalog import location_capacity, public_holidays, working_hours
 from service.catalog.catalog_words import (
     CANCELLATION_DEFAULT,
     CHANNEL_KIND,
@@ -97,6 +97,7 @@ def _location(fields: Fields, at: str, message: catalog_pb.Location) -> Row:
         "priority": priority,
         "ships_to": ships_to,
         **working_hours.columns(fields, f"{at}.working_time", message.working_time),
+        **location_capacity.columns(fields, f"{at}.capacity", message),
     }
 
 

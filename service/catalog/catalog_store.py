@@ -22,7 +22,7 @@ from policies.domain.outlets import Outlet
 from policies.stock import velocity
 from policies.stock.feeds import Feed
 from policies.stock.velocity import Velocity
-from service.catalog import public_holidays, working_hours
+from service.catalog import location_capacity, public_holidays, working_hours
 from service.catalog.outlets import outlet_store
 from service.database.database import Connection, Statement, any_of, parameter, parameters
 from service.database.tables import catalog_version, channel, feed, kit, location, pool, product
@@ -82,6 +82,9 @@ class Catalog:
     holiday_year: int | None = None
     """The year as of which it has public holidays; None if no location asks for them."""
 
+    limited_ids: frozenset[str] = frozenset()
+    """The locations that state a capacity."""
+
     @property
     def is_out_of_date(self) -> bool:
         """Whether its public holidays are those of a past year."""
@@ -136,7 +139,8 @@ async def read(connection: Connection, before: Catalog | None = None) -> Catalog
     kits = before.kits if before is not None and before.kit_version == kit_version else await _kits(connection)
     outlets = await outlet_store.outlets(connection)
     feeds_by_source = await feeds(connection)
-    return Catalog(current, locations, channels, feeds_by_source, outlets, kits, kit_version, holiday_year)
+    limited_ids = frozenset(location.id for location in locations.values() if location.capacity is not None)
+    return Catalog(current, locations, channels, feeds_by_source, outlets, kits, kit_version, holiday_year, limited_ids)
 
 
 async def _kits(connection: Connection) -> Kits:
@@ -273,8 +277,14 @@ class CatalogTable:
         return self._pages[filters]
 
 
-_IRRELEVANT_TO_ROUTING = ("id", "display_name", "postal_code", "priority", "recheck_version", *_TIMESTAMPS)
-"""Columns of `location` that no rule can test to decide whether an order may use the location."""
+_IRRELEVANT_TO_ROUTING = (
+    *("id", "display_name", "postal_code", "priority", "recheck_version", *_TIMESTAMPS),
+    *(*location_capacity.LIMITS, "capacity_days_ahead"),
+)
+"""Columns of `location` by which no rule decides whether an order may keep the location.
+
+An order keeps what it has taken of a location's capacity when that is lowered.
+"""
 
 
 def _recheck_version() -> ColumnElement[Any]:
@@ -335,6 +345,7 @@ def location_of(row: asyncpg.Record) -> Location:
         closes=row["closes"],
         holidays=_days_off(row),
         weekday_hours=working_hours.weekday_hours_of(row),
+        capacity=location_capacity.capacity_of(row),
     )
 
 

@@ -244,6 +244,9 @@ shipment = Table(
     Column("deliver_by_time", Moment, comment="the end of deliver_date by the clock of its location"),
     Column("deliver_date", Date),
     Column("date_steps", Text, comment="a JSON list of the reasons why it does not ship or arrive earlier"),
+    Column("handling_day", Date, comment="of whose capacity it takes; null at a location without a limit"),
+    Column("handling_hour", Integer, comment="of that day; null where the location limits no hours"),
+    Column("handling_units", Integer, comment="units that it takes"),
     Column("parcels", Text, comment="a JSON list of what its units left in; null if that is unknown"),
     required(
         "catalog_version",

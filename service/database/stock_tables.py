@@ -62,6 +62,11 @@ location = Table(
     required("weekday_opens", ARRAY(Time), server_default="{}", comment="like weekday_cut_offs"),
     required("weekday_closes", ARRAY(Time), server_default="{}", comment="like weekday_cut_offs"),
     required("closed_on_public_holidays", Boolean, server_default="false"),
+    Column("orders_per_day", Integer, comment="the most that it handles; null is no limit, like the next three"),
+    Column("units_per_day", Integer),
+    Column("orders_per_hour", Integer),
+    Column("units_per_hour", Integer),
+    Column("capacity_days_ahead", Integer, comment="up to how many days later it takes an order when it is full"),
     required(
         "recheck_version",
         BigInteger,

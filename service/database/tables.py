@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, Uuid, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Date, Index, Integer, LargeBinary, Table, Text, Uuid, text
 
 from service.database.columns import Moment, Money, Texts, TransactionId, key, metadata, required, transaction_id
 from service.database.history_tables import catalog_history, policy_history, unmet_demand
@@ -62,6 +62,7 @@ __all__ = [
     "availability_published",
     "cancellation_request",
     "cancellation_request_line",
+    "capacity_use",
     "catalog_history",
     "catalog_version",
     "channel",
@@ -145,6 +146,18 @@ channel_figure = Table(
     required("unit_count", Integer, comment="units of the SKU in one item"),
     Index("channel_figure_time_idx", "last_time"),
     comment="What channels show, from when to when it was observed; ids that they did not name are empty.",
+)
+
+capacity_use = Table(
+    "capacity_use",
+    metadata,
+    key("location_id"),
+    required("day", Date, primary_key=True),
+    required("hour", Integer, primary_key=True, comment="0 to 23 in the location's own time; -1 is the whole day"),
+    required("order_count", Integer, comment="shipments that are handled then"),
+    required("unit_count", Integer),
+    CheckConstraint("order_count >= 0 AND unit_count >= 0", name="no_more_given_back_than_taken"),
+    comment="What shipments have taken of the capacity of a location that states a limit.",
 )
 
 policy_set = Table(

@@ -19,6 +19,7 @@ from google.type.timeofday_pb2 import TimeOfDay
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS, WholeOrder
 from policies.decisions.routing import Decision, RoutedOrder, routed_order
+from policies.domain.capacity import WHOLE_DAY, CapacityFigures, CapacityPeriod, CapacityUse
 from policies.domain.day_hours import DayHours
 from policies.domain.kits import KitPart, of_kit
 from policies.domain.listings import OrderedItem
@@ -40,6 +41,7 @@ from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, of_whole_items
 from policies.policy_set import PolicySet
 from policies.stock.oversell import OversellEvidence, PublishedFigure, ShownFigure
+from service.catalog import location_capacity
 from service.catalog.catalog_words import (
     CANCELLATION_DEFAULT,
     CHANNEL_KIND,
@@ -111,6 +113,7 @@ def inputs_of(message: decision_pb2.DecisionInputs) -> RoutingInputs:
             locations,
             {product.sku: product for product in products},
             {(level.sku, level.location_id): level for level in levels},
+            capacity=_capacity_figures_of(message.capacity_used) if _limits_anything(locations) else None,
         ),
         channel=_channel_of(message.channel),
         order=order,
@@ -149,6 +152,36 @@ def promised_units_messages(units: Mapping[tuple[str, str], int]) -> list[decisi
 
 def _units_of(messages: Iterable[decision_pb2.PromisedUnits]) -> dict[tuple[str, str], int]:
     return {(x.sku, x.location_id): x.unit_count for x in messages}
+
+
+def capacity_messages(figures: CapacityFigures) -> list[decision_pb2.CapacityUse]:
+    """What was taken of locations' capacity as decision inputs."""
+    return [
+        decision_pb2.CapacityUse(
+            location_id=period.location_id,
+            day=Date(year=period.day.year, month=period.day.month, day=period.day.day),
+            hour=period.hour if period.is_hour else None,
+            order_count=use.order_count,
+            unit_count=use.unit_count,
+        )
+        for period, use in sorted(figures.used.items())
+    ]
+
+
+def _limits_anything(locations: Mapping[str, Location]) -> bool:
+    """Whether any location states a capacity: what was taken of it was then read."""
+    return any(location.capacity is not None for location in locations.values())
+
+
+def _capacity_figures_of(messages: Iterable[decision_pb2.CapacityUse]) -> CapacityFigures:
+    return CapacityFigures(
+        {
+            CapacityPeriod(
+                x.location_id, date(x.day.year, x.day.month, x.day.day), x.hour if x.HasField("hour") else WHOLE_DAY
+            ): CapacityUse(x.order_count, x.unit_count)
+            for x in messages
+        }
+    )
 
 
 def whole_order_message(whole: WholeOrder) -> decision_pb2.WholeOrder:
@@ -334,6 +367,7 @@ def location_message(location: Location) -> catalog_pb.Location:
             holidays=[date_message(day) for day in sorted(location.holidays)],
             weekday_hours=[_weekday_hours_message(day, hours) for day, hours in location.weekday_hours],
         ),
+        capacity=None if location.capacity is None else location_capacity.message_of(location.capacity),
     )
 
 
@@ -359,6 +393,7 @@ def _location_of(message: catalog_pb.Location) -> Location:
         closes=_time(working_time.closes) if working_time.HasField("closes") else None,
         holidays=frozenset(_date(day) for day in working_time.holidays),
         weekday_hours=tuple((x.day - 1, _day_hours_of(x)) for x in working_time.weekday_hours),
+        capacity=location_capacity.of_message(message.capacity) if message.HasField("capacity") else None,
     )
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import Interval, LargeBinary, Text, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS, WholeOrder
+from policies.domain.capacity import CapacityFigures
 from policies.domain.model import Channel, Location, Order, Product, StockLevel, World
 from policies.stock.oversell import OversellEvidence
 from service import limits
@@ -23,6 +24,7 @@ from service.background import let_others_run
 from service.database.database import Connection, Statement, parameter, transposed, unnested
 from service.database.tables import decision_catalog
 from service.decisions.decision_inputs import (
+    capacity_messages,
     channel_message,
     level_message,
     location_message,
@@ -89,6 +91,8 @@ class DecisionInputs:
     whole: WholeOrder | None = None
     oversells: tuple[OversellEvidence, ...] = ()
     """What was known about units that no permitted location had; read after the plan."""
+    capacity: CapacityFigures | None = None
+    """What was taken of the capacity of the channel's locations; None if that was not read."""
     byte_count: int = 0
     """Bytes that were stored for the decision and its inputs; 0 before they are stored."""
 
@@ -120,6 +124,8 @@ def order_bytes(inputs: DecisionInputs) -> bytes:
         message.promised_units.extend(promised_units_messages(inputs.own_units))
     for sku, location_id in sorted(inputs.rejected_by):
         message.excluded_stock.add(sku=sku, location_id=location_id)
+    if inputs.capacity is not None and inputs.capacity.used:
+        message.capacity_used.extend(capacity_messages(inputs.capacity))
     if inputs.oversells:
         message.oversells.extend(oversell(evidence) for evidence in inputs.oversells)
     return message.SerializeToString(deterministic=True)
@@ -169,6 +175,7 @@ def capture(
         rejected_by,
         world.now,
         whole,
+        capacity=None if world.capacity is None else world.capacity.at_locations(location_ids),
     )
 
 

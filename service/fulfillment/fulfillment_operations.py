@@ -153,7 +153,9 @@ class FulfillmentOperations:
         if request.action is ShipmentAction.UNDO_SHIP:
             event_id = shipping_undo.event_of(request, shipment_record, applied)
             times = shipping_undo.shipping_times(record, shipment_record, applied, event_id)
-        planning_context = await context(connection, self._deps.catalog_cache, policy_set, record.skus)
+        planning_context = await context(
+            connection, self._deps.catalog_cache, policy_set, record.skus, book=unit_of_work.book
+        )
         return ShipmentTransition(
             request=request,
             event_id=event_id,

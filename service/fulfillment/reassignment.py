@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from policies.decisions.capacity import time_with_room
+from policies.domain.capacity import NO_FIGURES
 from policies.domain.geography import great_circle_km
+from policies.domain.handling_times import HandlingTime
 from policies.domain.model import Commitment, Context, Location
 from policies.domain.shipments import ENDED_BECAUSE, ShipmentState
 from policies.explanation import unit_count_text
@@ -13,6 +16,7 @@ from service.allocation.planner import AllocationChange
 from service.allocation.replanning.line_groups import held_to_their_locations
 from service.allocation.replanning.rerouting import replan_units
 from service.allocation.shipment_dates import ShipmentDates
+from service.capacity import order_uses
 from service.errors import CannotReassign, no_location
 from service.fulfillment.shipment_transition import ShipmentTransition
 from service.orders.allocation_record import AllocationRecord, ShipmentRecord
@@ -122,7 +126,10 @@ def _to_location(transition: ShipmentTransition, units: dict[str, int]) -> Alloc
     distance = great_circle_km(location.coordinates, coordinates) if location.coordinates and coordinates else None
     new_shipment = ShipmentRecord(transition.book.new_id(), location.id, distance, ShipmentState.ASSIGNED, units)
     new_shipment.assign_time = transition.book.now
-    new_shipment.promise_dates(ShipmentDates(transition.channel_context, record, transition.book.now).at(location.id))
+    new_shipment.handling = _handling(transition, location, sum(units.values()))
+    handled_on = new_shipment.handling.day if new_shipment.handling else None
+    dates = ShipmentDates(transition.channel_context, record, transition.book.now)
+    new_shipment.promise_dates(dates.at(location.id, handled_on))
     new_shipment.catalog_version = transition.channel_context.catalog_version
     record.shipments.append(new_shipment)
     total = sum(units.values())
@@ -131,9 +138,24 @@ def _to_location(transition: ShipmentTransition, units: dict[str, int]) -> Alloc
     return AllocationChange(record, REASSIGNED, sentence, rerouted=total, cause=REASSIGNED)
 
 
+def _handling(transition: ShipmentTransition, location: Location, unit_count: int) -> HandlingTime | None:
+    """When the location handles the units; None without a limit. Raises CannotReassign if it cannot handle them."""
+    if location.capacity is None:
+        return None
+    book, record = transition.book, transition.record
+    figures = book.capacity.figures_for(record.id, order_uses.uses_of(record)) or NO_FIGURES
+    found = time_with_room(location, book.now, figures, unit_count, ship_by_time=record.ship_by_time)
+    if found is None or not found[1].fits(unit_count):
+        raise _refused(transition, f"{location.id} cannot handle {unit_count_text(unit_count)} more", _NAME_ANOTHER)
+    return found[0]
+
+
 def _join(record: AllocationRecord, new: list[ShipmentRecord]) -> None:
     """Adds the units of new shipments to those at the same locations that have not begun: one parcel, not two."""
     for shipment in new:
+        if shipment.handling is not None:
+            # Each shipment takes of the capacity of its own day.
+            continue
         for other in record.shipments:
             is_waiting = other.state is ShipmentState.ASSIGNED and other not in new
             if is_waiting and other.location_id == shipment.location_id:

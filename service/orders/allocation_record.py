@@ -8,6 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
+from policies.domain.handling_times import HandlingTime
 from policies.domain.kits import KitPart, of_kit
 from policies.domain.listings import OrderedItem
 from policies.domain.model import WITHHELD_KINDS, Commitment, Destination, Order, OrderLine, Outcome
@@ -123,6 +124,15 @@ class ShipmentRecord:
     catalog_version: int = 0
     parcels: list[ParcelRecord] = field(default_factory=list)
     is_outdated: bool = False
+    handling: HandlingTime | None = None
+    """When it is handled, at a location with a capacity: it takes of that day, and of the hour if one is stated."""
+    handling_units: int = 0
+    """Units that it was stored to take."""
+
+    @property
+    def handled_count(self) -> int:
+        """Units that take of the location's capacity: shipping gives nothing back."""
+        return sum(self.units.values()) + sum(self.shipped.values())
 
     def promise_dates(self, dates: ShippingDates) -> None:
         """Sets by when it should ship and arrive, and why."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -284,6 +285,7 @@ def shipment(
         deliver_by_time=None if waits else timestamp(record.deliver_by_time),
         deliver_date=None if waits or record.deliver_date is None else date_message(record.deliver_date),
         date_steps=[] if waits else [step_message(step) for step in record.date_steps],
+        **_handling_fields(record),
     )
 
 
@@ -324,3 +326,11 @@ def timeline_event(row: asyncpg.Record) -> allocation_pb.TimelineEvent:
         fault=FAULTS[row["fault"]],
         cancel_reason=row["cancel_reason"] or "",
     )
+
+
+def _handling_fields(record: ShipmentRecord) -> dict[str, Any]:
+    """The day, and the hour, of whose capacity the shipment takes."""
+    if record.handling is None or not record.handled_count:
+        return {}
+    day, hour = record.handling
+    return {"handling_date": date_message(day), "handling_hour": hour}

@@ -9,6 +9,7 @@ import asyncpg
 from sqlalchemy import Integer, Text, Uuid, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from policies.domain.handling_times import HandlingTime
 from policies.domain.kits import KitPart
 from policies.domain.listings import OrderedItem
 from policies.domain.model import Commitment, Coordinates, Destination, Outcome
@@ -324,6 +325,8 @@ def shipment_of(row: asyncpg.Record) -> ShipmentRecord:
         **{name: row[name] for name in SHIPMENT_TIMES},
         deliver_date=row["deliver_date"],
         date_steps=steps_of(row["date_steps"]),
+        handling=None if row["handling_day"] is None else HandlingTime(row["handling_day"], row["handling_hour"]),
+        handling_units=row["handling_units"] or 0,
         reject_reason=row["reject_reason"],
         catalog_version=row["catalog_version"],
         parcels=parcels_of(row["parcels"]),

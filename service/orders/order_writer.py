@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from sqlalchemy import (
@@ -43,7 +43,7 @@ from service.database.tables import (
 from service.decisions import decision_log
 from service.decisions.decision_batch import BATCH_COLUMNS, DECISION_COLUMNS, DecisionRows
 from service.exceptions import superseded_exceptions
-from service.orders.allocation_record import ENDED, HELD, RULE_SEPARATOR, AllocationRecord
+from service.orders.allocation_record import ENDED, HELD, RULE_SEPARATOR, AllocationRecord, ShipmentRecord
 from service.orders.date_steps import stored_steps
 from service.orders.order_exceptions import CANCELLED_AFTER_SHIPPING, OrderException
 from service.orders.parcels import stored_parcels
@@ -130,6 +130,9 @@ _SHIPMENT: Columns = {
     "deliver_by_time": Moment,
     "deliver_date": Date,
     "date_steps": Text,
+    "handling_day": Date,
+    "handling_hour": Integer,
+    "handling_units": Integer,
     "reject_reason": Text,
     "catalog_version": BigInteger,
     "parcels": Text,
@@ -368,10 +371,16 @@ def _shipment_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
             *(x.id, record.id, position, x.location_id, x.state, x.distance_km),
             *(x.assign_time or record.update_time, x.accept_time, x.ship_time, x.deliver_time, x.end_time),
             *(x.ship_by_time, x.deliver_by_time, x.deliver_date, stored_steps(x.date_steps)),
+            *_handling_columns(x),
             *(x.reject_reason, x.catalog_version, stored_parcels(x.parcels)),
         )
         for position, x in enumerate(record.shipments)
     ]
+
+
+def _handling_columns(shipment: ShipmentRecord) -> tuple[date | None, int | None, int | None]:
+    count = 0 if shipment.handling is None else shipment.handled_count
+    return (*shipment.handling, count) if shipment.handling is not None and count else (None, None, None)
 
 
 def _promise_rows(record: AllocationRecord) -> list[tuple[object, ...]]:

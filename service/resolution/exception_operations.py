@@ -193,9 +193,9 @@ class ExceptionOperations:
         policy_set: PolicySet,
     ) -> ResolutionEffect:
         record = unit_of_work.records[row["allocation_id"]]
-        channel_context = (await context(connection, self._deps.catalog_cache, policy_set, record.skus)).of(
-            record.channel_id
-        )
+        channel_context = (
+            await context(connection, self._deps.catalog_cache, policy_set, record.skus, book=unit_of_work.book)
+        ).of(record.channel_id)
         exception = await resolution_context(connection, row)
         before = OrderBefore.of(record, unit_of_work.book)
         unit_of_work.record(apply_resolution(channel_context, unit_of_work.book, record, exception, resolution))

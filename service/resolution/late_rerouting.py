@@ -56,7 +56,7 @@ async def reroute_late(
     skus = await order_store.line_skus(connection, [allocation_id])
     unit_of_work = await open_unit_of_work(connection, [allocation_id], skus, new_id)
     book, record = unit_of_work.book, unit_of_work.records[allocation_id]
-    channel_context = (await context(connection, cache, policy_set, skus)).of(record.channel_id)
+    channel_context = (await context(connection, cache, policy_set, skus, book=book)).of(record.channel_id)
     exception = ResolutionContext(shipment["id"], LATE_SHIPMENT, handling.action, shipment_id=shipment["id"])
     order_change = apply_resolution(channel_context, book, record, exception, REROUTED)
     resolved_exception = OrderException(

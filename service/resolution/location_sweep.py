@@ -21,6 +21,7 @@ from service.allocation.replanning import rebalancing
 from service.allocation.replanning.promise_check import unusable_shipments
 from service.allocation.replanning.rerouting import move_units
 from service.allocation.unit_of_work import UnitOfWork
+from service.capacity import capacity_store
 from service.catalog.catalog_store import Catalog
 from service.database.database import Connection, Statement, any_of, parameter
 from service.database.tables import IS_OPEN, allocation, exception, location, shipment
@@ -155,6 +156,7 @@ class LocationSweep:
             return None
         skus = await order_store.line_skus(connection, ids)
         unit_of_work = await open_unit_of_work(connection, ids, skus, self._deps.new_id)
+        await capacity_store.read_figures(connection, unit_of_work.book, planning.catalog)
         records = [unit_of_work.records[id] for id in ids]
         for record in sorted(records, key=lambda record: (record.create_time, record.id)):
             for planned in [x for x in record.shipments if _may_move(x, reasons)]:

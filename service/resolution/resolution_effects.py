@@ -14,6 +14,7 @@ from policies.domain.resolutions import ALLOWED, DESCRIPTIONS, OTHER, Place, Uni
 from policies.policy_set import PolicySet
 from service.allocation.planning_context import ChannelContext, context
 from service.background import in_turns
+from service.capacity import order_uses
 from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import TruestockError
@@ -81,14 +82,16 @@ async def preview(connection: Connection, deps: Dependencies, policy_set: Policy
     record = (await order_store.read(connection, [allocation_id]))[allocation_id] if allocation_id else None
     skus: Sequence[str] = sorted(record.skus) if record else ()
     now, stock_levels = await levels.read(connection, skus)
+    book = Book(now, dict(stock_levels), deps.new_id)
     channel_context = None
     if record is not None:
-        planning = await context(connection, deps.catalog_cache, policy_set, skus)
+        order_uses.load(book.capacity, record, now)
+        planning = await context(connection, deps.catalog_cache, policy_set, skus, book=book)
         channel_context = planning.of(record.channel_id)
     return Preview(
         row,
         record,
-        Book(now, dict(stock_levels), deps.new_id),
+        book,
         channel_context,
         await resolution_context(connection, row),
     )

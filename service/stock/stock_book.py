@@ -15,6 +15,7 @@ from policies.domain.model import StockLevel
 from policies.stock.confidence import moves_goods
 from policies.stock.counting import SHIP_UNDONE, ChangeResult, on_hand_effect
 from policies.stock.feeds import ORDERS, TRANSFERS
+from service.stock.capacity_ledger import CapacityLedger
 
 Key = tuple[str, str]
 """(SKU, location id)."""
@@ -94,6 +95,8 @@ class Book:
         self.backordered_skus: set[str] = set()
         """SKUs with open backorders."""
         self.new_id = new_id
+        self.capacity = CapacityLedger()
+        """What the transaction knows of the locations' capacity."""
 
     def hold(self, units: LineUnits) -> None:
         """Holds available units for an order that is not paid yet."""

@@ -116,6 +116,7 @@ class Location(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     SHIPS_TO_FIELD_NUMBER: _builtins.int
     WORKING_TIME_FIELD_NUMBER: _builtins.int
+    CAPACITY_FIELD_NUMBER: _builtins.int
     location_id: _builtins.str
     """The retailer's own id, such as `dc-memphis`: lower-case letters, digits, `-` and `_`, at most 64."""
     type: Global___Location.Type.ValueType
@@ -149,6 +150,10 @@ class Location(_message.Message):
     def working_time(self) -> Global___WorkingTime:
         """When it works; every day and without a cut-off if unset."""
 
+    @_builtins.property
+    def capacity(self) -> Global___Capacity:
+        """The most that it can handle; no limit if unset."""
+
     def __init__(
         self,
         *,
@@ -167,10 +172,11 @@ class Location(_message.Message):
         priority: _builtins.int | None = ...,
         ships_to: Global___CountryList | None = ...,
         working_time: Global___WorkingTime | None = ...,
+        capacity: Global___Capacity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_handling_minutes", b"_handling_minutes", "_priority", b"_priority", "coordinates", b"coordinates", "handling_minutes", b"handling_minutes", "priority", b"priority", "ships_to", b"ships_to", "working_time", b"working_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_handling_minutes", b"_handling_minutes", "_priority", b"_priority", "capacity", b"capacity", "coordinates", b"coordinates", "handling_minutes", b"handling_minutes", "priority", b"priority", "ships_to", b"ships_to", "working_time", b"working_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_handling_minutes", b"_handling_minutes", "_priority", b"_priority", "coordinates", b"coordinates", "country", b"country", "display_name", b"display_name", "handling_minutes", b"handling_minutes", "location_id", b"location_id", "offers_pickup", b"offers_pickup", "postal_code", b"postal_code", "priority", b"priority", "region", b"region", "ships_to", b"ships_to", "status", b"status", "tags", b"tags", "time_zone", b"time_zone", "type", b"type", "working_time", b"working_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_handling_minutes", b"_handling_minutes", "_priority", b"_priority", "capacity", b"capacity", "coordinates", b"coordinates", "country", b"country", "display_name", b"display_name", "handling_minutes", b"handling_minutes", "location_id", b"location_id", "offers_pickup", b"offers_pickup", "postal_code", b"postal_code", "priority", b"priority", "region", b"region", "ships_to", b"ships_to", "status", b"status", "tags", b"tags", "time_zone", b"time_zone", "type", b"type", "working_time", b"working_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__handling_minutes: _TypeAlias = _typing.Literal["handling_minutes"]  # noqa: Y015
     _WhichOneofArgType__handling_minutes: _TypeAlias = _typing.Literal["_handling_minutes", b"_handling_minutes"]  # noqa: Y015
@@ -182,6 +188,68 @@ class Location(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
 
 Global___Location: _TypeAlias = Location  # noqa: Y015
+
+@_typing.final
+class Capacity(_message.Message):
+    """The most that a location can handle in a day and in an hour, at least one of them. Each shipment, of a HOLD as of a
+    SOLD order, counts as one order, with its units, on the day on which the location would handle it, by the location's
+    own calendar: the day on which it is ready, or is received where no handling time is stated. Cancelled, released,
+    expired, rejected and rerouted units give it back; shipping does not. A HOLD that is confirmed after its day has
+    passed moves to the day on which it will be handled. What orders have taken stays taken when a limit is lowered.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDERS_PER_DAY_FIELD_NUMBER: _builtins.int
+    UNITS_PER_DAY_FIELD_NUMBER: _builtins.int
+    ORDERS_PER_HOUR_FIELD_NUMBER: _builtins.int
+    UNITS_PER_HOUR_FIELD_NUMBER: _builtins.int
+    DAYS_AHEAD_FIELD_NUMBER: _builtins.int
+    orders_per_day: _builtins.int
+    """Each 0 to 10,000,000; no limit if unset."""
+    units_per_day: _builtins.int
+    orders_per_hour: _builtins.int
+    """Of an hour of the clock, such as 9:00 to 10:00, by the location's time zone."""
+    units_per_hour: _builtins.int
+    days_ahead: _builtins.int
+    """A full location takes an order for its first later opening day with room, at most this many days after the first
+    one and never after the day of the order's `ship_by_time`; else it is dropped as `capacity`. 0 to 30; 7 if unset.
+    """
+    def __init__(
+        self,
+        *,
+        orders_per_day: _builtins.int | None = ...,
+        units_per_day: _builtins.int | None = ...,
+        orders_per_hour: _builtins.int | None = ...,
+        units_per_hour: _builtins.int | None = ...,
+        days_ahead: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_ahead", b"_days_ahead", "_orders_per_day", b"_orders_per_day", "_orders_per_hour", b"_orders_per_hour", "_units_per_day", b"_units_per_day", "_units_per_hour", b"_units_per_hour", "days_ahead", b"days_ahead", "orders_per_day", b"orders_per_day", "orders_per_hour", b"orders_per_hour", "units_per_day", b"units_per_day", "units_per_hour", b"units_per_hour"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_ahead", b"_days_ahead", "_orders_per_day", b"_orders_per_day", "_orders_per_hour", b"_orders_per_hour", "_units_per_day", b"_units_per_day", "_units_per_hour", b"_units_per_hour", "days_ahead", b"days_ahead", "orders_per_day", b"orders_per_day", "orders_per_hour", b"orders_per_hour", "units_per_day", b"units_per_day", "units_per_hour", b"units_per_hour"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__days_ahead: _TypeAlias = _typing.Literal["days_ahead"]  # noqa: Y015
+    _WhichOneofArgType__days_ahead: _TypeAlias = _typing.Literal["_days_ahead", b"_days_ahead"]  # noqa: Y015
+    _WhichOneofReturnType__orders_per_day: _TypeAlias = _typing.Literal["orders_per_day"]  # noqa: Y015
+    _WhichOneofArgType__orders_per_day: _TypeAlias = _typing.Literal["_orders_per_day", b"_orders_per_day"]  # noqa: Y015
+    _WhichOneofReturnType__orders_per_hour: _TypeAlias = _typing.Literal["orders_per_hour"]  # noqa: Y015
+    _WhichOneofArgType__orders_per_hour: _TypeAlias = _typing.Literal["_orders_per_hour", b"_orders_per_hour"]  # noqa: Y015
+    _WhichOneofReturnType__units_per_day: _TypeAlias = _typing.Literal["units_per_day"]  # noqa: Y015
+    _WhichOneofArgType__units_per_day: _TypeAlias = _typing.Literal["_units_per_day", b"_units_per_day"]  # noqa: Y015
+    _WhichOneofReturnType__units_per_hour: _TypeAlias = _typing.Literal["units_per_hour"]  # noqa: Y015
+    _WhichOneofArgType__units_per_hour: _TypeAlias = _typing.Literal["_units_per_hour", b"_units_per_hour"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__days_ahead) -> _WhichOneofReturnType__days_ahead | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__orders_per_day) -> _WhichOneofReturnType__orders_per_day | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__orders_per_hour) -> _WhichOneofReturnType__orders_per_hour | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__units_per_day) -> _WhichOneofReturnType__units_per_day | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__units_per_hour) -> _WhichOneofReturnType__units_per_hour | None: ...
+
+Global___Capacity: _TypeAlias = Capacity  # noqa: Y015
 
 @_typing.final
 class WorkingTime(_message.Message):

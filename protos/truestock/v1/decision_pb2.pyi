@@ -324,6 +324,7 @@ class DecisionInputs(_message.Message):
     WHOLE_ORDER_FIELD_NUMBER: _builtins.int
     OVERSELLS_FIELD_NUMBER: _builtins.int
     INPUTS_VERSION_FIELD_NUMBER: _builtins.int
+    CAPACITY_USED_FIELD_NUMBER: _builtins.int
     inputs_version: _builtins.int
     """Which facts the inputs record: 0 until the times of physical counts were recorded, then 1."""
     @_builtins.property
@@ -366,6 +367,10 @@ class DecisionInputs(_message.Message):
     def oversells(self) -> _containers.RepeatedCompositeFieldContainer[Global___OversellEvidence]:
         """What was known about units that no permitted location had."""
 
+    @_builtins.property
+    def capacity_used(self) -> _containers.RepeatedCompositeFieldContainer[Global___CapacityUse]:
+        """What other orders had taken of the capacity of these locations, by location, day and hour."""
+
     def __init__(
         self,
         *,
@@ -380,14 +385,54 @@ class DecisionInputs(_message.Message):
         whole_order: Global___WholeOrder | None = ...,
         oversells: _abc.Iterable[Global___OversellEvidence] | None = ...,
         inputs_version: _builtins.int = ...,
+        capacity_used: _abc.Iterable[Global___CapacityUse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "now", b"now", "order", b"order", "whole_order", b"whole_order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "excluded_stock", b"excluded_stock", "inputs_version", b"inputs_version", "levels", b"levels", "locations", b"locations", "now", b"now", "order", b"order", "oversells", b"oversells", "products", b"products", "promised_units", b"promised_units", "whole_order", b"whole_order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_used", b"capacity_used", "channel", b"channel", "excluded_stock", b"excluded_stock", "inputs_version", b"inputs_version", "levels", b"levels", "locations", b"locations", "now", b"now", "order", b"order", "oversells", b"oversells", "products", b"products", "promised_units", b"promised_units", "whole_order", b"whole_order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DecisionInputs: _TypeAlias = DecisionInputs  # noqa: Y015
+
+@_typing.final
+class CapacityUse(_message.Message):
+    """What shipments have taken of a day or an hour of a location."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    HOUR_FIELD_NUMBER: _builtins.int
+    ORDER_COUNT_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    location_id: _builtins.str
+    hour: _builtins.int
+    """0 to 23; unset for the whole day."""
+    order_count: _builtins.int
+    unit_count: _builtins.int
+    @_builtins.property
+    def day(self) -> _date_pb2.Date:
+        """In the location's own calendar."""
+
+    def __init__(
+        self,
+        *,
+        location_id: _builtins.str = ...,
+        day: _date_pb2.Date | None = ...,
+        hour: _builtins.int | None = ...,
+        order_count: _builtins.int = ...,
+        unit_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hour", b"_hour", "day", b"day", "hour", b"hour"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hour", b"_hour", "day", b"day", "hour", b"hour", "location_id", b"location_id", "order_count", b"order_count", "unit_count", b"unit_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__hour: _TypeAlias = _typing.Literal["hour"]  # noqa: Y015
+    _WhichOneofArgType__hour: _TypeAlias = _typing.Literal["_hour", b"_hour"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hour) -> _WhichOneofReturnType__hour | None: ...
+
+Global___CapacityUse: _TypeAlias = CapacityUse  # noqa: Y015
 
 @_typing.final
 class WholeOrder(_message.Message):

@@ -97,6 +97,8 @@ class Shipment(_message.Message):
     SHIP_BY_TIME_FIELD_NUMBER: _builtins.int
     PARCELS_FIELD_NUMBER: _builtins.int
     CHANNEL_SHIP_BY_TIME_FIELD_NUMBER: _builtins.int
+    HANDLING_DATE_FIELD_NUMBER: _builtins.int
+    HANDLING_HOUR_FIELD_NUMBER: _builtins.int
     DELIVER_BY_TIME_FIELD_NUMBER: _builtins.int
     DELIVER_DATE_FIELD_NUMBER: _builtins.int
     DATE_STEPS_FIELD_NUMBER: _builtins.int
@@ -110,6 +112,8 @@ class Shipment(_message.Message):
     order_id: _builtins.str
     reject_reason: _builtins.str
     """The reason for a rejection, such as `not_found`."""
+    handling_hour: _builtins.int
+    """The hour of that day, 0 to 23; unset where the location limits no hours."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShipmentLine]: ...
     @_builtins.property
@@ -143,6 +147,10 @@ class Shipment(_message.Message):
         """When the channel wants the order to have shipped; unset if it does not say."""
 
     @_builtins.property
+    def handling_date(self) -> _date_pb2.Date:
+        """The day of whose capacity it takes, in the location's calendar; unset at a location that states no limit."""
+
+    @_builtins.property
     def deliver_by_time(self) -> _timestamp_pb2.Timestamp:
         """When it should be delivered: the end of `deliver_date` by the clock of its location; unset if that is unknown,
         for orders to collect, and while its order is on hold.
@@ -174,17 +182,24 @@ class Shipment(_message.Message):
         ship_by_time: _timestamp_pb2.Timestamp | None = ...,
         parcels: _abc.Iterable[Global___Parcel] | None = ...,
         channel_ship_by_time: _timestamp_pb2.Timestamp | None = ...,
+        handling_date: _date_pb2.Date | None = ...,
+        handling_hour: _builtins.int | None = ...,
         deliver_by_time: _timestamp_pb2.Timestamp | None = ...,
         deliver_date: _date_pb2.Date | None = ...,
         date_steps: _abc.Iterable[Global___DateStep] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "accept_time", b"accept_time", "assign_time", b"assign_time", "channel_ship_by_time", b"channel_ship_by_time", "deliver_by_time", b"deliver_by_time", "deliver_date", b"deliver_date", "deliver_time", b"deliver_time", "distance_km", b"distance_km", "end_time", b"end_time", "ship_by_time", b"ship_by_time", "ship_time", b"ship_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "_handling_hour", b"_handling_hour", "accept_time", b"accept_time", "assign_time", b"assign_time", "channel_ship_by_time", b"channel_ship_by_time", "deliver_by_time", b"deliver_by_time", "deliver_date", b"deliver_date", "deliver_time", b"deliver_time", "distance_km", b"distance_km", "end_time", b"end_time", "handling_date", b"handling_date", "handling_hour", b"handling_hour", "ship_by_time", b"ship_by_time", "ship_time", b"ship_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "accept_time", b"accept_time", "allocation_id", b"allocation_id", "assign_time", b"assign_time", "channel_id", b"channel_id", "channel_ship_by_time", b"channel_ship_by_time", "date_steps", b"date_steps", "deliver_by_time", b"deliver_by_time", "deliver_date", b"deliver_date", "deliver_time", b"deliver_time", "distance_km", b"distance_km", "end_time", b"end_time", "lines", b"lines", "location_id", b"location_id", "order_id", b"order_id", "parcels", b"parcels", "reject_reason", b"reject_reason", "ship_by_time", b"ship_by_time", "ship_time", b"ship_time", "shipment_id", b"shipment_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "_handling_hour", b"_handling_hour", "accept_time", b"accept_time", "allocation_id", b"allocation_id", "assign_time", b"assign_time", "channel_id", b"channel_id", "channel_ship_by_time", b"channel_ship_by_time", "date_steps", b"date_steps", "deliver_by_time", b"deliver_by_time", "deliver_date", b"deliver_date", "deliver_time", b"deliver_time", "distance_km", b"distance_km", "end_time", b"end_time", "handling_date", b"handling_date", "handling_hour", b"handling_hour", "lines", b"lines", "location_id", b"location_id", "order_id", b"order_id", "parcels", b"parcels", "reject_reason", b"reject_reason", "ship_by_time", b"ship_by_time", "ship_time", b"ship_time", "shipment_id", b"shipment_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__distance_km: _TypeAlias = _typing.Literal["distance_km"]  # noqa: Y015
     _WhichOneofArgType__distance_km: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km"]  # noqa: Y015
+    _WhichOneofReturnType__handling_hour: _TypeAlias = _typing.Literal["handling_hour"]  # noqa: Y015
+    _WhichOneofArgType__handling_hour: _TypeAlias = _typing.Literal["_handling_hour", b"_handling_hour"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__distance_km) -> _WhichOneofReturnType__distance_km | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__handling_hour) -> _WhichOneofReturnType__handling_hour | None: ...
 
 Global___Shipment: _TypeAlias = Shipment  # noqa: Y015
 

@@ -130,7 +130,9 @@ class MappedItems:
             return None
         skus |= components
         unit_of_work = await open_unit_of_work(connection, ids, skus, self._deps.new_id, self._deps.publication_log)
-        planning = await context(connection, self._deps.catalog_cache, self._deps.policies(), skus)
+        planning = await context(
+            connection, self._deps.catalog_cache, self._deps.policies(), skus, book=unit_of_work.book
+        )
         records = [unit_of_work.records[id] for id in ids]
         for record in sorted(records, key=lambda record: (record.create_time, record.id)):
             change = map_lines(record, listings, kits)

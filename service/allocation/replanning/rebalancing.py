@@ -22,6 +22,7 @@ from service.allocation.replanning.line_groups import units_leaving_with
 from service.allocation.replanning.rerouting import fill_backorders, replan_units
 from service.allocation.unit_of_work import UnitOfWork
 from service.background import Turn, in_turns
+from service.capacity import capacity_store
 from service.catalog import catalog_store
 from service.catalog.catalog_store import CatalogCache
 from service.database.database import NEEDED, Connection, RowsBusy, Statement, any_of, parameter
@@ -92,6 +93,7 @@ class LazyPlanningContext:
         if self.context is None:
             skus = {sku for sku, _ in unit_of_work.book.levels}
             self.context = await context(connection, self.cache, self.policy_set, skus)
+        await capacity_store.read_figures(connection, unit_of_work.book, self.context.catalog)
         kits = {line.kit.sku for r in unit_of_work.records.values() for line in r.lines if line.kit is not None}
         missing = kits.difference(self.context.products)
         if missing:

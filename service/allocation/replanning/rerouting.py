@@ -28,6 +28,7 @@ from service.allocation.planning_context import ChannelContext
 from service.allocation.replanning.line_groups import held_to_their_locations, short_with
 from service.allocation.replanning.shortages import add_shortages, mark_needs_person
 from service.background import pause_of_turn
+from service.capacity import order_uses
 from service.decisions.decision_log import DecisionInputs, capture
 from service.orders.allocation_record import HELD, REFUSED, AllocationRecord, ShipmentRecord, ShortageRecord
 from service.orders.order_exceptions import OrderException
@@ -188,7 +189,10 @@ def _decide(
     avoid: frozenset[str] = frozenset(),
 ) -> tuple[Decision, DecisionInputs]:
     """Plans some units of the record's order, the rest of which keeps its promises and its `other_shortages`."""
-    world = World(book.now, channel_context.locations, channel_context.products, book.levels, pause_of_turn())
+    world = World(
+        *(book.now, channel_context.locations, channel_context.products, book.levels, pause_of_turn()),
+        capacity=book.capacity.figures_for(record.id, order_uses.uses_of(record)),
+    )
     order = held_to_their_locations(record, order, record.order(record.commitment).lines)
     avoided = frozenset((line.sku, location_id) for line in order.lines for location_id in avoid)
     rejected_by = avoided | record.rejected_by()

@@ -6,6 +6,7 @@ from google.type.dayofweek_pb2 import DayOfWeek
 from google.type.latlng_pb2 import LatLng
 from google.type.timeofday_pb2 import TimeOfDay
 
+from policies.domain.capacity import MAX_CAPACITY, MAX_DAYS_AHEAD
 from service import limits
 from service.cli.files.file_kind import Cells, CsvColumn, FileKind
 from service.cli.spreadsheets.cell_text import join_list
@@ -29,14 +30,18 @@ from service.cli.spreadsheets.cell_values import (
     whole_number,
     word_of,
 )
-from truestock.v1.catalog_service_pb2 import CountryList, Location, WeekdayHours, WorkingTime
+from truestock.v1.catalog_service_pb2 import Capacity, CountryList, Location, WeekdayHours, WorkingTime
 
 _TYPES = enum_words(Location.Type.keys(), "TYPE_", Location.Type.Value)
 _STATUSES = enum_words(Location.Status.keys(), "STATUS_", Location.Status.Value)
 _TIMES = ("cut_off", "opens", "closes")
 _WORKING_TIME = (*_TIMES, "opening_days", "holidays", "closed_on_public_holidays")
 _OF_WEEKDAYS = ("weekday_hours", "weekday_cut_offs")
-_OF_PARTS = ("latitude", "longitude", "ships_to", *_WORKING_TIME, *_OF_WEEKDAYS)
+_CAPACITY = {name: name for name in ("orders_per_day", "units_per_day", "orders_per_hour", "units_per_hour")} | {
+    "days_ahead": "capacity_days_ahead"
+}
+"""The columns of the fields of a capacity."""
+_OF_PARTS = ("latitude", "longitude", "ships_to", *_WORKING_TIME, *_OF_WEEKDAYS, *_CAPACITY.values())
 
 
 def make_location(cells: Cells) -> Location:
@@ -54,6 +59,9 @@ def make_location(cells: Cells) -> Location:
     weekday_hours = _weekday_hours(cells)
     if working_time or weekday_hours:
         location.working_time.CopyFrom(WorkingTime(**working_time, weekday_hours=weekday_hours))
+    capacity = {field: cells[column] for field, column in _CAPACITY.items() if column in cells}
+    if capacity:
+        location.capacity.CopyFrom(Capacity(**capacity))
     return location
 
 
@@ -106,6 +114,9 @@ def location_cells(location: Location) -> dict[str, str]:
         cells["priority"] = str(location.priority)
     if location.HasField("ships_to"):
         cells["ships_to"] = join_list(location.ships_to.countries) or "none"
+    for field, column in _CAPACITY.items():
+        if location.capacity.HasField(field):  # type: ignore[arg-type]
+            cells[column] = str(getattr(location.capacity, field))
     return cells | _working_time_cells(location.working_time)
 
 
@@ -179,8 +190,21 @@ LOCATIONS = FileKind(
             "weekday_cut_offs", entries_of(_cut_off_of_weekday), "cut-offs that differ, such as fri 12:00|sat 10:00"
         ),
         CsvColumn("closed_on_public_holidays", choice(YES_NO), "yes or no; yes needs country and perhaps region"),
+        CsvColumn(
+            "orders_per_day", whole_number(0, MAX_CAPACITY), "orders that it handles in a day; no limit if empty"
+        ),
+        CsvColumn("units_per_day", whole_number(0, MAX_CAPACITY), "units that it handles in a day; no limit if empty"),
+        CsvColumn("orders_per_hour", whole_number(0, MAX_CAPACITY), "orders in an hour; no limit if empty"),
+        CsvColumn("units_per_hour", whole_number(0, MAX_CAPACITY), "units in an hour; no limit if empty"),
+        CsvColumn(
+            "capacity_days_ahead",
+            whole_number(0, MAX_DAYS_AHEAD),
+            "days after the first up to which it takes orders when it is full; 7 if empty",
+        ),
     ),
     make_location,
     location_cells,
-    {"coordinates": "latitude"} | {f"working_time.{name}": name for name in (*_WORKING_TIME, "weekday_hours")},
+    {"coordinates": "latitude"}
+    | {f"working_time.{name}": name for name in (*_WORKING_TIME, "weekday_hours")}
+    | {f"capacity.{field}": column for field, column in _CAPACITY.items()},
 )

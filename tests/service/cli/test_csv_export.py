@@ -88,6 +88,9 @@ LOCATIONS = [
         country="DE",
         region="BY",
         working_time=catalog_pb.WorkingTime(closed_on_public_holidays=True),
+        capacity=catalog_pb.Capacity(
+            orders_per_day=40, units_per_day=0, orders_per_hour=8, units_per_hour=10_000_000, days_ahead=0
+        ),
     ),
     catalog_pb.Location(
         location_id="nowhere",

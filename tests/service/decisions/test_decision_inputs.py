@@ -11,6 +11,7 @@ from uuid import uuid4
 from hypothesis import given, strategies as st
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS
+from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse
 from policies.domain.day_hours import DayHours
 from policies.domain.geography import great_circle_km
 from policies.domain.kits import KitPart, of_kit
@@ -118,6 +119,15 @@ locations = built(
         built(DayHours, opens=st.just(time(8)), closes=st.sampled_from([time(0), time(9)]), cut_off=hours),
         max_size=2,
     ).map(lambda by_day: tuple(sorted(by_day.items()))),
+    capacity=st.none()
+    | built(
+        Capacity,
+        orders_per_day=st.integers(0, 2**31 - 1),
+        units_per_day=st.none() | st.integers(0, 2**31 - 1),
+        orders_per_hour=st.none() | st.just(0),
+        units_per_hour=st.none() | st.just(1),
+        days_ahead=st.integers(0, 30),
+    ),
 )
 channels = built(
     Channel,
@@ -198,13 +208,17 @@ def test_a_catalog_is_read_back_unchanged(locations: list[Location], channel: Ch
     st.lists(products, max_size=2, unique_by=lambda product: product.sku),
     st.lists(levels, max_size=3, unique_by=lambda level: (level.sku, level.location_id)),
     moments,
+    st.frozensets(
+        st.builds(CapacityPeriod, location_id=st.sampled_from("xyz"), day=st.dates(), hour=st.integers(-1, 23))
+    ),
 )
-def test_products_and_stock_levels_are_read_back_unchanged(
-    products: list[Product], levels: list[StockLevel], now: datetime | None
+def test_products_stock_levels_and_what_is_taken_of_capacity_are_read_back_unchanged(
+    products: list[Product], levels: list[StockLevel], now: datetime | None, periods: frozenset[CapacityPeriod]
 ) -> None:
-    locations = {key: Location(key, "store") for key in "xyz"}
+    locations = {key: Location(key, "store", capacity=Capacity(orders_per_day=9)) for key in "xyz"}
     levels_by_key = {(level.sku, level.location_id): level for level in levels}
-    world = World(now or NOW, locations, {product.sku: product for product in products}, levels_by_key)
+    taken = CapacityFigures({period: CapacityUse(3, 7) for period in periods})
+    world = World(now or NOW, locations, {product.sku: product for product in products}, levels_by_key, capacity=taken)
 
     assert read_back(world, WEB, ORDER).world == world
 

@@ -1,0 +1,42 @@
+"""What the shipments of an order take of their locations' capacity."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from service.orders.allocation_record import EXPIRED, AllocationRecord
+from service.stock.capacity_ledger import NO_USES, CapacityLedger, ShipmentUse, Uses, total_uses
+
+
+def load(ledger: CapacityLedger, record: AllocationRecord, now: datetime) -> None:
+    """Notes what an order that was just read takes; orders that take nothing are left out."""
+    stored = [
+        ShipmentUse(x.location_id, x.handling, x.handling_units) for x in record.shipments if x.handling is not None
+    ]
+    if stored:
+        ledger.load(record.id, total_uses(stored), is_expired=record.state_at(now) == EXPIRED)
+
+
+def uses_of(record: AllocationRecord) -> Uses:
+    """What the order takes now: its promised and its shipped units, since shipping gives nothing back."""
+    taking = [
+        ShipmentUse(x.location_id, x.handling, count)
+        for x in record.shipments
+        if x.handling is not None and (count := x.handled_count)
+    ]
+    return total_uses(taking) if taking else NO_USES
+
+
+def shipped_uses(record: AllocationRecord) -> Uses:
+    """What the order would take if everything that has not shipped were planned again."""
+    taking = shipped(record)
+    return total_uses(taking) if taking else NO_USES
+
+
+def shipped(record: AllocationRecord) -> list[ShipmentUse]:
+    """What its shipments take for units that have shipped."""
+    return [
+        ShipmentUse(x.location_id, x.handling, sum(x.shipped.values()))
+        for x in record.shipments
+        if x.handling is not None and x.shipped
+    ]

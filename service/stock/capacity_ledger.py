@@ -1,0 +1,97 @@
+"""What one transaction knows of the locations' capacity: the figures that it has read, and what its orders take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from policies.domain.capacity import NOTHING_USED, WHOLE_DAY, CapacityFigures, CapacityPeriod, CapacityUse
+from policies.domain.handling_times import HandlingTime
+from policies.domain.model import Location
+
+Uses = Mapping[CapacityPeriod, CapacityUse]
+NO_USES: Uses = {}
+
+
+@dataclass(frozen=True, slots=True)
+class ShipmentUse:
+    """What one shipment takes: one order and its units, of a day and perhaps of an hour of it."""
+
+    location_id: str
+    handling: HandlingTime
+    unit_count: int
+
+    def periods(self) -> tuple[CapacityPeriod, ...]:
+        """The periods that it takes of."""
+        day = CapacityPeriod(self.location_id, self.handling.day, WHOLE_DAY)
+        hour = self.handling.hour
+        return (day,) if hour is None else (day, CapacityPeriod(self.location_id, self.handling.day, hour))
+
+
+def total_uses(shipments: list[ShipmentUse]) -> Uses:
+    """What these shipments take together."""
+    uses: dict[CapacityPeriod, CapacityUse] = {}
+    for shipment in shipments:
+        for period in shipment.periods():
+            uses[period] = _sum(uses.get(period, NOTHING_USED), CapacityUse(1, shipment.unit_count))
+    return uses
+
+
+@dataclass(slots=True)
+class CapacityLedger:
+    """The figures read so far, by location, and what the orders of the transaction took before it and take now."""
+
+    figures: dict[CapacityPeriod, CapacityUse] = field(default_factory=dict)
+    locations: dict[str, Location] = field(default_factory=dict)
+    """The locations whose figures were read, by id."""
+    _before: dict[UUID, Uses] = field(default_factory=dict)
+    _counted: dict[UUID, Uses] = field(default_factory=dict)
+    """What `figures` include of each order before the transaction: nothing of a hold that has expired."""
+    _now: dict[UUID, Uses] = field(default_factory=dict)
+
+    def load(self, order_id: UUID, uses: Uses, *, is_expired: bool) -> None:
+        """Notes what a stored order takes."""
+        self._before[order_id] = uses
+        self._counted[order_id] = self._now[order_id] = NO_USES if is_expired else uses
+
+    def note(self, order_id: UUID, uses: Uses) -> None:
+        """Notes what an order takes from now on, for the orders that are planned after it."""
+        if uses or order_id in self._now:
+            self._now[order_id] = uses
+
+    def figures_for(self, order_id: UUID, uses: Uses) -> CapacityFigures | None:
+        """What is taken if this order takes these uses, which it keeps; None if no figures were read."""
+        if not self.locations:
+            return None
+        figures = dict(self.figures)
+        for id, now in self._now.items():
+            counted = self._counted.get(id, NO_USES)
+            if id == order_id:
+                continue
+            if now is not counted:
+                _add(figures, counted, -1)
+                _add(figures, now, 1)
+        _add(figures, self._counted.get(order_id, NO_USES), -1)
+        _add(figures, uses, 1)
+        return CapacityFigures({period: use for period, use in figures.items() if use != NOTHING_USED})
+
+    def changes(self) -> dict[CapacityPeriod, CapacityUse]:
+        """By how much this transaction changes what is stored, in the order in which rows are locked."""
+        changes: dict[CapacityPeriod, CapacityUse] = {}
+        for id, now in self._now.items():
+            before = self._before.get(id, NO_USES)
+            if now is not before:
+                _add(changes, before, -1)
+                _add(changes, now, 1)
+        return {period: changes[period] for period in sorted(changes) if changes[period] != NOTHING_USED}
+
+
+def _add(figures: dict[CapacityPeriod, CapacityUse], uses: Uses, sign: int) -> None:
+    for period, use in uses.items():
+        change = CapacityUse(sign * use.order_count, sign * use.unit_count)
+        figures[period] = _sum(figures.get(period, NOTHING_USED), change)
+
+
+def _sum(first: CapacityUse, second: CapacityUse) -> CapacityUse:
+    return CapacityUse(first.order_count + second.order_count, first.unit_count + second.unit_count)
