@@ -184,9 +184,11 @@ class RoutedOrder:
         return {location_id: count for location_id, count in counts.items() if count}
 
     def without(self, location_ids: frozenset[str]) -> Plan:
-        """The best plan without these locations."""
-        # Another plan may be split although this one may not.
-        return _planned(replace(self.run, left_out=location_ids, is_one_shipment=False), self.usable)
+        """The best plan without these locations; in one shipment if the policy did not allow to split the order.
+
+        Another split might be allowed, and beat the plan: what the policy rules on is only the best one.
+        """
+        return _planned(replace(self.run, left_out=location_ids), self.usable)
 
     def without_split_limits(self) -> Plan:
         """The best plan if the policy neither limited shipments nor wanted the order whole."""

@@ -271,3 +271,14 @@ def test_a_store_that_is_too_late_is_named_with_the_dates_that_it_could_keep() -
     ]
     assert explanation.late_locations[0].dates.steps[-1].reason is DayReason.TRANSIT
     assert [location.location_id for location in explanation.locations] == ["oslo", "bergen"]
+
+
+def test_an_order_that_may_not_be_split_is_compared_with_other_single_shipments() -> None:
+    near = policy(split_only_if="{plan.distance_km: {at_most: 1400}}")
+    snapshot = world(STORES, [level("MUG", "oslo", 1), level("MUG", "bergen", 1), level("MUG", "tromso", 1)])
+    explanation = explanation_of(snapshot, order({"MUG": 3}, destination=TO_OSLO), near)
+
+    assert (locations(explanation.chosen), locations(explanation.next_best)) == (["oslo"], ["bergen"])
+    assert words(explanation.next_best) == "305.1 km farther"
+    assert explanation.refused is not None
+    assert explanation.refused.refused_by == ("split_only_if; plan.distance_km is 1453.513408",)

@@ -29,6 +29,7 @@ SETS = [
     rules(policy(rank="[earliest_promise, fewest_shipments]", max_shipments=2), DELIVERY),
     rules(policy(rank="[priority]", max_shipments=1)),
     rules(policy(rank="[fewest_shipments, covers_most]", ship_complete="true")),
+    rules(policy(rank="[nearest, fewest_shipments]", split_only_if="{plan.distance_km: {at_most: 1200}}"), DELIVERY),
 ]
 
 
