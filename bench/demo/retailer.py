@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from bench.demo.unit_groups import unit_groups
@@ -14,14 +14,24 @@ from service.sample.sample_retailer import sample_locations
 from truestock.v1.allocation_service_pb2 import (
     AllocateOrderRequest,
     Allocation,
+    CancellationRequest,
     ConfirmAllocationRequest,
     GetAllocationRequest,
     GetAllocationResponse,
+    RequestCancellationRequest,
     Shortage,
 )
 from truestock.v1.availability_service_pb2 import Availability, CheckAvailabilityRequest
-from truestock.v1.fulfillment_service_pb2 import REJECT_REASON_NOT_FOUND, RejectShipmentRequest
+from truestock.v1.exception_pb2 import EXCEPTION_RESOLUTION_CANCELLED
+from truestock.v1.exception_service_pb2 import ResolveExceptionRequest
+from truestock.v1.fulfillment_service_pb2 import (
+    REJECT_REASON_NOT_FOUND,
+    LineUnits,
+    RejectShipmentRequest,
+    ShipShipmentRequest,
+)
 from truestock.v1.order_pb2 import Commitment, Destination, OrderLine
+from truestock.v1.shipment_pb2 import Parcel
 from truestock.v1.stock_service_pb2 import (
     MOVEMENT_KIND_RECEIVED,
     ListStockLevelsRequest,
@@ -34,6 +44,7 @@ from truestock.v1.stock_service_pb2 import (
 CHANNEL = "tiktok_shop"
 SKU = "TRN-1205-MOS"
 """The moss-green tumbler of the sample retailer."""
+LINE = "1"
 LOCATION_IDS = tuple(location.location_id for location in sample_locations())
 RELOAD_SECONDS = 15.0
 
@@ -82,14 +93,15 @@ class DemoRetailer:
         hold_seconds: int = 0,
         sku: str = SKU,
         channel_id: str = CHANNEL,
+        not_at: Sequence[str] = (),
     ) -> Allocation:
-        """Sends an order of one line and returns its allocation."""
+        """Sends an order of one line, which must not ship from `not_at`, and returns its allocation."""
         self._orders += 1
         request = AllocateOrderRequest(
             channel_id=channel_id,
             order_id=f"demo-{self._orders}",
             commitment=commitment,
-            lines=[OrderLine(sku=sku, unit_count=units)],
+            lines=[OrderLine(line_id=LINE, sku=sku, unit_count=units, not_location_ids=not_at)],
             destination=Destination(country="US", region="TX", postal_code="78704"),
             request_id=str(uuid.uuid4()),
         )
@@ -107,6 +119,31 @@ class DemoRetailer:
         request = RejectShipmentRequest(shipment_id=order.shipments[0].shipment_id, reason=REJECT_REASON_NOT_FOUND)
         await self._client.ask(self._client.fulfillment.RejectShipment, request)
         return await self.current(order)
+
+    async def ship(self, order: Allocation, units: int, tracking_number: str) -> Allocation:
+        """Some units of an order's first shipment leave in a parcel."""
+        request = ShipShipmentRequest(
+            shipment_id=order.shipments[0].shipment_id,
+            lines=[LineUnits(line_id=LINE, unit_count=units)],
+            parcels=[Parcel(carrier="UPS", tracking_number=tracking_number)],
+            event_id=tracking_number,
+        )
+        return (await self._client.ask(self._client.fulfillment.ShipShipment, request)).allocation
+
+    async def request_cancellation(self, order: Allocation) -> CancellationRequest:
+        """The shopper asks, through the channel, to cancel an order."""
+        request = RequestCancellationRequest(
+            allocation_id=order.allocation_id, whole_order=True, reason="ordered by mistake", event_id="demo-request"
+        )
+        response = await self._client.ask(self._client.allocations.RequestCancellation, request)
+        return response.cancellation_request
+
+    async def accept_cancellation(self, exception_id: str, person: str) -> None:
+        """A person accepts a request to cancel."""
+        request = ResolveExceptionRequest(
+            exception_id=exception_id, resolution=EXCEPTION_RESOLUTION_CANCELLED, actor=person
+        )
+        await self._client.ask(self._client.exceptions.ResolveException, request)
 
     async def current(self, order: Allocation) -> GetAllocationResponse:
         """The order as it is now."""

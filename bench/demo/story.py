@@ -29,7 +29,7 @@ from bench.demo.unit_groups import MAY_SELL, SumError, check_sum, in_order
 from service.app.application import Running
 from service.cli.console import add_row, count, new_table
 from service.sample.sample_retailer import WAREHOUSE
-from truestock.v1.allocation_service_pb2 import Allocation
+from truestock.v1.allocation_service_pb2 import Allocation, CancellationRequest
 from truestock.v1.order_pb2 import COMMITMENT_HOLD, COMMITMENT_SOLD
 
 OWN_CHANNEL, LAUNCH = "shopify", "DUN-1701-BLA"
@@ -39,6 +39,7 @@ STORES = tuple(location_id for location_id in LOCATION_IDS if location_id != WAR
 SHOPPERS, LATE_ORDERS = 200, 25
 WAREHOUSE_DELIVERY, STORE_DELIVERY = 24, 10
 CART_UNITS, CART_SECONDS = 5, 2
+PARCEL = "1Z999AA10123456784"
 RULE_FILE = "buffers/channels.yaml"
 _PERCENT = re.compile(r"percent: (\d+)")
 
@@ -66,6 +67,7 @@ class Story:
         await self.hold_expires()
         await self.edit_rule()
         await self.handle_exceptions()
+        await self.cancel_an_order_that_is_leaving()
         await self.print_health()
 
     async def count_the_last_units(self) -> None:
@@ -185,6 +187,33 @@ class Story:
             f"An order of 3 units has {count(backordered, 'unit')} on backorder. A delivery arrives at the warehouse: "
             f"{count(remaining, 'unit')} on backorder now, and the order ships from {open_locations(filled)}."
         )
+
+    async def cancel_an_order_that_is_leaving(self) -> None:
+        """A shopper asks to cancel when one parcel has left; a person accepts, and the rest is cancelled."""
+        self._print_title("A shopper asks to cancel an order that is leaving")
+        order = await self.retailer.order(
+            COMMITMENT_SOLD, units=3, sku=LAUNCH, channel_id=OWN_CHANNEL, not_at=("store-austin",)
+        )
+        origin = open_locations(order)
+        if "store-austin" in origin:
+            raise DemoError("the order ships from store-austin, which must not ship it")
+        (parcel,) = (await self.retailer.ship(order, 1, PARCEL)).shipments[0].parcels
+        asked = await self.retailer.request_cancellation(order)
+        answered, decided = await self._answer(order, asked)
+        if (answered.cancelled_count, decided) != (2, True):
+            raise DemoError(f"{answered.cancelled_count} of 2 units that had not left were cancelled")
+        self._print(
+            f"An order of 3 units, not to be shipped from store-austin, ships from {origin}: 1 unit has left in parcel "
+            f"{parcel.carrier} {parcel.tracking_number}. The shopper asks to cancel. "
+            f"{answered.answered_by} accepts: {count(answered.cancelled_count, 'unit')} cancelled, 1 is on its way."
+        )
+
+    async def _answer(self, order: Allocation, asked: CancellationRequest) -> tuple[CancellationRequest, bool]:
+        """The request once a person has accepted it, and whether a person had to."""
+        needs_answer = asked.state == CancellationRequest.STATE_REQUESTED
+        if needs_answer:
+            await self.retailer.accept_cancellation(asked.exception_id, "kim")
+        return (await self.retailer.current(order)).allocation.cancellation_request, needs_answer
 
     async def print_health(self) -> None:
         """Prints the channel's health from what Prometheus would scrape."""

@@ -1,11 +1,13 @@
 """Random orders of kits, items, restricted lines and groups, while kits, listings and outlets change: nothing is lost.
 
 After every step the ledger balances, every promised unit is in stock and belongs to an order, lines ship from where
-they may, kits and items are whole, groups are together, and outlets add up.
+they may, kits and items are whole, groups are together, parcels have no more than has shipped, requests to cancel are
+open for as long as somebody has to answer them, and outlets add up. Unmet demand that channels report is kept once.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from contextlib import suppress
@@ -15,11 +17,24 @@ import grpc
 import pytest
 
 from tests.conftest import RESOLVED_RULES, RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, change, kit_of, line_units, movement, order_request
+from tests.retailer import (
+    HOLD,
+    SOLD,
+    Retailer,
+    change,
+    kit_of,
+    line_units,
+    movement,
+    order_reference,
+    order_request,
+)
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     availability_service_pb2 as availability_pb,
     catalog_service_pb2 as catalog_pb,
+    channel_figure_pb2 as figure_pb,
+    demand_pb2 as demand_pb,
+    exception_pb2,
     fulfillment_service_pb2 as fulfillment_pb,
     order_pb2,
     outlet_pb2,
@@ -43,9 +58,14 @@ class RandomShop:
         self.shop = shop
         self.dice = random.Random(seed)
         self.orders: dict[str, Allocation] = {}
+        self.asked: dict[str, list[allocation_pb.CancellationRequest]] = {}
         self.in_pieces: set[str] = set()
         """Orders of which units have shipped or were rejected: what is left of a kit or group may be single units."""
         self.done: Counter[str] = Counter()
+        self.units_per_item: dict[str, tuple[str, int]] = {}
+        self.unmet: Counter[str] = Counter()
+        """Units of each SKU that the channel has reported as unmet demand."""
+        self.event_count = 0
 
     async def set_up(self) -> None:
         await self.shop.stock({(sku, x): self.dice.randint(0, 8) for sku in SKUS for x in LOCATION_IDS})
@@ -60,6 +80,8 @@ class RandomShop:
         """One random step, refused or not."""
         steps = [self.order] * 5 + [self.receive, self.lose, self.ship, self.reject, self.cancel, self.reassign]
         steps += [self.end_hold, self.edit_kit, self.edit_listing, self.edit_outlets, self.record_return, self.replay]
+        steps += [self.ship_parcels, self.request_cancellation, self.request_cancellation, self.answer_request]
+        steps += [self.withdraw_request, self.show_figures, self.report_unmet_demand]
         step = self.dice.choice(steps)
         try:
             await step()
@@ -122,6 +144,77 @@ class RandomShop:
         units = {line.kit_line_id or line.line_id: self.dice.randint(1, 2)}
         self._keep(await self.shop.cancel(allocation.allocation_id, units))
 
+    async def ship_parcels(self) -> None:
+        order_id, shipment, units = self._some_units()
+        self.in_pieces.add(order_id)
+        request = fulfillment_pb.ShipShipmentRequest(
+            shipment_id=shipment.shipment_id, lines=line_units(units), event_id=self._event()
+        )
+        parcel = request.parcels.add(carrier="UPS", tracking_number=self.dice.choice(["1Z-1", "1Z-2"]))
+        for line_id, count in (units or {}).items():
+            parcel.lines.add(line_id=line_id, unit_count=count)
+        self._keep((await self.shop.fulfillment.ShipShipment(request)).allocation)
+
+    async def request_cancellation(self) -> None:
+        """Asks for lines, kits or items of an order that may not have arrived, or for all of it."""
+        order_id = str(self.dice.randint(1, 10))
+        request = allocation_pb.RequestCancellationRequest(order=order_reference(f"web/{order_id}"))
+        request.event_id = f"ask-{self.dice.randint(1, 12)}"
+        line = request.lines.add(unit_count=self.dice.randint(1, 2))
+        kind = self.dice.randint(1, 4)
+        if kind == 1:
+            line.item_id = self.dice.choice(ITEMS)
+        elif kind == 4:
+            del request.lines[:]
+            request.whole_order = True
+        else:
+            line.line_id = str(self.dice.randint(1, 3))
+        answer = await self.shop.allocations.RequestCancellation(request)
+        assert answer.HasField("allocation") == (order_id in self.orders)
+        if answer.HasField("allocation"):
+            self._keep(answer.allocation)
+
+    async def withdraw_request(self) -> None:
+        request = allocation_pb.RequestCancellationRequest(
+            order=order_reference(f"web/{self.dice.randint(1, 10)}"),
+            event_id=f"ask-{self.dice.randint(1, 12)}",
+            withdraw=True,
+        )
+        answer = await self.shop.allocations.RequestCancellation(request)
+        assert answer.cancellation_request.state != allocation_pb.CancellationRequest.STATE_REQUESTED
+
+    async def answer_request(self) -> None:
+        raised = [x for x in await self.shop.open_exceptions() if x.kind == "cancel_requested"]
+        if raised:
+            answer = self.dice.choice(["CANCELLED", "DECLINED"])
+            resolution = exception_pb2.ExceptionResolution.Value(f"EXCEPTION_RESOLUTION_{answer}")
+            await self.shop.resolve(self.dice.choice(raised).exception_id, resolution)
+
+    async def show_figures(self) -> None:
+        """The channel shows what it was told, or more."""
+        sku, more = self.dice.choice(SKUS + KITS), self.dice.randint(0, 2)
+        told = await self.shop.sellable(sku)
+        figure = figure_pb.ChannelFigure(sku=sku, shown_count=told + more)
+        request = figure_pb.RecordChannelFiguresRequest(channel_id="web", figures=[figure])
+        (result,) = (await self.shop.availability.RecordChannelFigures(request)).results
+        assert result.difference_count == more, (sku, told, result)
+
+    async def report_unmet_demand(self) -> None:
+        """The channel reports demand of a SKU or an item; sometimes it reports an event again."""
+        item_id, wanted = self.dice.choice(("", *ITEMS)), self.dice.randint(1, 5)
+        sku, units = self.units_per_item.get(item_id, ("MUG", 1))
+        event = demand_pb.UnmetDemandEvent(
+            event_id=self._event(), channel_id="web", item_id=item_id, sku="" if item_id else sku, wanted_count=wanted
+        )
+        event.demand_time.GetCurrentTime()
+        for _ in range(self.dice.randint(1, 2)):
+            await self.shop.availability.RecordUnmetDemand(demand_pb.RecordUnmetDemandRequest(events=[event]))
+        self.unmet[sku] += wanted * units
+
+    def _event(self) -> str:
+        self.event_count += 1
+        return f"e-{self.event_count}"
+
     async def end_hold(self) -> None:
         end = self.dice.choice([self.shop.confirm, self.shop.release])
         self._keep(await end(self._some_order().allocation_id))
@@ -142,9 +235,10 @@ class RandomShop:
         await self.shop.upsert_kits(kit_of("SET", parts))
 
     async def edit_listing(self) -> None:
-        await self.shop.list_item("web", "case", self.dice.choice(SKUS), self.dice.randint(2, 4))
-        await self.shop.list_item("web", "single", self.dice.choice(SKUS))
-        await self.shop.list_item("web", "box-of-sets", "SET", 2)
+        case, single = (self.dice.choice(SKUS), self.dice.randint(2, 4)), (self.dice.choice(SKUS), 1)
+        self.units_per_item = {"case": case, "single": single, "box-of-sets": ("SET", 2)}
+        for item_id, (sku, units) in self.units_per_item.items():
+            await self.shop.list_item("web", item_id, sku, units)
 
     async def edit_outlets(self) -> None:
         stores = self.dice.sample(LOCATION_IDS[1:], self.dice.randint(1, 2))
@@ -196,11 +290,14 @@ class RandomShop:
         for allocation in self.orders.values():
             check_units(allocation)
             check_placement(allocation)
+            check_parcels(allocation)
             if allocation.order_id not in self.in_pieces:
                 check_wholes(allocation)
         while difference := await self._difference_from_stock():
             assert await self._read_orders(), (difference, self.done)
         await self.check_outlets()
+        await self.check_requests()
+        await self.check_unmet_demand()
         report = await self.shop.ledger()
         assert report.balanced, report.differences
 
@@ -208,7 +305,8 @@ class RandomShop:
         """Reads all orders; whether one has changed since it was read last."""
         known = {order_id: allocation.version for order_id, allocation in self.orders.items()}
         for order_id, allocation in self.orders.items():
-            self.orders[order_id] = (await self.shop.get(allocation.allocation_id)).allocation
+            answer = await self.shop.get(allocation.allocation_id)
+            self.orders[order_id], self.asked[order_id] = answer.allocation, list(answer.cancellation_requests)
         return known != {order_id: allocation.version for order_id, allocation in self.orders.items()}
 
     async def _difference_from_stock(self) -> str:
@@ -235,6 +333,32 @@ class RandomShop:
         assert len(answer.availabilities) == len(SKUS) + len(KITS) + len(ITEMS)
         for figure in answer.availabilities:
             assert sum(outlet.sellable_count for outlet in figure.outlets) == figure.sellable_count, figure
+
+    async def check_requests(self) -> None:
+        """A request is open for as long as an exception about it is, and cancels no more than was asked for."""
+        open_ids = {x.exception_id for x in await self.shop.open_exceptions() if x.kind == "cancel_requested"}
+        asked = set()
+        for request in itertools.chain.from_iterable(self.asked.values()):
+            assert request.cancelled_count <= request.unit_count, request
+            if request.state == allocation_pb.CancellationRequest.STATE_REQUESTED:
+                asked.add(request.exception_id)
+        assert asked == open_ids
+
+    async def check_unmet_demand(self) -> None:
+        """The channel's reports are kept once, in units."""
+        kinds = [demand_pb.DEMAND_KIND_REPORTED]
+        answer = await self.shop.availability.SumUnmetDemand(demand_pb.SumUnmetDemandRequest(kinds=kinds))
+        assert {x.sku: x.unmet_count for x in answer.sums} == dict(self.unmet)
+
+
+def check_parcels(allocation: Allocation) -> None:
+    """The parcels of a shipment have no more units of a line than have shipped."""
+    for shipment in allocation.shipments:
+        shipped = {line.line_id: line.shipped_count for line in shipment.lines}
+        packed: Counter[str] = Counter()
+        for parcel in shipment.parcels:
+            packed.update({line.line_id: line.unit_count for line in parcel.lines})
+        assert all(count <= shipped.get(line_id, 0) for line_id, count in packed.items()), (shipment, packed)
 
 
 def check_units(allocation: Allocation) -> None:

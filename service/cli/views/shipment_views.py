@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.cli.console import add_row, count, enum_word, format_ago, format_time, new_table
-from truestock.v1.shipment_pb2 import DateStep, Shipment, ShipmentLine
+from truestock.v1.shipment_pb2 import DateStep, Parcel, Shipment, ShipmentLine
 
 _FINISHED = (
     *(Shipment.STATE_CANCELLED, Shipment.STATE_REJECTED, Shipment.STATE_DELIVERED),
@@ -34,9 +34,12 @@ def print_shipments(console: Console, shipments: Sequence[Shipment], *, more: bo
     if not shipments:
         console.print("No matching shipments. `--all` also lists those that are finished.")
         return
-    table = _with_ids("location", "order", "line", "SKU", *_counts(shipments), "state", "assigned", "ship by")
+    has_parcels = any(shipment.parcels for shipment in shipments)
+    columns = (*_counts(shipments), "state", "assigned", "ship by", *(["parcels"] if has_parcels else []))
+    table = _with_ids("location", "order", "line", "SKU", *columns)
     for shipment in shipments:
         order, assigned = f"{shipment.channel_id}/{shipment.order_id}", format_ago(shipment.assign_time)
+        parcels = "\n".join(_parcel_name(parcel) for parcel in shipment.parcels) or "-"
         for cells in _lines(shipment, shipments):
             add_row(
                 table,
@@ -45,6 +48,7 @@ def print_shipments(console: Console, shipments: Sequence[Shipment], *, more: bo
                 *cells,
                 assigned,
                 format_time(shipment.ship_by_time),
+                *([parcels] if has_parcels else []),
                 shipment.shipment_id,
             )
     console.print(table)
@@ -99,8 +103,11 @@ def parcel_lines(shipments: Iterable[Shipment]) -> Iterator[Text]:
     for shipment in shipments:
         for parcel in shipment.parcels:
             units = ", ".join(f"{line.unit_count} of line {line.line_id}" for line in parcel.lines) or "no units"
-            name = f"{parcel.carrier} {parcel.tracking_number}".strip()
-            yield Text(f"Parcel {name} from {shipment.location_id}: {units}.")
+            yield Text(f"Parcel {_parcel_name(parcel)} from {shipment.location_id}: {units}.")
+
+
+def _parcel_name(parcel: Parcel) -> str:
+    return f"{parcel.carrier} {parcel.tracking_number}".strip()
 
 
 def _with_ids(*columns: str) -> Table:

@@ -144,6 +144,15 @@ def test_an_empty_work_list_is_one_sentence(shop: Run) -> None:
     assert "`--all` also lists those that are finished" in shop("shipments").out
 
 
+def test_the_work_list_shows_what_units_left_in(shop: Run) -> None:
+    shipment = sold(shop, "1", "MUG:3")
+    before = shop("shipments").out
+    shop("shipment", "ship", shipment, "1:2", "--carrier", "UPS", "--tracking", "1Z999", "--event-id", "parcel-1")
+
+    assert "parcels" not in before
+    assert "UPS 1Z999" in shop("shipments").out
+
+
 def test_units_ship_by_line_and_a_repeated_event_is_applied_once(shop: Run) -> None:
     shipment = sold(shop, "1", "MUG:3", "BOWL:1")
     shop("shipment", "accept", shipment)
