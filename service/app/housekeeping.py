@@ -17,6 +17,7 @@ from service import limits
 from service.allocation.lifecycle import SWEEP_ORDERS, Lifecycle
 from service.allocation.replanning.backorders import Backorders
 from service.background import FIRST_PURGE_SECONDS, every
+from service.capacity import capacity_store
 from service.database.database import Connection, Database, Statement, parameter
 from service.database.tables import request
 from service.demand import demand_store
@@ -92,6 +93,7 @@ class Housekeeping:
         await self._database.transaction("purge_requests", purge_requests)
         await self._database.transaction("purge_cancellations", pending_cancellations.delete_unclaimed)
         await self._database.transaction("purge_cancellation_requests", cancellation_request_store.delete_unclaimed)
+        await self._database.transaction("purge_capacity", capacity_store.delete_passed)
 
     async def _purge_channel_figures(self) -> None:
         while (

@@ -7,10 +7,10 @@ location, day and hour, so that nothing deadlocks. A transaction that finds more
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import asyncpg
-from sqlalchemy import Date, Integer, Text, func, literal_column, null, select, union_all, update
+from sqlalchemy import Date, Integer, Text, delete, func, literal_column, null, select, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 
 from policies.domain.capacity import MAX_DAYS_AHEAD, NOTHING_USED, Capacity, CapacityPeriod, CapacityUse
@@ -82,9 +82,14 @@ _TAKE = Statement(
         },
     ).returning(*(_use[name] for name in (*_KEY, "order_count", "unit_count")))
 )
-_PASSED = Statement(capacity_use.delete().where(_use.day < func.current_date() - parameter("days", Integer)))
+_TAKEN = Statement(
+    select(*(_use[name] for name in (*_KEY, "order_count", "unit_count")))
+    .where(_use.location_id == any_of("location_ids", Text), _use.day >= parameter("first", Date), _use.order_count > 0)
+    .order_by(*(_use[name] for name in _KEY))
+)
 KEPT_DAYS = 31
 """Past days whose figures are kept."""
+_PASSED = Statement(delete(capacity_use).where(_use.day < func.current_date() - parameter("days", Integer)))
 
 
 class CapacityTaken(RowsBusy):
@@ -132,6 +137,11 @@ async def write_changes(connection: Connection, ledger: CapacityLedger, now: dat
     for period in over:
         if _exceeds(locations.get(period.location_id), period, live.get(period, NOTHING_USED)):
             raise CapacityTaken(period)
+
+
+async def taken_from(connection: Connection, location_ids: Iterable[str], first: date) -> list[asyncpg.Record]:
+    """What is taken of each period from a day on, by location, day and hour."""
+    return await _TAKEN.rows(connection, location_ids=list(location_ids), first=first)
 
 
 async def delete_passed(connection: Connection) -> None:

@@ -12,6 +12,7 @@ from policies.domain.listings import Listing
 from policies.stock.feeds import ownership_conflicts
 from service import limits
 from service.allocation.intake.mapped_items import MappedItems
+from service.capacity import taken_capacity
 from service.catalog import (
     catalog_history_pages,
     catalog_messages,
@@ -89,6 +90,9 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
             if message.working_time.closed_on_public_holidays:
                 days = public_holidays.public_holidays_now(message.country, message.region or None)
                 message.working_time.public_holidays.extend(working_hours.date_messages(sorted(days)))
+        limited = [message for message in messages if message.HasField("capacity")]
+        if limited:
+            await self._database.unlocked("list", lambda connection: taken_capacity.add(connection, limited))
         return catalog_pb.ListLocationsResponse(locations=messages, next_page_token=token)
 
     async def UpsertProducts(

@@ -205,6 +205,7 @@ class Capacity(_message.Message):
     ORDERS_PER_HOUR_FIELD_NUMBER: _builtins.int
     UNITS_PER_HOUR_FIELD_NUMBER: _builtins.int
     DAYS_AHEAD_FIELD_NUMBER: _builtins.int
+    TAKEN_FIELD_NUMBER: _builtins.int
     orders_per_day: _builtins.int
     """Each 0 to 10,000,000; no limit if unset."""
     units_per_day: _builtins.int
@@ -215,6 +216,10 @@ class Capacity(_message.Message):
     """A full location takes an order for its first later opening day with room, at most this many days after the first
     one and never after the day of the order's `ship_by_time`; else it is dropped as `capacity`. 0 to 30; 7 if unset.
     """
+    @_builtins.property
+    def taken(self) -> _containers.RepeatedCompositeFieldContainer[Global___TakenCapacity]:
+        """What is taken from today on, by day and hour. Only in ListLocations."""
+
     def __init__(
         self,
         *,
@@ -223,10 +228,11 @@ class Capacity(_message.Message):
         orders_per_hour: _builtins.int | None = ...,
         units_per_hour: _builtins.int | None = ...,
         days_ahead: _builtins.int | None = ...,
+        taken: _abc.Iterable[Global___TakenCapacity] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_days_ahead", b"_days_ahead", "_orders_per_day", b"_orders_per_day", "_orders_per_hour", b"_orders_per_hour", "_units_per_day", b"_units_per_day", "_units_per_hour", b"_units_per_hour", "days_ahead", b"days_ahead", "orders_per_day", b"orders_per_day", "orders_per_hour", b"orders_per_hour", "units_per_day", b"units_per_day", "units_per_hour", b"units_per_hour"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_ahead", b"_days_ahead", "_orders_per_day", b"_orders_per_day", "_orders_per_hour", b"_orders_per_hour", "_units_per_day", b"_units_per_day", "_units_per_hour", b"_units_per_hour", "days_ahead", b"days_ahead", "orders_per_day", b"orders_per_day", "orders_per_hour", b"orders_per_hour", "units_per_day", b"units_per_day", "units_per_hour", b"units_per_hour"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_ahead", b"_days_ahead", "_orders_per_day", b"_orders_per_day", "_orders_per_hour", b"_orders_per_hour", "_units_per_day", b"_units_per_day", "_units_per_hour", b"_units_per_hour", "days_ahead", b"days_ahead", "orders_per_day", b"orders_per_day", "orders_per_hour", b"orders_per_hour", "taken", b"taken", "units_per_day", b"units_per_day", "units_per_hour", b"units_per_hour"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__days_ahead: _TypeAlias = _typing.Literal["days_ahead"]  # noqa: Y015
     _WhichOneofArgType__days_ahead: _TypeAlias = _typing.Literal["_days_ahead", b"_days_ahead"]  # noqa: Y015
@@ -250,6 +256,42 @@ class Capacity(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__units_per_hour) -> _WhichOneofReturnType__units_per_hour | None: ...
 
 Global___Capacity: _TypeAlias = Capacity  # noqa: Y015
+
+@_typing.final
+class TakenCapacity(_message.Message):
+    """What shipments have taken of a day or an hour."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    HOUR_FIELD_NUMBER: _builtins.int
+    ORDER_COUNT_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    hour: _builtins.int
+    """0 to 23; unset for the whole day."""
+    order_count: _builtins.int
+    unit_count: _builtins.int
+    @_builtins.property
+    def day(self) -> _date_pb2.Date:
+        """In the location's own calendar."""
+
+    def __init__(
+        self,
+        *,
+        day: _date_pb2.Date | None = ...,
+        hour: _builtins.int | None = ...,
+        order_count: _builtins.int = ...,
+        unit_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hour", b"_hour", "day", b"day", "hour", b"hour"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hour", b"_hour", "day", b"day", "hour", b"hour", "order_count", b"order_count", "unit_count", b"unit_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__hour: _TypeAlias = _typing.Literal["hour"]  # noqa: Y015
+    _WhichOneofArgType__hour: _TypeAlias = _typing.Literal["_hour", b"_hour"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hour) -> _WhichOneofReturnType__hour | None: ...
+
+Global___TakenCapacity: _TypeAlias = TakenCapacity  # noqa: Y015
 
 @_typing.final
 class WorkingTime(_message.Message):

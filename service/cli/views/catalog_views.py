@@ -8,9 +8,13 @@ from rich.console import Console
 
 from service.cli.console import add_row, enum_word, new_table
 from service.cli.spreadsheets.cell_values import money_text
-from truestock.v1.catalog_service_pb2 import Channel, Location, Product
+from service.cli.views.shipment_views import weekday_text
+from truestock.v1.catalog_service_pb2 import Capacity, Channel, Location, Product
 from truestock.v1.kit_pb2 import Kit
 from truestock.v1.listing_pb2 import Listing
+
+DAYS_SHOWN = 2
+"""Days of which it is shown what is taken of a location's capacity."""
 
 
 def print_locations(console: Console, locations: Sequence[Location]) -> None:
@@ -18,8 +22,11 @@ def print_locations(console: Console, locations: Sequence[Location]) -> None:
     if not locations:
         console.print("No matching locations. `truestock import locations FILE.csv` adds some.")
         return
-    table = new_table("location", "name", "type", "status", "country", "region", "tags")
+    shows_capacity = any(location.HasField("capacity") for location in locations)
+    headings = ("location", "name", "type", "status", "country", "region", "tags")
+    table = new_table(*headings, *(["taken of its capacity"] if shows_capacity else []))
     for location in locations:
+        capacity = [_capacity_text(location.capacity)] if shows_capacity else []
         add_row(
             table,
             location.location_id,
@@ -29,8 +36,25 @@ def print_locations(console: Console, locations: Sequence[Location]) -> None:
             location.country or "-",
             location.region or "-",
             ", ".join(location.tags) or "-",
+            *capacity,
         )
     console.print(table)
+
+
+def _capacity_text(capacity: Capacity) -> str:
+    """What is taken of each day with a limit, such as `Fri 27 Nov: 38 of 40 orders`; hours are left to `--json`."""
+    if not (capacity.HasField("orders_per_day") or capacity.HasField("units_per_day")):
+        hourly = [capacity.HasField("orders_per_hour"), capacity.HasField("units_per_hour")]
+        return "by the hour" if any(hourly) else "-"
+    days = [taken for taken in capacity.taken if not taken.HasField("hour")]
+    texts = [f"{weekday_text(x.day)}: {_taken_text(capacity, x.order_count, x.unit_count)}" for x in days[:DAYS_SHOWN]]
+    return ", ".join(texts) or _taken_text(capacity, 0, 0)
+
+
+def _taken_text(capacity: Capacity, orders: int, units: int) -> str:
+    texts = [f"{orders} of {capacity.orders_per_day} orders"] if capacity.HasField("orders_per_day") else []
+    texts += [f"{units} of {capacity.units_per_day} units"] if capacity.HasField("units_per_day") else []
+    return " and ".join(texts)
 
 
 def print_products(console: Console, products: Sequence[Product]) -> None:

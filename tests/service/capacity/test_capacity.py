@@ -9,7 +9,11 @@ from typing import Any
 
 import grpc
 import pytest
+from prometheus_client import CollectorRegistry
 
+from service.capacity.capacity_store import delete_passed
+from service.database.database import Database
+from service.metrics import Metrics
 from tests.conftest import RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, order_request, promised, refused
 from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb
@@ -215,3 +219,24 @@ async def test_two_services_admit_exactly_as_many_of_many_shoppers_as_the_locati
 
     assert sum(sum(promised(answer.allocation).values()) for answer in answers) == 37
     assert await used(shops[0]) == {("dc", today()): (37, 37)}
+
+
+async def test_listed_locations_show_what_is_taken_of_their_capacity(retailer: Retailer) -> None:
+    shop = await open_shop(retailer, units_per_day=4)
+    for n in range(3):
+        await shop.allocate(f"A-{n}", {"MUG": 2})
+    (location,) = (await shop.catalog.ListLocations(catalog_pb.ListLocationsRequest())).locations
+    taken = location.capacity.taken
+
+    assert [(x.order_count, x.unit_count, x.HasField("hour")) for x in taken] == [(2, 4, False), (1, 2, False)]
+
+
+async def test_figures_of_days_long_past_are_deleted(retailer: Retailer, database_url: str) -> None:
+    shop = await open_shop(retailer, units_per_day=4)
+    await shop.allocate("A-1", {"MUG": 2})
+    await shop.sql("INSERT INTO capacity_use VALUES ('dc', CURRENT_DATE - 40, -1, 1, 1)")
+    database = await Database.open(database_url, Metrics(CollectorRegistry()), connections=1)
+    await database.transaction("purge_capacity", delete_passed)
+    await database.close()
+
+    assert await used(shop) == {("dc", today()): (1, 2)}
