@@ -48,6 +48,7 @@ class DropReason(StrEnum):
     EXCLUDED = "excluded"
     NO_STOCK = "no-stock"
     BLOCKED = "blocked"
+    RESTRICTED = "restricted"
     HELD_BACK = "held-back"
     UNTRACKED = "untracked"
     LINE_RESTRICTED = "line-restricted"

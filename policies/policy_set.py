@@ -42,12 +42,16 @@ class Combine(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExposureRule:
-    """Keeps stock of a location from being sold. `reason` is the text after `block:`."""
+    """Keeps stock of a location from being sold. `reason` is the text after `block:` or `restrict:`.
+
+    A restriction is what a location may not send at all: it binds every order. A block may be lifted for SOLD ones.
+    """
 
     name: str
     when: Condition
     reason: str
     source: Source
+    is_restriction: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +222,8 @@ class PolicySet:
     exceptions: tuple[ExceptionRule, ...] = ()
     exception_matcher: Matcher[ExceptionRule] = field(default_factory=lambda: Matcher([]), repr=False, compare=False)
     time_zone: str = "UTC"
+    restriction_matcher: Matcher[ExposureRule] | None = field(default=None, repr=False, compare=False)
+    """The exposure rules that are restrictions; None if there are none."""
 
     def buffers_of(self, scope: Scope) -> Sequence[BufferFile]:
         """The buffer files of a scope."""

@@ -146,6 +146,9 @@ def _covering_rule(
     for index, disjunction in enumerate(disjunctions):
         if index == number or checker.can_hold([own, disjunction.opposite]):
             continue
+        if rules[number].is_restriction and not rules[index].is_restriction:
+            # It binds orders too for which a block is lifted.
+            continue
         if checker.can_hold([own]) and (index < number or checker.can_hold([disjunction, own.opposite])):
             return rules[index]
     return None

@@ -17,7 +17,7 @@ from policies.reading.delivery_rules import delivery_rules
 from policies.reading.exception_rules import exception_rules
 from policies.reading.merchant import UTC, merchant_time_zone, stated_time_zone
 from policies.reading.routing_rules import routing_policies
-from policies.reading.stock_rules import buffer_file, exposure_rules
+from policies.reading.stock_rules import buffer_file, exposure_rules, restriction_matcher
 from policies.source.problems import Problem, Source, quoted
 from policies.source.rule_file import MAX_PROBLEMS, RuleFile, suggestion
 from policies.source.yaml_nodes import MappingNode, Node, UnreadableFile, parse
@@ -172,6 +172,7 @@ class _PolicySetDraft:
             exceptions=tuple(exceptions),
             exception_matcher=Matcher.of([(rule, rule.when) for rule in exceptions]),
             time_zone=self.time_zone,
+            restriction_matcher=restriction_matcher(exposure),
         )
 
     def _read_kind(self, rule_file: RuleFile, node: Node) -> None:

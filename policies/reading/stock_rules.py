@@ -121,15 +121,28 @@ def without_none(rules: Iterable[Rule | None]) -> list[Rule]:
 
 def _exposure_rule(rule_file: RuleFile, node: Node, used: dict[str, Source]) -> ExposureRule | None:
     title = rule_title(node, "rule")
-    fields = rule_file.fields(node, title, ("name", "description", "when", *TIME_KEYS, "block"), ("name", "block"))
+    is_restriction = isinstance(node, MappingNode) and "restrict" in node.entries
+    keys = ("name", "description", "when", *TIME_KEYS, "block", "restrict")
+    fields = rule_file.fields(node, title, keys, ("name",) if is_restriction else ("name", "block"))
     if fields is None:
+        return None
+    if is_restriction and "block" in fields:
+        help = "keep 'block' for stock that sold orders may still get, 'restrict' for what may not be sent at all."
+        rule_file.note(fields["restrict"], "conflicting-keys", f"{title} has both 'block' and 'restrict'", help)
         return None
     name = unique_name(rule_file, fields, "an exposure rule named", used)
     applies = read_when(rule_file, fields, "when", title, RulePlace.EXPOSURE)
-    reason = rule_file.text(fields["block"], f"the reason after 'block' in {title}") if "block" in fields else None
+    key = "restrict" if is_restriction else "block"
+    reason = rule_file.text(fields[key], f"the reason after '{key}' in {title}") if key in fields else None
     if name is None or applies is None or reason is None:
         return None
-    return ExposureRule(name, applies, reason, rule_file.source(node))
+    return ExposureRule(name, applies, reason, rule_file.source(node), is_restriction)
+
+
+def restriction_matcher(rules: Iterable[ExposureRule]) -> Matcher[ExposureRule] | None:
+    """Matches the rules that are restrictions; None if there are none."""
+    restrictions = [(rule, rule.when) for rule in rules if rule.is_restriction]
+    return Matcher.of(restrictions) if restrictions else None
 
 
 def _buffer_rule(rule_file: RuleFile, node: Node, scope: Scope, used: dict[str, Source]) -> BufferRule | None:

@@ -81,8 +81,11 @@ def exposure() -> Schema:
         "maxLength": MAX_TEXT_LENGTH,
         "description": "The reason that answers show.",
     }
-    properties = {"when": _when(RulePlace.EXPOSURE), "block": reason}
-    return _file("exposure", _rules(_rule(properties, ["block"])), [RulePlace.EXPOSURE], ["name", "rules"])
+    restriction = {**reason, "description": "Not even a sold order gets it; the reason that answers show."}
+    properties = {"when": _when(RulePlace.EXPOSURE), "block": reason, "restrict": restriction}
+    one_effect = [{"required": ["block"]}, {"required": ["restrict"]}]
+    rules = _rules(_rule(properties, [], oneOf=one_effect))
+    return _file("exposure", rules, [RulePlace.EXPOSURE], ["name", "rules"])
 
 
 def buffer() -> Schema:

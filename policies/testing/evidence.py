@@ -23,6 +23,7 @@ _DROP_REASONS = {
     DropReason.EXCLUDED: "excluded",
     DropReason.NO_STOCK: "no stock",
     DropReason.BLOCKED: "blocked",
+    DropReason.RESTRICTED: "may not send the product",
     DropReason.HELD_BACK: "all units held back",
     DropReason.UNTRACKED: "no longer tracked",
     DropReason.TOO_LATE: "too late for the order's dates",

@@ -22,6 +22,7 @@ from policies.reading.rules_reader import (
     has_suite_name,
     is_yaml_file,
 )
+from policies.reading.stock_rules import restriction_matcher
 from policies.source.problems import Problem, Source, quoted
 from policies.source.rule_file import RuleFile, suggestion
 from policies.source.yaml_nodes import Node, ScalarNode, UnreadableFile, parse
@@ -259,6 +260,7 @@ def rules_in(policy_set: PolicySet, paths: Iterable[str]) -> PolicySet:
         buffers=tuple(file for file in policy_set.buffers if file.source.file in paths),
         routing=tuple(routing),
         exposure_matcher=Matcher.of([(rule, rule.when) for rule in exposure]),
+        restriction_matcher=restriction_matcher(exposure),
         routing_matcher=Matcher.of([(policy, policy.applies_to) for policy in routing]),
         exceptions=tuple(exceptions),
         exception_matcher=Matcher.of([(rule, rule.when) for rule in exceptions]),

@@ -27,6 +27,8 @@ class LocationAvailability:
     blocked_by: Final[tuple[FiredRule, ...]] = ()
     not_used_by: Final[DroppedLocation | None] = None
     fired: Final[tuple[FiredRule, ...]] = ()
+    is_restricted: Final[bool] = False
+    """Whether the first of `blocked_by` is a restriction: the location may not send the product to anybody's order."""
 
 
 def assess_location(
@@ -47,7 +49,13 @@ def assess_location(
     if not level.tracked:
         # An untracked figure may be wrong by any amount, so not even an order without limits may use it.
         not_used_by = not_used_by or DroppedLocation(level.location_id, level.sku, DropReason.UNTRACKED)
-    blocking = () if "blocked" in waived else policy_set.exposure_matcher.fired(context)
+    restrictions = policy_set.restriction_matcher
+    if "blocked" not in waived:
+        blocking = policy_set.exposure_matcher.fired(context)
+    else:
+        blocking = () if restrictions is None else restrictions.fired(context)
+    if restrictions is not None and len(blocking) > 1:
+        blocking = tuple(sorted(blocking, key=lambda rule: not rule.is_restriction))
     blocked_by = _blocks(blocking, context, level) if blocking else ()
     location_effect = (
         NOTHING_HELD_BACK if "buffer" in waived else buffer_effect(policy_set.buffers_of(Scope.LOCATION), context)
@@ -64,6 +72,7 @@ def assess_location(
         blocked_by,
         not_used_by,
         (exclude_rule_behind(not_used_by) if not_used_by else ()) + blocked_by + location_effect.fired,
+        bool(blocking) and blocking[0].is_restriction,
     )
 
 
@@ -75,7 +84,9 @@ def drop_reason(figure: LocationAvailability) -> DroppedLocation:
         # The order itself keeps all units that are there.
         return DroppedLocation(figure.location_id, figure.sku, DropReason.NO_STOCK)
     rule = figure.fired[0]
-    reason = DropReason.BLOCKED if figure.blocked_by else DropReason.HELD_BACK
+    reason = DropReason.HELD_BACK
+    if figure.blocked_by:
+        reason = DropReason.RESTRICTED if figure.is_restricted else DropReason.BLOCKED
     return DroppedLocation(figure.location_id, figure.sku, reason, rule.name, rule.source, rule.evidence)
 
 
@@ -87,7 +98,7 @@ def _blocks(rules: Sequence[ExposureRule], context: Context, level: StockLevel) 
                 rule.source,
                 level.location_id,
                 level.sku,
-                f"blocked: {rule.reason}",
+                f"{'restricted' if rule.is_restriction else 'blocked'}: {rule.reason}",
                 RuleEvidence(rule.when, context),
             )
             for rule in rules
