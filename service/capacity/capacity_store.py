@@ -62,9 +62,13 @@ _LOCK = Statement(
     .on_conflict_do_update(index_elements=list(_KEY), set_={"order_count": _use.order_count})
 )
 _delta = unnested("delta", **_KEY, orders=Integer, units=Integer)
+# Of a day whose figures were deleted nothing is left to give back.
 _CHANGE = Statement(
     update(capacity_use)
-    .values(order_count=_use.order_count + _delta.c.orders, unit_count=_use.unit_count + _delta.c.units)
+    .values(
+        order_count=func.greatest(_use.order_count + _delta.c.orders, literal_column("0")),
+        unit_count=func.greatest(_use.unit_count + _delta.c.units, literal_column("0")),
+    )
     .where(*(_use[name] == _delta.c[name] for name in _KEY))
     .returning(*(_use[name] for name in (*_KEY, "order_count", "unit_count")))
 )

@@ -240,3 +240,13 @@ async def test_figures_of_days_long_past_are_deleted(retailer: Retailer, databas
     await database.close()
 
     assert await used(shop) == {("dc", today()): (1, 2)}
+
+
+async def test_an_order_can_be_cancelled_after_the_figures_of_its_day_were_deleted(retailer: Retailer) -> None:
+    shop = await open_shop(retailer, units_per_day=4)
+    order = await shop.allocate("A-1", {"MUG": 2})
+    await shop.sql("UPDATE shipment SET handling_day = handling_day - 90")
+    await shop.sql("DELETE FROM capacity_use")
+    cancelled = await shop.cancel(order.allocation_id, {"1": 1})
+
+    assert sum(promised(cancelled).values()) == 1
