@@ -128,8 +128,9 @@ class RoutingPolicy:
     """How one kind of order is routed. Of the policies that apply, the one with the lowest position decides.
 
     A location that does not meet `only` is dropped, and one that cannot keep the dates of the order that `must_meet`
-    names, of DEADLINES. An order is split only if `split_only_if` is true of the split. `sold_may_use` contains
-    'buffer', 'blocked' or both. `otherwise` is 'exception' or 'next'.
+    names, of DEADLINES. An order is split only if `split_only_if` is true of the split. Of a pickup order,
+    `ship_to_store` and `ship_rest` let other locations send what the chosen store lacks to the store or to the shopper.
+    `sold_may_use` contains 'buffer', 'blocked' or both. `otherwise` is 'exception' or 'next'.
     """
 
     name: str
@@ -144,6 +145,8 @@ class RoutingPolicy:
     min_split_value: float | None = None
     split_only_if: NamedCondition | None = None
     ship_complete: bool = False
+    ship_to_store: bool = False
+    ship_rest: bool = False
     sold_may_use: frozenset[str] = frozenset()
     otherwise: str = "exception"
     must_meet: frozenset[str] = frozenset()

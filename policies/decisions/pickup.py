@@ -6,10 +6,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from policies.decisions.delivery import shipping_dates_of
+from policies.decisions.rest_of_pickup import at_location
 from policies.decisions.routing import Decision, route
-from policies.domain.calendars import handled_by
+from policies.domain.calendars import end_of_day, handled_by
 from policies.domain.geography import great_circle_km
-from policies.domain.model import Channel, Coordinates, Location, Order, World
+from policies.domain.model import (
+    SHIP,
+    TRANSFER,
+    Channel,
+    Context,
+    Coordinates,
+    Location,
+    Order,
+    OrderFacts,
+    World,
+)
 from policies.policy_set import PolicySet
 
 
@@ -25,7 +37,8 @@ class NearbyLocation:
 class PickupOffer:
     """What a nearby location can hand over of a cart, as AllocateOrder would decide it.
 
-    `ready_time` is None if a part of the cart is short, or if the location states no handling time.
+    `ready_time` is None if a part of the cart is short, if the location states no handling time, or if it is not known
+    when what other locations send arrives there.
     """
 
     nearby: NearbyLocation
@@ -34,8 +47,9 @@ class PickupOffer:
 
     @property
     def has_whole_cart(self) -> bool:
-        """Whether every unit of the cart would be promised for pickup there."""
-        return bool(self.decision.plan) and not self.decision.shortages
+        """Whether every unit of the cart would be promised for pickup there, if need be sent by other locations."""
+        is_shipped = any(shipment.method == SHIP for shipment in self.decision.plan)
+        return bool(self.decision.plan) and not self.decision.shortages and not is_shipped
 
 
 def nearby_locations(
@@ -61,9 +75,24 @@ def pickup_offers(
     for place in nearby:
         order = replace(cart, method="pickup", pickup_location_id=place.location.id)
         offer = PickupOffer(place, route(policy_set, world, channel, order), None)
-        yield replace(offer, ready_time=_ready_time(place.location, world.now)) if offer.has_whole_cart else offer
+        if offer.has_whole_cart:
+            offer = replace(offer, ready_time=_ready_time(policy_set, world, channel, order, offer))
+        yield offer
 
 
-def _ready_time(location: Location, now: datetime) -> datetime | None:
-    handled = handled_by(location, now)
+def _ready_time(
+    policy_set: PolicySet, world: World, channel: Channel, order: Order, offer: PickupOffer
+) -> datetime | None:
+    """When the location has handled the cart: from now, or from the end of the day on which the last units arrive."""
+    location, start = offer.nearby.location, world.now
+    facts = replace(OrderFacts.of(order), method=TRANSFER)
+    for shipment in offer.decision.plan:
+        if shipment.method == TRANSFER:
+            origin = world.locations[shipment.location_id]
+            context = Context(world.now, channel, facts, at_location(location), origin)
+            arrives_on = shipping_dates_of(policy_set, context).arrives_on
+            if arrives_on is None:
+                return None
+            start = max(start, end_of_day(arrives_on, location.time_zone))
+    handled = handled_by(location, start)
     return None if handled is None else handled[1]

@@ -19,13 +19,14 @@ from policies.decisions.parts.split_kits import best_split_plan
 from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.planning.plans import NO_ESTIMATES, Load, Plan, best_plan
 from policies.decisions.planning.ranking import RankingContext, Ranks, rank_locations
+from policies.decisions.rest_of_pickup import merged_shortages, rest_methods, rest_of_pickup
 from policies.decisions.shortages import Shortage, shortages_by_sku
 from policies.decisions.splits import DAYS_SAVED, SplitRuling, plan_facts, rule_on_split
 from policies.domain.demand import DemandPart, demand_parts, is_placed_freely
 from policies.domain.handling_times import HandlingTime
-from policies.domain.model import Channel, Commitment, Order, Outcome, World
+from policies.domain.model import TRANSFER, Channel, Commitment, Order, Outcome, World
 from policies.engine.conditions import comparisons
-from policies.explanation import DroppedLocation, FiredRule, RuleEvidence
+from policies.explanation import DroppedLocation, DropReason, FiredRule, RuleEvidence
 from policies.policy_set import DELIVERY_STEPS, PolicySet, RoutingPolicy
 
 
@@ -40,11 +41,15 @@ class ShipmentLine:
 
 @dataclass(frozen=True, slots=True)
 class PlannedShipment:
-    """Units shipped from one location, or picked up there. `distance_km` is None if unknown."""
+    """Units shipped from one location, or picked up there. `distance_km` is None if unknown.
+
+    `method` is set where it is not the order's: `transfer` to the store of a pickup order, or `ship` to its shopper.
+    """
 
     location_id: str
     lines: tuple[ShipmentLine, ...]
     distance_km: float | None = None
+    method: str | None = None
     handling: HandlingTime | None = None
     """The day, and perhaps the hour, of whose capacity it takes; None at a location without a limit."""
 
@@ -137,11 +142,14 @@ def routed_order(
         run = RoutingRun(policy_set, question, order, policy, view, whole, parts, kits)
         usable = within_capacity(view, order, usable_units(view, order))
         plan, planned_run, ruling = _ruled_plan(run, usable)
-        if policy.otherwise != "next" or _fills_whole_order(run, usable, plan):
+        routed = RoutedOrder(planned_run, usable, plan, ruling=ruling)
+        if rest_methods(policy, order):
+            routed = _with_rest(routed)
+        if policy.otherwise != "next" or _fills_whole_order(routed):
             break
         tried.append(policy.name)
         refused += [] if ruling is None else [ruling.fired]
-    return RoutedOrder(planned_run, usable, plan, tuple(tried), ruling, tuple(refused))
+    return replace(routed, tried=tuple(tried), refused_before=tuple(refused))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +157,8 @@ class RoutedOrder:
     """An order with its plan under the policy that decides. `tried` are the policies that passed it on.
 
     `ruling` is what `split_only_if` of the policy said; None if it was not asked. `refused_before` are the
-    `split_only_if` of policies that passed it on.
+    `split_only_if` of policies that passed it on. `rests` are what the chosen store of a pickup order lacks, each
+    routed to other locations by the method it names.
     """
 
     run: RoutingRun
@@ -158,10 +167,12 @@ class RoutedOrder:
     tried: tuple[str, ...] = ()
     ruling: SplitRuling | None = None
     refused_before: tuple[FiredRule, ...] = ()
+    rests: tuple[tuple[str, RoutedOrder], ...] = ()
 
     def decision(self) -> Decision:
         """The decision with the reasons for it."""
-        return _decision(self)
+        decision = _decision(self)
+        return _joined(self, decision) if self.rests else decision
 
     def ranks(self) -> dict[str, Ranks]:
         """The ranks of the locations with stock that the order may use, as they were compared."""
@@ -212,6 +223,8 @@ class RoutingRun:
     parts: tuple[DemandPart, ...] = ()
     kits: Mapping[str, KitLimit] = field(default_factory=dict)
     """What rules of the kits' own allow, by the SKUs of the order's kits."""
+    is_part: bool = False
+    """Other locations may supply what this plan leaves short, so that `ship_complete` is decided after them."""
     left_out: frozenset[str] = frozenset()
     """Locations that no plan may use: only while plans are compared to explain a decision."""
     is_one_shipment: bool = False
@@ -261,9 +274,97 @@ def _plan_in_shipments(run: RoutingRun, usable: UsableUnits) -> Plan:
         within_limits = {sku: min(count, usable.limits.get(sku, count)) for sku, count in demand.items()}
         ranked = _ranked_locations(run, usable.units)
         plan = _best_plan(run, ranked, within_limits, partial(best_plan, stock=usable.units))
-    if policy.ship_complete and _leaves_units_short(run, plan, demand):
+    if policy.ship_complete and not run.is_part and _leaves_units_short(run, plan, demand):
         return Plan((), plan.searched_exhaustively)
     return plan
+
+
+def _with_rest(routed: RoutedOrder) -> RoutedOrder:
+    """The order with what its store lacks routed to other locations, as its policy allows."""
+    run = replace(routed.run, is_part=True)
+    plan = _plan_in_shipments(run, routed.usable)
+    shipments = list(_shipments(run, plan.loads))
+    rests: list[tuple[str, RoutedOrder]] = []
+    for method in rest_methods(run.policy, run.order):
+        if method == TRANSFER and not _may_hand_over(run):
+            continue
+        placed, short = _placed(shipments), _short_units(run.order, shipments)
+        rest = rest_of_pickup(run.question, run.order, placed, short, method)
+        if rest is None:
+            break
+        part = routed_order(
+            run.policy_set,
+            rest.world,
+            run.question.channel,
+            rest.order,
+            rest.own_units,
+            rejected_by=rest.rejected_by,
+            whole=rest.whole,
+        )
+        rests.append((method, part))
+        shipments += _shipments(part.run, part.plan.loads)
+    is_short = bool(_short_units(run.order, shipments)) or (run.whole is not None and run.whole.has_other_shortages)
+    if run.policy.ship_complete and is_short:
+        return routed
+    return replace(routed, run=run, plan=plan, rests=tuple(rests))
+
+
+def _may_hand_over(run: RoutingRun) -> bool:
+    """Whether the policy lets the chosen store take part in the order at all."""
+    number = run.view.memory.numbers.get(run.order.pickup_location_id or "")
+    return number is not None and run.view.eligibility.drops[number] is None
+
+
+def _placed(shipments: Sequence[PlannedShipment]) -> dict[tuple[str, str], int]:
+    placed: dict[tuple[str, str], int] = {}
+    for shipment in shipments:
+        for line in shipment.lines:
+            key = (line.sku, shipment.location_id)
+            placed[key] = placed.get(key, 0) + line.unit_count
+    return placed
+
+
+def _short_units(order: Order, shipments: Sequence[PlannedShipment]) -> dict[str, int]:
+    """Units by line id that none of the shipments has."""
+    short = {line.line_id: line.unit_count for line in order.lines}
+    for shipment in shipments:
+        for line in shipment.lines:
+            short[line.line_id] -= line.unit_count
+    return {line_id: count for line_id, count in short.items() if count}
+
+
+def _joined(routed: RoutedOrder, here: Decision) -> Decision:
+    """The decision of the store, with what other locations send to it or to the shopper."""
+    run, store_id = routed.run, routed.run.order.pickup_location_id
+    plan, fired, saved = list(here.plan), list(here.fired), dict(here.buffer_saved)
+    shortages, dropped, bound = here.shortages, list(here.dropped), here.fewest_shipments or len(here.plan)
+    is_exhaustive = here.searched_exhaustively
+    for method, part in routed.rests:
+        there = part.decision()
+        plan += [replace(shipment, method=method) for shipment in there.plan]
+        fired += [rule for rule in there.fired if rule not in there.reviews]
+        for sku, count in there.buffer_saved.items():
+            saved[sku] = saved.get(sku, 0) + count
+        # Locations that were not chosen have another reason now, or none.
+        dropped = [item for item in dropped if item.reason is not DropReason.NOT_CHOSEN]
+        dropped += [item for item in there.dropped if item.location_id != store_id and item not in dropped]
+        shortages = merged_shortages(run.order, shortages, there.shortages, _short_units(run.order, plan))
+        is_exhaustive = is_exhaustive and there.searched_exhaustively
+        bound += there.fewest_shipments or len(there.plan)
+    reviews = _reviews(run, plan)
+    fired = [rule for rule in fired if rule not in here.reviews] + list(reviews)
+    return replace(
+        here,
+        outcome=_outcome(run.order, plan, shortages, reviews),
+        plan=tuple(plan),
+        shortages=shortages,
+        dropped=tuple(dropped),
+        fired=tuple(fired),
+        reviews=reviews,
+        searched_exhaustively=is_exhaustive,
+        fewest_shipments=0 if is_exhaustive else bound,
+        buffer_saved=saved,
+    )
 
 
 def _plan_of_parts(run: RoutingRun, usable: UsableUnits, parts: Sequence[DemandPart]) -> Plan:
@@ -279,8 +380,11 @@ def _part_demand(run: RoutingRun, usable: UsableUnits, parts: Sequence[DemandPar
     return PartDemand.of(parts, stock, {**usable.limits, **totals})
 
 
-def _fills_whole_order(run: RoutingRun, usable: UsableUnits, plan: Plan) -> bool:
+def _fills_whole_order(routed: RoutedOrder) -> bool:
     """Whether the plan leaves nothing short and the policy could also supply what the order keeps elsewhere."""
+    if routed.rests:
+        return not routed.decision().shortages
+    run, usable, plan = routed.run, routed.usable, routed.plan
     for sku, demand in run.order.units_by_sku().items():
         kept_elsewhere = sum(count for (key, _), count in run.question.kept_units.items() if key == sku)
         kept_elsewhere -= usable.kept_units.get(sku, 0)

@@ -29,7 +29,10 @@ CHANNEL_KINDS = ("pos", "web", "social", "marketplace", "b2b")
 PRODUCT_STATUSES = ("active", "draft", "discontinued")
 LOCATED_BY = ("postal_code", "area", "region", "country")
 """What coordinates that no order stated can be the middle of, the most precise first."""
-METHODS = ("ship", "pickup")
+SHIP, PICKUP, TRANSFER = "ship", "pickup", "transfer"
+METHODS = (SHIP, PICKUP)
+RULE_METHODS = (*METHODS, TRANSFER)
+"""Methods that rules may test: what a store lacks of a pickup order may be transferred to it."""
 WITHHELD_KINDS = ("held_by_buffer", "blocked_by_rule")
 """Kinds of shortages of units that permitted locations have, but that a buffer or a block keeps from the order."""
 EXCEPTION_KINDS = (

@@ -17,8 +17,8 @@ from policies.domain.model import (
     EXCEPTION_KINDS,
     LOCATION_STATUSES,
     LOCATION_TYPES,
-    METHODS,
     PRODUCT_STATUSES,
+    RULE_METHODS,
     Context,
 )
 from policies.facts.measures import (
@@ -145,10 +145,10 @@ _TABLE = (
     Fact(
         "order.method",
         _TEXT,
-        "how the shopper gets the order",
+        "how the shopper gets the order; transfer is what other locations send to the store of a pickup order",
         EVERYWHERE,
         lambda c: c.order.method if c.order else None,
-        allowed=METHODS,
+        allowed=RULE_METHODS,
         known_in=OF_A_PLAN,
     ),
     Fact(

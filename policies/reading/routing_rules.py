@@ -43,8 +43,8 @@ Value = TypeVar("Value")
 
 _KEYS = (
     *("name", "description", "position", "applies_to", *TIME_KEYS, "only", "exclude", "rank"),
-    *("max_shipments", "min_split_value", "split_only_if", "ship_complete", "sold_may_use", "review"),
-    *("otherwise", "must_meet"),
+    *("max_shipments", "min_split_value", "split_only_if", "ship_complete", "ship_to_store", "ship_rest"),
+    *("sold_may_use", "review", "otherwise", "must_meet"),
 )
 
 
@@ -83,6 +83,8 @@ def _policy(
     min_split_value = _optional(fields, "min_split_value", lambda value, what: rule_file.number(value, what, 0))
     split_only_if = _split_only_if(rule_file, fields, title)
     ship_complete = _optional(fields, "ship_complete", rule_file.flag)
+    ship_to_store = _optional(fields, "ship_to_store", rule_file.flag)
+    ship_rest = _optional(fields, "ship_rest", rule_file.flag)
     otherwise = _optional(fields, "otherwise", lambda value, what: rule_file.choice(value, what, OTHERWISE))
     sold_may_use = _choices(rule_file, fields, "sold_may_use", MAY_USE)
     must_meet = _choices(rule_file, fields, "must_meet", DEADLINES)
@@ -101,6 +103,8 @@ def _policy(
         min_split_value,
         split_only_if,
         ship_complete or False,
+        ship_to_store or False,
+        ship_rest or False,
         sold_may_use,
         otherwise or "exception",
         must_meet,

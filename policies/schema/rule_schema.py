@@ -281,6 +281,14 @@ def _policy() -> Schema:
             "description": "An order is split over several locations only if this is true of the split.",
         },
         "ship_complete": {"type": "boolean", "description": "true: allocate the whole order or nothing."},
+        "ship_to_store": {
+            "type": "boolean",
+            "description": "true: other locations send what the chosen store of a pickup order lacks to the store.",
+        },
+        "ship_rest": {
+            "type": "boolean",
+            "description": "true: other locations ship what the chosen store of a pickup order lacks to the shopper.",
+        },
         "sold_may_use": {"type": "array", "items": choice(MAY_USE), "minItems": 1, "maxItems": len(MAY_USE)},
         "must_meet": {
             "type": "array",

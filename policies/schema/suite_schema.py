@@ -233,6 +233,8 @@ def _order_answer() -> Schema:
         "shortages": _by_name(_UNITS),
         "policy": WORD,
         "dropped": _by_name(choice(tuple(DropReason))),
+        "sent_to_store": {**_WORDS, "description": "The locations that send units to the store of a pickup order."},
+        "shipped_to_shopper": {**_WORDS, "description": "Those that ship what the store lacks to the shopper."},
         "next_best": {**_WORDS, "description": "The locations of the plan that comes after the chosen one."},
         "decided_by": choice(DECIDING, "What decides between the two."),
         "handled_on": _by_name(_DAY),

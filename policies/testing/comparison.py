@@ -11,7 +11,7 @@ from policies.decisions.delivery import delivery_rule_for, fired_delivery_rules,
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.exception_policy import handling_of
 from policies.decisions.routing import Decision, RoutedOrder, routed_order
-from policies.domain.model import Order
+from policies.domain.model import SHIP, TRANSFER, Order
 from policies.explanation import DroppedLocation, DropReason, FiredRule
 from policies.policy_set import PolicySet
 from policies.source.problems import Source
@@ -44,6 +44,8 @@ _MESSAGES = {
     "shipments": "expected shipments of {expected}, got {actual}",
     "shortages": "expected a shortage of {expected}, got {actual}",
     "policy": "expected the policy {expected}, got {actual}",
+    "sent_to_store": "expected units sent to the store from {expected}, got {actual}",
+    "shipped_to_shopper": "expected the rest to be shipped to the shopper from {expected}, got {actual}",
     "next_best": "expected the next best plan to ship from {expected}, got {actual}",
     "decided_by": "expected {expected} to decide against the next best plan, got {actual}",
     "dropped": "expected {name} to be dropped as {expected}, got {actual}",
@@ -133,9 +135,10 @@ def _order_answer(policy_set: PolicySet, test: RuleTest, order: Order) -> Answer
     shortages: dict[str, int] = {}
     for shortage in decision.shortages:
         shortages[shortage.sku] = shortages.get(shortage.sku, 0) + shortage.unit_count
-    policies = {
-        policy.source for policy in policy_set.routing if policy.name in (*decision.tried, decision.policy.name)
-    }
+    deciding = {*decision.tried, decision.policy.name}
+    for _, rest in routed.rests:
+        deciding |= {*rest.tried, rest.run.policy.name}
+    policies = {policy.source for policy in policy_set.routing if policy.name in deciding}
     return Answer(
         {
             "outcome": decision.outcome.value,
@@ -143,6 +146,8 @@ def _order_answer(policy_set: PolicySet, test: RuleTest, order: Order) -> Answer
             "shortages": shortages,
             "policy": decision.policy.name,
             "dropped": _drop_reasons(decision),
+            "sent_to_store": _locations_of(decision, TRANSFER),
+            "shipped_to_shopper": _locations_of(decision, SHIP),
             **(_next_best(routed) if not test.expected.figures.keys().isdisjoint(NEXT_BEST_KEYS) else {}),
             "handled_on": {x.location_id: x.handling.day.isoformat() for x in decision.plan if x.handling is not None},
         },
@@ -150,6 +155,11 @@ def _order_answer(policy_set: PolicySet, test: RuleTest, order: Order) -> Answer
         _rule_sources(decision.fired, decision.dropped) | policies,
         tuple(routing_evidence(test, order, decision)),
     )
+
+
+def _locations_of(decision: Decision, method: str) -> str:
+    """The locations of the shipments of this method, where it is not the order's."""
+    return location_list({shipment.location_id for shipment in decision.plan if shipment.method == method})
 
 
 def _next_best(routed: RoutedOrder) -> dict[str, Figure]:

@@ -29,7 +29,12 @@ AVAILABILITY_KEYS = ("sellable", *REASONS, "held_back", "largest_order", "locati
 EXCEPTION_KEYS = ("do", "owner", *REASONS, "due_in", "escalate_to")
 NEXT_BEST_KEYS = ("next_best", "decided_by")
 """Keys for the plan that comes after the chosen one."""
-ORDER_KEYS = ("outcome", *REASONS, "shipments", "shortages", "policy", "dropped", "handled_on", *NEXT_BEST_KEYS)
+REST_KEYS = ("sent_to_store", "shipped_to_shopper")
+"""Keys for locations that supply what the store of a pickup order lacks."""
+ORDER_KEYS = (
+    *("outcome", *REASONS, "shipments", "shortages", "policy", "dropped", "handled_on"),
+    *(*REST_KEYS, *NEXT_BEST_KEYS),
+)
 DELIVERY_KEYS = (*REASONS, *DELIVERY_FIGURES)
 
 DECIDING = (UNITS, SPLIT_KITS, *PLAN_STEPS, *LOCATION_STEPS, LOCATION_ID)
@@ -86,6 +91,7 @@ class ExpectationReader:
             "shortages": partial(self._units, "product"),
             "policy": self._rule,
             "dropped": self._dropped,
+            **dict.fromkeys(REST_KEYS, self._locations),
             "next_best": self._locations,
             "decided_by": lambda value, name: self.file.choice(value, name, DECIDING),
             "handled_on": self._days,

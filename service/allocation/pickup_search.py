@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from policies.decisions.pickup import PickupOffer, nearby_locations, pickup_offers
+from policies.domain.model import SHIP, TRANSFER
 from policies.policy_set import PolicySet
 from service import limits
 from service.allocation.allocation_batch import AllocationBatch, NewOrder
@@ -73,6 +74,15 @@ def _location(offer: PickupOffer) -> pickup_pb2.PickupLocation:
         shortages=[
             pickup_pb2.PickupShortage(line_id=line_id, sku=sku, short_count=count)
             for (line_id, sku), count in short_counts.items()
+        ],
+        sources=[
+            pickup_pb2.PickupSource(
+                location_id=x.location_id,
+                unit_count=sum(line.unit_count for line in x.lines),
+                transfer=x.method == TRANSFER,
+                ship_to_shopper=x.method == SHIP,
+            )
+            for x in decision.plan
         ],
         reasons=[dropped_candidate(dropped) for dropped in decision.dropped if dropped.location_id == location.id],
     )

@@ -332,7 +332,8 @@ def _shipment(
     units = {line.line_id: line.unit_count for line in planned.lines}
     for old in old_shipments:
         is_unchanged = old.state in OPEN and not old.shipped and not old.rejected
-        if is_unchanged and (old.location_id, old.units) == (planned.location_id, units):
+        same_way = (old.location_id, old.method, old.units) == (planned.location_id, planned.method, units)
+        if is_unchanged and same_way:
             old_shipments.remove(old)
             record.shipments = [shipment for shipment in record.shipments if shipment.id != old.id]
             if old.handling != planned.handling:
@@ -350,11 +351,13 @@ def _shipment(
         distance_km=planned.distance_km,
         state=ShipmentState.ASSIGNED,
         units=units,
+        method=planned.method,
         assign_time=book.now,
         catalog_version=channel_context.catalog_version,
         handling=planned.handling,
     )
-    shipment.promise_dates(dates.at(planned.location_id, planned.handling.day if planned.handling else None))
+    handled_on = planned.handling.day if planned.handling else None
+    shipment.promise_dates(dates.at(planned.location_id, handled_on, planned.method))
     return shipment
 
 

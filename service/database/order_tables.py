@@ -233,6 +233,7 @@ shipment = Table(
     required("position", Integer),
     required("location_id", Text),
     required("state", Text),
+    Column("method", Text, comment="ship or transfer, where it is not the method of its order"),
     Column("distance_km", Double),
     required("assign_time", Moment, server_default=text("clock_timestamp()")),
     Column("accept_time", Moment),

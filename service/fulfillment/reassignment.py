@@ -8,7 +8,7 @@ from policies.decisions.capacity import time_with_room
 from policies.domain.capacity import NO_FIGURES
 from policies.domain.geography import great_circle_km
 from policies.domain.handling_times import HandlingTime
-from policies.domain.model import Commitment, Context, Location
+from policies.domain.model import SHIP, Commitment, Context, Location
 from policies.domain.shipments import ENDED_BECAUSE, ShipmentState
 from policies.explanation import unit_count_text
 from policies.facts.measures import serves_destination
@@ -60,7 +60,7 @@ def _check(transition: ShipmentTransition) -> None:
         raise _refused(transition, "it is there already", _NAME_ANOTHER)
     if location.status == "closed":
         raise _refused(transition, f"{location_id} is closed", "name an open location")
-    if record.method == "ship":
+    if (shipment.method or record.method) == SHIP:
         _check_destination(transition, location)
     _check_placements(transition, location)
     _check_units(transition, location)
@@ -126,10 +126,12 @@ def _to_location(transition: ShipmentTransition, units: dict[str, int]) -> Alloc
     distance = great_circle_km(location.coordinates, coordinates) if location.coordinates and coordinates else None
     new_shipment = ShipmentRecord(transition.book.new_id(), location.id, distance, ShipmentState.ASSIGNED, units)
     new_shipment.assign_time = transition.book.now
+    if location.id != record.pickup_location_id:
+        new_shipment.method = transition.shipment.method
     new_shipment.handling = _handling(transition, location, sum(units.values()))
     handled_on = new_shipment.handling.day if new_shipment.handling else None
     dates = ShipmentDates(transition.channel_context, record, transition.book.now)
-    new_shipment.promise_dates(dates.at(location.id, handled_on))
+    new_shipment.promise_dates(dates.at(location.id, handled_on, new_shipment.method))
     new_shipment.catalog_version = transition.channel_context.catalog_version
     record.shipments.append(new_shipment)
     total = sum(units.values())
@@ -158,7 +160,7 @@ def _join(record: AllocationRecord, new: list[ShipmentRecord]) -> None:
             continue
         for other in record.shipments:
             is_waiting = other.state is ShipmentState.ASSIGNED and other not in new
-            if is_waiting and other.location_id == shipment.location_id:
+            if is_waiting and (other.location_id, other.method) == (shipment.location_id, shipment.method):
                 for line_id, units in shipment.units.items():
                     other.units[line_id] = other.units.get(line_id, 0) + units
                 record.shipments.remove(shipment)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from policies.decisions.cancellations import BUYER, CancellationCause, CancelledUnits
-from policies.domain.model import Commitment, OrderLine, Outcome
+from policies.domain.model import TRANSFER, Commitment, OrderLine, Outcome
 from policies.domain.shipments import (
     ENDED_BECAUSE,
     METHOD_OF,
@@ -84,9 +84,12 @@ def _check(transition: ShipmentTransition) -> None:
     if record.commitment is not Commitment.SOLD:
         advice = "its order is not sold yet; confirm the allocation first"
         raise WrongState("shipment", str(shipment.id), record.state_at(transition.book.now), requested_state, advice)
-    if METHOD_OF.get(action, record.method) != record.method:
+    method = shipment.method or record.method
+    if METHOD_OF.get(action, method) != method:
         advice = "ship and deliver are for orders that are shipped, the other actions for pickup orders"
-        raise WrongState("shipment", str(shipment.id), f"part of a {record.method} order", requested_state, advice)
+        if method == TRANSFER:
+            advice = f"it goes to {record.pickup_location_id} first; dispatch it with TransferStock and its shipment_id"
+        raise WrongState("shipment", str(shipment.id), f"part of a {method} order", requested_state, advice)
     if action is ShipmentAction.ACCEPT and is_in_review(record):
         advice = "a person has to approve the order first; see `truestock exceptions`"
         raise WrongState("shipment", str(shipment.id), "in review", requested_state, advice)

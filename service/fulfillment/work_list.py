@@ -98,6 +98,7 @@ def _listing(filters: frozenset[str], *, descending: bool) -> Listing:
             allocation.c.channel_id,
             allocation.c.order_id,
             allocation.c.ship_by_time.label("channel_ship_by_time"),
+            allocation.c.pickup_location_id,
         )
         .join(allocation, allocation.c.id == _shipment.allocation_id)
         .where(_shipment.id == leading.c.id, *_is_listed, *others)
@@ -165,4 +166,5 @@ def _message(row: asyncpg.Record, lines: list[asyncpg.Record]) -> shipment_pb2.S
         row["allocation_id"],
         (row["channel_id"], row["order_id"]),
         channel_ship_by_time=row["channel_ship_by_time"],
+        store_id=row["pickup_location_id"],
     )

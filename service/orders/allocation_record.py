@@ -97,6 +97,7 @@ class ShipmentRecord:
     `units` are promised and not yet shipped; `returned` units, and `refunded` ones that the shopper keeps, are part of
     `shipped`; `rejected` units the location could not supply. A shipment that has ended stays as history.
 
+    `method` is set where it is not the order's: `transfer` to the store of a pickup order, or `ship` to its shopper.
     In the catalog of `catalog_version` its order may use its location; `is_outdated` says that the catalog has changed
     since in a way that may end that.
     """
@@ -116,6 +117,7 @@ class ShipmentRecord:
     deliver_time: datetime | None = None
     end_time: datetime | None = None
     reject_reason: str | None = None
+    method: str | None = None
     ship_by_time: datetime | None = None
     deliver_by_time: datetime | None = None
     deliver_date: date | None = None

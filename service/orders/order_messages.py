@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 from google.type.date_pb2 import Date
 
-from policies.domain.model import Commitment, Outcome
+from policies.domain.model import SHIP, TRANSFER, Commitment, Outcome
 from policies.domain.order_status import LineFigures, OrderFigures, OrderStatus, status_of
 from policies.domain.placement import ANYWHERE
 from policies.domain.shipments import OPEN, ShipmentState
@@ -232,9 +232,9 @@ def line_outcome(record: AllocationRecord, line: LineRecord, promised: int, *, p
 def _shipments(record: AllocationRecord) -> list[shipment_pb2.Shipment]:
     skus = {line.line_id: line.sku for line in record.lines}
     order, on_hold = (record.channel_id, record.order_id), record.active_hold is not None
-    channel_time = record.ship_by_time
+    channel_time, store_id = record.ship_by_time, record.pickup_location_id
     return [
-        shipment(x, skus, record.id, order, on_hold=on_hold, channel_ship_by_time=channel_time)
+        shipment(x, skus, record.id, order, on_hold=on_hold, channel_ship_by_time=channel_time, store_id=store_id)
         for x in record.shipments
     ]
 
@@ -247,10 +247,12 @@ def shipment(
     *,
     on_hold: bool = False,
     channel_ship_by_time: datetime | None = None,
+    store_id: str | None = None,
 ) -> shipment_pb2.Shipment:
     """A shipment of an order, which is its (channel id, order id). `skus` are by line, in the order of the lines.
 
-    `on_hold` is of the order; it concerns shipments with units that have not shipped.
+    `on_hold` is of the order; it concerns shipments with units that have not shipped. `store_id` is where the shopper
+    collects the order.
     """
     waits, line_ids = on_hold and record.state in OPEN, {*record.line_ids}
     return shipment_pb2.Shipment(
@@ -281,6 +283,8 @@ def shipment(
         reject_reason=record.reject_reason or "",
         ship_by_time=None if waits else timestamp(record.ship_by_time),
         parcels=[parcel_message(parcel) for parcel in record.parcels],
+        transfer_to_location_id=(store_id or "") if record.method == TRANSFER else "",
+        ship_to_shopper=record.method == SHIP,
         channel_ship_by_time=timestamp(channel_ship_by_time),
         deliver_by_time=None if waits else timestamp(record.deliver_by_time),
         deliver_date=None if waits or record.deliver_date is None else date_message(record.deliver_date),

@@ -321,6 +321,7 @@ def shipment_of(row: asyncpg.Record) -> ShipmentRecord:
         location_id=row["location_id"],
         distance_km=row["distance_km"],
         state=ShipmentState(row["state"]),
+        method=row["method"],
         units={},
         **{name: row[name] for name in SHIPMENT_TIMES},
         deliver_date=row["deliver_date"],

@@ -120,6 +120,7 @@ _SHIPMENT: Columns = {
     "position": Integer,
     "location_id": Text,
     "state": Text,
+    "method": Text,
     "distance_km": Double,
     "assign_time": Moment,
     "accept_time": Moment,
@@ -368,7 +369,7 @@ _NO_KIT = (None, None, None, None)
 def _shipment_rows(record: AllocationRecord) -> list[tuple[object, ...]]:
     return [
         (
-            *(x.id, record.id, position, x.location_id, x.state, x.distance_km),
+            *(x.id, record.id, position, x.location_id, x.state, x.method, x.distance_km),
             *(x.assign_time or record.update_time, x.accept_time, x.ship_time, x.deliver_time, x.end_time),
             *(x.ship_by_time, x.deliver_by_time, x.deliver_date, stored_steps(x.date_steps)),
             *_handling_columns(x),

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
+from uuid import UUID
 
 from google.protobuf.message import Message
 
@@ -17,6 +18,8 @@ from policies.policy_set import PolicySet
 from policies.stock.counting import TRANSFER_CANCELLED, TRANSFERRED_IN, TRANSFERRED_OUT, counted_already
 from policies.stock.feeds import TRANSFERS
 from service import limits
+from service.allocation.lifecycle import open_unit_of_work
+from service.allocation.planning_context import ChannelContext, context
 from service.allocation.replanning import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store, unknown_records
@@ -38,6 +41,7 @@ from service.stock import levels, provenance, stock_history
 from service.stock.provenance import ReportedFigure
 from service.stock.stock_book import Book, Key, Occurrence
 from service.transfers import transfer_store
+from service.transfers.order_transfers import OrderTransfer, allocation_of
 from service.transfers.transfer_requests import Dispatch, Receipt, TransferCancellation
 from service.transfers.transfer_store import TransferLine, TransferRecord
 from truestock.v1 import stock_service_pb2 as stock_pb
@@ -101,8 +105,11 @@ class TransferOperations:
         self, connection: Connection, step: Dispatch, policy_set: PolicySet
     ) -> tuple[TransferRecord, UnitOfWork]:
         await _check_known(connection, step)
+        allocation_id = None if step.shipment_id is None else await allocation_of(connection, step.shipment_id)
         # The destination gets its levels now, so that they can show the incoming units.
-        book = await self._open(connection, {(sku, step.to_location_id) for sku in step.units})
+        keys = {(sku, step.to_location_id) for sku in step.units}
+        unit_of_work = await self._open(connection, keys, allocation_id)
+        book = unit_of_work.book
         transfer = TransferRecord(
             id=step.transfer_id,
             from_location_id=step.from_location_id,
@@ -110,15 +117,20 @@ class TransferOperations:
             lines={sku: TransferLine(units) for sku, units in step.units.items()},
             expect_time=step.expect_time,
             dispatch_time=step.effective_time or book.now,
+            allocation_id=allocation_id,
+            shipment_id=step.shipment_id,
         )
         if not await transfer_store.add(connection, transfer):
-            return await _repeated_dispatch(connection, transfer, step), UnitOfWork(book)
+            return await _repeated_dispatch(connection, transfer, step), unit_of_work
+        if allocation_id is not None and step.shipment_id is not None:
+            OrderTransfer.of(unit_of_work, allocation_id, step.shipment_id).dispatch(step)
         occurrences = await _occurrences(connection, book, step.from_location_id, step)
         _check_available(book, step, occurrences)
         for sku, units in sorted(step.units.items()):
             key = (sku, step.from_location_id)
             book.transfer(TRANSFERRED_OUT, key, units, occurrences[sku], transfer_id=step.transfer_id)
-        return transfer, await self._write(connection, book, policy_set)
+        await self._write(connection, unit_of_work, policy_set)
+        return transfer, unit_of_work
 
     async def _receive(
         self, connection: Connection, step: Receipt, policy_set: PolicySet
@@ -126,11 +138,12 @@ class TransferOperations:
         transfer = await _dispatched(connection, step.transfer_id)
         _check_lines(transfer, step)
         location_id = transfer.to_location_id
-        book = await self._open(connection, {(sku, location_id) for sku in step.units})
+        unit_of_work = await self._open(connection, {(sku, location_id) for sku in step.units}, transfer.allocation_id)
+        book = unit_of_work.book
         # Levels are locked before the transfer, as in a dispatch; received units are read under both locks.
         transfer = await transfer_store.find(connection, step.transfer_id, lock=True) or transfer
         if transfer.complete_time is not None:
-            return _ended_already(transfer, step), UnitOfWork(book)
+            return _ended_already(transfer, step), unit_of_work
         step = await _not_before_dispatch(connection, transfer, step, "receipt.effective_time")
         _check_figures(book, transfer, step)
         receive_time = step.effective_time or book.now
@@ -139,7 +152,13 @@ class TransferOperations:
         occurrences = await _occurrences(connection, book, location_id, step)
         for sku, units in sorted(step.units.items()):
             book.transfer(TRANSFERRED_IN, (sku, location_id), units, occurrences[sku], transfer_id=step.transfer_id)
-        unit_of_work = await self._write(connection, book, policy_set)
+        order = _order_of(unit_of_work, transfer)
+        if order is not None:
+            context = await self._context(connection, unit_of_work, order, policy_set)
+            order.receive(context, step.units, transfer)
+            if after.complete_time is not None:
+                order.lose(context)
+        await self._write(connection, unit_of_work, policy_set)
         # A level that a source has reported keeps its age: the receipt does not confirm its other units.
         await provenance.record(
             connection, book.now, [ReportedFigure(sku, location_id, receive_time, TRANSFERS) for sku in unreported_skus]
@@ -153,32 +172,45 @@ class TransferOperations:
     ) -> tuple[TransferRecord, UnitOfWork]:
         transfer = await _dispatched(connection, step.transfer_id)
         origin = transfer.from_location_id
-        book = await self._open(connection, {(sku, origin) for sku in transfer.lines})
+        unit_of_work = await self._open(connection, {(sku, origin) for sku in transfer.lines}, transfer.allocation_id)
+        book = unit_of_work.book
         transfer = await transfer_store.find(connection, step.transfer_id, lock=True) or transfer
         step = await _not_before_dispatch(connection, transfer, step, "effective_time")
         if transfer.complete_time is not None:
-            return _cancelled_already(transfer, step), UnitOfWork(book)
+            return _cancelled_already(transfer, step), unit_of_work
         after = transfer.with_rest_returned(step.effective_time or book.now)
         _check_returned_figures(book, after)
         for part in await _returned_parts(connection, book, after, step):
             book.transfer(TRANSFER_CANCELLED, part.key, part.units, part.occurrence, transfer_id=after.id)
-        unit_of_work = await self._write(connection, book, policy_set)
+        order = _order_of(unit_of_work, transfer)
+        if order is not None:
+            order.call_off(transfer)
+        await self._write(connection, unit_of_work, policy_set)
         await transfer_store.cancel(connection, after)
         unit_of_work.raised += await self._raise_mismatch(connection, book, after, policy_set)
         return after, unit_of_work
 
-    async def _open(self, connection: Connection, keys: set[Key]) -> Book:
-        await order_store.lock_needed(connection)
+    async def _open(self, connection: Connection, keys: set[Key], allocation_id: UUID | None) -> UnitOfWork:
+        """Locks the order whose units a transfer carries, if it does, and the levels."""
+        ids = [] if allocation_id is None else [allocation_id]
+        if ids:
+            await order_store.lock(connection, ids)
+        else:
+            await order_store.lock_needed(connection)
         await levels.ensure(connection, keys)
-        locked = await levels.lock(connection, {sku for sku, _ in keys})
-        return await levels.open_book(connection, locked, self._deps.new_id)
+        skus = {sku for sku, _ in keys} | (await order_store.line_skus(connection, ids) if ids else set())
+        return await open_unit_of_work(connection, ids, skus, self._deps.new_id, self._deps.publication_log)
 
-    async def _write(self, connection: Connection, book: Book, policy_set: PolicySet) -> UnitOfWork:
+    async def _context(
+        self, connection: Connection, unit_of_work: UnitOfWork, order: OrderTransfer, policy_set: PolicySet
+    ) -> ChannelContext:
+        skus = {sku for sku, _ in unit_of_work.book.levels} | order.record.skus
+        return (await context(connection, self._deps.catalog_cache, policy_set, skus)).of(order.record.channel_id)
+
+    async def _write(self, connection: Connection, unit_of_work: UnitOfWork, policy_set: PolicySet) -> None:
         """Rebalances orders over the changed stock and writes the book."""
-        unit_of_work = UnitOfWork(book)
         await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, policy_set)
         await unit_of_work.write(connection)
-        return unit_of_work
 
     async def _raise_mismatch(
         self, connection: Connection, book: Book, after: TransferRecord, policy_set: PolicySet
@@ -201,6 +233,12 @@ class TransferOperations:
             source=TRANSFERS,
         )
         return await incidents.raise_all(connection, policy_set, book.now, [incident], self._deps.new_id)
+
+
+def _order_of(unit_of_work: UnitOfWork, transfer: TransferRecord) -> OrderTransfer | None:
+    if transfer.allocation_id is None or transfer.shipment_id is None:
+        return None
+    return OrderTransfer.of(unit_of_work, transfer.allocation_id, transfer.shipment_id)
 
 
 @dataclass(frozen=True, slots=True)

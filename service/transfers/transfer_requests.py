@@ -19,7 +19,8 @@ from truestock.v1 import stock_service_pb2 as stock_pb
 class Dispatch:
     """Units by SKU that leave one location for another; `fields` maps each SKU to its field in the request.
 
-    `effective_time` is when they left, None if they leave now.
+    `effective_time` is when they left, None if they leave now. `shipment_id` is that of the pickup order whose store
+    they are sent to, if any.
     """
 
     transfer_id: str
@@ -29,6 +30,7 @@ class Dispatch:
     expect_time: datetime | None
     effective_time: datetime | None
     fields: Mapping[str, str]
+    shipment_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,8 @@ def _dispatch(fields: Fields, transfer_id: str, message: stock_pb.TransferDispat
     effective_time = _effective_time(fields, f"{at}.effective_time", message)
     units, field_by_sku = _units(fields, f"{at}.units", message.units, minimum=1)
     locations = (message.from_location_id, message.to_location_id)
-    return Dispatch(transfer_id, *locations, units, expect_time, effective_time, field_by_sku)
+    shipment_id = fields.uuid(f"{at}.shipment_id", message.shipment_id)
+    return Dispatch(transfer_id, *locations, units, expect_time, effective_time, field_by_sku, shipment_id)
 
 
 def _receipt(fields: Fields, transfer_id: str, message: stock_pb.TransferReceipt) -> Receipt:

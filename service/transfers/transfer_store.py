@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from sqlalchemy import (
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Integer,
     Select,
     Text,
+    Uuid,
     insert,
     literal_column,
     select,
@@ -46,6 +48,8 @@ _ADD = Statement(
         to_location_id=parameter("to_location_id", Text),
         expect_time=parameter("expect_time", Moment),
         dispatch_time=parameter("dispatch_time", Moment),
+        allocation_id=parameter("allocation_id", Uuid),
+        shipment_id=parameter("shipment_id", Uuid),
     )
     .on_conflict_do_nothing()
     .returning(_transfer.id)
@@ -106,7 +110,10 @@ class TransferLine:
 
 @dataclass(frozen=True, slots=True)
 class TransferRecord:
-    """A transfer between two locations; `lines` are by SKU. It has ended once `complete_time` is set."""
+    """A transfer between two locations; `lines` are by SKU. It has ended once `complete_time` is set.
+
+    `allocation_id` and `shipment_id` are those of the pickup order whose units it carries to their store, if any.
+    """
 
     id: str
     from_location_id: str
@@ -116,6 +123,8 @@ class TransferRecord:
     dispatch_time: datetime
     complete_time: datetime | None = None
     cancelled: bool = False
+    allocation_id: UUID | None = None
+    shipment_id: UUID | None = None
 
     def with_received(self, units: Mapping[str, int], now: datetime, *, complete: bool) -> TransferRecord:
         """The transfer after a receipt, complete if everything has arrived or `complete` is set."""
@@ -158,7 +167,7 @@ async def page(
 
 async def add(connection: Connection, record: TransferRecord) -> bool:
     """Writes a new transfer; returns False and writes nothing if the id exists."""
-    names = ("id", "from_location_id", "to_location_id", "expect_time", "dispatch_time")
+    names = ("id", "from_location_id", "to_location_id", "expect_time", "dispatch_time", "allocation_id", "shipment_id")
     if await _ADD.row(connection, **{name: getattr(record, name) for name in names}) is None:
         return False
     rows = [(sku, line.dispatched) for sku, line in sorted(record.lines.items())]
@@ -200,12 +209,13 @@ def message(record: TransferRecord) -> stock_pb.Transfer:
         expect_time=timestamp(record.expect_time),
         dispatch_time=timestamp(record.dispatch_time),
         complete_time=timestamp(record.complete_time),
+        shipment_id=str(record.shipment_id or ""),
     )
 
 
 def differing_fields(stored: TransferRecord, repeated: TransferRecord) -> Iterable[str]:
     """The fields in which two dispatches differ."""
-    for name in ("from_location_id", "to_location_id", "expect_time"):
+    for name in ("from_location_id", "to_location_id", "expect_time", "shipment_id"):
         if getattr(stored, name) != getattr(repeated, name):
             yield name
     if {sku: line.dispatched for sku, line in stored.lines.items()} != {
@@ -251,5 +261,8 @@ async def _with_lines(connection: Connection, rows: Sequence[asyncpg.Record]) ->
 
 
 def _record(row: asyncpg.Record, lines: Mapping[str, TransferLine]) -> TransferRecord:
-    names = ("id", "from_location_id", "to_location_id", "expect_time", "dispatch_time", "complete_time", "cancelled")
+    names = (
+        *("id", "from_location_id", "to_location_id", "expect_time", "dispatch_time", "complete_time", "cancelled"),
+        *("allocation_id", "shipment_id"),
+    )
     return TransferRecord(lines=lines, **{name: row[name] for name in names})

@@ -133,6 +133,7 @@ class PickupLocation(_message.Message):
     READY_TIME_FIELD_NUMBER: _builtins.int
     SHORTAGES_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
     location_id: _builtins.str
     name: _builtins.str
     """The name of the location in the catalog."""
@@ -145,16 +146,23 @@ class PickupLocation(_message.Message):
     @_builtins.property
     def ready_time(self) -> _timestamp_pb2.Timestamp:
         """When an order of now is ready to be picked up: the handling time of the location within its opening hours and
-        holidays. Unset if the whole cart cannot be picked up here, or if the location states no handling time.
+        holidays, from the end of the day on which what other locations send arrives there. Unset if the whole cart cannot be
+        picked up here, if the location states no handling time, or if that day is unknown.
         """
 
     @_builtins.property
     def shortages(self) -> _containers.RepeatedCompositeFieldContainer[Global___PickupShortage]:
-        """The lines that cannot be picked up here in full; of a kit, its components."""
+        """The lines that cannot be promised in full; of a kit, its components."""
 
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.DroppedCandidate]:
         """Why the location supplies nothing, or nothing of a line, as in Decision."""
+
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___PickupSource]:
+        """Where the cart would come from: this location, those that send units here first (`ship_to_store`), and those that
+        ship units to the shopper instead (`ship_rest`).
+        """
 
     def __init__(
         self,
@@ -166,14 +174,47 @@ class PickupLocation(_message.Message):
         ready_time: _timestamp_pb2.Timestamp | None = ...,
         shortages: _abc.Iterable[Global___PickupShortage] | None = ...,
         reasons: _abc.Iterable[_decision_pb2.DroppedCandidate] | None = ...,
+        sources: _abc.Iterable[Global___PickupSource] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ready_time", b"ready_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["distance_km", b"distance_km", "location_id", b"location_id", "name", b"name", "ready_time", b"ready_time", "reasons", b"reasons", "shortages", b"shortages", "whole_cart", b"whole_cart"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distance_km", b"distance_km", "location_id", b"location_id", "name", b"name", "ready_time", b"ready_time", "reasons", b"reasons", "shortages", b"shortages", "sources", b"sources", "whole_cart", b"whole_cart"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PickupLocation: _TypeAlias = PickupLocation  # noqa: Y015
+
+@_typing.final
+class PickupSource(_message.Message):
+    """Units of the cart that one location would supply."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    SHIP_TO_SHOPPER_FIELD_NUMBER: _builtins.int
+    location_id: _builtins.str
+    unit_count: _builtins.int
+    transfer: _builtins.bool
+    """They are sent to the pickup location first."""
+    ship_to_shopper: _builtins.bool
+    """They are shipped to the shopper and not picked up."""
+    def __init__(
+        self,
+        *,
+        location_id: _builtins.str = ...,
+        unit_count: _builtins.int = ...,
+        transfer: _builtins.bool = ...,
+        ship_to_shopper: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["location_id", b"location_id", "ship_to_shopper", b"ship_to_shopper", "transfer", b"transfer", "unit_count", b"unit_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PickupSource: _TypeAlias = PickupSource  # noqa: Y015
 
 @_typing.final
 class PickupShortage(_message.Message):

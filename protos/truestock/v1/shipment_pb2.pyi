@@ -102,6 +102,8 @@ class Shipment(_message.Message):
     DELIVER_BY_TIME_FIELD_NUMBER: _builtins.int
     DELIVER_DATE_FIELD_NUMBER: _builtins.int
     DATE_STEPS_FIELD_NUMBER: _builtins.int
+    SHIP_TO_SHOPPER_FIELD_NUMBER: _builtins.int
+    TRANSFER_TO_LOCATION_ID_FIELD_NUMBER: _builtins.int
     shipment_id: _builtins.str
     location_id: _builtins.str
     state: Global___Shipment.State.ValueType
@@ -114,6 +116,13 @@ class Shipment(_message.Message):
     """The reason for a rejection, such as `not_found`."""
     handling_hour: _builtins.int
     """The hour of that day, 0 to 23; unset where the location limits no hours."""
+    ship_to_shopper: _builtins.bool
+    """Only of a pickup order whose routing policy says `ship_rest`: these units are shipped to its destination."""
+    transfer_to_location_id: _builtins.str
+    """Set where a routing policy says `ship_to_store`: the location first sends the units to the store where the shopper
+    collects them, with TransferStock and this `shipment_id`. `distance_km` and `deliver_date` are then those of the way
+    to the store.
+    """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShipmentLine]: ...
     @_builtins.property
@@ -187,10 +196,12 @@ class Shipment(_message.Message):
         deliver_by_time: _timestamp_pb2.Timestamp | None = ...,
         deliver_date: _date_pb2.Date | None = ...,
         date_steps: _abc.Iterable[Global___DateStep] | None = ...,
+        ship_to_shopper: _builtins.bool = ...,
+        transfer_to_location_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "_handling_hour", b"_handling_hour", "accept_time", b"accept_time", "assign_time", b"assign_time", "channel_ship_by_time", b"channel_ship_by_time", "deliver_by_time", b"deliver_by_time", "deliver_date", b"deliver_date", "deliver_time", b"deliver_time", "distance_km", b"distance_km", "end_time", b"end_time", "handling_date", b"handling_date", "handling_hour", b"handling_hour", "ship_by_time", b"ship_by_time", "ship_time", b"ship_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "_handling_hour", b"_handling_hour", "accept_time", b"accept_time", "allocation_id", b"allocation_id", "assign_time", b"assign_time", "channel_id", b"channel_id", "channel_ship_by_time", b"channel_ship_by_time", "date_steps", b"date_steps", "deliver_by_time", b"deliver_by_time", "deliver_date", b"deliver_date", "deliver_time", b"deliver_time", "distance_km", b"distance_km", "end_time", b"end_time", "handling_date", b"handling_date", "handling_hour", b"handling_hour", "lines", b"lines", "location_id", b"location_id", "order_id", b"order_id", "parcels", b"parcels", "reject_reason", b"reject_reason", "ship_by_time", b"ship_by_time", "ship_time", b"ship_time", "shipment_id", b"shipment_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "_handling_hour", b"_handling_hour", "accept_time", b"accept_time", "allocation_id", b"allocation_id", "assign_time", b"assign_time", "channel_id", b"channel_id", "channel_ship_by_time", b"channel_ship_by_time", "date_steps", b"date_steps", "deliver_by_time", b"deliver_by_time", "deliver_date", b"deliver_date", "deliver_time", b"deliver_time", "distance_km", b"distance_km", "end_time", b"end_time", "handling_date", b"handling_date", "handling_hour", b"handling_hour", "lines", b"lines", "location_id", b"location_id", "order_id", b"order_id", "parcels", b"parcels", "reject_reason", b"reject_reason", "ship_by_time", b"ship_by_time", "ship_time", b"ship_time", "ship_to_shopper", b"ship_to_shopper", "shipment_id", b"shipment_id", "state", b"state", "transfer_to_location_id", b"transfer_to_location_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__distance_km: _TypeAlias = _typing.Literal["distance_km"]  # noqa: Y015
     _WhichOneofArgType__distance_km: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km"]  # noqa: Y015

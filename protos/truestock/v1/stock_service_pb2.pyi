@@ -621,8 +621,14 @@ class TransferDispatch(_message.Message):
     UNITS_FIELD_NUMBER: _builtins.int
     EXPECT_TIME_FIELD_NUMBER: _builtins.int
     EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    SHIPMENT_ID_FIELD_NUMBER: _builtins.int
     from_location_id: _builtins.str
     to_location_id: _builtins.str
+    shipment_id: _builtins.str
+    """The shipment of a pickup order whose units these are, all of them: one with a `transfer_to_location_id`, which is the
+    store. They leave with their promise, and once they are received the store has them for the shopper. A cancellation
+    leaves them promised at their origin; units that get lost are planned anew. Units without it must be available.
+    """
     @_builtins.property
     def units(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferUnits]:
         """1 to 500, each SKU once."""
@@ -646,10 +652,11 @@ class TransferDispatch(_message.Message):
         units: _abc.Iterable[Global___TransferUnits] | None = ...,
         expect_time: _timestamp_pb2.Timestamp | None = ...,
         effective_time: _timestamp_pb2.Timestamp | None = ...,
+        shipment_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "expect_time", b"expect_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "expect_time", b"expect_time", "from_location_id", b"from_location_id", "to_location_id", b"to_location_id", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "expect_time", b"expect_time", "from_location_id", b"from_location_id", "shipment_id", b"shipment_id", "to_location_id", b"to_location_id", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -829,10 +836,13 @@ class Transfer(_message.Message):
     EXPECT_TIME_FIELD_NUMBER: _builtins.int
     DISPATCH_TIME_FIELD_NUMBER: _builtins.int
     COMPLETE_TIME_FIELD_NUMBER: _builtins.int
+    SHIPMENT_ID_FIELD_NUMBER: _builtins.int
     transfer_id: _builtins.str
     from_location_id: _builtins.str
     to_location_id: _builtins.str
     state: Global___Transfer.State.ValueType
+    shipment_id: _builtins.str
+    """The shipment of the pickup order whose units it carries to their store; empty otherwise."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferLine]: ...
     @_builtins.property
@@ -856,10 +866,11 @@ class Transfer(_message.Message):
         expect_time: _timestamp_pb2.Timestamp | None = ...,
         dispatch_time: _timestamp_pb2.Timestamp | None = ...,
         complete_time: _timestamp_pb2.Timestamp | None = ...,
+        shipment_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["complete_time", b"complete_time", "dispatch_time", b"dispatch_time", "expect_time", b"expect_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_time", b"complete_time", "dispatch_time", b"dispatch_time", "expect_time", b"expect_time", "from_location_id", b"from_location_id", "lines", b"lines", "state", b"state", "to_location_id", b"to_location_id", "transfer_id", b"transfer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_time", b"complete_time", "dispatch_time", b"dispatch_time", "expect_time", b"expect_time", "from_location_id", b"from_location_id", "lines", b"lines", "shipment_id", b"shipment_id", "state", b"state", "to_location_id", b"to_location_id", "transfer_id", b"transfer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

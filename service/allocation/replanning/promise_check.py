@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, reason_not_allowed
 from policies.domain.model import World
 from policies.domain.shipments import OPEN
 from service.allocation.planning_context import ChannelContext
+from service.allocation.shipment_dates import destination_of
 from service.orders.allocation_record import AllocationRecord, ShipmentRecord
 
 
@@ -31,4 +33,7 @@ def _reason(channel_context: ChannelContext, record: AllocationRecord, shipment:
     world = World(moment, channel_context.locations, channel_context.products)
     order = record.order(record.commitment)
     question = RoutingQuestion.of(world, channel_context.channel, order, NO_PROMISED_UNITS)
+    if shipment.method is not None:
+        destination = destination_of(record, shipment.method, channel_context.locations)
+        question = replace(question, order=replace(question.order, method=shipment.method), destination=destination)
     return reason_not_allowed(channel_context.policy_set, question, shipment.location_id)

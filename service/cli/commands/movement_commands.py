@@ -117,11 +117,18 @@ def dispatch(
         str, typer.Option("--expect", metavar="TIME", help="Expected arrival, such as 2026-11-30T09:00Z.")
     ] = "",
     at: EffectiveTime = "",
+    shipment: Annotated[
+        str,
+        typer.Option("--shipment", metavar="SHIPMENT", help="The shipment of a pickup order that goes to its store."),
+    ] = "",
     request_id: options.RequestId = "",
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
     """Records that a location sends available units to another location, all of them or none.
+
+    With --shipment they are the units of a pickup order whose store lacks
+    them.
 
     \b
     Examples:
@@ -138,6 +145,7 @@ def dispatch(
         units=_units(units),
         effective_time=options.timestamp(at, "--at"),
         expect_time=options.timestamp(expect, "--expect"),
+        shipment_id=options.shipment_id(shipment) if shipment else "",
     )
     request = TransferStockRequest(transfer_id=transfer_id, dispatch=step, request_id=options.request_id(request_id))
     _show(server, request, as_json)

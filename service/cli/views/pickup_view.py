@@ -13,7 +13,7 @@ def print_pickup_locations(console: Console, response: SearchPickupLocationsResp
     if not response.locations:
         console.print(f"No such location within {radius_km:g} km.")
     else:
-        table = new_table("location", "km", "whole cart", "ready", "short", "reasons", numbers=("km",))
+        table = new_table("location", "km", "whole cart", "ready", "sent there", "short", "reasons", numbers=("km",))
         for location in response.locations:
             add_row(
                 table,
@@ -21,6 +21,7 @@ def print_pickup_locations(console: Console, response: SearchPickupLocationsResp
                 f"{location.distance_km:.1f}",
                 "yes" if location.whole_cart else "no",
                 _ready(location),
+                ", ".join(f"{x.unit_count} from {x.location_id}" for x in location.sources if x.transfer) or "-",
                 ", ".join(f"{short.short_count} x {short.sku}" for short in location.shortages) or "-",
                 _reasons(location) or "-",
             )

@@ -43,7 +43,7 @@ def print_shipments(console: Console, shipments: Sequence[Shipment], *, more: bo
         for cells in _lines(shipment, shipments):
             add_row(
                 table,
-                shipment.location_id,
+                _location(shipment),
                 order,
                 *cells,
                 assigned,
@@ -57,6 +57,13 @@ def print_shipments(console: Console, shipments: Sequence[Shipment], *, more: bo
         console.print(f"Only the first {shown}; filter with --location or --state, or raise --limit for more.")
 
 
+def _location(shipment: Shipment) -> str:
+    """The location, and where its units of a pickup order go if they do not wait there."""
+    if shipment.transfer_to_location_id:
+        return f"{shipment.location_id} to {shipment.transfer_to_location_id}"
+    return f"{shipment.location_id} to shopper" if shipment.ship_to_shopper else shipment.location_id
+
+
 def order_shipments(shipments: Sequence[Shipment]) -> Table:
     """The shipments of one order, past ones too; one row for each line of a shipment."""
     table = _with_ids("location", "distance", "line", "SKU", *_counts(shipments), "state", "ship by", "deliver on")
@@ -66,7 +73,7 @@ def order_shipments(shipments: Sequence[Shipment]) -> Table:
         for cells in _lines(shipment, shipments):
             add_row(
                 table,
-                shipment.location_id,
+                _location(shipment),
                 distance,
                 *cells,
                 format_time(shipment.ship_by_time),

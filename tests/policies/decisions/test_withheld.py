@@ -1,17 +1,26 @@
 """A sold order's missing units are told apart: not there, held back by a buffer, or blocked by a rule."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, settings, strategies as st
 
-from policies.decisions.eligibility import RoutingQuestion, WholeOrder, dropped_by_policy
+from policies.decisions.eligibility import RoutingQuestion, WholeOrder, dropped_by_policy, policies_for
 from policies.decisions.order_limits import choice_allows
+from policies.decisions.rest_of_pickup import rest_methods
 from policies.decisions.routing import Decision, route
 from policies.decisions.shortages import ShortageKind
-from policies.domain.model import Commitment, Order, OrderFacts, World
+from policies.domain.model import TRANSFER, Commitment, Destination, Order, OrderFacts, World
 from policies.policy_set import PolicySet
-from tests.policies.decisions.test_routing_properties import orders, policy_sets, worlds
+from tests.policies.decisions.test_routing_properties import (
+    BUFFERS,
+    TRUST as TRUST_STOCK,
+    WHOLE,
+    orders,
+    policy_sets,
+    worlds,
+)
 from tests.policies.small_retailer import ANYWHERE, TIKTOK, level, policy, rules, sold, store, world
 
 FLOOR = """
@@ -153,8 +162,25 @@ def test_units_that_the_order_keeps_are_not_withheld_from_it() -> None:
     assert _short(decision) == {"held_by_buffer": (2, ("two-on-the-floor",)), "oversell": (2, ())}
 
 
-@settings(max_examples=150, deadline=None)
-@given(policy_sets, worlds(), orders())
+FEEDING = [
+    rules(BUFFERS, WHOLE, policy(ship_to_store="true")),
+    rules(BUFFERS, TRUST_STOCK, policy(ship_to_store="true", ship_rest="true", sold_may_use="[buffer]")),
+    rules(
+        """
+kind: routing
+policies:
+  - {name: collect, position: 1, applies_to: {order.method: pickup}, only: {location.type: store}, rank: [priority],
+     ship_to_store: true, ship_rest: true, max_shipments: 1}
+  - {name: send-to-stores, position: 2, applies_to: {order.method: transfer}, only: {location.type: warehouse},
+     rank: [fewest_shipments], sold_may_use: [buffer]}
+  - {name: others, position: 3, rank: [fewest_shipments, nearest], max_shipments: 3}
+"""
+    ),
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(policy_sets | st.sampled_from(FEEDING), worlds(), orders())
 def test_only_units_that_no_permitted_location_has_are_oversold(
     policy_set: PolicySet, snapshot: World, order: Order
 ) -> None:
@@ -165,14 +191,30 @@ def test_only_units_that_no_permitted_location_has_are_oversold(
         there = sum(
             max(0, stock.available)
             for (key, place), stock in snapshot.levels.items()
-            if key == sku
-            and choice_allows(order, place)
-            and dropped_by_policy(decision.policy, snapshot.locations[place], question) is None
+            if key == sku and _may_supply(policy_set, decision, question, order, place)
         )
         oversold = sum(
             short.unit_count for short in decision.shortages if short.sku == sku and short.kind is ShortageKind.OVERSELL
         )
         assert oversold == max(0, demand - there)
+
+
+def _may_supply(policy_set: PolicySet, decision: Decision, question: RoutingQuestion, order: Order, place: str) -> bool:
+    """Whether the rules let the location supply the order: the chosen store, or one that sends units there or ships."""
+    location = question.world.locations[place]
+    if choice_allows(order, place):
+        return dropped_by_policy(decision.policy, location, question) is None
+    for method in rest_methods(decision.policy, order):
+        store = question.world.locations.get(order.pickup_location_id or "")
+        is_known = store is not None and dropped_by_policy(decision.policy, store, question) is None
+        if store is None or (method == TRANSFER and not is_known):
+            continue
+        facts = replace(question.order, method=method)
+        at_store = Destination(country=store.country, region=store.region, coordinates=store.coordinates)
+        other = replace(question, order=facts, destination=at_store if method == TRANSFER else order.destination)
+        if dropped_by_policy(policies_for(policy_set, other)[0], location, other) is None:
+            return True
+    return False
 
 
 def _named(decision: Decision) -> dict[str, tuple[int, set[str]]]:

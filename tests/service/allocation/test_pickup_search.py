@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 from google.type.latlng_pb2 import LatLng
 
-from tests.conftest import RULES, RetailerMaker
+from tests.conftest import RetailerMaker
 from tests.retailer import HOLD, Retailer, refused
 from tests.service.test_bad_input import Refusal
 from truestock.v1 import catalog_service_pb2 as catalog_pb, order_pb2, pickup_pb2
 
+RULES = """
+kind: routing
+policies:
+  - {name: pick-up-in-store, position: 10, applies_to: {order.method: pickup}, only: {location.offers_pickup: true},
+     exclude: [{name: closed-for-now, when: {location.status: paused}}], rank: [priority], max_shipments: 1}
+  - {name: others, position: 100, rank: [fewest_shipments, nearest]}
+"""
 SKUS = ("MUG", "BOWL", "CUP", "SET")
 STORES = tuple(f"store-{number}" for number in range(6))
 HERE = order_pb2.Destination(country="US", coordinates=LatLng(latitude=40.0, longitude=-75.0))
 
 
 @pytest.fixture
-async def shop(retailers: RetailerMaker) -> Retailer:
-    """Six stores one kilometer apart under the shipped rules, one of them paused, and a warehouse at the shopper's."""
-    shop = await retailers.make(RULES)
+async def shop(retailers: RetailerMaker, tmp_path: Path) -> Retailer:
+    """Six stores one kilometer apart, one of them paused, and a warehouse at the shopper's."""
+    (tmp_path / "routing.yaml").write_text(RULES)
+    shop = await retailers.make(tmp_path)
     at = {location_id: LatLng(latitude=40 + number / 111, longitude=-75) for number, location_id in enumerate(STORES)}
     stores = [
         catalog_pb.Location(
