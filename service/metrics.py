@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from itertools import product
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -49,6 +50,9 @@ OTHER_SOURCES = "other"
 SOURCE_LABELS = 1_000
 """Values of the label `source`; callers may invent any number of sources."""
 _KIND_AND_CHANNEL = ("kind", "channel")
+SHIP_BY, DELIVERY_DAY = SHIPMENT_DEADLINES = ("ship_by", "delivery_day")
+IN_TIME, LATE = DEADLINE_RESULTS = ("in_time", "late")
+LONG_SECONDS = (900, 3_600, 14_400, 43_200, 86_400, 172_800, 432_000)
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -77,6 +81,7 @@ class Metrics:
         self._orders(registry)
         self._service(registry)
         self._exceptions(registry)
+        self._shipments(registry)
         self._decisions(registry)
 
     def _orders(self, registry: CollectorRegistry) -> None:
@@ -159,6 +164,11 @@ class Metrics:
         )
         self.inventory_mismatch_units = counter(
             "inventory_mismatch_units", "Units by which these counts differed from on hand, without sign.", "location"
+        )
+        self.inventory_comparisons = counter(
+            "inventory_comparisons",
+            "Counts that were only compared with on hand, those that differed included.",
+            "location",
         )
         self.channel_mismatches = counter(
             "channel_mismatches", "New figures of a channel that differed from what was published to it.", "channel"
@@ -305,6 +315,18 @@ class Metrics:
             for resolution in allowed:
                 self.exceptions_resolved.labels(kind, resolution)
 
+    def _shipments(self, registry: CollectorRegistry) -> None:
+        due = "Shipments that had to ship or arrive by a time and did, by whether they kept it."
+        labels = ["location", "deadline", "result"]
+        self.shipments_due = _with_kept_children(Counter("truestock_shipments_due", due, labels, registry=registry))
+        self.shipment_accept_seconds, self.shipment_ship_seconds = (
+            _with_kept_children(Histogram(name, text, ["location"], buckets=LONG_SECONDS, registry=registry))
+            for name, text in (
+                ("truestock_shipment_accept_seconds", "Time from assigning shipments until they were accepted."),
+                ("truestock_shipment_ship_seconds", "Time from assigning shipments until shipped or ready."),
+            )
+        )
+
     def start_channels(self, channel_ids: Iterable[str], location_ids: Iterable[str] = ()) -> None:
         """Starts the counters of these channels and locations at 0, so that Prometheus sees their first increase."""
         locations = list(location_ids)
@@ -347,6 +369,11 @@ class Metrics:
         for location in location_ids:
             self.inventory_mismatches.labels(location)
             self.inventory_mismatch_units.labels(location)
+            self.inventory_comparisons.labels(location)
+            self.shipment_accept_seconds.labels(location)
+            self.shipment_ship_seconds.labels(location)
+            for deadline, result in product(SHIPMENT_DEADLINES, DEADLINE_RESULTS):
+                self.shipments_due.labels(location, deadline, result)
 
     def report_database(self, *, is_reported: bool) -> None:
         """Adds the gauges of the database's figures to the registry, or removes them.

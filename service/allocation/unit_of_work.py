@@ -13,6 +13,7 @@ from service.allocation.cancellations.ended_cancellation_requests import answer_
 from service.allocation.order_counts import OrderCounts, count_changes, count_request
 from service.allocation.oversell_evidence import UnexplainedOversell
 from service.allocation.planner import AllocationChange
+from service.allocation.shipment_counts import ShipmentCounts
 from service.background import in_turns
 from service.capacity import capacity_store, order_uses
 from service.database.database import Connection
@@ -53,6 +54,8 @@ class UnitOfWork:
     """New exceptions that concern no order's plan."""
     resolved: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
     """Resolved exceptions that concern no order's plan, by kind and resolution."""
+    shipments: list[ShipmentCounts] = field(default_factory=list)
+    """What calls of locations count of their shipments."""
     cancellations_of_new: list[CancellationRow] = field(default_factory=list)
     """Cancellations of new orders to write once it is checked that nothing else was stored about them meanwhile."""
     _decisions: list[DecisionWrite] = field(default_factory=list)
@@ -225,6 +228,8 @@ class UnitOfWork:
         hold_demand.count(metrics, self._unmet_rows)
         for allocation_id, changes in self.changes.items():
             count_changes(metrics, self._before[allocation_id], changes)
+        for shipment in self.shipments:
+            shipment.count(metrics)
         for record in self.records.values():
             for request in record.cancellation_requests:
                 count_request(metrics, request)

@@ -66,6 +66,8 @@ class Intake:
             metrics.stock_changes.labels(result.result.value).inc()
             if result.result is ChangeResult.REFUSED:
                 metrics.count_dropped_changes(OTHER_SOURCES, 1)
+            if result.difference is not None:
+                metrics.inventory_comparisons.labels(result.change.location_id).inc()
             if result.mismatch and result.difference is not None:
                 metrics.inventory_mismatches.labels(result.change.location_id).inc()
                 metrics.inventory_mismatch_units.labels(result.change.location_id).inc(abs(result.difference))

@@ -11,6 +11,7 @@ from policies.domain.shipments import ShipmentAction
 from policies.policy_set import PolicySet
 from service.allocation.planning_context import context
 from service.allocation.replanning import rebalancing
+from service.allocation.shipment_counts import counts_of_call
 from service.allocation.unit_of_work import UnitOfWork
 from service.catalog import catalog_store, unknown_records
 from service.database.database import Connection, Statement, parameter
@@ -18,7 +19,7 @@ from service.database.tables import shipment
 from service.dependencies import Dependencies
 from service.errors import NotFound, no_allocation
 from service.fulfillment import applied_events, parcel_records, reassignment, returns, shipping_undo
-from service.fulfillment.applied_events import AppliedEvents
+from service.fulfillment.applied_events import UNDONE, AppliedEvents
 from service.fulfillment.shipment_moves import not_found_levels, perform
 from service.fulfillment.shipment_requests import ReturnRequest, ShipmentRequest
 from service.fulfillment.shipment_transition import ShipmentTransition, effect_of
@@ -66,7 +67,7 @@ class FulfillmentOperations:
             elif request.action is ShipmentAction.UNDO_SHIP:
                 shipping_undo.undo(transition)
             else:
-                perform(transition)
+                _perform_counted(transition)
                 parcel_records.record(transition)
             failed_picks = not_found_levels(transition)
             locations = await count_learning.record_failed_picks(connection, unit_of_work.book, failed_picks)
@@ -175,6 +176,21 @@ class FulfillmentOperations:
         await rebalancing.rebalance(connection, unit_of_work, self._deps.catalog_cache, policy_set)
         await unit_of_work.write(connection)
         return order_messages.allocation(unit_of_work.records[allocation_id], unit_of_work.book.now), unit_of_work
+
+
+def _perform_counted(transition: ShipmentTransition) -> None:
+    shipment_record, book = transition.shipment, transition.book
+    state, accepted = shipment_record.state, shipment_record.accept_time is not None
+    perform(transition)
+    counts = counts_of_call(
+        transition.record,
+        shipment_record,
+        state_before=state,
+        accepted_before=accepted,
+        was_undone=any(effect.effect == UNDONE for effect in transition.applied.effects),
+        now=book.now,
+    )
+    transition.unit_of_work.shipments.append(counts)
 
 
 def _no_shipment(shipment_id: UUID) -> NotFound:
