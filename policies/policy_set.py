@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from policies.domain.rate_table import RateTable, ShippingCost
 from policies.engine.conditions import Condition
 from policies.engine.matcher import Matcher
 from policies.source.problems import Source
@@ -157,23 +157,11 @@ class RoutingPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class ShippingCost:
-    """Cost of a shipment in the merchant's currency: an amount per shipment plus an amount per unit."""
-
-    per_shipment: Decimal = Decimal(0)
-    per_unit: Decimal = Decimal(0)
-
-    def of(self, unit_count: int) -> Decimal:
-        """The cost of a shipment of this many units."""
-        return self.per_shipment + self.per_unit * unit_count
-
-
-@dataclass(frozen=True, slots=True)
 class DeliveryRule:
     """How a shipment from a location is delivered. Of the rules that apply, the one with the lowest position decides.
 
     `ships_on` are the days of the week on which parcels are shipped and carried (Monday is 0); only these count as
-    `transit_days`. None means unknown, never 0.
+    `transit_days`. None means unknown, never 0. A rule has a cost of its own or `rates` by zone.
     """
 
     name: str
@@ -184,6 +172,7 @@ class DeliveryRule:
     transit_days: int | None
     cost: ShippingCost | None
     ships_on: frozenset[int]
+    rates: RateTable | None = None
 
 
 @dataclass(frozen=True, slots=True)

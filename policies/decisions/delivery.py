@@ -14,8 +14,10 @@ from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate
 from policies.domain.calendars import delivery_day, local_time, ship_day
 from policies.domain.model import Context, Location
+from policies.domain.rate_table import RateTable, ShippingCost, Zone
 from policies.domain.shipping_dates import ShippingDates, shipping_dates
 from policies.explanation import FiredRule, RuleEvidence
+from policies.facts.measures import distance_km
 from policies.policy_set import DeliveryRule, PolicySet
 from policies.source.problems import Source
 
@@ -49,8 +51,20 @@ def quote(policy_set: PolicySet, context: Context, unit_count: int) -> Quote | N
     rule = delivery_rule_for(policy_set, context)
     if rule is None:
         return None
-    cost = None if rule.cost is None else rule.cost.of(unit_count)
-    return Quote(rule.name, rule.source, rule.service, rule.transit_days, cost)
+    cost = shipping_cost(rule, context)
+    return Quote(rule.name, rule.source, rule.service, rule.transit_days, None if cost is None else cost.of(unit_count))
+
+
+def shipping_cost(rule: DeliveryRule, context: Context) -> ShippingCost | None:
+    """The cost of a shipment by this rule, of its zone if the rule has a rate table; None if it is unknown."""
+    if rule.rates is None:
+        return rule.cost
+    zone = _zone(rule.rates, context)
+    return None if zone is None else zone.cost_of(context.order.value if context.order else None)
+
+
+def _zone(rates: RateTable, context: Context) -> Zone | None:
+    return rates.zone_of(context.destination, distance_km(context))
 
 
 def promise_date(rule: DeliveryRule, location: Location, now: datetime) -> date | None:
@@ -129,22 +143,24 @@ def fired_delivery_rules(
         context = question.context(location)
         rule = delivery_rule_for(policy_set, context)
         if rule is not None:
-            effect = _effect(rule, unit_count, promise_date(rule, location, question.world.now))
+            effect = _effect(rule, context, unit_count, promise_date(rule, location, question.world.now))
             fired.append(FiredRule(rule.name, rule.source, location_id, None, effect, RuleEvidence(rule.when, context)))
     return tuple(fired)
 
 
 def _shipping_estimate(policy_set: PolicySet, question: RoutingQuestion, location: Location) -> ShippingEstimate:
-    rule = delivery_rule_for(policy_set, question.context(location))
-    return (
-        UNKNOWN_ESTIMATE
-        if rule is None
-        else ShippingEstimate(rule.cost, promise_date(rule, location, question.world.now))
-    )
+    context = question.context(location)
+    rule = delivery_rule_for(policy_set, context)
+    if rule is None:
+        return UNKNOWN_ESTIMATE
+    return ShippingEstimate(shipping_cost(rule, context), promise_date(rule, location, question.world.now))
 
 
-def _effect(rule: DeliveryRule, unit_count: int, arrives: date | None) -> str:
+def _effect(rule: DeliveryRule, context: Context, unit_count: int, arrives: date | None) -> str:
     parts = [f"by {rule.service}"]
-    parts += [f"cost {rule.cost.of(unit_count)}"] if rule.cost is not None else []
+    cost = shipping_cost(rule, context)
+    zone = _zone(rule.rates, context) if rule.rates else None
+    row = f" ({rule.rates.file}:{zone.line})" if rule.rates and zone else ""
+    parts += [f"cost {cost.of(unit_count)}{row}"] if cost is not None else []
     parts += [f"expected {arrives}"] if arrives is not None else []
     return ", ".join(parts)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from policies.domain.rate_table import ShippingCost
 from policies.facts.fact_table import RulePlace
 from policies.facts.periods import DAYS
-from policies.policy_set import DeliveryRule, ShippingCost
+from policies.policy_set import DeliveryRule
+from policies.reading.rate_tables import RateFiles
 from policies.reading.stock_rules import MAX_RULES, check_description, read_when, rule_title, unique_name, without_none
 from policies.reading.time_bounds import TIME_KEYS
 from policies.source import likely_forms
@@ -20,12 +22,12 @@ MAX_POSITION = 1_000_000
 MAX_COST = 1_000_000
 """The highest cost of one shipment or unit, in the merchant's currency."""
 
-_KEYS = ("name", "description", "position", "when", *TIME_KEYS, "service", "transit_days", "cost", "ships_on")
+_KEYS = ("name", "description", "position", "when", *TIME_KEYS, "service", "transit_days", "cost", "rates", "ships_on")
 _COSTS = ("per_shipment", "per_unit")
 
 
 def delivery_rules(
-    rule_file: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]
+    rule_file: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source], rates: RateFiles
 ) -> list[DeliveryRule]:
     """The rules of a delivery file. `names` and `positions` are those that all delivery files have used so far."""
     fields = rule_file.fields(node, "a delivery file", ("kind", "name", "description", "rules"), ("rules",))
@@ -35,7 +37,7 @@ def delivery_rules(
     if "name" in fields:
         rule_file.name(fields["name"], "'name'")
     rules = rule_file.items(fields["rules"], "'rules'", at_most=MAX_RULES)
-    return without_none(_rule(rule_file, rule, names, positions) for rule in rules)
+    return without_none(_rule(rule_file, rule, names, positions, rates) for rule in rules)
 
 
 def weekdays(rule_file: RuleFile, node: Node, what: str) -> frozenset[int] | None:
@@ -49,7 +51,7 @@ def weekdays(rule_file: RuleFile, node: Node, what: str) -> frozenset[int] | Non
 
 
 def _rule(
-    rule_file: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source]
+    rule_file: RuleFile, node: Node, names: dict[str, Source], positions: dict[int, Source], rates: RateFiles
 ) -> DeliveryRule | None:
     title = rule_title(node, "rule")
     fields = rule_file.fields(node, title, _KEYS, ("name", "position", "service"))
@@ -62,12 +64,16 @@ def _rule(
     transit_days = _transit_days(rule_file, fields["transit_days"]) if "transit_days" in fields else None
     cost = _cost(rule_file, fields["cost"], title) if "cost" in fields else None
     ships_on = weekdays(rule_file, fields["ships_on"], "'ships_on'") if "ships_on" in fields else MONDAY_TO_FRIDAY
-    if "transit_days" not in fields and "cost" not in fields:
-        help = "add 'transit_days: 3', 'cost: {per_shipment: 4.90}', or both."
-        rule_file.note(node, "no-effect", f"{title} has neither 'transit_days' nor 'cost'", help)
+    table = rates.table(rule_file, fields["rates"], title) if "rates" in fields else None
+    if "cost" in fields and "rates" in fields:
+        help = "keep one of them: 'cost' is the same everywhere, 'rates' depends on the zone."
+        rule_file.note(fields["rates"], "conflicting-keys", f"{title} has both 'cost' and 'rates'", help)
+    if not fields.keys() & {"transit_days", "cost", "rates"}:
+        help = "add 'transit_days: 3', 'cost: {per_shipment: 4.90}' or 'rates: zones.csv'."
+        rule_file.note(node, "no-effect", f"{title} has neither 'transit_days' nor 'cost' nor 'rates'", help)
     if name is None or position is None or applies is None or service is None or ships_on is None:
         return None
-    return DeliveryRule(name, position, rule_file.source(node), applies, service, transit_days, cost, ships_on)
+    return DeliveryRule(name, position, rule_file.source(node), applies, service, transit_days, cost, ships_on, table)
 
 
 def _transit_days(rule_file: RuleFile, node: Node) -> int | None:

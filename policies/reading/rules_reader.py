@@ -16,6 +16,7 @@ from policies.policy_set import BufferFile, DeliveryRule, ExceptionRule, Exposur
 from policies.reading.delivery_rules import delivery_rules
 from policies.reading.exception_rules import exception_rules
 from policies.reading.merchant import UTC, merchant_time_zone, stated_time_zone
+from policies.reading.rate_tables import RateFiles, is_rate_file
 from policies.reading.routing_rules import routing_policies
 from policies.reading.stock_rules import buffer_file, exposure_rules, restriction_matcher
 from policies.source.problems import Problem, Source, quoted
@@ -49,28 +50,30 @@ class Reading:
 def read(files: Mapping[str, bytes]) -> Reading:
     """Reads all rule files of a folder, by relative path. Never raises because of their contents."""
     contents = {path: files[path] for path in sorted(files) if is_rule_file(path)}
-    problems = _folder_problems(contents)
+    rules = {path: content for path, content in contents.items() if is_yaml_file(path)}
+    problems = _folder_problems(rules)
     if problems:
         return Reading(None, tuple(problems))
-    draft = _PolicySetDraft(time_zone=stated_time_zone(contents.items()))
-    for path, content in contents.items():
+    draft = _PolicySetDraft(RateFiles(contents), time_zone=stated_time_zone(rules.items()))
+    for path, content in rules.items():
         draft.read_file(path, content)
     draft.check_default()
     draft.check_default_exception()
+    draft.problems += draft.rates.problems
     if draft.problems:
         return Reading(None, tuple(sorted(draft.problems)))
     policy_set = draft.policy_set(contents)
-    lint_problems = lint(policy_set, contents)
+    lint_problems = lint(policy_set, rules)
     return Reading(None if lint_problems else policy_set, lint_problems)
 
 
 def is_rule_file(path: str) -> bool:
-    """Whether a path is a rule file: a YAML file that is not a test suite."""
-    return is_yaml_file(path) and not has_suite_name(path)
+    """Whether a path belongs to the rules: a YAML file that is not a test suite, or a rate table."""
+    return is_rate_file(path) or (is_yaml_file(path) and not has_suite_name(path))
 
 
 def is_yaml_file(path: str) -> bool:
-    """Whether a path has one of the EXTENSIONS; other files of a rules folder are not read."""
+    """Whether a path has one of the EXTENSIONS."""
     return path.lower().endswith(EXTENSIONS)
 
 
@@ -93,6 +96,7 @@ def revision(files: Mapping[str, bytes]) -> str:
 class _PolicySetDraft:
     """The rules read so far, and the names and positions that they use."""
 
+    rates: RateFiles
     problems: list[Problem] = field(default_factory=list)
     exposure: list[ExposureRule] = field(default_factory=list)
     buffers: list[BufferFile] = field(default_factory=list)
@@ -188,7 +192,8 @@ class _PolicySetDraft:
                 self.routing += routing_policies(rule_file, node, self.rule_names["routing"], self.positions)
                 self.routing_is_readable &= not rule_file.problems
             case "delivery":
-                self.delivery += delivery_rules(rule_file, node, self.rule_names["delivery"], self.delivery_positions)
+                names, positions = self.rule_names["delivery"], self.delivery_positions
+                self.delivery += delivery_rules(rule_file, node, names, positions, self.rates)
             case "exception":
                 names, positions = self.rule_names["exception"], self.exception_positions
                 self.exceptions += exception_rules(rule_file, node, names, positions)

@@ -132,9 +132,14 @@ def delivery() -> Schema:
         "service": NAME,
         "transit_days": {"type": "integer", "minimum": 0, "maximum": MAX_TRANSIT_DAYS},
         "cost": closed({"per_shipment": amount, "per_unit": amount}, minProperties=1),
+        "rates": {
+            "type": "string",
+            "pattern": r"^[^/]+\.[cC][sS][vV]$",
+            "description": "The CSV file in the same folder with the cost of each zone, instead of 'cost'.",
+        },
         "ships_on": _DAYS,
     }
-    has_effect = [{"required": ["transit_days"]}, {"required": ["cost"]}]
+    has_effect = [{"required": [key]} for key in ("transit_days", "cost", "rates")]
     rules = _rules(_rule(properties, ["position", "service"], anyOf=has_effect))
     return _file("delivery", rules, [RulePlace.DELIVERY], ["rules"])
 

@@ -169,8 +169,9 @@ CODES: Mapping[str, str] = {
     "no-default-policy": "Some orders would have no routing policy. The policy with the highest position must have no "
     "'applies_to', so that it applies to every order.",
     "no-effect": "A buffer rule neither holds units back nor sets a limit, or a delivery rule has neither a transit "
-    "time nor a cost.",
+    "time nor a cost nor rates.",
     "no-next-policy": "The last routing policy passes orders on to the next policy, but there is none.",
+    "no-such-file": "There is no file of this name beside the rule file.",
     "no-such-time": "A date or time that does not exist, such as 30 February or 25:00.",
     "no-usable-location": "The 'only' and 'exclude' of a routing policy leave no location for any order. To use no "
     "location on purpose, write an exclude rule without 'when'.",
@@ -182,7 +183,8 @@ CODES: Mapping[str, str] = {
     "rule-too-large": "A condition combines more alternatives than the rule engine can hold.",
     "shadowed-rule": "The rule never has an effect, because others come first: routing policies at lower positions "
     "take all its orders, rules at lower positions decide all its cases, earlier filters drop every location that an "
-    "exclude rule would drop, or another exposure rule of the file blocks everything that it blocks.",
+    "exclude rule would drop, or another exposure rule of the file blocks everything that it blocks. A "
+    "line of a rate table is shadowed if earlier ones take all its shipments.",
     "tag": "YAML tags can make readers build objects. Rule files may not use them.",
     "too-deep": "Lists and mappings are nested too deeply.",
     "too-large": "A file, a folder, a list or a text is larger than allowed.",
@@ -197,6 +199,7 @@ CODES: Mapping[str, str] = {
     "unknown-time-zone": "The time zone database has no zone of this name.",
     "unknown-value": "The word is not one of the possible values, so the rule would never fire, or always.",
     "unprintable": "A text has invisible characters that would garble a terminal or a log.",
+    "wrong-cell-count": "A line of a CSV file has more or fewer cells than its first line.",
     "wrong-scope": "The rule uses something that buffer files of this scope do not support.",
     "wrong-type": "The value has the wrong type, such as a text where a number is required.",
 }

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from policies.reading.rate_tables import is_rate_file
 from policies.reading.rules_reader import FOLDER, MAX_FILES, MAX_FOLDER_BYTES, is_yaml_file
 from policies.source.problems import Problem, render, terminal_safe
 
@@ -32,7 +33,7 @@ class RulesFolder:
 
 
 def read_folder(folder: Path) -> RulesFolder:
-    """Reads all YAML files that are not hidden. What is missing or unreadable is a problem, never an exception."""
+    """Reads all YAML and CSV files that are not hidden. What cannot be read is a problem, never an exception."""
     walk = _FolderWalk(folder, Path(os.path.realpath(folder)))
     walk.run()
     return RulesFolder(walk.files, tuple(sorted(walk.problems)), frozenset(walk.folders))
@@ -95,7 +96,7 @@ class _FolderWalk:
         return not Path(os.path.realpath(path.parent)).is_relative_to(real)
 
     def _add_file(self, path: Path) -> None:
-        if not is_yaml_file(path.name):
+        if not (is_yaml_file(path.name) or is_rate_file(path.name)):
             return
         if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(self.root):
             self._add_problem(path, "this link leads to a file outside the rules, which is not read", _LINK_OUT)

@@ -13,7 +13,8 @@ from itertools import accumulate
 from math import inf
 from typing import NamedTuple, Protocol, TypeVar
 
-from policies.policy_set import EARLIEST_PROMISE, FEWEST_SHIPMENTS, LOWEST_COST, ShippingCost
+from policies.domain.rate_table import ShippingCost
+from policies.policy_set import EARLIEST_PROMISE, FEWEST_SHIPMENTS, LOWEST_COST
 
 UNKNOWN_COST = ShippingCost(per_shipment=Decimal("Infinity"))
 

@@ -14,7 +14,8 @@ from policies.decisions.planning.plan_steps import ShippingEstimate
 from policies.decisions.planning.plans import best_plan
 from policies.decisions.routing import route
 from policies.domain.model import Location, Product, StockLevel
-from policies.policy_set import PLAN_STEPS, PolicySet, ShippingCost
+from policies.domain.rate_table import ShippingCost
+from policies.policy_set import PLAN_STEPS, PolicySet
 from tests.policies.small_retailer import TIKTOK, level, order, policy, rules, sold, store, world
 
 LOCATIONS = [store("a"), store("b"), store("c")]

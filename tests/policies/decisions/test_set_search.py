@@ -23,7 +23,7 @@ from policies.decisions.planning.sets.candidate_stock import CandidateStock
 from policies.decisions.planning.sets.set_search import SetSearch
 from policies.decisions.planning.sets.subset_tables import StepCounter
 from policies.domain.model import go_on
-from policies.policy_set import ShippingCost
+from policies.domain.rate_table import ShippingCost
 
 STEPS = ["fewest_shipments", "nearest", "prefer", "priority", "lowest_cost", "earliest_promise"]
 LOCATION_STEPS = ("nearest", "prefer", "priority")

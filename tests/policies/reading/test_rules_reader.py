@@ -123,7 +123,11 @@ def test_every_code_is_documented_and_shown_in_a_case_or_a_test() -> None:
     }
 
     assert shown - set(CODES) == set()
-    assert set(CODES) - shown == {"not-readable", "rule-too-large", "too-large", "too-many-problems"}
+    assert set(CODES) - shown == {
+        # Of files that are not there, too large, or rate tables, which have tests of their own.
+        *("not-readable", "rule-too-large", "too-large", "too-many-problems"),
+        *("no-such-file", "wrong-cell-count"),
+    }
 
 
 def test_files_of_every_kind_are_read() -> None:

@@ -194,7 +194,7 @@ def test_random_rules_get_tests_that_pass(seed: int) -> None:
 
 @pytest.mark.long
 def test_every_shipped_rule_can_be_drafted() -> None:
-    paths = [path for path in RULES.rglob("*.yaml") if is_rule_file(path.name)]
+    paths = [path for path in RULES.rglob("*.*") if is_rule_file(path.name)]
 
     drafts = drafted({path.relative_to(RULES).as_posix(): path.read_text() for path in paths})
 

@@ -9,7 +9,8 @@ from math import inf
 
 from policies.decisions.planning.sets.candidate_pool import CandidatePool
 from policies.decisions.planning.sets.set_comparison import NOTHING, StepNumbers
-from policies.policy_set import EARLIEST_PROMISE, LOWEST_COST, ShippingCost
+from policies.domain.rate_table import ShippingCost
+from policies.policy_set import EARLIEST_PROMISE, LOWEST_COST
 
 _MAX_COSTS = 8
 """Different costs of a shipment, beyond which sets are not told apart by them but compared one by one."""

@@ -15,7 +15,8 @@ from policies.decisions.planning.sets.candidate_stock import CandidateStock
 from policies.decisions.planning.sets.fixed_size_search import FixedSizeSearch
 from policies.decisions.planning.sets.set_comparison import SetComparison, StepNumbers
 from policies.decisions.planning.sets.subset_tables import StepCounter, StepsSpent
-from policies.policy_set import EARLIEST_PROMISE, FEWEST_SHIPMENTS, LOWEST_COST, ShippingCost
+from policies.domain.rate_table import ShippingCost
+from policies.policy_set import EARLIEST_PROMISE, FEWEST_SHIPMENTS, LOWEST_COST
 
 MAX_STEPS = 150_000
 """Steps of a search, each about 0.2 µs; then the best set so far is the answer."""
