@@ -34,6 +34,7 @@ from policies.testing.expectations import (
 )
 from policies.testing.fixtures import KNOWN_CHANNELS
 from policies.testing.givens import AVAILABILITY_KEYS, DELIVERY_KEYS, EXCEPTION_KEYS, ORDER_KEYS
+from policies.testing.stated_values import MAX_ENTRIES
 
 _UNITS: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_UNITS}
 _NUMBER: Schema = {"type": "number", "minimum": 0}
@@ -191,6 +192,9 @@ def _sale() -> Schema:
     return closed(_schemas_by_key(AVAILABILITY_KEYS, keys), ["channel", "product"], oneOf=one_or_several)
 
 
+_LOCATIONS: Schema = {"type": "array", "items": WORD, "minItems": 1, "maxItems": MAX_ENTRIES}
+
+
 def _order() -> Schema:
     keys = {
         **_ORDER_FIELDS,
@@ -199,6 +203,8 @@ def _order() -> Schema:
         "pickup_location": WORD,
         "ship_by": {"type": "string", "description": "When its channel wants it shipped: 2026-12-01T17:00:00Z."},
         "deliver_by": _DAY,
+        "outlet": {**_LOCATIONS, "description": "The locations of the outlet that the channel chose."},
+        "placements": _by_name(closed({"only": _LOCATIONS, "not": _LOCATIONS, "together": WORD}, minProperties=1)),
         "capacity_used": _by_name(closed(dict.fromkeys(("orders", "units"), _UNITS))),
     }
     return closed(_schemas_by_key(ORDER_KEYS, keys), ["channel", "stock"])

@@ -19,6 +19,10 @@ from policies.testing.cases import RuleTest
 _DROP_REASONS = {
     DropReason.CLOSED: "closed",
     DropReason.NOT_CHOSEN: "not chosen by the shopper",
+    DropReason.REJECTED: "rejected the order before",
+    DropReason.OUTSIDE_OUTLET: "outside the chosen outlet",
+    DropReason.LINE_RESTRICTED: "not one from which the line may ship",
+    DropReason.NOT_WHOLE: "without all that must ship together",
     DropReason.NOT_ELIGIBLE: "excluded by 'only'",
     DropReason.EXCLUDED: "excluded",
     DropReason.NO_STOCK: "no stock",

@@ -26,10 +26,12 @@ from policies.domain.model import (
     Product,
     StockLevel,
 )
+from policies.domain.placement import ANYWHERE
 from policies.source.problems import quoted
 from policies.source.rule_file import RuleFile
 from policies.source.yaml_nodes import MappingNode, Node
 from policies.testing.fixtures import Fixtures
+from policies.testing.placements import chosen_outlet, line_placements
 from policies.testing.stated_values import (
     FIGURES,
     day,
@@ -47,7 +49,7 @@ MAX_PRIORITY = 1_000_000
 AVAILABILITY_KEYS = ("channel", "product", "location", "stock", "method", "destination", *FIGURES)
 ORDER_KEYS = (
     *("channel", "lines", "stock", "commitment", "method", "pickup_location", "destination", "value", "priority"),
-    *("tags", "ship_by", "deliver_by", "capacity_used"),
+    *("tags", "ship_by", "deliver_by", "capacity_used", "outlet", "placements"),
 )
 DELIVERY_KEYS = ("channel", "ships_from", "unit_count", "method", "destination", "value", "priority", "tags")
 
@@ -150,7 +152,7 @@ class GivenReader:
         if fields is None:
             return None
         channel = optional(fields, "channel", self._channel)
-        lines = self._lines(fields["lines"])
+        lines = self._placed_lines(fields)
         commitment = self._choice(fields, "commitment", tuple(Commitment))
         levels = _by_key(self._order_levels(fields["stock"])) if "stock" in fields else {}
         order = Order(
@@ -167,6 +169,7 @@ class GivenReader:
             tags=optional(fields, "tags", partial(words, self.file)) or frozenset(),
             ship_by_time=optional(fields, "ship_by", partial(moment, self.file)),
             deliver_by=optional(fields, "deliver_by", partial(day, self.file)),
+            outlet=optional(fields, "outlet", partial(chosen_outlet, self.file, self.fixtures)),
         )
         capacity = optional(fields, "capacity_used", self._capacity_used) or CapacityFigures()
         return None if channel is None or not lines else CaseGiven(channel, order, levels, capacity)
@@ -241,6 +244,15 @@ class GivenReader:
             return OrderFacts(method=method, value=value, priority=priority, tags=tags)
         order = Order("", "test", lines, method=method or "ship", stated_value=value, priority=priority)
         return OrderFacts.of(replace(order, tags=tags or frozenset()))
+
+    def _placed_lines(self, fields: dict[str, Node]) -> tuple[OrderLine, ...]:
+        """The lines, each with its placement."""
+        lines = self._lines(fields["lines"])
+        placements = optional(fields, "placements", partial(line_placements, self.file, self.fixtures)) or {}
+        if (unknown := placements.keys() - {line.sku for line in lines}) and lines:
+            message = f"'placements' has {quoted(min(unknown))}, which is not in 'lines'"
+            self.file.note(fields["placements"], "unknown-key", message, "write only SKUs that the order has.")
+        return tuple(replace(line, placement=placements.get(line.sku, ANYWHERE)) for line in lines)
 
     def _lines(self, node: Node) -> tuple[OrderLine, ...]:
         if isinstance(node, MappingNode) and not node.entries:
