@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from policies.domain.model import Coordinates, Order
+from policies.domain.model import Order
 from service import limits
 from service.orders.order_lines import LenientFields, order_lines
 from service.orders.order_requests import OrderRequest, order_destination
@@ -13,10 +13,9 @@ from truestock.v1 import pickup_pb2
 
 @dataclass(frozen=True, slots=True)
 class PickupSearchRequest:
-    """A checked SearchPickupLocations request: the cart as an unpaid order, the shopper's place, and the bounds."""
+    """A checked SearchPickupLocations request: the cart as an unpaid order that goes to the shopper, and the bounds."""
 
     order: OrderRequest
-    shopper: Coordinates
     radius_km: float
     max_locations: int
     whole_cart_only: bool
@@ -28,8 +27,9 @@ def pickup_search_request(request: pickup_pb2.SearchPickupLocationsRequest) -> P
     channel_id = fields.text("channel_id", request.channel_id, longest=limits.ID_LENGTH, required=True) or ""
     lines = order_lines(fields, request.lines)
     destination = order_destination(fields, request.destination)
-    if destination.coordinates is None:
-        fields.wrong("destination.coordinates", "must not be empty; state where the shopper is")
+    if destination.coordinates is None and not (destination.country and destination.postal_code):
+        advice = "state where the shopper is, by coordinates or by country and postal code"
+        fields.wrong("destination.coordinates", f"must not be empty; {advice}")
     value = fields.money("order_value", request.order_value) if request.HasField("order_value") else None
     priority = request.priority if request.HasField("priority") else None
     if priority is not None:
@@ -39,7 +39,6 @@ def pickup_search_request(request: pickup_pb2.SearchPickupLocationsRequest) -> P
     most = limits.PICKUP_LOCATIONS_LIMIT
     max_locations = fields.whole_number("max_locations", request.max_locations or limits.PICKUP_LOCATIONS, 1, most)
     fields.finish()
-    assert isinstance(destination.coordinates, Coordinates)
     order = Order(
         channel_id=channel_id,
         order_id="",
@@ -51,7 +50,7 @@ def pickup_search_request(request: pickup_pb2.SearchPickupLocationsRequest) -> P
         tags=tags,
     )
     cart = OrderRequest(order, hold_duration=None, request_id=None)
-    return PickupSearchRequest(cart, destination.coordinates, radius_km, max_locations, request.whole_cart_only)
+    return PickupSearchRequest(cart, radius_km, max_locations, request.whole_cart_only)
 
 
 def _radius_km(fields: LenientFields, radius_km: float) -> float:

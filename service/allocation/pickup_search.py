@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 from policies.decisions.pickup import PickupOffer, nearby_locations, pickup_offers
-from policies.domain.model import SHIP, TRANSFER
+from policies.domain.model import SHIP, TRANSFER, Coordinates, Destination
 from policies.policy_set import PolicySet
 from service import limits
 from service.allocation.allocation_batch import AllocationBatch, NewOrder
@@ -14,7 +15,9 @@ from service.allocation.allocation_queue import Ticket
 from service.allocation.pickup_requests import PickupSearchRequest
 from service.background import in_turns, pause_of_turn
 from service.decisions.decision_messages import dropped_candidate
+from service.decisions.located_destination import destination_point
 from service.dependencies import Dependencies
+from service.errors import InvalidFields, Violation
 from service.rpc.idempotency import IdempotentRequest
 from service.rpc.proto_values import timestamp
 from truestock.v1 import pickup_pb2
@@ -30,18 +33,38 @@ class PickupSearch:
     async def search(
         self, search: PickupSearchRequest, message: pickup_pb2.SearchPickupLocationsRequest
     ) -> pickup_pb2.SearchPickupLocationsResponse:
-        """The nearest locations, and what each could hand over. Raises NotFound for what the catalog does not have."""
+        """The nearest locations, and what each could hand over.
+
+        Raises NotFound for what the catalog does not have, and InvalidFields for a postal code that is not known.
+        """
+        destination = await self._deps.destination_points.located(search.order.order.destination)
+        shopper = _place_of_shopper(destination)
+        cart = replace(search.order, order=replace(search.order.order, destination=destination))
         policy_set, new_id = self._deps.policies(), self._deps.new_id
         key = IdempotentRequest.of("SearchPickupLocations", message, None, new_id).key
-        order = await self._orders.read_new(Ticket(search.order, key, message, policy_set, new_id()))
-        return await in_turns(_answer, policy_set, order, search)
+        order = await self._orders.read_new(Ticket(cart, key, message, policy_set, new_id()))
+        answer = await in_turns(_answer, policy_set, order, search, shopper)
+        point = destination_point(destination)
+        if point is not None:
+            answer.destination_point.CopyFrom(point)
+        return answer
+
+
+def _place_of_shopper(destination: Destination | None) -> Coordinates:
+    """Where the shopper is. The middle of a region or a country is no place to search around."""
+    is_near = destination is not None and destination.located_by in (None, "postal_code", "area")
+    if destination is None or not is_near or not isinstance(destination.coordinates, Coordinates):
+        code = "" if destination is None else destination.postal_code
+        problem = f"nothing is known of where '{code}' is; state destination.coordinates instead"
+        raise InvalidFields([Violation("destination.postal_code", problem)])
+    return destination.coordinates
 
 
 def _answer(
-    policy_set: PolicySet, cart: NewOrder, search: PickupSearchRequest
+    policy_set: PolicySet, cart: NewOrder, search: PickupSearchRequest, shopper: Coordinates
 ) -> pickup_pb2.SearchPickupLocationsResponse:
     world, channel = cart.world(pause_of_turn()), cart.channel
-    nearby = nearby_locations(world, channel, search.shopper, search.radius_km)
+    nearby = nearby_locations(world, channel, shopper, search.radius_km)
     examined = nearby[: limits.PICKUP_EXAMINED if search.whole_cart_only else search.max_locations]
     offers = pickup_offers(policy_set, world, channel, cart.order, examined)
     shown = list(islice(_wanted(offers, search), search.max_locations))

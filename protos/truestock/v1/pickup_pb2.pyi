@@ -49,7 +49,7 @@ class SearchPickupLocationsRequest(_message.Message):
 
     @_builtins.property
     def destination(self) -> _order_pb2.Destination:
-        """Where the shopper is; its `coordinates` are required. Rules see it as the destination of the order."""
+        """Where the shopper is: its `coordinates`, or its country and postal code. Rules see it as the destination of the order."""
 
     @_builtins.property
     def order_value(self) -> _money_pb2.Money:
@@ -90,6 +90,7 @@ class SearchPickupLocationsResponse(_message.Message):
     MORE_LOCATIONS_FIELD_NUMBER: _builtins.int
     POLICY_REVISION_FIELD_NUMBER: _builtins.int
     STOCK_READ_TIME_FIELD_NUMBER: _builtins.int
+    DESTINATION_POINT_FIELD_NUMBER: _builtins.int
     more_locations: _builtins.bool
     """There are more locations within the radius: raise `max_locations`. With `whole_cart_only` they may lack the cart."""
     policy_revision: _builtins.str
@@ -104,6 +105,10 @@ class SearchPickupLocationsResponse(_message.Message):
     def stock_read_time(self) -> _timestamp_pb2.Timestamp:
         """When the stock was read, by the database's clock."""
 
+    @_builtins.property
+    def destination_point(self) -> _order_pb2.DestinationPoint:
+        """Where the postal code is; unset if the request states coordinates."""
+
     def __init__(
         self,
         *,
@@ -111,10 +116,11 @@ class SearchPickupLocationsResponse(_message.Message):
         more_locations: _builtins.bool = ...,
         policy_revision: _builtins.str = ...,
         stock_read_time: _timestamp_pb2.Timestamp | None = ...,
+        destination_point: _order_pb2.DestinationPoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["stock_read_time", b"stock_read_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["destination_point", b"destination_point", "stock_read_time", b"stock_read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["locations", b"locations", "more_locations", b"more_locations", "policy_revision", b"policy_revision", "stock_read_time", b"stock_read_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination_point", b"destination_point", "locations", b"locations", "more_locations", b"more_locations", "policy_revision", b"policy_revision", "stock_read_time", b"stock_read_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

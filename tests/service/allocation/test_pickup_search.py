@@ -121,11 +121,21 @@ async def test_a_location_says_what_it_lacks_why_and_when_it_is_ready(shop: Reta
     assert not none.HasField("ready_time")
 
 
+async def test_a_shopper_may_state_a_postal_code_instead_of_coordinates(shop: Retailer) -> None:
+    in_town = order_pb2.Destination(country="US", postal_code="19103")
+    answer = await search(shop, {"MUG": 1}, destination=in_town, radius_km=50)
+
+    assert answer.destination_point.located_by == order_pb2.DestinationPoint.LOCATED_BY_POSTAL_CODE
+    assert answer.locations[0].location_id == "store-0"
+    assert 0 < answer.locations[0].distance_km < 50
+
+
 async def test_what_is_wrong_is_named(shop: Retailer) -> None:
     cases: list[tuple[dict[str, int], dict[str, Any], str]] = [
         ({}, {}, "lines"),
         ({"MUG": 0}, {}, "lines[0].unit_count"),
         ({"MUG": 1}, {"destination": order_pb2.Destination(country="US")}, "destination.coordinates"),
+        ({"MUG": 1}, {"destination": order_pb2.Destination(country="US", postal_code="?")}, "destination.postal_code"),
         ({"MUG": 1}, {"radius_km": 0.5}, "radius_km"),
         ({"MUG": 1}, {"radius_km": float("nan")}, "radius_km"),
         ({"MUG": 1}, {"max_locations": 101}, "max_locations"),
