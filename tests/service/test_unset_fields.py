@@ -56,6 +56,7 @@ LOCATION: Mapping[str, Meaning] = {
     "priority": UNSET,
     "ships_to": UNSET,
     "working_time": UNSET,
+    "capacity": UNSET,
 }
 PRODUCT: Mapping[str, Meaning] = {
     "sku": REQUIRED,
