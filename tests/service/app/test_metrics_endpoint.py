@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import time
@@ -18,6 +19,7 @@ from structlog.testing import capture_logs
 from service.app.metrics_endpoint import MetricsServer
 from service.metrics import Metrics
 from service.settings import Address
+from tests.conftest import REPOSITORY
 
 
 class BrokenCollector:
@@ -89,3 +91,17 @@ def test_a_caller_that_accepts_openmetrics_gets_it_with_exemplars_and_others_the
     assert sample.exemplar.labels == {"decision_id": "d-1"}
     assert families.keys() == older
     assert not [name for name in older if name.endswith("_created")]
+
+
+def test_the_readme_names_every_metric_and_its_labels(registry: CollectorRegistry) -> None:
+    Metrics(registry).start_channels(["web"], ["dc"])
+    section = (REPOSITORY / "README.md").read_text().split("## What is measured")[1].split("\n## ")[0]
+    named = dict(re.findall(r"`([a-z_]+)(?:\{([a-z_,]+)\})?`", section))
+
+    for family in registry.collect():
+        name = family.name.removeprefix("truestock_") + ("_total" if family.type == "counter" else "")
+        assert name in named, f"{name} is not in the README"
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        stated = set(named[name].split(",")) - {""}
+        # One that is described as "per channel" states no labels.
+        assert not stated or not labels or stated == labels, f"{name} has labels {labels}, and the README says {stated}"
