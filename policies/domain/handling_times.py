@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from math import inf
 from typing import NamedTuple
 
 from policies.domain.calendars import closing_time, handled_by, local_time, opening_time
+from policies.domain.capacity import CapacityFigures
 from policies.domain.model import Location
 
 _DAY = timedelta(days=1)
@@ -51,6 +53,21 @@ def handling_times(location: Location, now: datetime, *, until: date | None = No
             hour = _hour_of(location, day, opening_time(location, day)) if first.hour is not None else None
             yield from _hours(location, HandlingTime(day, hour))
         day += _DAY
+
+
+def rooms_by_day(location: Location, now: datetime, figures: CapacityFigures) -> Iterator[tuple[date | None, float]]:
+    """The days on which a location could handle one order received now, with the most units of it.
+
+    A day comes again for each of its hours where these are limited, and is left out without room. Without a limit it is
+    one entry: no day, and infinite units.
+    """
+    if location.capacity is None:
+        yield None, inf
+        return
+    for time in handling_times(location, now):
+        room = figures.room(location.id, location.capacity, *time)
+        if room.fits(1):
+            yield time.day, room.unit_count
 
 
 def last_day_before(location: Location, moment: datetime) -> date:

@@ -65,9 +65,9 @@ def release(
     for shipment in record.shipments:
         if shipment.state in OPEN and is_confirmed:
             shipment.assign_time = now if shipment.state is ShipmentState.ASSIGNED else shipment.assign_time
-            shipment.promise_dates(
-                ShipmentDates(channel_context, record, now).at(shipment.location_id, method=shipment.method)
-            )
+            handled_on = shipment.handling.day if shipment.handling else None
+            dates = ShipmentDates(channel_context, record, now)
+            shipment.promise_dates(dates.at(shipment.location_id, handled_on, method=shipment.method))
     units = unit_count_text(sum(record.promised().values()))
     sentence = f"Released from its hold ({hold.reason}): {cause}; {units} to fulfill."
     return AllocationChange(record, HOLD_RELEASED, sentence, intervention=HOLD_RELEASED if actor else "")

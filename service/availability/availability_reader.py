@@ -12,6 +12,7 @@ from policies.decisions.availability.location_availability import LocationAvaila
 from policies.decisions.availability.outlet_split import outlet_figures
 from policies.decisions.availability.sellable import Availability, KitFigures
 from policies.decisions.kits.kit_availability import kits_promised
+from policies.domain.capacity import CapacityFigures
 from policies.domain.listings import Listing
 from policies.domain.model import Destination, Product, StockLevel, World
 from policies.domain.outlets import Outlet
@@ -22,6 +23,7 @@ from service.availability import channel_promises
 from service.availability.item_answers import published_units, set_delivery_days, set_item
 from service.availability.product_assessment import ProductProblem, assess_product
 from service.background import in_turns, let_others_run, pause_of_turn
+from service.capacity import capacity_store
 from service.catalog import catalog_store, listing_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection, Database
@@ -95,6 +97,8 @@ class Snapshot:
     """The `id` of each answer that is in the publication log."""
     promised: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Units promised to the orders of one channel, if they were read for it, by (SKU, location id)."""
+    capacity: CapacityFigures | None = None
+    """What is taken of the capacity of locations; None if no location limits it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -227,7 +231,8 @@ class AvailabilityReader:
             products |= (await catalog_store.products(connection, components))[1]
             skus |= components
         now, stock_levels = await levels.read(connection, skus)
-        return Snapshot(now, catalog, products, stock_levels)
+        capacity = await capacity_store.current_figures(connection, catalog, now)
+        return Snapshot(now, catalog, products, stock_levels, capacity=capacity)
 
 
 def _is_large(skus: Sequence[str], location_count: int) -> bool:
@@ -285,7 +290,10 @@ def _assess(
     if channel is None:
         raise no_channel({"channel_id": request.channel_id}, snapshot.catalog.channels)
     catalog = snapshot.catalog
-    world = World(snapshot.now, catalog.locations, snapshot.products, snapshot.levels, pause_of_turn())
+    world = World(
+        *(snapshot.now, catalog.locations, snapshot.products, snapshot.levels, pause_of_turn()),
+        capacity=snapshot.capacity,
+    )
     availabilities = []
     outlets = catalog.outlets.get(channel.id, ())
     for sku, listing in request.entries():

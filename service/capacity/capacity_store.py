@@ -13,7 +13,14 @@ import asyncpg
 from sqlalchemy import Date, Integer, Text, delete, func, literal_column, null, select, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 
-from policies.domain.capacity import MAX_DAYS_AHEAD, NOTHING_USED, Capacity, CapacityPeriod, CapacityUse
+from policies.domain.capacity import (
+    MAX_DAYS_AHEAD,
+    NOTHING_USED,
+    Capacity,
+    CapacityFigures,
+    CapacityPeriod,
+    CapacityUse,
+)
 from policies.domain.handling_times import HandlingTime, first_handling_time
 from policies.domain.model import Location
 from service.catalog.catalog_store import Catalog
@@ -115,6 +122,14 @@ async def read_figures(connection: Connection, book: Book, catalog: Catalog) -> 
         ledger.locations.update({x.id: x for x in missing})
         for period, use in (await _figures(connection, missing, now)).items():
             ledger.figures[period] = use
+
+
+async def current_figures(connection: Connection, catalog: Catalog, now: datetime) -> CapacityFigures | None:
+    """What is taken at all locations that state a capacity; None if none does."""
+    if not catalog.limited_ids:
+        return None
+    limited = [catalog.locations[location_id] for location_id in sorted(catalog.limited_ids)]
+    return CapacityFigures(await _figures(connection, limited, now))
 
 
 async def write_changes(connection: Connection, ledger: CapacityLedger, now: datetime) -> None:

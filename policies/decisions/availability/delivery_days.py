@@ -7,14 +7,15 @@ apart by the sizes between which no such comparison changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
 from policies.decisions.availability.location_availability import LocationAvailability
 from policies.decisions.delivery import shipping_dates_of
 from policies.decisions.planning.planning_memory import PolicyView
+from policies.domain.handling_times import rooms_by_day
 from policies.domain.model import Context, OrderFacts
 from policies.engine.conditions import comparisons
 from policies.policy_set import DELIVER_BY, PolicySet
@@ -70,10 +71,10 @@ def delivery_options(
     options = []
     for fewest, most in sizes:
         order = product.facts_of(fewest, view.question.order.method) if sees_size else view.question.order
-        arrivals = {figure.location_id: _arrives_on(view, order, figure.location_id) for figure in suppliers}
-        for day in sorted({arrival for arrival in arrivals.values() if arrival is not None}):
+        arrivals = {figure.location_id: _arrivals(view, order, figure.location_id) for figure in suppliers}
+        for day in sorted({day for of_location in arrivals.values() for day, _ in of_location}):
             view.question.world.pause()
-            in_time = [figure for figure in suppliers if (arrival := arrivals[figure.location_id]) and arrival <= day]
+            in_time = [*_in_time(suppliers, arrivals, day, product.unit_count)]
             largest = min(most, largest_from(in_time))
             if largest >= fewest:
                 location_ids = frozenset(figure.location_id for figure in in_time)
@@ -90,10 +91,30 @@ def best_days(options: Iterable[DeliveryOption]) -> tuple[DeliveryDay, ...]:
     return tuple(days)
 
 
-def _arrives_on(view: PolicyView, order: OrderFacts, location_id: str) -> date | None:
+def _in_time(
+    suppliers: Iterable[LocationAvailability],
+    arrivals: Mapping[str, Sequence[tuple[date, float]]],
+    day: date,
+    units_each: int,
+) -> Iterator[LocationAvailability]:
+    """The suppliers that arrive by the day, each with what it can handle of one order by then."""
+    for figure in suppliers:
+        most = max([units for arrival, units in arrivals[figure.location_id] if arrival <= day], default=0)
+        if most >= figure.sellable * units_each:
+            yield figure
+        elif most >= units_each:
+            yield replace(figure, sellable=int(most) // units_each)
+
+
+def _arrivals(view: PolicyView, order: OrderFacts, location_id: str) -> list[tuple[date, float]]:
+    """The days on which an order arrives from a location, by when it handles it, with the most units of it."""
     question, location = view.question, view.memory.catalog[location_id]
     context = Context(question.world.now, question.channel, order, question.destination, location)
-    return shipping_dates_of(view.policy_set, context).arrives_on
+    dated = [
+        (shipping_dates_of(view.policy_set, context, handled_on).arrives_on, units)
+        for handled_on, units in rooms_by_day(location, question.world.now, question.world.capacity_figures)
+    ]
+    return [(arrives_on, units) for arrives_on, units in dated if arrives_on is not None]
 
 
 def _sizes(policy_set: PolicySet, product: SoldAlone, most: int) -> Iterator[tuple[int, int]]:

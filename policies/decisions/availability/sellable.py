@@ -7,7 +7,7 @@ Their sum minus the channel buffer is published: 0 at or below the cut-off, and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from policies.decisions.availability.delivery_days import (
     DeliveryDay,
@@ -22,6 +22,7 @@ from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffer_e
 from policies.decisions.eligibility import RoutingQuestion, may_split, policies_for
 from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.planning.ranking import RankingContext, rank_locations
+from policies.domain.handling_times import rooms_by_day
 from policies.domain.kits import Kit
 from policies.domain.model import Channel, Context, Destination, OrderFacts, StockLevel, World
 from policies.explanation import FiredRule
@@ -193,8 +194,21 @@ def _tracked_levels(view: PolicyView, sku: str) -> list[tuple[int, StockLevel]]:
     ]
 
 
+def _with_room(figures: Sequence[LocationAvailability], view: PolicyView) -> Sequence[LocationAvailability]:
+    """The figures with what each location can handle of one order, where its capacity is limited."""
+    if not view.memory.limited_ids:
+        return figures
+    world, locations = view.question.world, view.memory.catalog
+    with_room = []
+    for figure in figures:
+        rooms = rooms_by_day(locations[figure.location_id], world.now, world.capacity_figures)
+        most = max([units for _, units in rooms], default=0)
+        with_room.append(replace(figure, sellable=int(min(figure.sellable, most))))
+    return with_room
+
+
 def _largest_single_order(figures: Sequence[LocationAvailability], view: PolicyView, sku: str, sellable: int) -> int:
-    suppliers = [figure for figure in figures if figure.sellable > 0]
+    suppliers = [figure for figure in _with_room(figures, view) if figure.sellable > 0]
     largest = min(sellable, _largest_within_shipments(suppliers, view, sku))
     if view.policy.split_only_if is None:
         return largest

@@ -31,7 +31,8 @@ def assess_kit(
 ) -> Availability:
     """Sellable kits for the channel, as `assess_availability` does it for a product.
 
-    A kit that may be split has no delivery days: its components may come from locations of different days.
+    A kit that may be split has no delivery days: its components may come from locations of different days. Nor has one
+    where the capacity of locations is limited: they give it to one component after the other.
     """
     order = OrderFacts(method=method)
     question = RoutingQuestion(world, channel, order, destination)
@@ -59,7 +60,7 @@ def assess_kit(
         delivery_options=delivery_options(
             view, stock.figures.values(), partial(_largest_in_time, view, stock), _sold_alone(question, kit)
         )
-        if by_day and not kit.may_split
+        if by_day and not kit.may_split and not view.memory.limited_ids
         else (),
     )
 

@@ -157,3 +157,24 @@ async def test_an_order_that_is_paid_days_after_its_cart_gets_dates_that_can_be_
 
     assert day_of(confirmed.deliver_date) == day_of(sold.deliver_date) == in_days(5)
     assert day_of(kept.deliver_date) == in_days(5 - 3 + 9)
+
+
+async def test_a_location_that_is_full_today_delivers_a_day_later_and_availability_says_so(shop: Retailer) -> None:
+    capacity = catalog_pb.Capacity(orders_per_day=1)
+    store = catalog_pb.Location(location_id="store", type=STORE, handling_minutes=0, priority=0, capacity=capacity)
+    await shop.catalog.UpsertLocations(catalog_pb.UpsertLocationsRequest(locations=[store]))
+    first = await sell(shop, "A-1")
+    request = CheckAvailabilityRequest(
+        channel_id="web", skus=["MUG"], include_delivery_days=True, destination=Destination(country="US")
+    )
+
+    [answer] = (await shop.availability.CheckAvailability(request)).availabilities
+    second = await sell(shop, "A-2")
+
+    assert [(x.location_id, day_of(x.deliver_date)) for x in first.shipments] == [("store", in_days(1))]
+    days = [(day_of(day.deliver_by), day.largest_order_count) for day in answer.delivery_days]
+    assert days == [(in_days(2), 4), (in_days(5), 9)]
+    [shipment] = second.shipments
+    assert (shipment.location_id, day_of(shipment.deliver_date)) == ("store", in_days(2))
+    reasons = [step.reason for step in shipment.date_steps]
+    assert reasons == [shipment_pb2.DateStep.REASON_CAPACITY, shipment_pb2.DateStep.REASON_TRANSIT]
