@@ -343,13 +343,25 @@ class TooManyUnits(TruestockError):
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "TOO_MANY_UNITS"
 
-    def __init__(self, line_id: str, unit_count: int, remaining_count: int, done: str, shipped_count: int = 0) -> None:
-        """`done` is the step that was refused, such as 'cancelled'; `shipped_count` units are out of its reach."""
+    def __init__(
+        self,
+        line_id: str,
+        unit_count: int,
+        remaining_count: int,
+        done: str,
+        shipped_count: int = 0,
+        *,
+        counted: str = "remaining",
+    ) -> None:
+        """`done` is the step that was refused, such as 'cancelled'; `shipped_count` units are out of its reach.
+
+        `counted` says which units of the line there are `remaining_count` of.
+        """
         advice = "so correct the count"
         if shipped_count:
             advice += f": {unit_count_text(shipped_count)} shipped already; stop the parcel, or record the return"
         super().__init__(
-            f"line {line_id} has {unit_count_text(remaining_count)} remaining, so {unit_count} cannot be {done}; "
+            f"line {line_id} has {unit_count_text(remaining_count)} {counted}, so {unit_count} cannot be {done}; "
             f"nothing was changed, {advice}",
             metadata={"line_id": line_id, "unit_count": str(unit_count), "remaining_count": str(remaining_count)},
         )

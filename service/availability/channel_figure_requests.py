@@ -68,7 +68,9 @@ def figures_request(request: figure_pb.RecordChannelFiguresRequest) -> FiguresRe
 
 def _figure(fields: Fields, at: str, figure: figure_pb.ChannelFigure) -> StatedFigure:
     item_id = fields.text(f"{at}.item_id", figure.item_id, longest=limits.ITEM_ID_LENGTH) or ""
-    sku = fields.text(f"{at}.sku", figure.sku, longest=limits.SKU_LENGTH, required=not item_id) or ""
+    sku = fields.text(f"{at}.sku", figure.sku, longest=limits.SKU_LENGTH) or ""
+    if not sku and not figure.item_id:
+        fields.wrong(f"{at}.sku", "must not be empty; name the SKU, or the channel's item by item_id")
     outlet_id = fields.text(f"{at}.outlet_id", figure.outlet_id, longest=limits.ITEM_ID_LENGTH) or ""
     fields.whole_number(f"{at}.shown_count", figure.shown_count, 0, limits.COUNTED_UNITS)
     time = None

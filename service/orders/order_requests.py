@@ -306,7 +306,8 @@ def _line_cancellations(
             shipment_id = fields.uuid(f"{at}.shipment_id", entry.shipment_id)
             line = entry.line_id or f"of item {item_id}"
             if (line, entry.shipment_id) in used:
-                fields.wrong(f"{at}.line_id", f"line '{line}' appears twice for the same shipment")
+                where = " for the same shipment" if entry.shipment_id else ""
+                fields.wrong(f"{at}.line_id", f"line '{line}' is given twice{where}; give it once")
             used.add((line, entry.shipment_id))
             cancellations.append(Cancellation(entry.line_id, entry.unit_count, shipment_id, item_id))
     return tuple(cancellations)

@@ -156,7 +156,7 @@ def _check_lines(record: AllocationRecord, lines: tuple[Cancellation, ...]) -> N
         raise NotFound("order line", missing, f"lines are: {', '.join(sorted(names)[:20])}")
     for line_id, count in units.items():
         if count > ordered[line_id]:
-            raise TooManyUnits(line_id, count, ordered[line_id], "cancelled")
+            raise TooManyUnits(line_id, count, ordered[line_id], "cancelled", counted="ordered")
 
 
 def _response(

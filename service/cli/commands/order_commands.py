@@ -340,6 +340,10 @@ def request_cancel(
     lines: Annotated[
         list[str] | None, typer.Argument(metavar="LINE:UNITS…", help="Units of each line that the shopper gives up.")
     ] = None,
+    item: Annotated[
+        list[str] | None,
+        typer.Option("--item", metavar="ITEM:COUNT", help="Items that the shopper gives up; repeatable."),
+    ] = None,
     whole: Annotated[bool, typer.Option("--all", help="The whole order, as far as it has not shipped.")] = False,
     deadline: Annotated[
         str, typer.Option("--deadline", metavar="TIME", help="When the channel's default applies; never if left out.")
@@ -369,15 +373,19 @@ def request_cancel(
       truestock request-cancel tiktok_shop/577 --all \\
         --deadline 2026-11-28T10:00Z --event-id c-1
       truestock request-cancel shopify/1001 1:2 --reason "ordered twice"
+      truestock request-cancel tiktok_shop/577 --item 1729583201114820002:1
       truestock request-cancel tiktok_shop/577 --event-id c-1 --withdraw
     """
-    if not withdraw and whole == bool(lines):
+    if not withdraw and whole == bool(lines or item):
         raise typer.BadParameter("name lines to cancel, such as 1:2, or ask for all units with --all")
     reference = options.allocation_reference(order)
     request = RequestCancellationRequest(
         allocation_id=reference.allocation_id,
         order=reference.order if reference.HasField("order") else None,
-        lines=[options.cancellation(text) for text in lines or []],
+        lines=[
+            *(options.cancellation(text) for text in lines or []),
+            *(options.item_cancellation(text) for text in item or []),
+        ],
         whole_order=whole,
         deadline=options.timestamp(deadline, "--deadline"),
         event_id=event,

@@ -406,7 +406,8 @@ async def test_watches_get_every_request_and_its_answer(shop: Retailer) -> None:
     ("fields", "code", "message"),
     [
         ({"lines": {"9": 1}}, "NOT_FOUND", "order line"),
-        ({"lines": {"1": 4}}, "FAILED_PRECONDITION", "line 1 has 3 units remaining"),
+        ({"lines": {"1": 4}}, "FAILED_PRECONDITION", "line 1 has 3 units ordered, so 4 cannot"),
+        ({"lines": {"1": 1, "": 1}}, "INVALID_ARGUMENT", "lines[1].line_id"),
         ({"lines": {}}, "INVALID_ARGUMENT", "lines: "),
         ({"lines": {"1": 0}}, "INVALID_ARGUMENT", "lines[0].unit_count"),
         ({"hours": 24 * 366}, "INVALID_ARGUMENT", "deadline: is more than 365 days ahead"),

@@ -147,6 +147,8 @@ def test_the_channels_items_are_listed_ordered_and_cancelled(shop: Run, tmp_path
     shown = shop("availability", "--channel", "shopify", "--item", item, "--item", "other")
     sold = shop("allocate", "--channel", "shopify", "--order", "I-1", "--item", f"{item}:1@5", "--sold")
     deleted = shop("listings", "delete", "shopify", item)
+    early = shop("request-cancel", "shopify/I-9", "--item", f"{item}:1", "--json").data["cancellation_request"]
+    assert early["lines"] == [{"line_id": "", "unit_count": 1, "shipment_id": "", "item_id": item}]
     cancelled = shop("cancel", "shopify/I-1", "--item", f"{item}:1", "--json")
 
     assert (imported.code, sold.code, cancelled.code) == (0, 0, 0)
