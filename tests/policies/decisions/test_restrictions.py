@@ -119,7 +119,7 @@ rules:
     assert [problem.code for problem in read(files).problems] == ["shadowed-rule"] * shadowed
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(counts=st.lists(st.integers(0, 4), min_size=3, max_size=3), licensed=st.integers(0, 4))
 def test_an_order_gets_exactly_what_availability_says_of_restricted_goods(counts: list[int], licensed: int) -> None:
     stores = {f"store-{number}": {"PAINT": count} for number, count in enumerate(counts)}

@@ -217,7 +217,7 @@ CONDITIONS = (
 RANKS = (FASTEST, "[fewest_shipments, nearest]", "[lowest_cost, nearest]", "[nearest]", "[covers_most, nearest]")
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     condition=st.sampled_from(CONDITIONS),
     rank=st.sampled_from(RANKS),
