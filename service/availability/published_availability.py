@@ -28,6 +28,7 @@ from policies.policy_set import PolicySet
 from service.availability.product_assessment import ProductProblem, assess_product
 from service.availability.published_items import Pair, PublishedItems, item_keys, item_of
 from service.background import Turn
+from service.capacity import capacity_store
 from service.catalog import catalog_store, listing_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.change_horizon import as_bigint
@@ -200,7 +201,8 @@ class Publisher:
             products |= (await catalog_store.products(connection, components))[1]
             skus = sorted({*skus, *components})
         now, stock_levels = await levels.read(connection, skus)
-        world = World(now, catalog.locations, products, stock_levels)
+        capacity = await capacity_store.current_figures(connection, catalog, now)
+        world = World(now, catalog.locations, products, stock_levels, capacity=capacity)
         by_pair = {pair: listings.get(key) for pair, key in items.items()}
         return await _assess(self._active_policies.current.policy_set, world, catalog, pairs, by_pair)
 

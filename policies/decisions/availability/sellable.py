@@ -194,21 +194,26 @@ def _tracked_levels(view: PolicyView, sku: str) -> list[tuple[int, StockLevel]]:
     ]
 
 
-def _with_room(figures: Sequence[LocationAvailability], view: PolicyView) -> Sequence[LocationAvailability]:
-    """The figures with what each location can handle of one order, where its capacity is limited."""
+def with_room(
+    figures: Sequence[LocationAvailability], view: PolicyView, units_each: int = 1
+) -> Sequence[LocationAvailability]:
+    """The figures with what each location can handle of one order, where its capacity is limited.
+
+    They count things of `units_each` units.
+    """
     if not view.memory.limited_ids:
         return figures
     world, locations = view.question.world, view.memory.catalog
-    with_room = []
+    handled = []
     for figure in figures:
         rooms = rooms_by_day(locations[figure.location_id], world.now, world.capacity_figures)
         most = max([units for _, units in rooms], default=0)
-        with_room.append(replace(figure, sellable=int(min(figure.sellable, most))))
-    return with_room
+        handled.append(replace(figure, sellable=int(min(figure.sellable, most // units_each))))
+    return handled
 
 
 def _largest_single_order(figures: Sequence[LocationAvailability], view: PolicyView, sku: str, sellable: int) -> int:
-    suppliers = [figure for figure in _with_room(figures, view) if figure.sellable > 0]
+    suppliers = [figure for figure in with_room(figures, view) if figure.sellable > 0]
     largest = min(sellable, _largest_within_shipments(suppliers, view, sku))
     if view.policy.split_only_if is None:
         return largest

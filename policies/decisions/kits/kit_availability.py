@@ -9,7 +9,7 @@ from functools import partial
 
 from policies.decisions.availability.delivery_days import SoldAlone, delivery_options
 from policies.decisions.availability.location_availability import NOTHING_WAIVED, LocationAvailability
-from policies.decisions.availability.sellable import Availability, KitFigures, assess_availability
+from policies.decisions.availability.sellable import Availability, KitFigures, assess_availability, with_room
 from policies.decisions.eligibility import RoutingQuestion, may_split, policies_for
 from policies.decisions.kits.kit_stock import KitStock, available_kits, kit_stock, largest_order
 from policies.decisions.planning.planning_memory import PolicyView
@@ -52,7 +52,7 @@ def assess_kit(
         held_back_by_channel=stock.subtotal - remaining,
         cut_off_applied=remaining > sellable == 0,
         capped=0 < sellable < remaining,
-        largest_single_order=largest_order(stock, _Filling(view, stock)),
+        largest_single_order=_largest_order(view, stock),
         locations=tuple(stock.figures.values()),
         fired=stock.fired,
         policy=policy,
@@ -68,6 +68,15 @@ def assess_kit(
 def _sold_alone(question: RoutingQuestion, kit: Kit) -> SoldAlone:
     product = question.world.products.get(kit.sku)
     return SoldAlone(sum(kit.components.values()), None if product is None else product.price)
+
+
+def _largest_order(view: PolicyView, stock: KitStock) -> int:
+    """Where the capacity of locations is limited, what one of them can handle: of several, no sum could be promised."""
+    if stock.kit.may_split or not view.memory.limited_ids:
+        return largest_order(stock, _Filling(view, stock))
+    units_each = sum(stock.kit.components.values())
+    handled = with_room(tuple(stock.figures.values()), view, units_each)
+    return min(stock.sellable, max((figure.sellable for figure in handled), default=0))
 
 
 def _largest_in_time(view: PolicyView, stock: KitStock, in_time: Sequence[LocationAvailability]) -> int:

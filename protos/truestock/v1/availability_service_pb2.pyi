@@ -212,7 +212,9 @@ class Availability(_message.Message):
     available_count: _builtins.int
     """Available at all of the channel's locations, before rules."""
     largest_single_order_count: _builtins.int
-    """The most units that one order of this SKU alone can get; lower than `sellable_count` where rules limit shipments."""
+    """The most units that one order of this SKU alone can get; lower than `sellable_count` where rules limit shipments or
+    locations can handle no more. Of a kit, only one location counts where locations limit what they can handle.
+    """
     channel_buffer_count: _builtins.int
     """Buffer on the channel's total, in addition to the locations' buffers."""
     problem: _builtins.str
@@ -574,6 +576,7 @@ class AvailabilityChange(_message.Message):
     """
     sellable_count: _builtins.int
     largest_single_order_count: _builtins.int
+    """Worked out with `sellable_count`: what locations can handle is as of then."""
     item_id: _builtins.str
     """The item; empty if it is of a SKU. All counts are then items."""
     @_builtins.property

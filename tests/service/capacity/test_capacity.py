@@ -31,7 +31,7 @@ LEDGER = """
 """Where the stored figures are not those of the shipments."""
 
 
-async def open_shop(retailer: Retailer, **limits: int) -> Retailer:
+async def open_shop(retailer: Retailer, **limits: Any) -> Retailer:
     """One location that can handle so much, with stock of several products."""
     await retailer.stock({(sku, "dc"): 400 for sku in ("CUP", "MUG", "POT")})
     await retailer.locations("dc", capacity=catalog_pb.Capacity(**limits))
