@@ -142,7 +142,7 @@ def test_lint_does_not_assume_that_counts_are_whole_numbers() -> None:
 
 
 def test_lint_assumes_that_a_fact_may_be_unknown_unless_it_is_always_known_there() -> None:
-    any_method = "{any: [{order.method: ship}, {order.method: pickup}]}"
+    any_method = "{any: [{order.method: ship}, {order.method: [pickup, transfer]}]}"
     plan = f"{{name: p, position: 1, rank: [nearest], applies_to: {{channel.kind: pos}}, review: [{{name: a, when: {any_method}}}]}}"  # noqa: E501
 
     assert codes(exposure(any_method)) == []

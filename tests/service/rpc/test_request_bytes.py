@@ -195,7 +195,7 @@ async def test_unreadable_requests_are_logged_once_a_minute(
 
     assert [(line["event"], line["method"], line["times"]) for line in lines] == [
         ("a request could not be read", "AvailabilityService/CheckAvailability", 1),
-        ("a request could not be read", "AvailabilityService/WatchAvailability", 20),
+        ("a request could not be read", "AvailabilityService/SearchPickupLocations", 20),
     ]
     assert not any("exc_info" in line for line in lines)
 
