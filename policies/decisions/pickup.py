@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from policies.decisions.decision import Decision
 from policies.decisions.delivery import shipping_dates_of
 from policies.decisions.rest_of_pickup import at_location
-from policies.decisions.routing import Decision, route
+from policies.decisions.routing import route
 from policies.domain.calendars import end_of_day, handled_by
 from policies.domain.geography import great_circle_km
 from policies.domain.model import (

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from policies.decisions.routing import Decision
+from policies.decisions.decision import Decision
 from policies.domain.model import Commitment, Order
 from policies.explanation import unit_count_text
 

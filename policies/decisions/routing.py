@@ -2,103 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
-from functools import partial
 
 from policies.decisions.capacity import planned_handling, within_capacity
-from policies.decisions.delivery import DELIVERY_FACTS, fired_delivery_rules, shipping_estimates
-from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, WholeOrder, may_split, policies_for
-from policies.decisions.kits.kit_limits import KitLimit, kit_limits
+from policies.decisions.decision import Decision, PlannedShipment, ShipmentLine
+from policies.decisions.delivery import DELIVERY_FACTS, fired_delivery_rules
+from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, WholeOrder, policies_for
+from policies.decisions.kits.kit_limits import kit_limits
 from policies.decisions.order_limits import UsableUnits, units_saved_by_buffers, usable_units
+from policies.decisions.order_plans import RoutingRun, part_demand, plan_in_shipments, ranked_locations, ruled_plan
 from policies.decisions.parts.dropped_lines import dropped_lines
-from policies.decisions.parts.part_plans import PartDemand
 from policies.decisions.parts.part_shortages import part_shortages
-from policies.decisions.parts.split_kits import best_split_plan
 from policies.decisions.planning.planning_memory import PolicyView
-from policies.decisions.planning.plans import NO_ESTIMATES, Load, Plan, best_plan
-from policies.decisions.planning.ranking import RankingContext, Ranks, rank_locations
+from policies.decisions.planning.plans import Load, Plan
+from policies.decisions.planning.ranking import Ranks
 from policies.decisions.rest_of_pickup import merged_shortages, rest_methods, rest_of_pickup
 from policies.decisions.shortages import Shortage, shortages_by_sku
-from policies.decisions.splits import DAYS_SAVED, SplitRuling, plan_facts, rule_on_split
-from policies.domain.demand import DemandPart, demand_parts, is_placed_freely
-from policies.domain.handling_times import HandlingTime
+from policies.decisions.splits import DAYS_SAVED, SplitRuling, plan_facts
+from policies.domain.demand import demand_parts, is_placed_freely
 from policies.domain.model import TRANSFER, Channel, Commitment, Order, Outcome, World
 from policies.engine.conditions import comparisons
-from policies.explanation import DroppedLocation, DropReason, FiredRule, RuleEvidence
-from policies.policy_set import DELIVERY_STEPS, PolicySet, RoutingPolicy
-
-
-@dataclass(frozen=True, slots=True)
-class ShipmentLine:
-    """Units of one order line in one shipment."""
-
-    line_id: str
-    sku: str
-    unit_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedShipment:
-    """Units shipped from one location, or picked up there. `distance_km` is None if unknown.
-
-    `method` is set where it is not the order's: `transfer` to the store of a pickup order, or `ship` to its shopper.
-    """
-
-    location_id: str
-    lines: tuple[ShipmentLine, ...]
-    distance_km: float | None = None
-    method: str | None = None
-    handling: HandlingTime | None = None
-    """The day, and perhaps the hour, of whose capacity it takes; None at a location without a limit."""
-
-    @property
-    def unit_count(self) -> int:
-        """All its units."""
-        return sum([line.unit_count for line in self.lines])
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The decision for one order. `plan` is in fill order, best-ranked location first.
-
-    `tried` names earlier policies that passed the order on with `otherwise: next`. `reviews` are the review rules that
-    fired; the plan's units stay promised. If the search was not exhaustive, no plan of as many units has fewer than
-    `fewest_shipments`. `buffer_saved` has the units of each SKU that only the buffer could supply.
-    """
-
-    policy: RoutingPolicy
-    outcome: Outcome
-    plan: tuple[PlannedShipment, ...]
-    shortages: tuple[Shortage, ...]
-    dropped: tuple[DroppedLocation, ...]
-    fired: tuple[FiredRule, ...]
-    reviews: tuple[FiredRule, ...] = ()
-    tried: tuple[str, ...] = ()
-    searched_exhaustively: bool = True
-    fewest_shipments: int = 0
-    buffer_saved: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def needs_review(self) -> bool:
-        """Whether a person must approve the plan before it is shipped."""
-        return bool(self.reviews)
-
-    @property
-    def shipments_above_bound(self) -> int:
-        """By how many shipments the plan exceeds `fewest_shipments`; 0 if the search was exhaustive."""
-        return len(self.plan) - self.fewest_shipments if self.fewest_shipments else 0
-
-    @property
-    def units(self) -> dict[tuple[str, str], int]:
-        """Promised units by (sku, location id)."""
-        promised: dict[tuple[str, str], int] = {}
-        for shipment in self.plan:
-            for line in shipment.lines:
-                key = (line.sku, shipment.location_id)
-                promised[key] = promised.get(key, 0) + line.unit_count
-        return promised
+from policies.explanation import DropReason, FiredRule, RuleEvidence
+from policies.policy_set import DELIVERY_STEPS, PolicySet
 
 
 def route(
@@ -141,7 +68,7 @@ def routed_order(
         kits = kit_limits(view, order) if parts else {}
         run = RoutingRun(policy_set, question, order, policy, view, whole, parts, kits)
         usable = within_capacity(view, order, usable_units(view, order))
-        plan, planned_run, ruling = _ruled_plan(run, usable)
+        plan, planned_run, ruling = ruled_plan(run, usable)
         routed = RoutedOrder(planned_run, usable, plan, ruling=ruling)
         if rest_methods(policy, order):
             routed = _with_rest(routed)
@@ -178,15 +105,15 @@ class RoutedOrder:
         """The ranks of the locations with stock that the order may use, as they were compared."""
         usable = self.usable.units
         if not self.run.parts:
-            return _ranked_locations(self.run, usable)
-        demand = _part_demand(self.run, self.usable, self.run.parts)
-        return _ranked_locations(self.run, usable, demand.full_stock())
+            return ranked_locations(self.run, usable)
+        demand = part_demand(self.run, self.usable, self.run.parts)
+        return ranked_locations(self.run, usable, demand.full_stock())
 
     def suppliable_units(self) -> dict[str, int]:
         """Units of the order that each location could ship by itself, by location id; none of them 0."""
         demand, stock = self.run.order.units_by_sku(), self.usable.units
         if self.run.parts:
-            by_part = _part_demand(self.run, self.usable, self.run.parts)
+            by_part = part_demand(self.run, self.usable, self.run.parts)
             demand, stock = dict(by_part.units), by_part.part_stock
         counts: dict[str, int] = {}
         for key, units in stock.items():
@@ -210,79 +137,14 @@ class RoutedOrder:
         return _planned(replace(self.run, policy=policy, is_one_shipment=False), self.usable)
 
 
-@dataclass(frozen=True, slots=True)
-class RoutingRun:
-    """One order under one policy; `parts` are those of its lines, empty if none has a restriction or a group."""
-
-    policy_set: PolicySet
-    question: RoutingQuestion
-    order: Order
-    policy: RoutingPolicy
-    view: PolicyView
-    whole: WholeOrder | None = None
-    parts: tuple[DemandPart, ...] = ()
-    kits: Mapping[str, KitLimit] = field(default_factory=dict)
-    """What rules of the kits' own allow, by the SKUs of the order's kits."""
-    is_part: bool = False
-    """Other locations may supply what this plan leaves short, so that `ship_complete` is decided after them."""
-    left_out: frozenset[str] = frozenset()
-    """Locations that no plan may use: only while plans are compared to explain a decision."""
-    is_one_shipment: bool = False
-    """Whether `split_only_if` of the policy does not allow to split the order."""
-
-    @property
-    def max_shipments(self) -> int | None:
-        """The most shipments of the order; 1 if it may not be split."""
-        if self.is_one_shipment or not may_split(self.policy, self.question.order.value):
-            return 1
-        return self.policy.max_shipments
-
-    @property
-    def kept_locations(self) -> set[str]:
-        """The locations that ship the order anyway, because units stay promised there."""
-        return {location_id for (_, location_id), count in self.question.kept_units.items() if count}
-
-
 def _planned(run: RoutingRun, usable: UsableUnits) -> Plan:
-    return _ruled_plan(run, usable)[0]
-
-
-def _ruled_plan(run: RoutingRun, usable: UsableUnits) -> tuple[Plan, RoutingRun, SplitRuling | None]:
-    """The best plan, split only if the policy allows this split; how it was planned, and what the policy said of it."""
-    plan = _plan_in_shipments(run, usable)
-    kept = run.kept_locations
-    if run.policy.split_only_if is None or len(kept.union(load.location_id for load in plan.loads)) <= max(
-        1, len(kept)
-    ):
-        return plan, run, None
-    unsplit = replace(run, is_one_shipment=True)
-    single = _plan_in_shipments(unsplit, usable)
-    ruling = rule_on_split(
-        run.policy, run.view, run.question, plan, single, handling_days=partial(_days_with_room, run)
-    )
-    return (plan, run, ruling) if ruling is None or ruling.is_allowed else (single, unsplit, ruling)
-
-
-def _plan_in_shipments(run: RoutingRun, usable: UsableUnits) -> Plan:
-    """The best plan within the shipments of the run."""
-    policy, demand = run.policy, run.order.units_by_sku()
-    if any(part.split_kit is not None for part in run.parts):
-        plan = best_split_plan(run.parts, run.kits, partial(_plan_of_parts, run, usable))
-    elif run.parts:
-        plan = _plan_of_parts(run, usable, run.parts)
-    else:
-        within_limits = {sku: min(count, usable.limits.get(sku, count)) for sku, count in demand.items()}
-        ranked = _ranked_locations(run, usable.units)
-        plan = _best_plan(run, ranked, within_limits, partial(best_plan, stock=usable.units))
-    if policy.ship_complete and not run.is_part and _leaves_units_short(run, plan, demand):
-        return Plan((), plan.searched_exhaustively)
-    return plan
+    return ruled_plan(run, usable)[0]
 
 
 def _with_rest(routed: RoutedOrder) -> RoutedOrder:
     """The order with what its store lacks routed to other locations, as its policy allows."""
     run = replace(routed.run, is_part=True)
-    plan = _plan_in_shipments(run, routed.usable)
+    plan = plan_in_shipments(run, routed.usable)
     shipments = list(_shipments(run, plan.loads))
     rests: list[tuple[str, RoutedOrder]] = []
     for method in rest_methods(run.policy, run.order):
@@ -367,19 +229,6 @@ def _joined(routed: RoutedOrder, here: Decision) -> Decision:
     )
 
 
-def _plan_of_parts(run: RoutingRun, usable: UsableUnits, parts: Sequence[DemandPart]) -> Plan:
-    """The best plan of these parts by line, within what the rules of components and of kits allow."""
-    demand = _part_demand(run, usable, parts)
-    ranked = _ranked_locations(run, usable.units, demand.full_stock())
-    return demand.by_line(_best_plan(run, ranked, demand.units, demand.plan), run.order)
-
-
-def _part_demand(run: RoutingRun, usable: UsableUnits, parts: Sequence[DemandPart]) -> PartDemand:
-    stock = {**usable.units, **{sku: limit.units for sku, limit in run.kits.items()}}
-    totals = {sku: limit.total for sku, limit in run.kits.items() if limit.total is not None}
-    return PartDemand.of(parts, stock, {**usable.limits, **totals})
-
-
 def _fills_whole_order(routed: RoutedOrder) -> bool:
     """Whether the plan leaves nothing short and the policy could also supply what the order keeps elsewhere."""
     if routed.rests:
@@ -391,58 +240,6 @@ def _fills_whole_order(routed: RoutedOrder) -> bool:
         if plan.placed(sku) < demand or usable.total(sku) < demand + kept_elsewhere:
             return False
     return True
-
-
-def _best_plan(
-    run: RoutingRun, ranked: Mapping[str, Ranks], demand: Mapping[str, int], plan_demand: Callable[..., Plan]
-) -> Plan:
-    """The best plan within the shipments that the policy allows, those of units that the order keeps included.
-
-    `demand` is by SKU or by part, as `plan_demand` takes it.
-    """
-    policy = run.policy
-    compares_delivery = any(step.kind in DELIVERY_STEPS for step in policy.rank)
-    plan_of = partial(
-        plan_demand,
-        steps=[step.kind for step in policy.rank],
-        estimates=shipping_estimates(run.policy_set, run.question, ranked) if compares_delivery else NO_ESTIMATES,
-        pause=run.question.world.pause,
-    )
-    max_shipments, kept = run.max_shipments, run.kept_locations
-    if max_shipments is None or not kept:
-        return plan_of(demand, ranks=ranked, max_shipments=max_shipments)
-    # The locations that ship the order anyway add no shipment, so they come first.
-    joined = plan_of(demand, ranks={key: ranks for key, ranks in ranked.items() if key in kept})
-    shipments_left = max_shipments - len(kept)
-    if shipments_left < 1:
-        return joined
-    remaining = {key: rest for key, count in demand.items() if (rest := count - joined.placed(key))}
-    others = {key: ranks for key, ranks in ranked.items() if key not in kept}
-    added = plan_of(remaining, ranks=others, max_shipments=shipments_left)
-    return joined.joined_by(added)
-
-
-def _leaves_units_short(run: RoutingRun, plan: Plan, demand: Mapping[str, int]) -> bool:
-    is_short_elsewhere = run.whole is not None and run.whole.has_other_shortages
-    return is_short_elsewhere or any(plan.placed(sku) < count for sku, count in demand.items())
-
-
-def _ranked_locations(
-    run: RoutingRun,
-    stock: Mapping[str, Mapping[str, int]],
-    full_stock: Mapping[str, Mapping[str, int]] | None = None,
-) -> dict[str, Ranks]:
-    """The ranks of the locations with stock; `full_stock` is that of locations that may ship all lines of a SKU."""
-    order = run.order
-    coverable = stock if full_stock is None else full_stock
-    context = RankingContext(run.view, tuple(stock), order.pickup_location_id, order.units_by_sku(), coverable)
-    location_ids: dict[str, None] = {}
-    for units in stock.values():
-        run.question.world.pause()
-        location_ids.update(dict.fromkeys(units))
-    for location_id in run.left_out:
-        location_ids.pop(location_id, None)
-    return rank_locations(context, location_ids)
 
 
 def _decision(routed: RoutedOrder) -> Decision:
@@ -522,16 +319,6 @@ def _reviews(run: RoutingRun, shipments: Sequence[PlannedShipment]) -> tuple[Fir
             for rule in matcher.fired(context)
         ]
     )
-
-
-def _days_with_room(run: RoutingRun, unit_counts: Mapping[str, int]) -> dict[str, date | None]:
-    """As `_handling_days`, before shipments are planned."""
-    limited_ids = run.view.memory.limited_ids
-    handled = {
-        key: planned_handling(run.view, run.order, key, count) if key in limited_ids else None
-        for key, count in unit_counts.items()
-    }
-    return {key: None if handling is None else handling.day for key, handling in handled.items()}
 
 
 def _handling_days(shipments: Sequence[PlannedShipment]) -> dict[str, date | None]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from policies.decisions.alternatives.decision_explanation import explain
 from policies.decisions.availability.sellable import assess_availability
+from policies.decisions.decision import Decision
 from policies.decisions.delivery import delivery_rule_for, fired_delivery_rules, promise_date, quote
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.exception_policy import handling_of
-from policies.decisions.routing import Decision, RoutedOrder, routed_order
+from policies.decisions.routing import RoutedOrder, routed_order
 from policies.domain.model import SHIP, TRANSFER, Order
 from policies.explanation import DroppedLocation, DropReason, FiredRule
 from policies.policy_set import PolicySet

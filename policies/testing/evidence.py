@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from policies.decisions.availability.location_availability import LocationAvailability
 from policies.decisions.availability.sellable import Availability
+from policies.decisions.decision import Decision
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.exception_policy import ExceptionHandling
-from policies.decisions.routing import Decision
 from policies.domain.calendars import local_time
 from policies.domain.model import Location, Order, StockLevel
 from policies.explanation import DroppedLocation, DropReason, FiredRule

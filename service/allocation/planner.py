@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from policies.decisions.cancellations import CancelledUnits
+from policies.decisions.decision import Decision, PlannedShipment
 from policies.decisions.eligibility import WholeOrder
 from policies.decisions.promise import (
     Promise,
@@ -16,7 +17,7 @@ from policies.decisions.promise import (
     promise_transition,
     same_contents,
 )
-from policies.decisions.routing import Decision, PlannedShipment, route
+from policies.decisions.routing import route
 from policies.decisions.shortages import Shortage, ShortageKind
 from policies.decisions.unmet_demand import unmet_units
 from policies.domain.model import WITHHELD_KINDS, Channel, Commitment, Order, OrderFacts, Outcome, World

@@ -9,7 +9,7 @@ import pickle
 import sys
 import time
 
-from policies.decisions.routing import Decision
+from policies.decisions.decision import Decision
 from policies.policy_set import PolicySet
 from policies.reading.rules_reader import read
 from service import limits

@@ -17,8 +17,9 @@ from google.type.date_pb2 import Date
 from google.type.latlng_pb2 import LatLng
 from google.type.timeofday_pb2 import TimeOfDay
 
+from policies.decisions.decision import Decision
 from policies.decisions.eligibility import NO_PROMISED_UNITS, WholeOrder
-from policies.decisions.routing import Decision, RoutedOrder, routed_order
+from policies.decisions.routing import RoutedOrder, routed_order
 from policies.domain.capacity import WHOLE_DAY, CapacityFigures, CapacityPeriod, CapacityUse
 from policies.domain.day_hours import DayHours
 from policies.domain.kits import KitPart, of_kit

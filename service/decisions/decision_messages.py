@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-from policies.decisions.routing import Decision
+from policies.decisions.decision import Decision
 from policies.domain.model import Commitment
 from policies.explanation import DroppedLocation, FiredRule, RuleEvidence
 from policies.stock.oversell import OversellEvidence, oversell_cause

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from policies.decisions.decision import Decision
 from policies.decisions.eligibility import WholeOrder, may_split
-from policies.decisions.routing import Decision, route
+from policies.decisions.routing import route
 from policies.decisions.shortages import ShortageKind
 from policies.domain.model import Order, OrderFacts, World
 from policies.domain.shipments import ShipmentState

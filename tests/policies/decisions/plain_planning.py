@@ -8,7 +8,7 @@ from math import floor, inf
 from typing import Any
 from unittest.mock import patch
 
-from policies.decisions import routing
+from policies.decisions import order_plans, routing
 from policies.decisions.availability.location_availability import (
     NOTHING_WAIVED,
     LocationAvailability,
@@ -17,6 +17,7 @@ from policies.decisions.availability.location_availability import (
 )
 from policies.decisions.availability.sellable import channel_level, publishable_units
 from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffer_effect
+from policies.decisions.decision import Decision
 from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy, exclude_rule_behind
 from policies.decisions.order_limits import UsableUnits, choice_allows, waived_limits
 from policies.domain.geography import great_circle_km
@@ -28,15 +29,17 @@ from policies.policy_set import PLAN_STEPS, PolicySet, RankStep, RoutingPolicy, 
 Ranks = tuple[float, ...]
 
 
-def route(*arguments: Any, **keywords: Any) -> routing.Decision:
+def route(*arguments: Any, **keywords: Any) -> Decision:
     """The decision of `routing.route`, planned the plain way."""
-    with patch.multiple(
-        routing,
-        usable_units=lambda view, order: usable_units(view.policy_set, view.question, order, view.policy),
-        units_saved_by_buffers=lambda view, order, placed: units_saved_by_buffers(
-            view.policy_set, view.question, order, view.policy, placed
+    with (
+        patch.multiple(
+            routing,
+            usable_units=lambda view, order: usable_units(view.policy_set, view.question, order, view.policy),
+            units_saved_by_buffers=lambda view, order, placed: units_saved_by_buffers(
+                view.policy_set, view.question, order, view.policy, placed
+            ),
         ),
-        _ranked_locations=_ranked_locations,
+        patch.object(order_plans, "ranked_locations", _ranked_locations),
     ):
         return routing.route(*arguments, **keywords)
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from policies.decisions.routing import Decision, route
+from policies.decisions.decision import Decision
+from policies.decisions.routing import route
 from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse
 from policies.domain.handling_times import HandlingTime, first_handling_time, handling_times
 from policies.domain.model import Location, Order, StockLevel, World

@@ -8,8 +8,9 @@ from datetime import date, timedelta
 
 import pytest
 
+from policies.decisions.decision import Decision
 from policies.decisions.eligibility import NO_PROMISED_UNITS
-from policies.decisions.routing import Decision, route
+from policies.decisions.routing import route
 from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse
 from policies.domain.model import Commitment, Destination, Order, OrderLine, Outcome
 from policies.domain.placement import Placement

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from policies.decisions.decision import Decision
 from policies.decisions.eligibility import WholeOrder
-from policies.decisions.routing import Decision, route
+from policies.decisions.routing import route
 from policies.domain.model import OrderFacts, Outcome, Product
 from policies.explanation import DropReason
 from tests.policies.decisions.test_routing import FLOOR, LOCATIONS, WHOLE, decide, shipped, short, stocked

@@ -8,8 +8,9 @@ from functools import lru_cache
 import pytest
 from hypothesis import Phase, assume, given, seed, settings, strategies as st
 
+from policies.decisions.decision import Decision
 from policies.decisions.eligibility import WholeOrder
-from policies.decisions.routing import Decision, route
+from policies.decisions.routing import route
 from policies.decisions.shortages import ShortageKind
 from policies.domain.model import Commitment, Order, OrderFacts, OrderLine, Product, World
 from policies.policy_set import PolicySet

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from policies.decisions.availability.sellable import Availability, assess_availability
-from policies.decisions.routing import Decision, route
+from policies.decisions.decision import Decision
+from policies.decisions.routing import route
 from policies.domain.model import Channel, World
 from policies.explanation import DropReason
 from tests.policies.small_retailer import ANYWHERE, TIKTOK, level, order, rules, sold, store, world

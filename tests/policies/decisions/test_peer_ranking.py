@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from policies.decisions.routing import Decision, route
+from policies.decisions.decision import Decision
+from policies.decisions.routing import route
 from policies.domain.model import Location, Outcome
 from policies.reading.rules_reader import read
 from tests.policies.small_retailer import TIKTOK, level, order, policy, rules, store, world

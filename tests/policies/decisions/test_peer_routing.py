@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from policies.decisions.routing import Decision, route
+from policies.decisions.decision import Decision
+from policies.decisions.routing import route
 from policies.domain.model import Location, Outcome, StockLevel
 from policies.explanation import DropReason
 from tests.policies.small_retailer import TIKTOK, level, order, policy, rules, store, world

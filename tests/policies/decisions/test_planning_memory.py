@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from policies.decisions.availability.sellable import assess_availability
+from policies.decisions.decision import Decision
 from policies.decisions.eligibility import RoutingQuestion, WholeOrder, policies_for
-from policies.decisions.routing import Decision, route
+from policies.decisions.routing import route
 from policies.domain.model import (
     Commitment,
     Coordinates,

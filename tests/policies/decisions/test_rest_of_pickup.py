@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from policies.decisions.decision import Decision
 from policies.decisions.pickup import nearby_locations, pickup_offers
-from policies.decisions.routing import Decision, route
+from policies.decisions.routing import route
 from policies.domain.model import Commitment, Destination, Order, Outcome, World
 from policies.policy_set import PolicySet
 from tests.policies.decisions.test_routing_properties import orders, worlds

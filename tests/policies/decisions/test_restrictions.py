@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from policies.decisions.availability.sellable import assess_availability
+from policies.decisions.decision import Decision
 from policies.decisions.kits.kit_availability import assess_kit
-from policies.decisions.routing import Decision, route
+from policies.decisions.routing import route
 from policies.decisions.shortages import ShortageKind
 from policies.domain.kits import Kit
 from policies.domain.model import Order, Outcome, Product, World

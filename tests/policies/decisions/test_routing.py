@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from policies.decisions.decision import Decision, ShipmentLine
 from policies.decisions.eligibility import WholeOrder
-from policies.decisions.routing import Decision, ShipmentLine, route
+from policies.decisions.routing import route
 from policies.decisions.shortages import Shortage, ShortageKind
 from policies.domain.model import Channel, Order, OrderFacts, OrderLine, Outcome, World
 from policies.explanation import DropReason

@@ -5,10 +5,11 @@ from dataclasses import replace
 from hypothesis import given, settings, strategies as st
 
 from policies.decisions.availability.sellable import assess_availability
+from policies.decisions.decision import Decision
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.order_limits import usable_units
 from policies.decisions.planning.planning_memory import PolicyView
-from policies.decisions.routing import Decision, route
+from policies.decisions.routing import route
 from policies.domain.model import Commitment, Coordinates, Location, Order, OrderLine, World
 from policies.policy_set import PolicySet
 from tests.policies.small_retailer import ANYWHERE, TIKTOK, TO_OSLO, level, policy, rules, world

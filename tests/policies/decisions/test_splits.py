@@ -9,7 +9,8 @@ from hypothesis import given, settings, strategies as st
 
 from policies.decisions.alternatives.decision_explanation import explain
 from policies.decisions.availability.sellable import assess_availability
-from policies.decisions.routing import Decision, route, routed_order
+from policies.decisions.decision import Decision
+from policies.decisions.routing import route, routed_order
 from policies.domain.model import Coordinates, Destination, Order, Outcome, Product, World
 from policies.policy_set import PolicySet
 from policies.reading.rules_reader import read

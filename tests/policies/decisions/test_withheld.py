@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from policies.decisions.decision import Decision
 from policies.decisions.eligibility import RoutingQuestion, WholeOrder, dropped_by_policy, policies_for
 from policies.decisions.order_limits import choice_allows
 from policies.decisions.rest_of_pickup import rest_methods
-from policies.decisions.routing import Decision, route
+from policies.decisions.routing import route
 from policies.decisions.shortages import ShortageKind
 from policies.domain.model import TRANSFER, Commitment, Destination, Order, OrderFacts, World
 from policies.policy_set import PolicySet

@@ -10,9 +10,10 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from policies.decisions.decision import Decision
 from policies.decisions.kits.kit_availability import assess_kit
 from policies.decisions.parts import split_kits
-from policies.decisions.routing import Decision, route
+from policies.decisions.routing import route
 from policies.decisions.shortages import ShortageKind
 from policies.domain.kits import Kit, KitPart, of_kit
 from policies.domain.model import Commitment, Order, OrderLine, Product, World

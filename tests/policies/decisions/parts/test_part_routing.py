@@ -7,8 +7,9 @@ from uuid import UUID
 
 from hypothesis import given, settings, strategies as st
 
+from policies.decisions.decision import Decision
 from policies.decisions.eligibility import WholeOrder
-from policies.decisions.routing import Decision, route
+from policies.decisions.routing import route
 from policies.decisions.shortages import KEPT_TOGETHER, LINE_RESTRICTED, ShortageKind
 from policies.domain.demand import demand_parts
 from policies.domain.model import Commitment, Order, OrderFacts, OrderLine, World
