@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from policies.domain.model import TRANSFER
 from policies.facts.fact_table import Value
 from policies.testing.fixtures import KNOWN_CHANNELS
 
@@ -109,6 +110,8 @@ class CaseBuilder:
         locations: Keys = dict.fromkeys(self._location_ids(), self._location())
         if self.companion is not None:
             locations |= self._add_companion(given)
+        if self.kind is CaseKind.ORDER and given.get("method") == TRANSFER:
+            locations |= self._add_pickup(given)
         products: Keys = dict.fromkeys(self._skus(), self.product)
         return Case(given, {"locations": locations, "products": products, "channels": channels})
 
@@ -256,6 +259,12 @@ class CaseBuilder:
         assert isinstance(others, dict)
         given["stock"] = {**others, **stock}
         return other.fixtures["locations"]
+
+    def _add_pickup(self, given: Keys) -> Keys:
+        """Makes it an order for pickup at a store without stock, to which others send it. Returns the store."""
+        store = f"pickup-store{self.suffixes.get('locations', '')}"
+        given |= {"method": "pickup", "pickup_location": store}
+        return {store: {"type": "store", "offers_pickup": True}}
 
     def _figures(self, units: int) -> Keys:
         """The figures of the stock at the location."""
