@@ -97,16 +97,21 @@ class FailureLog:
 
 
 async def every(
-    seconds: float, stop: asyncio.Event, work: Callable[[], Awaitable[None]], *, first_after: float = 0.0
+    seconds: float,
+    stop: asyncio.Event,
+    work: Callable[[], Awaitable[None]],
+    *,
+    first_after: float = 0.0,
+    spread: float = SPREAD_SECONDS,
 ) -> None:
     """Runs `work` every `seconds` until `stop` is set, also after it failed.
 
-    The first time is after `first_after` and at most SPREAD_SECONDS more: work that starts together would run together
+    The first time is after `first_after` and at most `spread` more: work that starts together would run together
     for as long as the service runs, and take as many connections from calls at once.
     """
     failures = FailureLog()
     name = getattr(work, "__qualname__", repr(work))
-    await pause(stop, first_after + random.uniform(0, min(seconds, SPREAD_SECONDS)))
+    await pause(stop, first_after + random.uniform(0, min(seconds, spread)))
     while not stop.is_set():
         try:
             await work()

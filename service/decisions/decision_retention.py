@@ -154,7 +154,8 @@ class DecisionRetention:
     async def run(self, stop: asyncio.Event) -> None:
         """Makes partitions and purges until `stop` is set."""
         await asyncio.gather(
-            every(PARTITION_SECONDS, stop, self.make_partitions),
+            # At once: the first order may be the first of its month.
+            every(PARTITION_SECONDS, stop, self.make_partitions, spread=0.0),
             every(PURGE_SECONDS, stop, self.purge, first_after=FIRST_PURGE_SECONDS),
         )
 

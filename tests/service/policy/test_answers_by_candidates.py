@@ -48,6 +48,8 @@ async def test_previews_by_a_candidate_are_decided_by_its_rules_and_record_nothi
     await retailer.stock({("MUG", "dc"): 10, ("MUG", "oslo"): 4, ("CUP", "dc"): 5})
     stored = await retailer.allocate("1", {"CUP": 5})
     candidate = await keep(database, keeping(7))
+    for operation in ("make_partitions", "learn_velocity"):
+        await retailer.has_done(operation)
     before = await row_counts(retailer)
 
     availability = await check(retailer, "MUG", candidate_revision=candidate, include_locations=True)
