@@ -59,7 +59,8 @@ def month_of(moment: datetime) -> datetime:
 async def partitions(connection: Connection, table: str) -> list[Partition]:
     """The partitions of a table but the default one, by name."""
     rows = await connection.fetch(_PARTITIONS, table)
-    found = [(row["name"], _BOUNDS.fullmatch(row["bounds"])) for row in rows]
+    # PostgreSQL tells no bounds of a partition that another service has dropped since the snapshot of this statement.
+    found = [(row["name"], _BOUNDS.fullmatch(row["bounds"] or "")) for row in rows]
     return [Partition(table, name, UUID(x[1] or "0" * 32), UUID(x[2])) for name, x in found if x is not None]
 
 

@@ -119,6 +119,19 @@ async def test_two_services_purge_concurrently_each_decision_once(retailer: Reta
     assert [row["inputs"] for row in remaining] == [None]
 
 
+async def test_a_partition_that_another_service_has_just_dropped_is_not_listed(retailer: Retailer) -> None:
+    await move_back(retailer)
+    dropped = f"decision_{datetime.now(UTC) - OLD:%Y_%m}"
+    async with single_connection(retailer.database_url) as connection:
+        before = await monthly_partitions.partitions(connection, "decision")
+        async with connection.transaction(isolation="repeatable_read"):
+            await connection.execute("SELECT count(*) FROM allocation")
+            await purge(retailer)
+            after = await monthly_partitions.partitions(connection, "decision")
+
+    assert {x.name for x in before} - {x.name for x in after} == {dropped}
+
+
 async def grow_old(retailer: Retailer, *, days: float) -> None:
     """Makes all stored catalogs and rules this many days old."""
     age = timedelta(days=days)
