@@ -79,6 +79,9 @@ def routed_order(
     return replace(routed, tried=tuple(tried), refused_before=tuple(refused))
 
 
+_FACTS_OF_DELIVERY = DELIVERY_FACTS | {DAYS_SAVED}
+
+
 @dataclass(frozen=True, slots=True)
 class RoutedOrder:
     """An order with its plan under the policy that decides. `tried` are the policies that passed it on.
@@ -329,10 +332,11 @@ def _delivery_rules(
     run: RoutingRun, shipments: Sequence[PlannedShipment], asked: Sequence[FiredRule]
 ) -> tuple[FiredRule, ...]:
     """The delivery rules of the plan's shipments, if they affected the plan, or what rules said of it."""
-    facts = {comparison.fact for rule in asked if rule.evidence for comparison in comparisons(rule.evidence.when)}
     decides = run.view.late is not None or any(step.kind in DELIVERY_STEPS for step in run.policy.rank)
-    if facts.isdisjoint({*DELIVERY_FACTS, DAYS_SAVED}) and not decides:
-        return ()
+    if not decides:
+        facts = {comparison.fact for rule in asked if rule.evidence for comparison in comparisons(rule.evidence.when)}
+        if facts.isdisjoint(_FACTS_OF_DELIVERY):
+            return ()
     return fired_delivery_rules(run.policy_set, run.question, _unit_counts(shipments))
 
 

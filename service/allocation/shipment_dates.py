@@ -31,7 +31,9 @@ class ShipmentDates:
 
     def __init__(self, channel_context: ChannelContext, record: AllocationRecord, now: datetime) -> None:
         self._channel_context, self._record, self._now = channel_context, record, now
-        self._order = OrderFacts.of(record.order(record.commitment))
+        # Only delivery rules see more of the order than its method.
+        has_rules = bool(channel_context.policy_set.delivery)
+        self._order = OrderFacts.of(record.order(record.commitment)) if has_rules else OrderFacts(method=record.method)
 
     def at(self, location_id: str, handled_on: date | None = None, method: str | None = None) -> ShippingDates:
         """The dates of a shipment from a location; none if it is not in the catalog.
