@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RetailerMaker
-from tests.retailer import Retailer, promised
-from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb, order_pb2
+from tests.retailer import SOLD, Retailer, promised
+from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
 BY_PRIORITY = """
 kind: routing
@@ -138,28 +138,26 @@ async def test_an_order_changes_stock_from_its_allocation_to_its_return(
     shop = await retailers.make(tmp_path)
     await shop.stock({("V1", "t-1"): 100, ("V1", "t-2"): 120, ("V2", "t-1"): 100, ("V2", "t-2"): 120})
     whole = {("V1", "t-1"): (100, 0), ("V1", "t-2"): (120, 0), ("V2", "t-1"): (100, 0), ("V2", "t-2"): (120, 0)}
-    for channel_id, location_id in (("one", "t-1"), ("two", "t-2")):
-        channel = catalog_pb.Channel(
-            channel_id=channel_id, kind=catalog_pb.Channel.KIND_WEB, location_ids=[location_id]
-        )
-        await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
 
-    # Lines cannot be pinned to locations here, so the two pinned lines of the other system are orders of two channels.
-    first = await shop.allocate("1", {"V1": 2}, channel_id="one")
-    second = await shop.allocate("1", {"V2": 2}, channel_id="two")
+    lines = [
+        order_pb2.OrderLine(sku=sku, unit_count=2, only_location_ids=[location_id])
+        for sku, location_id in (("V1", "t-1"), ("V2", "t-2"))
+    ]
+    request = allocation_pb.AllocateOrderRequest(channel_id="web", order_id="1", commitment=SOLD, lines=lines)
+    order = (await shop.allocations.AllocateOrder(request)).allocation
     assert await stock_of(shop) == whole | {("V1", "t-1"): (100, 2), ("V2", "t-2"): (120, 2)}
 
-    await shop.cancel(second.allocation_id, {"1": 1})
+    await shop.cancel(order.allocation_id, {"2": 1})
     assert await stock_of(shop) == whole | {("V1", "t-1"): (100, 2), ("V2", "t-2"): (120, 1)}
 
-    await shop.ship(first.shipments[0])
-    await shop.ship(second.shipments[0])
+    for shipment in order.shipments:
+        await shop.ship(shipment)
     assert await stock_of(shop) == whole | {("V1", "t-1"): (98, 0), ("V2", "t-2"): (119, 0)}
 
     # The other system returns stock when a shipped order is cancelled. Here shipped units cannot be cancelled: they
     # return to stock when a return is recorded, at the location that it names.
-    await shop.record_return(first.allocation_id, {"1": 2}, "sellable", "t-1")
-    await shop.record_return(second.allocation_id, {"1": 1}, "sellable", "t-2")
+    await shop.record_return(order.allocation_id, {"1": 2}, "sellable", "t-1")
+    await shop.record_return(order.allocation_id, {"2": 1}, "sellable", "t-2")
     assert await stock_of(shop) == whole
     assert (await shop.ledger()).balanced
 

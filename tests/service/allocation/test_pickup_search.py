@@ -121,6 +121,21 @@ async def test_a_location_says_what_it_lacks_why_and_when_it_is_ready(shop: Reta
     assert not none.HasField("ready_time")
 
 
+async def test_a_store_that_lacks_a_part_of_the_cart_is_not_offered_for_it(shop: Retailer) -> None:
+    """magento-2882, and shopify-dawn-3979, whose nearest store has none and whose next one has it."""
+    await shop.stock({("P1", "s-1"): 5, ("P2", "s-2"): 5, ("V", "s-1"): 0, ("V", "s-3"): 3})
+    for north, (location_id, offers_pickup) in enumerate((("s-1", True), ("s-2", False), ("s-3", True)), start=1):
+        await shop.locations(
+            location_id, coordinates=LatLng(latitude=40 + north / 111, longitude=-75), offers_pickup=offers_pickup
+        )
+
+    apart = await search(shop, {"P1": 1, "P2": 1}, whole_cart_only=True)
+    farther = await search(shop, {"V": 1}, whole_cart_only=True)
+
+    assert [x.location_id for x in apart.locations] == []
+    assert [x.location_id for x in farther.locations] == ["s-3"]
+
+
 async def test_a_shopper_may_state_a_postal_code_instead_of_coordinates(shop: Retailer) -> None:
     in_town = order_pb2.Destination(country="US", postal_code="19103")
     answer = await search(shop, {"MUG": 1}, destination=in_town, radius_km=50)
