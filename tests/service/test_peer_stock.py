@@ -2,7 +2,7 @@
 
 `id` names the case of the other system. Bundles are in `test_peer_kits`, the pickup searches magento-2882 and
 shopify-dawn-3979 in `allocation/test_pickup_search`. Not here: magento-2269, a feed that is net of open orders.
-`ct-modes` has no counterpart: tracking of stock is no setting, every sale is checked, so no stock is negative by choice.
+`ct-modes` has no counterpart: every sale is checked, so no stock is negative by choice.
 """
 
 from __future__ import annotations
