@@ -21,7 +21,15 @@ def running_product(url: str, *, batch_orders: int | None = None) -> AbstractAsy
 
 def _serve(url: str, batch_orders: str) -> None:
     limits.BATCH_ORDERS = int(batch_orders)
-    serve(Settings(address="127.0.0.1:0", metrics_address="127.0.0.1:0", database_url=url, rules=RULES))
+    settings = Settings(
+        address="127.0.0.1:0",
+        metrics_address="127.0.0.1:0",
+        database_url=url,
+        rules=RULES,
+        # The log is the terminal on which the benchmarks print.
+        log_calls_per_second=0,
+    )
+    serve(settings)
 
 
 if __name__ == "__main__":

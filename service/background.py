@@ -18,6 +18,7 @@ from sqlalchemy.util.concurrency import await_, greenlet_spawn
 
 from policies.domain.model import go_on
 from service.errors import NotReady
+from service.observability.error_text import error_text
 
 log = structlog.get_logger(__name__)
 
@@ -36,8 +37,6 @@ TRACEBACK_SECONDS = 3_600.0
 """A failure that repeats is logged with its traceback this often: the first one may have left the log."""
 FAILURE_KINDS = 100
 """Kinds of failures that one log tells apart; beyond it, all are forgotten and logged in full again."""
-ERROR_LENGTH = 300
-"""Characters of an error's message in a line without a traceback."""
 
 
 @dataclass(slots=True)
@@ -76,7 +75,7 @@ class FailureLog:
         failure.unlogged_count += 1
         if now - failure.line_time < LINE_SECONDS:
             return
-        values = {**values, "error": _text(error), "times": failure.unlogged_count}
+        values = {**values, "error": error_text(error), "times": failure.unlogged_count}
         failure.line_time, failure.unlogged_count = now, 0
         self._is_failing = True
         if traceback and now - failure.traceback_time >= TRACEBACK_SECONDS:
@@ -200,9 +199,3 @@ async def first_of(*events: asyncio.Event) -> None:
 def _path(error: BaseException) -> tuple[tuple[str, int], ...]:
     """The files and lines through which the error was raised."""
     return tuple((frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__))
-
-
-def _text(error: BaseException) -> str:
-    """The error on one line. Details that PostgreSQL adds on further lines may hold values of an order."""
-    lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"[:ERROR_LENGTH]

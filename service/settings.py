@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -52,6 +53,13 @@ class Settings(BaseSettings):
     """The name of this service in the history of rules; None means the name of its host."""
     drain_seconds: float = Field(default=10.0, ge=0, le=600)
     """Seconds that calls in flight get to finish when the service stops."""
+
+    log_format: Literal["auto", "json", "logfmt"] = "auto"
+    """How lines of the log are written; auto means JSON unless standard error is a terminal."""
+    log_calls_per_second: float = Field(default=20.0, ge=0, le=10_000)
+    """Lines a second about ordinary calls, and as many about slow and failed ones; 0 turns both off."""
+    slow_call_seconds: float = Field(default=1.0, gt=0, le=3_600)
+    """From how many seconds on a call is logged as slow, with the part that took longest."""
 
     verify_ledger_seconds: float = Field(default=300.0, ge=0, le=604_800)
     """Seconds between ledger checks, which set `truestock_ledger_differences`; 0 turns them off."""

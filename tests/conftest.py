@@ -195,6 +195,8 @@ def service_settings(
         watch_poll_seconds=0.05,
         watch_refresh_seconds=watch_refresh_seconds,
         verify_ledger_seconds=verify_ledger_seconds,
+        # Tests look for lines of their own.
+        log_calls_per_second=0,
     )
 
 
@@ -227,6 +229,8 @@ def service_process(*arguments: str, timeout_seconds: float = 60) -> Iterator[st
     """`truestock serve` on free ports; yields its gRPC address once it answers."""
     command = [sys.executable, "-m", "service", "serve", "--address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TRUESTOCK", "DATABASE"))}
+    # Nobody reads the output beyond the address, and a service whose output is full stands still.
+    environment["TRUESTOCK_LOG_CALLS_PER_SECOND"] = "0"
     process = subprocess.Popen(
         [*command, *arguments],
         stdout=subprocess.PIPE,

@@ -56,6 +56,7 @@ async def run_demo(url: str, rules: Path) -> None:
             rules=rules,
             sample=True,
             drain_seconds=2,
+            log_calls_per_second=0,
         )
         async with running(settings) as service, connect(service.address) as client:
             console.print(

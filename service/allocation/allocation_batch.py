@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +30,7 @@ from service.database.database import Connection, Statement, transposed
 from service.decisions.decision_log import DecisionInputs
 from service.dependencies import Dependencies
 from service.errors import InvalidFields, NotFound, TruestockError, no_channel, no_location, no_outlet, no_product
+from service.observability.calls import Call, current_call
 from service.orders import order_identity, order_messages, order_store
 from service.orders.allocation_record import AllocationRecord
 from service.orders.cancellations import cancellation_request_store, pending_cancellations
@@ -110,6 +112,13 @@ class AllocationBatch:
 
     async def decide(self, tickets: Sequence[Ticket]) -> Outcomes:
         """Returns an answer or an error for each ticket, after the commit."""
+        work = _begin_work(tickets)
+        try:
+            return await self._allocate(tickets)
+        finally:
+            work.share(ticket.served_call for ticket in tickets)
+
+    async def _allocate(self, tickets: Sequence[Ticket]) -> Outcomes:
         attempts: list[_BatchState] = []
         batch = await order_identity.retry_until_locked(
             lambda links: self._deps.database.transaction(
@@ -149,7 +158,7 @@ class AllocationBatch:
             return batch, Intake.of(unit_of_work, orders, cancellations, batch.listings, waiting)
 
         batch, intake = await self._deps.database.snapshot("preview", work)
-        change = await _receive(intake, ticket, batch.context(ticket.policy_set))
+        change = await _decide(intake, ticket, batch.context(ticket.policy_set), in_transaction=False)
         if intake.unit_of_work.has_unexplained_oversells:
             await self._deps.database.unlocked("preview", intake.unit_of_work.explain_oversells)
         answer = await _answer(ticket, change, batch, intake.unit_of_work.book.now)
@@ -252,7 +261,7 @@ class AllocationBatch:
             await rebalancing.fill(connection, unit_of_work, context)
         turn = Turn()
         for ticket in tickets:
-            batch.changes[ticket.claim.id] = await _receive(intake, ticket, batch.context(ticket.policy_set))
+            batch.changes[ticket.claim.id] = await _decide(intake, ticket, batch.context(ticket.policy_set))
             # Units that one order releases go to backorders before the next order is planned.
             await rebalancing.fill(connection, unit_of_work, context)
             await turn.end_if_long()
@@ -288,6 +297,29 @@ async def _waiting_requests(
     """The requests to cancel that wait for orders of this transaction."""
     keys = {row.key for row in cancellations if row.is_request and not row.cancellation.is_applied}
     return await cancellation_request_store.waiting(connection, keys) if keys else []
+
+
+def _begin_work(tickets: Sequence[Ticket]) -> Call:
+    """What this task does from now on, it does for the calls of all these tickets, which have waited until now."""
+    work, now = Call(), time.perf_counter()
+    current_call.set(work)
+    for ticket in tickets:
+        if ticket.served_call is not None:
+            # The longest wait of a call's orders; a batch that is split waits only once.
+            ticket.served_call.queue = max(ticket.served_call.queue, now - ticket.arrived)
+    return work
+
+
+async def _decide(
+    intake: Intake, ticket: Ticket, context: PlanningContext, *, in_transaction: bool = True
+) -> AllocationChange:
+    """What the request changes, with the time that it took to decide."""
+    started = time.perf_counter()
+    change = await _receive(intake, ticket, context)
+    work = current_call.get()
+    if work is not None:
+        work.decided(time.perf_counter() - started, in_transaction=in_transaction)
+    return change
 
 
 async def _receive(intake: Intake, ticket: Ticket, context: PlanningContext) -> AllocationChange:

@@ -24,6 +24,7 @@ from service import limits
 from service.allocation.line_pace import LinePace
 from service.errors import NotReady, Overloaded, TruestockError
 from service.metrics import Metrics
+from service.observability.calls import Call, current_call
 from service.orders.order_requests import OrderRequest
 from service.rpc.idempotency import IdempotencyKey
 from truestock.v1 import allocation_service_pb2 as allocation_pb
@@ -49,6 +50,9 @@ class Ticket:
     answer: asyncio.Future[allocation_pb.Allocation] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+    served_call: Call | None = field(default_factory=current_call.get)
+    arrived: float = field(default_factory=time.perf_counter)
+    """When it arrived, by the clock of `time.perf_counter`."""
     skus: frozenset[Hashable] = field(init=False)
     identity_keys: frozenset[Hashable] = field(init=False)
 

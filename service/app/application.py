@@ -39,6 +39,7 @@ from service.decisions.decision_retention import DecisionRetention
 from service.dependencies import Background, Dependencies
 from service.errors import NotReady, Overloaded
 from service.metrics import Metrics
+from service.observability.call_log import CallLog
 from service.policy import policy_store
 from service.policy.active_policies import ActivePolicies
 from service.policy.folder_watcher import FolderWatcher
@@ -280,7 +281,8 @@ async def _start_grpc(
     hurried: asyncio.Event | None,
 ) -> tuple[int, health_aio.HealthServicer]:
     """Starts gRPC and all background work; returns the port and the gRPC health service."""
-    server = grpc.aio.server(interceptors=[CallInterceptor(deps.metrics)], options=GRPC_OPTIONS)
+    call_log = CallLog(deps.settings.log_calls_per_second, deps.settings.slow_call_seconds)
+    server = grpc.aio.server(interceptors=[CallInterceptor(deps.metrics, call_log)], options=GRPC_OPTIONS)
     queue, lifecycle = add_services(deps, server)
     health_servicer = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)

@@ -9,7 +9,6 @@ import asyncio
 import os
 import pickle
 import sys
-import traceback
 from collections.abc import Mapping
 from typing import IO, Any, cast
 
@@ -18,13 +17,14 @@ from prometheus_client import CollectorRegistry
 
 from policies.policy_set import PolicySet
 from policies.reading.rules_reader import read
-from service.app.process import configure_logs
 from service.app.wiring import add_services, new_id
 from service.candidates.process_messages import ProcessStart, ReplyKind, receive, send
 from service.database.database import Database
 from service.dependencies import Dependencies
 from service.errors import NotFound, TruestockError
 from service.metrics import Metrics
+from service.observability.error_text import traceback_text
+from service.observability.log_output import configure_logs
 from service.policy.active_policies import ActivePolicies
 from service.policy.sandbox_process import confined, renew_seconds
 from service.rpc.request_bytes import reader, unless_refused
@@ -75,8 +75,8 @@ async def answer_calls(start: ProcessStart, policy_set: PolicySet, requests: IO[
             _reply(replies, ReplyKind.STATUS, error.status().SerializeToString())
         except MemoryError:
             raise
-        except Exception:
-            _reply(replies, ReplyKind.DEFECT, traceback.format_exc().encode(errors="replace"))
+        except Exception as error:
+            _reply(replies, ReplyKind.DEFECT, traceback_text(error).encode(errors="replace"))
         else:
             _reply(replies, ReplyKind.ANSWER, response)
 

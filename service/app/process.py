@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-import logging
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-import structlog
 import uvloop
 
 from service.app import early_stop
@@ -20,6 +18,7 @@ from service.app.early_stop import StoppedEarly
 from service.app.garbage_collector import spare_started_objects
 from service.background import first_of
 from service.database.database import RETRYABLE
+from service.observability.log_output import configure_logs
 from service.settings import DEFAULT_SERVER, Settings
 from service.version import VERSION
 
@@ -29,7 +28,7 @@ LAST_RESORT_SECONDS = 0.5
 
 def serve(settings: Settings) -> None:
     """Runs a service until SIGINT or SIGTERM, then drains and stops it, and exits the process. Raises StartError."""
-    configure_logs()
+    configure_logs(settings.log_format)
     exit_code = 0
     try:
         # uvloop takes about a fifth less CPU per call than the event loop of asyncio.
@@ -42,23 +41,6 @@ def serve(settings: Settings) -> None:
     sys.stderr.flush()
     # Everything has ended. Python would spend a second or more on freeing memory, and wait for every thread.
     os._exit(exit_code)
-
-
-def configure_logs() -> None:
-    """Logs lines to stderr. Tracebacks carry no variable values, because an order's contents do not belong in a log."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        # Looked up for each line, because tests and pipes replace stderr and close it.
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-    )
-    # asyncpg logs one traceback per pooled connection for what our own log says in one line.
-    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
 
 
 class _Signals:

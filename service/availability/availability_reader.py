@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ from service.decisions.located_destination import destination_point
 from service.demand.shortfall_log import Shortfall
 from service.errors import no_channel
 from service.metrics import Metrics
+from service.observability.calls import Call, current_call
 from service.rpc import proto_values
 from service.stock import levels
 from service.stock.publication_log import PublicationLog
@@ -105,6 +107,13 @@ class Snapshot:
 class _WaitingCall:
     skus: Sequence[str]
     snapshot: asyncio.Future[Snapshot]
+    served_call: Call | None = field(default_factory=current_call.get)
+    asked: float = field(default_factory=time.perf_counter)
+
+    def begin(self, now: float) -> None:
+        """Its read begins now."""
+        if self.served_call is not None:
+            self.served_call.queue += now - self.asked
 
 
 class AvailabilityReader:
@@ -198,6 +207,11 @@ class AvailabilityReader:
         if not batch:
             return 0
         self._metrics.read_calls.observe(len(batch))
+        work, now = Call(), time.perf_counter()
+        # What this task does from now on, it does for all these calls.
+        current_call.set(work)
+        for call in batch:
+            call.begin(now)
         try:
             snapshot = await self._database.unlocked("availability", lambda connection: self._read(connection, skus))
         except Exception as error:
@@ -205,6 +219,8 @@ class AvailabilityReader:
                 if not call.snapshot.done():
                     call.snapshot.set_exception(error)
             return len(batch)
+        finally:
+            work.share(call.served_call for call in batch)
         for call in batch:
             if not call.snapshot.done():
                 call.snapshot.set_result(snapshot)
@@ -263,7 +279,10 @@ async def answer(
     if response is not None:
         return response
     if not _is_large(request.all_skus, len(snapshot.catalog.locations)):
+        started = time.perf_counter()
         response = snapshot.answers[key] = _assess(policy_set, snapshot, request)
+        if (call := current_call.get()) is not None:
+            call.decided(time.perf_counter() - started, in_transaction=False)
         return response
     work = snapshot.large_answers.get(key)
     if work is None:

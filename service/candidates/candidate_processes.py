@@ -187,5 +187,7 @@ def _content(reply: bytes) -> bytes:
     if kind == ReplyKind.STATUS:
         raise ForwardedError(status_pb2.Status.FromString(content))
     if kind == ReplyKind.DEFECT:
-        raise RuntimeError(f"a process that answers by candidates failed:\n{content.decode(errors='replace')}")
+        defect = RuntimeError("a process that answers by candidates failed")
+        defect.add_note(content.decode(errors="replace"))
+        raise defect
     return content

@@ -27,6 +27,7 @@ from service.database.connection_pool import (
 )
 from service.errors import NotReady
 from service.metrics import Metrics
+from service.observability.calls import current_call
 
 Connection = Any
 """A connection of asyncpg's pool, which is a proxy without a public type."""
@@ -199,12 +200,18 @@ class Database:
     @asynccontextmanager
     async def session(self, operation: str) -> AsyncIterator[Connection]:
         """A connection for work that begins its transactions itself: a pooler may change the session between them."""
+        asked = time.perf_counter()
         async with self._pool.acquire() as connection:
             started = time.perf_counter()
             try:
                 yield connection
             finally:
-                self._metrics.database_seconds.labels(operation).observe(time.perf_counter() - started)
+                ended = time.perf_counter()
+                self._metrics.database_seconds.labels(operation).observe(ended - started)
+                call = current_call.get()
+                if call is not None:
+                    call.connection += started - asked
+                    call.database += ended - started
 
     async def transaction(
         self,

@@ -19,6 +19,8 @@ from grpc_status import rpc_status
 from service.background import FailureLog
 from service.errors import DOMAIN, Overloaded, TruestockError, UnreadableRequest
 from service.metrics import Metrics
+from service.observability.call_log import CallLog
+from service.observability.calls import Call, current_call
 from service.rpc.call_limit import CallLimit, may_be_shed
 from service.rpc.request_bytes import RefusedBytes, reader, unless_refused
 
@@ -34,8 +36,9 @@ Handler = Callable[..., Any]
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic only in the stubs
     """Wraps the handlers of all services. A stream is one call, from its start to its end."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, call_log: CallLog | None = None) -> None:
         self._metrics = metrics
+        self._call_log = call_log
         self._wrapped_handlers: dict[str, Any] = {}
         self._limit = CallLimit()
         self._refusing_handlers: dict[str, Any] = {}
@@ -107,9 +110,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
 
     def _coroutine(self, method: str, handle: Handler, *, is_measured: bool) -> Handler:
         async def call(request: Any, context: Any) -> Any:
-            started, code = time.perf_counter(), "OK"
+            started, code, response = time.perf_counter(), "OK", None
+            current = Call()
+            # gRPC runs each call in a task of its own, so nothing else sees this.
+            current_call.set(current)
             try:
-                return await handle(unless_refused(request), context)
+                response = await handle(unless_refused(request), context)
+                return response
             except BaseException as error:
                 status, code = self._status_of(method, error)
                 if status is None:
@@ -117,13 +124,31 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
                 await context.abort_with_status(rpc_status.to_status(status))
             finally:
                 if is_measured:
-                    self._metrics.rpc_seconds.labels(method, code).observe(time.perf_counter() - started)
+                    self._ended(method, code, started, current, (request, response))
 
         return call
+
+    def _ended(
+        self,
+        method: str,
+        code: str,
+        started: float,
+        call: Call,
+        messages: tuple[Any, Any],
+        *,
+        may_be_slow: bool = True,
+    ) -> None:
+        """Measures and logs a call that has ended."""
+        seconds = time.perf_counter() - started
+        self._metrics.rpc_seconds.labels(method, code).observe(seconds)
+        if self._call_log is not None:
+            self._call_log.ended(method, code, seconds, call, messages, may_be_slow=may_be_slow)
 
     def _generator(self, method: str, handle: Handler, *, is_measured: bool) -> Handler:
         async def call(request: Any, context: Any) -> AsyncIterator[Any]:
             started, code = time.perf_counter(), "OK"
+            current = Call()
+            current_call.set(current)
             try:
                 # Closes an unfinished generator at once, which releases its watch slot.
                 async with aclosing(handle(_checked(request), context)) as responses:
@@ -136,7 +161,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
                 await context.abort_with_status(rpc_status.to_status(status))
             finally:
                 if is_measured:
-                    self._metrics.rpc_seconds.labels(method, code).observe(time.perf_counter() - started)
+                    self._ended(method, code, started, current, (None, None), may_be_slow=False)
 
         return call
 

@@ -39,7 +39,8 @@ def test_a_failure_that_repeats_is_logged_once_a_minute_with_its_number() -> Non
 
     assert [line["times"] for line in lines] == [1, 60, 60]
     assert ["exc_info" in line for line in lines] == [True, False, False]
-    assert {(line["error"], line["work"]) for line in lines} == {("KeyError: 'mug'", "sweep")}
+    assert {line["work"] for line in lines} == {"sweep"}
+    assert all(line["error"].startswith("KeyError (test_background.py:") for line in lines)
 
 
 def test_the_traceback_is_logged_again_after_an_hour() -> None:
@@ -63,10 +64,10 @@ def test_each_kind_of_failure_is_logged_in_full_once() -> None:
             failures.failed("a sweep failed", raised(ValueError))
             failures.failed("a poll failed", raised(KeyError))
 
-    assert [(line["event"], line["error"]) for line in lines] == [
-        ("a sweep failed", "KeyError: 'mug'"),
-        ("a sweep failed", "ValueError: mug"),
-        ("a poll failed", "KeyError: 'mug'"),
+    assert [(line["event"], line["error"].split()[0]) for line in lines] == [
+        ("a sweep failed", "KeyError"),
+        ("a sweep failed", "ValueError"),
+        ("a poll failed", "KeyError"),
     ]
 
 
@@ -106,13 +107,6 @@ def test_what_fails_and_works_in_turn_is_logged_twice_a_minute() -> None:
             failures.worked("a sweep succeeds again")
 
     assert [line["event"] for line in lines] == ["a sweep failed", "a sweep succeeds again"] * 2
-
-
-def test_values_of_an_order_that_postgresql_adds_are_not_in_the_line() -> None:
-    with capture_logs() as lines:
-        FailureLog(Clock()).failed("a sweep failed", raised(ValueError, "twice\nDETAIL: Key (name)=(Kim)"))
-
-    assert lines[0]["error"] == "ValueError: twice"
 
 
 async def test_periodic_work_that_fails_is_repeated_and_named() -> None:

@@ -60,6 +60,7 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
+    "log_error_verbosity": "terse",  # the details of an error have values of the row, such as an order's number
     "log_checkpoints": "off",
 }
 """Defaults for a small durable server."""
