@@ -316,9 +316,13 @@ class Metrics:
                 self.exceptions_resolved.labels(kind, resolution)
 
     def _shipments(self, registry: CollectorRegistry) -> None:
-        due = "Shipments that had to ship or arrive by a time and did, by whether they kept it."
-        labels = ["location", "deadline", "result"]
-        self.shipments_due = _with_kept_children(Counter("truestock_shipments_due", due, labels, registry=registry))
+        def due(name: str, place: str) -> Counter:
+            text = "Shipments whose time to ship or arrive was kept or has passed, each once, by whether it was kept."
+            labels = [place, "deadline", "result"]
+            return _with_kept_children(Counter(f"truestock_{name}", text, labels, registry=registry))
+
+        self.shipments_due = due("shipments_due", "location")
+        self.channel_shipments_due = due("channel_shipments_due", "channel")
         self.shipment_accept_seconds, self.shipment_ship_seconds = (
             _with_kept_children(Histogram(name, text, ["location"], buckets=LONG_SECONDS, registry=registry))
             for name, text in (
@@ -357,6 +361,8 @@ class Metrics:
             ):
                 for value in values:
                     by_value.labels(channel, value)
+            for deadline, result in product(SHIPMENT_DEADLINES, DEADLINE_RESULTS):
+                self.channel_shipments_due.labels(channel, deadline, result)
             for answer, by in REQUEST_ANSWERS:
                 self.cancellation_requests.labels(channel, answer, by)
             for location in locations:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from google.type.money_pb2 import Money
+from prometheus_client import CollectorRegistry
 
+from service.app.wiring import new_id
+from service.database.database import Database
+from service.dependencies import Dependencies
+from service.metrics import Metrics
+from service.policy.active_policies import ActivePolicies
+from service.resolution.exception_sweep import ExceptionSweep
+from service.settings import Settings
 from tests.retailer import Retailer, change, movement
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -42,6 +52,37 @@ rules:
      due_in: 1h}
   - {name: rest, position: 100, do: review, owner: operations, due_in: 1d}
 """
+
+
+class Replica:
+    """The exception sweep of another service on the same database, run by the test."""
+
+    def __init__(self, sweep: ExceptionSweep, metrics: Metrics) -> None:
+        self._sweep = sweep
+        self._metrics = metrics
+
+    async def sweep(self) -> None:
+        await self._sweep.run()
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self._metrics.registry.get_sample_value(f"truestock_{name}", labels) or 0.0
+
+
+@asynccontextmanager
+async def replica_on(database_url: str, rules: Path) -> AsyncIterator[Replica]:
+    metrics = Metrics(CollectorRegistry())
+    folder = ActivePolicies(rules, metrics)
+    database = await Database.open(database_url, metrics)
+    try:
+        deps = Dependencies(Settings(), database, folder, metrics, new_id)
+        yield Replica(ExceptionSweep(deps), metrics)
+    finally:
+        await database.close()
+
+
+def counted(name: str, *services: Retailer | Replica, **labels: str) -> float:
+    """The sum of a counter over all services; any of them may have done the work."""
+    return sum(service.metric(name, **labels) for service in services)
 
 
 def write_rules(folder: Path) -> Path:

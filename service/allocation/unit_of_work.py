@@ -25,13 +25,14 @@ from service.demand.hold_demand import UnmetHold
 from service.exceptions import incidents
 from service.exceptions.incidents import RaisedException
 from service.metrics import Metrics
-from service.orders import order_writer
+from service.orders import order_writer, shipment_deadlines
 from service.orders.allocation_record import REFUSED, AllocationRecord
 from service.orders.cancellations import cancellation_request_store, pending_cancellations
 from service.orders.cancellations.cancellation_request import ACCEPTED, CANCEL_REQUESTED, CancellationRequest
 from service.orders.cancellations.pending_cancellations import CancellationRow
 from service.orders.order_identity import OrderKey
 from service.orders.order_writer import OrderWrites
+from service.orders.shipment_deadlines import ShipmentDeadline
 from service.stock import levels, unavailable_units
 from service.stock.publication_log import PublicationLog
 from service.stock.stock_book import Book
@@ -58,6 +59,8 @@ class UnitOfWork:
     """What calls of locations count of their shipments."""
     cancellations_of_new: list[CancellationRow] = field(default_factory=list)
     """Cancellations of new orders to write once it is checked that nothing else was stored about them meanwhile."""
+    _decided_deadlines: Sequence[ShipmentDeadline] = ()
+    """Times of shipments that were kept or missed with this transaction, and not decided before."""
     _decisions: list[DecisionWrite] = field(default_factory=list)
     _unexplained: list[UnexplainedOversell] = field(default_factory=list)
     _before: dict[UUID, OrderCounts] = field(default_factory=dict)
@@ -188,6 +191,9 @@ class UnitOfWork:
         for record in self._writes.records.values():
             self._note_capacity(record)
         await capacity_store.write_changes(connection, self.book.capacity, self.book.now)
+        deadlines = [deadline for counts in self.shipments for deadline in counts.deadlines]
+        if deadlines:
+            self._decided_deadlines = await shipment_deadlines.record(connection, self.book.now, deadlines)
         requests = [x for record in self.records.values() for x in record.cancellation_requests if x.is_changed]
         if requests:
             await self._write_requests(connection, requests)
@@ -230,6 +236,7 @@ class UnitOfWork:
             count_changes(metrics, self._before[allocation_id], changes)
         for shipment in self.shipments:
             shipment.count(metrics)
+        shipment_deadlines.count(metrics, self._decided_deadlines)
         for record in self.records.values():
             for request in record.cancellation_requests:
                 count_request(metrics, request)

@@ -264,6 +264,21 @@ shipment = Table(
     Index("shipment_due_here_idx", "location_id", text(_DUE_TIME), "id", postgresql_where=text(_OPEN)),
 )
 
+shipment_deadline = Table(
+    "shipment_deadline",
+    metadata,
+    key("shipment_id", Uuid),
+    key("deadline"),
+    required("result", Text, comment="in_time or late"),
+    required("channel_id", Text),
+    required("location_id", Text),
+    required("count_time", Moment, comment="when it was counted: when it shipped or arrived, or when its time passed"),
+    CheckConstraint("deadline IN ('ship_by', 'delivery_day')", name="deadline_known"),
+    CheckConstraint("result IN ('in_time', 'late')", name="result_known"),
+    Index("shipment_deadline_time_idx", "count_time"),
+    comment="Append-only: which of their times shipments kept. The first result of a shipment stands.",
+)
+
 promise = Table(
     "promise",
     metadata,

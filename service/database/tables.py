@@ -25,6 +25,7 @@ from service.database.order_tables import (
     order_line,
     promise,
     shipment,
+    shipment_deadline,
     shortage,
     stock_effect,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "promise",
     "request",
     "shipment",
+    "shipment_deadline",
     "shortage",
     "stock_effect",
     "stock_incoming",

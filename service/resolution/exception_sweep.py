@@ -28,7 +28,7 @@ from service.exceptions import incidents, order_incidents
 from service.exceptions.incidents import Incident, RaisedException
 from service.orders import order_store
 from service.orders.allocation_record import AllocationRecord
-from service.resolution import arrived_orders, lateness
+from service.resolution import arrived_orders, lateness, missed_deadlines
 from service.resolution.escalation import escalate
 from service.resolution.late_rerouting import late_delivery, late_incident, reroute_late, with_order_facts
 from service.resolution.lateness import LATE_SHIPMENT, LOCATION_UNAVAILABLE, STUCK_ORDER, LatenessQuery
@@ -67,6 +67,8 @@ class ExceptionSweep:
 
     async def run(self) -> None:
         """One sweep over everything."""
+        # Before any of them is rerouted: its location was late.
+        await missed_deadlines.count_missed(self._deps)
         await self._escalate()
         await self._until_done(SYNC_FAILED, self._attach)
         await self._until_done(LATE_SHIPMENT, partial(self._resolve, LATE_SHIPMENT, lateness.NOT_LATE))

@@ -102,23 +102,27 @@ _late = (
     .order_by(_shipment.assign_time, _shipment.id)
 )
 _reported = shipment.alias("reported")
+ARRIVES_LATE = (
+    _IS_UNDER_WAY,
+    _shipment.deliver_by_time <= func.statement_timestamp(),
+    _shipment.deliver_by_time > func.statement_timestamp() - parameter("forgotten_after", Interval),
+    # Where nobody reports deliveries, every shipment would seem late.
+    exists()
+    .where(
+        _reported.c.location_id == _shipment.location_id,
+        _reported.c.state == _literal("delivered"),
+        _reported.c.assign_time > func.statement_timestamp() - parameter("reported_within", Interval),
+    )
+    .correlate(shipment),
+)
+"""Conditions of shipments that should have arrived by now, at locations whose deliveries are reported."""
 _late_deliveries = (
     select(
         *(_shipment.id, _shipment.allocation_id, _shipment.location_id, _shipment.state),
         _shipment.deliver_by_time.label("deadline"),
     )
     .where(
-        _IS_UNDER_WAY,
-        _shipment.deliver_by_time <= func.statement_timestamp(),
-        _shipment.deliver_by_time > func.statement_timestamp() - parameter("forgotten_after", Interval),
-        # Where nobody reports deliveries, every shipment would seem late.
-        exists()
-        .where(
-            _reported.c.location_id == _shipment.location_id,
-            _reported.c.state == _literal("delivered"),
-            _reported.c.assign_time > func.statement_timestamp() - parameter("reported_within", Interval),
-        )
-        .correlate(shipment),
+        *ARRIVES_LATE,
         ~exists()
         .where(
             _exception.shipment_id == _shipment.id,

@@ -444,9 +444,9 @@ def test_the_readme_names_every_metric_with_its_labels_and_no_other() -> None:
         for collector in vars(metrics).values()
         if isinstance(collector, MetricWrapperBase)
     }
-    rows = table_under("## What is measured")
+    cells = itertools.chain(*table_under("## What is measured"), *table_with_header("question"))
     shown = {}
-    for text in itertools.chain.from_iterable(code_spans(row[1]) for row in rows):
+    for text in itertools.chain.from_iterable(map(code_spans, cells)):
         name, _, labels = text.removesuffix("}").partition("{")
         shown[name] = set(labels.split(",")) if labels else None
 

@@ -7,9 +7,8 @@ from typing import Any
 import grpc
 
 from tests.conftest import PLAIN_RULES
-from tests.exception_shop import COMPLETED, Record
+from tests.exception_shop import COMPLETED, Record, replica_on
 from tests.retailer import Retailer, order_reference, refused, request_id
-from tests.service.resolution.test_exception_sweep import replica_on
 from truestock.v1 import exception_pb2, exception_service_pb2 as exception_pb
 
 ORDER, FULFILLMENT = exception_pb2.SYNC_FAILURE_KIND_ORDER, exception_pb2.SYNC_FAILURE_KIND_FULFILLMENT

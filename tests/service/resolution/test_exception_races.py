@@ -25,11 +25,11 @@ from tests.exception_shop import (
     line_counts,
     oversold,
     receive,
+    replica_on,
     report_failure,
     write_rules,
 )
 from tests.retailer import Retailer, request_id
-from tests.service.resolution.test_exception_sweep import replica_on
 from tests.service.test_bad_input import refused
 from tests.service.test_races import deadlocks
 

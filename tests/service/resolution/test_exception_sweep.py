@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from service.app.wiring import new_id
-from service.database.database import Database
-from service.dependencies import Dependencies
-from service.metrics import Metrics
-from service.policy.active_policies import ActivePolicies
-from service.resolution.exception_sweep import ExceptionSweep
-from service.settings import Settings
 from tests.conftest import RetailerMaker
-from tests.exception_shop import CANCELLED, COMPLETED, OTHER, OWNERS, Record, oversold, write_rules
+from tests.exception_shop import (
+    CANCELLED,
+    COMPLETED,
+    OTHER,
+    OWNERS,
+    Record,
+    Replica,
+    counted,
+    oversold,
+    replica_on,
+    write_rules,
+)
 from tests.retailer import HOLD, Retailer, order_request
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -27,32 +29,6 @@ from truestock.v1 import (
     exception_service_pb2 as exception_pb,
     order_pb2,
 )
-
-
-class Replica:
-    """The exception sweep of another service on the same database, run by the test."""
-
-    def __init__(self, sweep: ExceptionSweep, metrics: Metrics) -> None:
-        self._sweep = sweep
-        self._metrics = metrics
-
-    async def sweep(self) -> None:
-        await self._sweep.run()
-
-    def metric(self, name: str, **labels: str) -> float:
-        return self._metrics.registry.get_sample_value(f"truestock_{name}", labels) or 0.0
-
-
-@asynccontextmanager
-async def replica_on(database_url: str, rules: Path) -> AsyncIterator[Replica]:
-    metrics = Metrics(CollectorRegistry())
-    folder = ActivePolicies(rules, metrics)
-    database = await Database.open(database_url, metrics)
-    try:
-        deps = Dependencies(Settings(), database, folder, metrics, new_id)
-        yield Replica(ExceptionSweep(deps), metrics)
-    finally:
-        await database.close()
 
 
 @pytest.fixture
@@ -83,11 +59,6 @@ async def late(shop: Retailer, order_id: str = "A-1") -> allocation_pb.Allocatio
 
 async def exceptions_of(shop: Retailer, order: allocation_pb.Allocation) -> list[Record]:
     return list((await shop.get(order.allocation_id)).exceptions)
-
-
-def counted(name: str, *services: Retailer | Replica, **labels: str) -> float:
-    """The sum of a counter over all services; any of them may have done the work."""
-    return sum(service.metric(name, **labels) for service in services)
 
 
 # Late deliveries

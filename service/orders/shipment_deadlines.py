@@ -1,0 +1,77 @@
+"""Whether locations kept the times of their shipments: one row for each shipment and time, written when it is decided.
+
+The first row stands, whatever happens to the shipment later, so a shipment counts once in metrics and reports alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Text, Uuid, select
+from sqlalchemy.dialects.postgresql import insert
+
+from service.database.database import Columns, Connection, Statement, parameter, transposed, unnested
+from service.database.tables import Moment, shipment_deadline
+from service.metrics import IN_TIME, LATE, Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class ShipmentDeadline:
+    """Whether one shipment kept one time; `deadline` is SHIP_BY or DELIVERY_DAY."""
+
+    shipment_id: UUID
+    deadline: str
+    channel_id: str
+    location_id: str
+    is_kept: bool
+
+    @property
+    def result(self) -> str:
+        """IN_TIME or LATE."""
+        return IN_TIME if self.is_kept else LATE
+
+
+_COLUMNS: Columns = {
+    "shipment_id": Uuid,
+    "deadline": Text,
+    "result": Text,
+    "channel_id": Text,
+    "location_id": Text,
+}
+_rows = unnested("deadlines", **_COLUMNS)
+_RECORD = Statement(
+    insert(shipment_deadline)
+    .from_select(
+        [*_COLUMNS, "count_time"],
+        select(*(_rows.c[name] for name in _COLUMNS), parameter("now", Moment)).order_by(
+            _rows.c.shipment_id, _rows.c.deadline
+        ),
+    )
+    .on_conflict_do_nothing()
+    .returning(shipment_deadline.c.shipment_id, shipment_deadline.c.deadline)
+)
+
+
+async def record(
+    connection: Connection, now: datetime, deadlines: Iterable[ShipmentDeadline]
+) -> list[ShipmentDeadline]:
+    """Writes which times were kept and missed; returns those that were not decided before, to be counted.
+
+    The caller has locked the orders of the shipments.
+    """
+    by_key = {(x.shipment_id, x.deadline): x for x in deadlines}
+    rows = [(x.shipment_id, x.deadline, x.result, x.channel_id, x.location_id) for x in by_key.values()]
+    if not rows:
+        return []
+    written = await _RECORD.rows(connection, now=now, **transposed(list(_COLUMNS), rows))
+    return [by_key[row["shipment_id"], row["deadline"]] for row in written]
+
+
+def count(metrics: Metrics, deadlines: Iterable[ShipmentDeadline]) -> None:
+    """Counts times that were just decided; to be called after the commit."""
+    for due in deadlines:
+        metrics.shipments_due.labels(due.location_id, due.deadline, due.result).inc()
+        metrics.channel_shipments_due.labels(due.channel_id, due.deadline, due.result).inc()
