@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import asyncpg
 import pytest
@@ -224,9 +224,16 @@ def service_thread(settings: Settings) -> Iterator[str]:
             ended.result()
 
 
+class ProcessAddresses(NamedTuple):
+    """Where a service in a process of its own answers, HOST:PORT."""
+
+    grpc: str
+    metrics: str
+
+
 @contextmanager
-def service_process(*arguments: str, timeout_seconds: float = 60) -> Iterator[str]:
-    """`truestock serve` on free ports; yields its gRPC address once it answers."""
+def service_process(*arguments: str, timeout_seconds: float = 60) -> Iterator[ProcessAddresses]:
+    """`truestock serve` on free ports; yields its addresses once it answers."""
     command = [sys.executable, "-m", "service", "serve", "--address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TRUESTOCK", "DATABASE"))}
     # Nobody reads the output beyond the address, and a service whose output is full stands still.
@@ -240,21 +247,21 @@ def service_process(*arguments: str, timeout_seconds: float = 60) -> Iterator[st
         cwd=REPOSITORY,
     )
     try:
-        yield _address_of(process)
+        yield _addresses_of(process)
     finally:
         process.terminate()
         process.communicate(timeout=timeout_seconds)
 
 
-def _address_of(process: subprocess.Popen[str]) -> str:
+def _addresses_of(process: subprocess.Popen[str]) -> ProcessAddresses:
     assert process.stdout is not None
-    lines = []
+    output = ""
     for line in process.stdout:
-        lines.append(line)
-        address = re.search(r"gRPC\s+(\S+)", line)
-        if address:
-            return address.group(1)
-    raise AssertionError(f"the service did not start:\n{''.join(lines)}")
+        output += line
+        addresses = re.search(r"gRPC\s+(\S+).*\n\s+metrics\s+http://([^/\s]+)", output)
+        if addresses:
+            return ProcessAddresses(*addresses.groups())
+    raise AssertionError(f"the service did not start:\n{output}")
 
 
 def _memory_folder() -> Path | None:

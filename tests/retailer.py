@@ -49,8 +49,8 @@ _changes = itertools.count(1)
 class Retailer:
     """A client of one service, with access to its database for checks."""
 
-    def __init__(self, service: Running, channel: grpc.aio.Channel, database_url: str) -> None:
-        self.service = service
+    def __init__(self, service: Running | None, channel: grpc.aio.Channel, database_url: str) -> None:
+        self._service = service
         self.database_url = database_url
         self.availability: Any = availability_grpc.AvailabilityServiceStub(channel)
         self.allocations: Any = allocation_grpc.AllocationServiceStub(channel)
@@ -65,6 +65,19 @@ class Retailer:
     async def connect(cls, service: Running, database_url: str) -> AsyncIterator[Retailer]:
         async with grpc.aio.insecure_channel(service.address) as channel:
             yield cls(service, channel, database_url)
+
+    @classmethod
+    @asynccontextmanager
+    async def connect_to_process(cls, address: str, database_url: str) -> AsyncIterator[Retailer]:
+        """A client of a service in a process of its own."""
+        async with grpc.aio.insecure_channel(address) as channel:
+            yield cls(None, channel, database_url)
+
+    @property
+    def service(self) -> Running:
+        """The service in this process."""
+        assert self._service is not None, "the service runs in a process of its own"
+        return self._service
 
     async def set_up(self) -> None:
         channel = catalog_pb.Channel(channel_id="web", kind=catalog_pb.Channel.KIND_WEB)

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from service.app.drain import CLOSING_SECONDS, EXIT_SECONDS, Drain
-from tests.conftest import REPOSITORY, RULES, _address_of
+from tests.conftest import REPOSITORY, RULES, _addresses_of
 
 EARLY = "Stopped before the database was ready; start again.\n"
 DRAIN_SECONDS = 1
@@ -137,7 +137,7 @@ def test_a_service_whose_postgresql_is_frozen_stops_in_time_and_leaves_no_proces
     service = serve(data)
     frozen: list[psutil.Process] = []
     try:
-        _address_of(service)
+        _addresses_of(service)
         frozen = [process for process in processes_of(data) if process.name() == "postgres"]
         for process in frozen:
             process.suspend()
@@ -208,7 +208,7 @@ def test_a_first_start_that_is_stopped_at_any_moment_leaves_nothing_half_made(da
         assert not any(data.glob("unfinished-*"))
 
     service = serve(data)
-    _address_of(service)
+    _addresses_of(service)
     service.send_signal(signal.SIGTERM)
     output, _ = service.communicate(timeout=60)
     assert service.returncode == 0

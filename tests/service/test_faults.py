@@ -29,7 +29,7 @@ from service.app.drain import EXIT_SECONDS
 from service.database.database import plain_url
 from service.rpc.page_tokens import PageTokens
 from service.settings import Settings
-from tests.conftest import PLAIN_RULES, REPOSITORY, RetailerMaker, _address_of, service_settings
+from tests.conftest import PLAIN_RULES, REPOSITORY, RetailerMaker, _addresses_of, service_settings
 from tests.retailer import HOLD, SOLD, Retailer, State, change, eventually, movement, promised, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -622,8 +622,8 @@ async def killable(database_url: str) -> AsyncIterator[tuple[subprocess.Popen[st
         cwd=REPOSITORY,
     )
     try:
-        address = await asyncio.to_thread(_address_of, process)
-        async with grpc.aio.insecure_channel(address) as channel:
+        addresses = await asyncio.to_thread(_addresses_of, process)
+        async with grpc.aio.insecure_channel(addresses.grpc) as channel:
             yield process, allocation_grpc.AllocationServiceStub(channel)
     finally:
         process.kill()

@@ -162,8 +162,8 @@ async def test_replays_of_two_hundred_decisions_are_identical_after_any_change(
         before_flood = [await retailer.replay(id) for id in decision_ids]
         await retailer.sql("UPDATE stock_level SET unavailable = 0, as_of_time = NULL, source = 'flood'")
         after_flood = [await retailer.replay(id) for id in decision_ids]
-    with service_process("--database-url", database_url, "--rules", str(PLAIN_RULES)) as address:
-        async with grpc.aio.insecure_channel(address) as channel:
+    with service_process("--database-url", database_url, "--rules", str(PLAIN_RULES)) as addresses:
+        async with grpc.aio.insecure_channel(addresses.grpc) as channel:
             stub: Any = policy_grpc.PolicyServiceStub(channel)
             restarted = [
                 await stub.ReplayDecision(policy_pb.ReplayDecisionRequest(decision_id=id)) for id in decision_ids

@@ -265,8 +265,8 @@ def test_a_killed_service_leaves_no_process_that_tests_rules(tmp_path: Path) -> 
 @pytest.mark.long
 async def test_every_call_is_answered_while_others_keep_grpc_busy(database_url: str) -> None:
     # uvloop, as in `truestock serve`: it started processes with fork(), which gRPC's handlers made crash.
-    with service_process("--database-url", database_url, "--rules", str(RULES)) as address:
-        async with grpc.aio.insecure_channel(address) as channel:
+    with service_process("--database-url", database_url, "--rules", str(RULES)) as addresses:
+        async with grpc.aio.insecure_channel(addresses.grpc) as channel:
             policies: Any = policy_grpc.PolicyServiceStub(channel)
             request = policy_pb.TestPoliciesRequest(files=candidates(CANDIDATE))
             calling = True
