@@ -142,7 +142,7 @@ class AllocationQueue:
         wait = self._expected_seconds(lines)
         is_late = deadline is not None and wait >= DEADLINE_SHARE * deadline
         if self._waiting_count() >= limits.QUEUED_ORDERS or is_late:
-            self._metrics.shed_orders.inc(orders)
+            self._metrics.service.shed_orders.inc(orders)
             raise Overloaded(self._queued(), timedelta(seconds=max(0.05, wait)))
 
     async def allocate(self, ticket: Ticket) -> allocation_pb.Allocation:
@@ -189,7 +189,7 @@ class AllocationQueue:
             batch = self._next_batch()
             if batch:
                 self._send(batch)
-        self._metrics.queued_orders.set(self._queued())
+        self._metrics.service.queued_orders.set(self._queued())
 
     def _next_batch(self) -> list[Ticket]:
         """The arrivals that may go now, in order; an order that must wait for another one is parked."""
@@ -284,7 +284,7 @@ class AllocationQueue:
 
     async def _run(self, batch: list[Ticket]) -> None:
         """Decides a batch; a batch that fails is split until the bad order is alone."""
-        self._metrics.batch_orders.observe(len(batch))
+        self._metrics.service.batch_orders.observe(len(batch))
         try:
             outcomes = await self._decide(batch)
         except Exception as error:

@@ -158,7 +158,7 @@ class Lifecycle:
         if unit_of_work is not None:
             unit_of_work.count(self._deps.metrics)
         for record in expired:
-            self._deps.metrics.expired_holds.labels(record.channel_id).inc()
+            self._deps.metrics.orders.expired_holds.labels(record.channel_id).inc()
 
     async def _apply(
         self, allocation_id: UUID, request: IdempotentRequest, operation: str, transition: Transition

@@ -53,7 +53,7 @@ class OrderCounts:
 
 def count_answer(metrics: Metrics, record: AllocationRecord, now: datetime) -> None:
     """Counts the answer to an order, as of `now`; to be called after the commit."""
-    metrics.allocations.labels(record.channel_id, record.outcome_at(now).value).inc()
+    metrics.orders.allocations.labels(record.channel_id, record.outcome_at(now).value).inc()
 
 
 def count_changes(metrics: Metrics, before: OrderCounts, changes: Sequence[AllocationChange]) -> None:
@@ -64,38 +64,38 @@ def count_changes(metrics: Metrics, before: OrderCounts, changes: Sequence[Alloc
     cancelled = sum(change.cancelled + change.cancelled_by_channel for change in changes)
     added = after.sold_units - before.sold_units + cancelled
     for counter, count in (
-        (metrics.sold_orders, after.sold and not before.sold),
-        (metrics.sold_units, added),
-        (metrics.split_orders, after.split and not before.split),
-        (metrics.unfillable_units, after.unfillable - before.unfillable),
+        (metrics.orders.sold_orders, after.sold and not before.sold),
+        (metrics.orders.sold_units, added),
+        (metrics.orders.split_orders, after.split and not before.split),
+        (metrics.orders.unfillable_units, after.unfillable - before.unfillable),
     ):
         if count > 0:
             counter.labels(channel).inc(count)
     _count_cancelled(metrics, channel, before, after, _units_by_fault(changes, cancelled + max(0, -added)))
     for location, units in _increases(before.allocated, after.allocated):
-        metrics.allocated_units.labels(channel, location).inc(units)
+        metrics.orders.allocated_units.labels(channel, location).inc(units)
     _count_shortages(metrics, record, before, after, changes)
     if after.needs_person and not before.needs_person:
         reasons = [exception.kind for change in changes for exception in change.exceptions if exception.needs_person]
         reasons += [change.intervention for change in changes if change.intervention]
         reason = reasons[0] if reasons else "review"
-        metrics.manual_interventions.labels(channel, reason).inc(exemplar=_exemplar(record))
+        metrics.orders.manual_interventions.labels(channel, reason).inc(exemplar=_exemplar(record))
     for change in changes:
         count_exceptions(metrics, channel, change.exceptions)
         if change.inputs is not None:
-            metrics.decisions_stored_bytes.inc(change.inputs.byte_count)
+            metrics.policies.decisions_stored_bytes.inc(change.inputs.byte_count)
         if change.decision is not None and change.decision.buffer_saved:
-            metrics.buffer_saved_units.labels(channel).inc(sum(change.decision.buffer_saved.values()))
+            metrics.orders.buffer_saved_units.labels(channel).inc(sum(change.decision.buffer_saved.values()))
         if change.rerouted and after.sold:
-            metrics.rerouted_units.labels(channel, change.cause).inc(change.rerouted)
+            metrics.orders.rerouted_units.labels(channel, change.cause).inc(change.rerouted)
 
 
 def count_exceptions(metrics: Metrics, channel_id: str, raised: Iterable[OrderException]) -> None:
     """Counts exceptions of one order, and those that a policy resolved at once; to be called after the commit."""
     for exception in raised:
-        metrics.exceptions.labels(exception.kind, channel_id).inc()
+        metrics.exceptions.raised.labels(exception.kind, channel_id).inc()
         if exception.resolution is not None:
-            metrics.exceptions_resolved.labels(exception.kind, exception.resolution).inc()
+            metrics.exceptions.resolved.labels(exception.kind, exception.resolution).inc()
 
 
 def _count_shortages(
@@ -108,11 +108,11 @@ def _count_shortages(
     channel = record.channel_id
     # A unit that is short again, or is short for another reason now, is still one oversell.
     causes = _sums((short.cause, short.unit_count) for change in changes for short in change.oversold)
-    _count_units(metrics.oversold_units, channel, causes, after.oversold - before.oversold)
+    _count_units(metrics.orders.oversold_units, channel, causes, after.oversold - before.oversold)
     if after.oversold and not before.oversold:
-        metrics.oversold_orders.labels(channel, next(iter(causes))).inc(exemplar=_exemplar(record))
+        metrics.orders.oversold_orders.labels(channel, next(iter(causes))).inc(exemplar=_exemplar(record))
     kept = _sums((short.cause, short.unit_count) for change in changes for short in change.withheld)
-    _count_units(metrics.withheld_units, channel, kept, after.withheld - before.withheld)
+    _count_units(metrics.orders.withheld_units, channel, kept, after.withheld - before.withheld)
 
 
 def _exemplar(record: AllocationRecord) -> dict[str, str] | None:
@@ -124,7 +124,7 @@ def count_request(metrics: Metrics, request: CancellationRequest) -> None:
     """Counts the answer that a request to cancel got in a transaction, if it got one; to be called after the commit."""
     if request.answer_cause:
         labels = (request.channel_id, request.state, request.answer_cause)
-        metrics.cancellation_requests.labels(*labels).inc()
+        metrics.orders.cancellation_requests.labels(*labels).inc()
         request.answer_cause = ""
 
 
@@ -148,10 +148,10 @@ def _count_cancelled(
     metrics: Metrics, channel: str, before: OrderCounts, after: OrderCounts, units_by_fault: UnitsByLabel
 ) -> None:
     for fault, units in units_by_fault.items():
-        metrics.cancelled_units.labels(channel, fault).inc(units)
+        metrics.orders.cancelled_units.labels(channel, fault).inc(units)
     if units_by_fault and not before.cancelled:
         # The fault of its first cancelled unit, so that an order counts once.
-        metrics.cancelled_orders.labels(channel, next(iter(units_by_fault))).inc()
+        metrics.orders.cancelled_orders.labels(channel, next(iter(units_by_fault))).inc()
 
 
 def _count_units(metric: Counter, channel: str, causes: UnitsByLabel, uncounted: int) -> None:

@@ -33,9 +33,9 @@ class ShipmentCounts:
     def count(self, metrics: Metrics) -> None:
         """Counts how long it took; to be called after the commit."""
         if self.accepted_after is not None:
-            metrics.shipment_accept_seconds.labels(self.location_id).observe(self.accepted_after)
+            metrics.shipments.accept_seconds.labels(self.location_id).observe(self.accepted_after)
         if self.finished_after is not None:
-            metrics.shipment_ship_seconds.labels(self.location_id).observe(self.finished_after)
+            metrics.shipments.ship_seconds.labels(self.location_id).observe(self.finished_after)
 
 
 def counts_of_call(

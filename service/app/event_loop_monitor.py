@@ -17,4 +17,4 @@ async def measure_delays(metrics: Metrics, stop: asyncio.Event) -> None:
         due = clock() + INTERVAL_SECONDS
         await pause(stop, INTERVAL_SECONDS)
         if not stop.is_set():
-            metrics.event_loop_delay.observe(max(0.0, clock() - due))
+            metrics.service.event_loop_delay.observe(max(0.0, clock() - due))

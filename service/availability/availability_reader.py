@@ -206,7 +206,7 @@ class AvailabilityReader:
         batch, skus = self._next_batch()
         if not batch:
             return 0
-        self._metrics.read_calls.observe(len(batch))
+        self._metrics.service.read_calls.observe(len(batch))
         work, now = Call(), time.perf_counter()
         # What this task does from now on, it does for all these calls.
         current_call.set(work)

@@ -262,5 +262,5 @@ def _incident(channel: Channel, product: Product | None, found: _Drift) -> Incid
 def _count(metrics: Metrics, recorded: _Recorded) -> None:
     incidents.count_raised(metrics, recorded.raised)
     incidents.count_resolved(metrics, MISMATCH, STOCK_CORRECTED, recorded.resolved)
-    metrics.channel_mismatches.labels(recorded.channel_id).inc(len(recorded.differences))
-    metrics.channel_mismatch_units.labels(recorded.channel_id).inc(sum(recorded.differences))
+    metrics.stock.channel_mismatches.labels(recorded.channel_id).inc(len(recorded.differences))
+    metrics.stock.channel_mismatch_units.labels(recorded.channel_id).inc(sum(recorded.differences))

@@ -207,7 +207,7 @@ class Database:
                 yield connection
             finally:
                 ended = time.perf_counter()
-                self._metrics.database_seconds.labels(operation).observe(ended - started)
+                self._metrics.service.database_seconds.labels(operation).observe(ended - started)
                 call = current_call.get()
                 if call is not None:
                     call.connection += started - asked
@@ -280,7 +280,7 @@ class Database:
             try:
                 return await run()
             except RowsBusy as busy:
-                self._metrics.database_retries.labels(operation).inc()
+                self._metrics.service.database_retries.labels(operation).inc()
                 NEEDED.set(NEEDED.get() | busy.keys)
         raise NotReady("too many calls change the same orders at once")
 
@@ -294,7 +294,7 @@ class Database:
                 if isinstance(error, asyncpg.DataError):
                     # An out-of-range value fails again; asyncpg raises it as an InterfaceError too.
                     raise
-                self._metrics.database_retries.labels(operation).inc()
+                self._metrics.service.database_retries.labels(operation).inc()
                 if isinstance(error, LOST_STATEMENTS):
                     await self._pool.use_no_names()
                 if attempt == ATTEMPTS or self._pool.is_closing:

@@ -195,7 +195,7 @@ class DecisionRetention:
                 keep = partial(_keep_current, partition=month, after=position)
                 position = await self._database.transaction("keep_decisions", keep)
             replace = partial(monthly_partitions.replace, partition=month)
-            await self._database.transaction("drop_decisions", replace, self._metrics.decisions_purged.inc)
+            await self._database.transaction("drop_decisions", replace, self._metrics.policies.decisions_purged.inc)
         # A batch is newer than its decisions, so the decisions of a month need batches of that month or the next.
         for month in batches:
             await self._database.transaction("drop_decisions", partial(monthly_partitions.drop, partition=month))
@@ -211,7 +211,9 @@ class DecisionRetention:
     async def _purge_decision_batch(self) -> int:
         """Returns how many were scanned."""
         scanned_count, self._progress.position, _ = await self._database.transaction(
-            "purge_decisions", self._purge_decisions, lambda purged: self._metrics.decisions_purged.inc(purged[2])
+            "purge_decisions",
+            self._purge_decisions,
+            lambda purged: self._metrics.policies.decisions_purged.inc(purged[2]),
         )
         return scanned_count
 

@@ -73,7 +73,7 @@ class DemandOperations:
 
         def count(recorded: Sequence[tuple[str | None, str, int]]) -> None:
             for channel_id, kind, units in recorded:
-                self._metrics.unmet_demand_units.labels(channel_id or NO_CHANNEL, kind).inc(units)
+                self._metrics.orders.unmet_demand_units.labels(channel_id or NO_CHANNEL, kind).inc(units)
 
         answer_type = demand_pb.RecordUnmetDemandResponse
         return await once(self._database, "record_demand", idempotent, answer_type, work, count=count)

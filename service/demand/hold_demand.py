@@ -70,4 +70,4 @@ def rows(
 def count(metrics: Metrics, written: Iterable[Sequence[Any]]) -> None:
     """Counts rows; to be called after the commit."""
     for row in written:
-        metrics.unmet_demand_units.labels(row[_CHANNEL], row[_CAUSE]).inc(row[_UNITS])
+        metrics.orders.unmet_demand_units.labels(row[_CHANNEL], row[_CAUSE]).inc(row[_UNITS])

@@ -125,7 +125,7 @@ class ShortfallLog:
                 self._failures.failed("unmet demand waits to be written", error, rows=len(self._queue))
                 return
             for channel_id, units in written.items():
-                metrics.unmet_demand_units.labels(channel_id, AVAILABILITY).inc(units)
+                metrics.orders.unmet_demand_units.labels(channel_id, AVAILABILITY).inc(units)
             for row in batch:
                 if self._queue and self._queue[0] is row:
                     self._queue.popleft()

@@ -200,12 +200,12 @@ async def add_history(
 def count_raised(metrics: Metrics, raised: Iterable[RaisedException]) -> None:
     """Counts new exceptions; to be called after the commit."""
     for new in raised:
-        metrics.exceptions.labels(new.kind, new.channel_id or NO_CHANNEL).inc()
+        metrics.exceptions.raised.labels(new.kind, new.channel_id or NO_CHANNEL).inc()
 
 
 def count_resolved(metrics: Metrics, kind: str, resolution: str, ids: Sequence[UUID]) -> None:
     """Counts resolved exceptions; to be called after the commit."""
-    metrics.exceptions_resolved.labels(kind, resolution).inc(len(ids))
+    metrics.exceptions.resolved.labels(kind, resolution).inc(len(ids))
 
 
 def rule_context(incident: Incident, now: datetime) -> Context:

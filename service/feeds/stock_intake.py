@@ -61,16 +61,16 @@ class Intake:
         """Counts it in the metrics, after the commit."""
         self.unit_of_work.count(metrics)
         for source, count in self.loss.dropped_counts.items():
-            metrics.count_dropped_changes(source, count)
+            metrics.stock.count_dropped_changes(source, count)
         for result in self.results:
-            metrics.stock_changes.labels(result.result.value).inc()
+            metrics.stock.stock_changes.labels(result.result.value).inc()
             if result.result is ChangeResult.REFUSED:
-                metrics.count_dropped_changes(OTHER_SOURCES, 1)
+                metrics.stock.count_dropped_changes(OTHER_SOURCES, 1)
             if result.difference is not None:
-                metrics.inventory_comparisons.labels(result.change.location_id).inc()
+                metrics.stock.inventory_comparisons.labels(result.change.location_id).inc()
             if result.mismatch and result.difference is not None:
-                metrics.inventory_mismatches.labels(result.change.location_id).inc()
-                metrics.inventory_mismatch_units.labels(result.change.location_id).inc(abs(result.difference))
+                metrics.stock.inventory_mismatches.labels(result.change.location_id).inc()
+                metrics.stock.inventory_mismatch_units.labels(result.change.location_id).inc(abs(result.difference))
 
 
 async def record(

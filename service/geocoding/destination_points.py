@@ -41,7 +41,7 @@ class DestinationPoints:
         `country` is an ISO 3166-1 alpha-2 code. The first postal code of a country waits until its table has been read.
         """
         found = await self._best(country, region, postal_code) if country else None
-        self._metrics.located_destinations.labels(found.located_by if found else UNKNOWN_PLACE).inc()
+        self._metrics.orders.located_destinations.labels(found.located_by if found else UNKNOWN_PLACE).inc()
         return found
 
     async def _best(self, country: str, region: str | None, postal_code: str | None) -> LocatedPoint | None:

@@ -73,5 +73,5 @@ async def record(
 def count(metrics: Metrics, deadlines: Iterable[ShipmentDeadline]) -> None:
     """Counts times that were just decided; to be called after the commit."""
     for due in deadlines:
-        metrics.shipments_due.labels(due.location_id, due.deadline, due.result).inc()
-        metrics.channel_shipments_due.labels(due.channel_id, due.deadline, due.result).inc()
+        metrics.shipments.due.labels(due.location_id, due.deadline, due.result).inc()
+        metrics.shipments.channel_due.labels(due.channel_id, due.deadline, due.result).inc()

@@ -90,20 +90,20 @@ class ActivePolicies:
         return True
 
     def _report_unchanged(self, rules_folder: RulesFolder) -> None:
-        self._metrics.policy_reloads.labels("unchanged").inc()
-        self._metrics.policy_problems.set(0)
+        self._metrics.policies.policy_reloads.labels("unchanged").inc()
+        self._metrics.policies.policy_problems.set(0)
         # The tests among the files may be others.
         files = self.current.files if self.current.files == rules_folder.files else rules_folder.files
         self.current = replace(self.current, files=files, problems=(), refuse_time=None)
 
     def _report_loaded(self, policy_set: PolicySet) -> None:
-        self._metrics.policy_reloads.labels("accepted").inc()
-        self._metrics.policy_problems.set(0)
-        self._metrics.policy_in_force(policy_set.revision)
+        self._metrics.policies.policy_reloads.labels("accepted").inc()
+        self._metrics.policies.policy_problems.set(0)
+        self._metrics.policies.policy_in_force(policy_set.revision)
 
     def _refuse(self, problems: tuple[Problem, ...], rules_folder: RulesFolder) -> None:
-        self._metrics.policy_reloads.labels("refused").inc()
-        self._metrics.policy_problems.set(len(problems))
+        self._metrics.policies.policy_reloads.labels("refused").inc()
+        self._metrics.policies.policy_problems.set(len(problems))
         self.current = replace(self.current, problems=problems, refuse_time=datetime.now(UTC))
         first = problems_text(problems[:1], rules_folder.files)
         log.error("rules refused; the last valid rules stay in force", problems=len(problems), first=first)

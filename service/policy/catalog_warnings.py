@@ -85,4 +85,4 @@ class CatalogWarnings:
     async def _find(self, loaded: LoadedPolicies) -> None:
         known = await self._fact_values.known(by_fact(self._named))
         self._warnings = await asyncio.to_thread(catalog_warnings, self._named, loaded.files, known)
-        self._metrics.policy_warnings.set(len(self._warnings))
+        self._metrics.policies.policy_warnings.set(len(self._warnings))

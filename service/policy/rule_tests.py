@@ -106,10 +106,10 @@ class RuleTests:
 
     def _report(self, latest: RuleTestRun, revision: str) -> None:
         failed, untested = len(latest.failures), len(latest.untested)
-        self._metrics.policy_failed_tests.set(failed)
-        self._metrics.policy_untested_rules.set(untested)
+        self._metrics.policies.policy_failed_tests.set(failed)
+        self._metrics.policies.policy_untested_rules.set(untested)
         result = "not_run" if latest.not_run else "failed" if failed else "passed"
-        self._metrics.policy_test_runs.labels(result).inc()
+        self._metrics.policies.policy_test_runs.labels(result).inc()
         if latest.not_run or failed:
             log.warning(
                 "the rules in force have failing tests",

@@ -112,7 +112,7 @@ class ExceptionOperations:
             ), resolved
 
         def count(resolved: _ResolvedException) -> None:
-            self._deps.metrics.exceptions_resolved.labels(resolved.kind, request.resolution).inc()
+            self._deps.metrics.exceptions.resolved.labels(resolved.kind, request.resolution).inc()
             self._count_manual(resolved.kind, resolved.newly_manual)
             if resolved.unit_of_work is not None:
                 resolved.unit_of_work.count(self._deps.metrics)
@@ -333,7 +333,7 @@ class ExceptionOperations:
 
     def _count_manual(self, kind: str, channel_ids: Sequence[str]) -> None:
         for channel_id in channel_ids:
-            self._deps.metrics.manual_interventions.labels(channel_id, kind).inc()
+            self._deps.metrics.orders.manual_interventions.labels(channel_id, kind).inc()
 
 
 async def _locked_order(connection: Connection, key: OrderKey | None) -> AllocationRecord | None:

@@ -97,7 +97,7 @@ class ExceptionSweep:
             incidents.count_raised(self._deps.metrics, result.raised)
             incidents.count_resolved(self._deps.metrics, kind, COMPLETED, result.resolved)
             for channel_id in result.manual:
-                self._deps.metrics.manual_interventions.labels(channel_id, kind).inc()
+                self._deps.metrics.orders.manual_interventions.labels(channel_id, kind).inc()
 
         return await self._deps.database.transaction("sweep_exceptions", work, count)
 
@@ -134,7 +134,7 @@ class ExceptionSweep:
     async def _escalate(self) -> None:
         for rule in self._deps.policies().exceptions:
             if rule.escalate_to:
-                self._deps.metrics.exceptions_escalated.labels(rule.escalate_to)
+                self._deps.metrics.exceptions.escalated.labels(rule.escalate_to)
         while True:
             escalated = await self._deps.database.transaction(
                 "escalate", lambda c: escalate(c, BATCH, self._deps.new_id), self._count_escalated
@@ -144,7 +144,7 @@ class ExceptionSweep:
 
     def _count_escalated(self, escalated: Sequence[asyncpg.Record]) -> None:
         for row in escalated:
-            self._deps.metrics.exceptions_escalated.labels(row["escalate_to"]).inc()
+            self._deps.metrics.exceptions.escalated.labels(row["escalate_to"]).inc()
 
     async def _raise(
         self, describe: Describe, query: LatenessQuery, connection: Connection, among: frozenset[UUID] | None = None
@@ -194,7 +194,7 @@ class ExceptionSweep:
             (kind, rule.owner) for rule in self._deps.policies().exceptions for kind in ALLOWED
         }
         for kind, owner in self._gauge_labels:
-            self._deps.metrics.exceptions_open.labels(kind, owner).set(counts.get((kind, owner), 0))
+            self._deps.metrics.exceptions.open.labels(kind, owner).set(counts.get((kind, owner), 0))
 
 
 def _stuck_incident(row: asyncpg.Record, record: AllocationRecord, catalog: Catalog) -> Incident:

@@ -120,7 +120,7 @@ class LocationSweep:
         incidents.count_raised(metrics, checked.raised)
         incidents.count_resolved(metrics, LOCATION_UNAVAILABLE, COMPLETED, checked.resolved)
         for channel_id in checked.manual:
-            metrics.manual_interventions.labels(channel_id, LOCATION_UNAVAILABLE).inc()
+            metrics.orders.manual_interventions.labels(channel_id, LOCATION_UNAVAILABLE).inc()
 
     async def _check(self, connection: Connection) -> _Checked:
         found = [row["allocation_id"] for row in await _FIND.rows(connection, count=BATCH)]

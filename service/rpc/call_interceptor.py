@@ -81,7 +81,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         is_coroutine = bool(handler.unary_unary or handler.stream_unary) or inspect.iscoroutinefunction(handle)
         wrap = self._coroutine if is_coroutine else self._generator
         if is_measured and handler.unary_unary and may_be_shed(method):
-            self._metrics.shed_calls.labels(method)
+            self._metrics.service.shed_calls.labels(method)
             handle = self._limited(handle)
             self._refusing_handlers[path] = make_handler(
                 wrap(method, handle, is_measured=True),
@@ -140,7 +140,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
     ) -> None:
         """Measures and logs a call that has ended."""
         seconds = time.perf_counter() - started
-        self._metrics.rpc_seconds.labels(method, code).observe(seconds)
+        self._metrics.service.rpc_seconds.labels(method, code).observe(seconds)
         if self._call_log is not None:
             self._call_log.ended(method, code, seconds, call, messages, may_be_slow=may_be_slow)
 
@@ -171,7 +171,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
             # The caller has cancelled the call, so nobody receives a status.
             return None, grpc.StatusCode.CANCELLED.name
         if isinstance(error, Overloaded):
-            self._metrics.shed_calls.labels(method).inc()
+            self._metrics.service.shed_calls.labels(method).inc()
         if isinstance(error, UnreadableRequest):
             # No traceback, and one line for all methods: whoever sends one may send a million.
             self._failures.failed("a request could not be read", error, traceback=False, method=method)

@@ -58,7 +58,7 @@ class LedgerMonitor:
             # Health checks report that the database does not answer; the metric of the last check keeps its old time.
             self._failures.failed("ledger was not verified", error, traceback=False)
             return
-        self._metrics.ledger_differences.set(report.difference_count)
-        self._metrics.ledger_verified.set_to_current_time()
+        self._metrics.stock.ledger_differences.set(report.difference_count)
+        self._metrics.stock.ledger_verified.set_to_current_time()
         if not report.balanced:
             log.error("ledger has differences", differences=report.difference_count, first=report.differences[0])

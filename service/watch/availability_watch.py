@@ -59,7 +59,7 @@ class AvailabilityWatch:
         self._refresh_seconds = deps.settings.watch_refresh_seconds
         self._publisher = Publisher(database, deps.catalog_cache, active_policies)
         self.poller = ChangePoller("availability", self._poll_seconds, self._poll, self._reset)
-        self._subscriber_limit = SubscriberLimit("availability", limits.WATCHERS, metrics.availability_watchers)
+        self._subscriber_limit = SubscriberLimit("availability", limits.WATCHERS, metrics.watches.availability_watchers)
         self._channel_subscribers: dict[str, ChannelSubscribers] = {}
         self._initial_lock = asyncio.Lock()
         self._reset()
@@ -295,7 +295,7 @@ class AvailabilityWatch:
                 raise
             share -= len(pairs)
             if not self._refresh_queue:
-                self._metrics.availability_refresh.set(time.monotonic() - self._refresh_started)
+                self._metrics.watches.availability_refresh.set(time.monotonic() - self._refresh_started)
 
     def _start_refresh(self, channel_ids: Iterable[str], seconds: float) -> None:
         """Queues all watched products of these channels to be computed within `seconds`, in the order of SKUs."""
@@ -327,7 +327,9 @@ class AvailabilityWatch:
     def _observe_delay(self, ingest_time: datetime | None) -> None:
         """Measures, by the database's clock, the time from recording a movement to publishing its value."""
         if ingest_time is not None and self._position is not None:
-            self._metrics.availability_delay.observe(max(0.0, (self._database_time() - ingest_time).total_seconds()))
+            self._metrics.watches.availability_delay.observe(
+                max(0.0, (self._database_time() - ingest_time).total_seconds())
+            )
 
     def _take_changes(
         self,
@@ -341,7 +343,7 @@ class AvailabilityWatch:
             for sku in subscriber.take_pending(limits.WATCH_CHANGES)
             if sku in subscribers.published
         ]
-        self._metrics.availability_changes_published.labels(channel_id).inc(len(changes))
+        self._metrics.watches.availability_changes_published.labels(channel_id).inc(len(changes))
         if changes and not subscription.internal:
             units = self._published_units(changes)
             self._publication_log.record(channel_id, units, self._database_time(), self._revision)

@@ -40,7 +40,7 @@ class OrderWatch:
         self._cache = deps.catalog_cache
         self._closing = deps.shutdown
         self.poller = ChangePoller("orders", deps.settings.watch_poll_seconds, self._poll, self._reset)
-        self._subscriber_limit = SubscriberLimit("orders", limits.WATCHERS, deps.metrics.order_watchers)
+        self._subscriber_limit = SubscriberLimit("orders", limits.WATCHERS, deps.metrics.watches.order_watchers)
         self._subscribers: set[OrderSubscriber] = set()
         self._read_lock = asyncio.Lock()
         self._poll_count = 0

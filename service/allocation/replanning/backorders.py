@@ -64,7 +64,7 @@ class Backorders:
             return [row["sku"] for row in rows], total["units"] if total else 0
 
         skus, units = await self._deps.database.unlocked("backorders", read)
-        self._deps.metrics.backordered_units.set(units)
+        self._deps.metrics.orders.backordered_units.set(units)
         self._after = skus[-1] if len(skus) == SWEEP_SKUS else ""
         for sku in skus:
             await self._deps.database.transaction(

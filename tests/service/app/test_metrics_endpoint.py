@@ -76,7 +76,7 @@ def test_a_caller_that_accepts_openmetrics_gets_it_with_exemplars_and_others_the
     server: MetricsServer, registry: CollectorRegistry
 ) -> None:
     metrics = Metrics(registry)
-    metrics.oversold_orders.labels("web", "race").inc(exemplar={"decision_id": "d-1"})
+    metrics.orders.oversold_orders.labels("web", "race").inc(exemplar={"decision_id": "d-1"})
     accepts = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"}
 
     with urlopen(Request(f"http://127.0.0.1:{server.port}/metrics", headers=accepts)) as answer:

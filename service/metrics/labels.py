@@ -1,0 +1,39 @@
+"""Values of labels that the metrics know beforehand, so that they start at 0, and the bounds of others."""
+
+from __future__ import annotations
+
+from policies.decisions.unmet_demand import HOLD_CAUSES
+from policies.domain.model import WITHHELD_KINDS
+
+REROUTE_CAUSES = (
+    "count_correction",
+    "rejected",
+    "reassigned",
+    "late_shipment",
+    "location_unavailable",
+    "exception_resolved",
+)
+INTERVENTION_REASONS = (
+    *("oversell", "unfillable", *WITHHELD_KINDS, "review", "rejected"),
+    *("late_shipment", "location_unavailable", "stuck_order", "reassigned", "cancelled_after_shipping"),
+    *("paid_after_cancellation", "hold_overdue", "hold_released", "sync_failed"),
+)
+UNMET_CAUSES = (*HOLD_CAUSES, "availability", "missed_sale", "reported")
+"""Why a HOLD did not get units, and how other unmet demand became known."""
+REQUEST_ANSWERS = (
+    *(("accepted", by) for by in ("rule", "person", "order", "deadline")),
+    *(("declined", by) for by in ("person", "order", "deadline")),
+    ("withdrawn", "channel"),
+)
+"""Answers to requests to cancel, and what can give them."""
+TEST_RUN_RESULTS = ("passed", "failed", "not_run")
+RELOAD_RESULTS = ("accepted", "refused", "unchanged")
+NO_CHANNEL = "none"
+"""Value of the label `channel` for an exception that concerns no channel."""
+UNKNOWN_PLACE = "unknown"
+"""Value of the label `located_by` for a destination of which nothing is known."""
+OTHER_SOURCES = "other"
+SOURCE_LABELS = 1_000
+"""Values of the label `source`; callers may invent any number of sources."""
+SHIP_BY, DELIVERY_DAY = SHIPMENT_DEADLINES = ("ship_by", "delivery_day")
+IN_TIME, LATE = DEADLINE_RESULTS = ("in_time", "late")
