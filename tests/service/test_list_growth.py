@@ -428,7 +428,7 @@ async def measured_service(url: str) -> AsyncIterator[MeasuredService]:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield MeasuredService(database, Retailer(None, channel, url))  # type: ignore[arg-type]  # It has no metrics.
+        yield MeasuredService(database, Retailer(None, channel, url))  # It has no metrics.
     await queue.close()
     await server.stop(None)
     await database.close()
