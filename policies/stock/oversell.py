@@ -29,7 +29,7 @@ Units that are there but that a rule keeps are no oversell: `policies.decisions.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from policies.domain.model import StockLevel
@@ -57,11 +57,15 @@ STALE_AFTER = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class PublishedFigure:
-    """Sellable units that were published to a channel, when, and by which rules."""
+    """Sellable units that were published to a channel, when, and by which rules.
+
+    `outlets` are those of each of its outlets, by id, where they were published too; else it is empty.
+    """
 
     sellable: int
     publish_time: datetime
     policy_revision: str
+    outlets: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +77,24 @@ class ShownFigure:
 
 
 @dataclass(frozen=True, slots=True)
+class OutletEvidence:
+    """What a channel was told of the outlet that an order chose, and what it then showed of it, in units."""
+
+    outlet_id: str
+    published: int
+    publish_time: datetime
+    shown: int
+    observe_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class OversellEvidence:
     """What is known about the missing units of one product of one order, in units.
 
     `published` is the figure that the channel went by, None if there was none. `own_units` were promised since then to
     the channel's other orders, `other_units` to orders of other channels; what was released again does not count.
     `event` is one of EVENTS, or empty. `shown` is what the channel showed after `published` had reached it, None if
-    nobody looked.
+    nobody looked. `outlet` is the same of the outlet that the order chose, None if it is not known of one.
     """
 
     sku: str
@@ -92,10 +107,13 @@ class OversellEvidence:
     is_mapped: bool = True
     event: str = ""
     shown: ShownFigure | None = None
+    outlet: OutletEvidence | None = None
 
     @property
     def is_applied(self) -> bool:
-        """Whether the channel was seen to show no more than it was told."""
+        """Whether the channel was seen to show no more than it was told: in the order's outlet, where that is known."""
+        if self.outlet is not None:
+            return self.outlet.shown <= self.outlet.published
         return self.shown is not None and self.published is not None and self.shown.units <= self.published.sellable
 
     @property
@@ -165,4 +183,6 @@ def evidence_text(evidence: OversellEvidence, cause: str, channel_id: str) -> st
     published = f"{figure.sellable} published to {channel_id} at {figure.publish_time:%Y-%m-%d %H:%M:%S} UTC"
     since = f"since then {evidence.own_units + evidence.ordered} sold there and {evidence.other_units} elsewhere"
     shown = f", {evidence.shown.units} shown there" if evidence.shown else ""
+    if (outlet := evidence.outlet) is not None:
+        shown += f", {outlet.shown} shown in outlet {outlet.outlet_id} and {outlet.published} published to it"
     return f"{evidence.sku}: {cause_words}, {published} by rules {figure.policy_revision[:12]}{shown}, {since}"

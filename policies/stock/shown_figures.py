@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -27,12 +27,16 @@ class ShownCount:
 
 @dataclass(frozen=True, slots=True)
 class ShownItem:
-    """How many of one item a channel shows, over all its outlets, and since when all of that has been observed."""
+    """How many of one item a channel shows, over all its outlets, and since when all of that has been observed.
+
+    With an `outlet_id` it is what the channel shows in that outlet alone.
+    """
 
     item_id: str
     count: int
     unit_count: int
     observe_time: datetime
+    outlet_id: str = ""
 
     @property
     def units(self) -> int:
@@ -45,16 +49,29 @@ def shown_items(latest: Iterable[ShownCount]) -> list[ShownItem]:
 
     A count that names no outlet is of all outlets. If there are both, those that were observed last apply.
     """
+    return [
+        ShownItem(item_id, sum(x.count for x in parts), parts[0].unit_count, min(x.last_time for x in parts))
+        for item_id, parts in _applying(latest)
+    ]
+
+
+def shown_in_outlets(latest: Iterable[ShownCount]) -> list[ShownItem]:
+    """The figure of each item in each outlet, from the same counts; none of an item whose counts are of all outlets."""
+    return [
+        ShownItem(item_id, x.count, x.unit_count, x.last_time, x.outlet_id)
+        for item_id, parts in _applying(latest)
+        for x in parts
+        if x.outlet_id
+    ]
+
+
+def _applying(latest: Iterable[ShownCount]) -> Iterator[tuple[str, Sequence[ShownCount]]]:
+    """The counts of each item that apply, the newest first: those of its outlets, or the one of all of them."""
     by_item: dict[str, list[ShownCount]] = {}
-    for count in latest:
+    for count in sorted(latest, key=lambda x: (x.last_time, not x.outlet_id), reverse=True):
         by_item.setdefault(count.item_id, []).append(count)
-    return [_of_item(item_id, counts) for item_id, counts in sorted(by_item.items())]
-
-
-def _of_item(item_id: str, counts: Sequence[ShownCount]) -> ShownItem:
-    newest = max(counts, key=lambda x: (x.last_time, not x.outlet_id))
-    parts = [x for x in counts if bool(x.outlet_id) == bool(newest.outlet_id)]
-    return ShownItem(item_id, sum(x.count for x in parts), newest.unit_count, min(x.last_time for x in parts))
+    for item_id, counts in sorted(by_item.items()):
+        yield item_id, [x for x in counts if bool(x.outlet_id) == bool(counts[0].outlet_id)]
 
 
 def shown_evidence(items: Iterable[ShownItem]) -> ShownFigure | None:

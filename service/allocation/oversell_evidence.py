@@ -15,6 +15,7 @@ from sqlalchemy import BigInteger, Integer, Text, Uuid, cast, func, literal_colu
 
 from policies.domain.model import Channel, StockLevel
 from policies.stock.oversell import (
+    OutletEvidence,
     OversellEvidence,
     PublishedFigure,
     ShownFigure,
@@ -23,7 +24,7 @@ from policies.stock.oversell import (
     is_stale,
     oversell_cause,
 )
-from policies.stock.shown_figures import ShownCount, shown_evidence, shown_items
+from policies.stock.shown_figures import ShownCount, shown_evidence, shown_in_outlets, shown_items
 from service.allocation.planner import AllocationChange
 from service.database.database import Columns, Connection, Statement, any_of, transposed, unnested
 from service.database.tables import Moment, allocation, availability_history, feed, stock_level, stock_movement
@@ -161,6 +162,7 @@ async def explain(
     promised = await _promised(connection, book, channels, unexplained, figures)
     cadences = await _cadences(connection, book, unexplained)
     shown = await _shown_counts(connection, unexplained, figures)
+    outlets = await _outlets(connection, unexplained, shown, log)
     changes = []
     # The newest first: the shortages that a record has now are of its last plan.
     for position, oversell in reversed(list(enumerate(unexplained))):
@@ -174,6 +176,7 @@ async def explain(
                 other_units=max(0, promised[position, sku][1]),
                 is_stale=is_stale(_levels(book, oversell.channel, sku), cadences, book.now),
                 shown=_seen_since(oversell, sku, shown, figures[position][sku]),
+                outlet=outlets.get((position, sku)),
             )
             for sku in sorted(oversell.short)
         ]
@@ -212,6 +215,41 @@ def _seen_since(
     if most is None or published is None or most.observe_time < published.publish_time + channel.figure_lag:
         return None
     return most
+
+
+async def _outlets(
+    connection: Connection,
+    unexplained: Sequence[UnexplainedOversell],
+    counts: Mapping[Pair, Sequence[ShownCount]],
+    log: PublicationLog | None,
+) -> dict[tuple[int, str], OutletEvidence]:
+    """What channels were told of the outlets that orders chose, and then showed there, by position and SKU.
+
+    As it was sold: of a kit's component the figures of the kit, in units of the component. Of several, as where a
+    product was sold by itself and in a kit, it is the one that showed most.
+    """
+    found: dict[tuple[int, str], OutletEvidence] = {}
+    for position, oversell in enumerate(unexplained):
+        outlet, channel = oversell.change.record.outlet, oversell.channel
+        seen = [
+            (sku, sold, units, item)
+            for sku in oversell.short
+            for sold, units in (oversell.sold_as[sku] or {sku: 1}).items()
+            for item in shown_in_outlets(counts.get((channel.id, sold), ()))
+            if outlet is not None and item.outlet_id == outlet.id
+        ]
+        asked = {(sold, item.outlet_id, item.observe_time) for _, sold, _, item in seen}
+        told = await channel_figures.published_to_outlets(connection, channel.id, asked, log) if asked else {}
+        for sku, sold, units, item in seen:
+            figure = told.get((sold, item.outlet_id, item.observe_time))
+            if figure is None or item.observe_time < figure.publish_time + channel.figure_lag:
+                continue
+            published, shown = figure.sellable * units, item.units * units
+            known = found.get((position, sku))
+            if known is None or shown > known.shown:
+                times = figure.publish_time, item.observe_time
+                found[position, sku] = OutletEvidence(item.outlet_id, published, times[0], shown, times[1])
+    return found
 
 
 async def _figures(

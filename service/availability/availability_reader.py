@@ -21,7 +21,7 @@ from policies.explanation import FiredRule
 from policies.policy_set import PolicySet
 from service import limits
 from service.availability import channel_promises
-from service.availability.item_answers import published_units, set_delivery_days, set_item
+from service.availability.item_answers import published_outlets, published_units, set_delivery_days, set_item
 from service.availability.product_assessment import ProductProblem, assess_product
 from service.background import in_turns, let_others_run, pause_of_turn
 from service.capacity import capacity_store
@@ -298,8 +298,8 @@ def record(
     """Adds an answer that is sent to a channel to the publication log, once for each stock read."""
     if id(response) not in snapshot.recorded:
         snapshot.recorded.add(id(response))
-        units = published_units(response)
-        log.record(channel_id, units, snapshot.now, response.policy_revision)
+        figures = published_units(response), snapshot.now, response.policy_revision, published_outlets(response)
+        log.record(channel_id, *figures)
 
 
 def _assess(

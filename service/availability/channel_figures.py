@@ -13,10 +13,10 @@ from uuid import UUID
 
 from policies.domain.model import Channel, Product
 from policies.domain.resolutions import STOCK_CORRECTED
-from policies.explanation import unit_count_text
-from policies.stock.oversell import PublishedFigure
-from policies.stock.shown_figures import ShownCount, ShownItem, drift, shown_items
+from policies.stock.shown_figures import ShownCount
 from service import limits
+from service.availability import channel_drift
+from service.availability.channel_drift import MISMATCH, Judged
 from service.availability.channel_figure_requests import FiguresPage, FiguresRequest, StatedFigure, shown_message
 from service.catalog import catalog_store, listing_store
 from service.catalog.catalog_store import Catalog
@@ -24,7 +24,7 @@ from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import no_channel
 from service.exceptions import incidents
-from service.exceptions.incidents import Incident, RaisedException
+from service.exceptions.incidents import RaisedException
 from service.metrics import Metrics
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest
@@ -32,7 +32,6 @@ from service.stock import channel_figures, levels
 from service.stock.channel_figures import FigureKey, Observation
 from truestock.v1 import channel_figure_pb2 as figure_pb
 
-MISMATCH, CHANNEL = "mismatch", "channel"
 Result = figure_pb.ChannelFigureResult
 
 
@@ -44,16 +43,6 @@ class _Recorded:
     raised: Sequence[RaisedException] = ()
     resolved: Sequence[UUID] = ()
     differences: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Drift:
-    """An item that a channel shows beside what was published, and by how much they differ."""
-
-    sku: str
-    item: ShownItem
-    published: PublishedFigure
-    difference: int
 
 
 class ChannelFigureOperations:
@@ -117,17 +106,17 @@ class ChannelFigureOperations:
                 key = (sku, stated.item_id, stated.outlet_id)
                 observed[index] = Observation(key, stated.count, units, stated.time or now)
         await self._store(connection, channel.id, observed, results)
-        judged = await self._judge(connection, channel, {x.key[0] for x in observed.values()})
-        recorded = _Recorded(channel.id)
+        skus = {x.key[0] for x in observed.values()}
+        judged = await channel_drift.judge(connection, channel, catalog, skus, self._deps.publication_log)
+        by_key, recorded = {x.key: x for x in judged.found}, _Recorded(channel.id)
         for index, observation in observed.items():
-            found = judged.get((observation.key[0], observation.key[1]))
+            sku, item_id, _ = observation.key
+            found = by_key.get(observation.key) or by_key.get((sku, item_id, ""))
             if found is not None:
                 results[index].difference_count = found.difference
                 if found.difference and results[index].result == Result.RESULT_RECORDED:
                     recorded.differences.append(abs(found.difference))
-        recorded.raised, recorded.resolved = await self._report(
-            connection, channel, [(x, products.get(x.sku)) for x in judged.values()], now
-        )
+        recorded.raised, recorded.resolved = await self._report(connection, channel, judged, products, now)
         return figure_pb.RecordChannelFiguresResponse(results=results), recorded
 
     async def _store(
@@ -153,43 +142,18 @@ class ChannelFigureOperations:
             new.append(observation)
         await channel_figures.store(connection, channel_id, new, extended)
 
-    async def _judge(self, connection: Connection, channel: Channel, skus: set[str]) -> dict[tuple[str, str], _Drift]:
-        """The items of these products whose figures can be judged, by (SKU, item id)."""
-        if not skus:
-            return {}
-        pairs = {(channel.id, sku) for sku in skus}
-        latest = await channel_figures.latest(connection, pairs)
-        items = {sku: shown_items(counts) for (_, sku), counts in latest.items()}
-        moments = {sku: max(x.observe_time for x in shown) for sku, shown in items.items() if shown}
-        published = await channel_figures.published(connection, channel.id, moments.items())
-        for (_, sku), waiting in self._deps.publication_log.waiting(pairs).items():
-            for figure in waiting:
-                known = published.get(sku)
-                if figure.publish_time <= moments[sku] and (known is None or figure.publish_time > known.publish_time):
-                    published[sku] = figure
-        own = await channel_figures.own_units(
-            connection, channel.id, {sku: figure.publish_time for sku, figure in published.items()}
-        )
-        judged: dict[tuple[str, str], _Drift] = {}
-        for sku, shown in items.items():
-            for item in shown:
-                told = published.get(sku)
-                difference = drift(item, told, channel.figure_lag, max(0, own.get(sku, 0)))
-                if difference is not None and told is not None:
-                    judged[sku, item.item_id] = _Drift(sku, item, told, difference)
-        return judged
-
     async def _report(
         self,
         connection: Connection,
         channel: Channel,
-        judged: Sequence[tuple[_Drift, Product | None]],
+        judged: Judged,
+        products: Mapping[str, Product],
         now: datetime,
     ) -> tuple[list[RaisedException], list[UUID]]:
-        """Raises an exception for each item that differs, and ends those of items that do not any more."""
-        differing = [_incident(channel, product, x) for x, product in judged if x.difference]
+        """Raises an exception for each figure that differs, and ends those of figures that do not any more."""
+        differing = [channel_drift.incident(channel, products.get(x.sku), x) for x in judged.found if x.difference]
         raised = await incidents.raise_all(connection, self._deps.policies(), now, differing, self._deps.new_id)
-        right = [_subject(channel.id, x.sku, x.item.item_id) for x, _ in judged if not x.difference]
+        right = [channel_drift.subject(channel.id, key) for key in judged.right]
         resolved = await incidents.resolve_all(
             connection,
             now,
@@ -232,31 +196,6 @@ def _problem(
     if stated.time is not None and stated.time < now - limits.CHANNEL_FIGURE_RETENTION:
         return Result.RESULT_TOO_OLD
     return Result.RESULT_UNSPECIFIED
-
-
-def _subject(channel_id: str, sku: str, item_id: str) -> str:
-    # No source of counts has a slash at its end, so no mismatch of counts has this subject.
-    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in ("channel", channel_id, sku, item_id, ""))
-
-
-def _incident(channel: Channel, product: Product | None, found: _Drift) -> Incident:
-    item = f" of item {found.item.item_id}" if found.item.item_id else ""
-    difference, noun = abs(found.difference), "too many" if found.difference > 0 else "too few"
-    sentence = (
-        f"{channel.id} shows {found.item.count}{item} of {found.sku}, {difference} {noun}: "
-        f"{unit_count_text(found.published.sellable)} may be sold, as published at "
-        f"{found.published.publish_time:%Y-%m-%d %H:%M:%S} UTC."
-    )
-    return Incident(
-        MISMATCH,
-        _subject(channel.id, found.sku, found.item.item_id),
-        sentence,
-        channel=channel,
-        product=product,
-        channel_id=channel.id,
-        sku=found.sku,
-        sub_kind=CHANNEL,
-    )
 
 
 def _count(metrics: Metrics, recorded: _Recorded) -> None:

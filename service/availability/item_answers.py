@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from google.type.date_pb2 import Date
 
 from policies.decisions.availability.item_availability import in_items
-from policies.decisions.availability.outlet_split import outlet_units
+from policies.decisions.availability.outlet_split import NO_OUTLET, outlet_units
 from policies.decisions.availability.sellable import Availability
 from policies.domain.listings import Listing
 from policies.domain.outlets import Outlet
@@ -50,3 +50,20 @@ def published_units(response: availability_pb.CheckAvailabilityResponse) -> dict
         count = answer.sellable_count * (answer.units_per_item or 1)
         units[answer.sku] = max(count, units.get(answer.sku, 0))
     return units
+
+
+def published_outlets(response: availability_pb.CheckAvailabilityResponse) -> dict[str, dict[str, int]]:
+    """The units of each SKU that a channel was shown in each of its outlets: of several answers, the most."""
+    outlets: dict[str, dict[str, int]] = {}
+    for answer in response.availabilities:
+        if answer.outlets:
+            by_outlet = {x.outlet_id: x.sellable_count for x in answer.outlets}
+            add_outlets(outlets.setdefault(answer.sku, {}), by_outlet, answer.units_per_item or 1)
+    return outlets
+
+
+def add_outlets(units: dict[str, int], shown: Mapping[str, int], unit_count: int) -> None:
+    """Adds items of `unit_count` units, shown by outlet, to the most units shown there; NO_OUTLET is left out."""
+    for outlet_id, items in shown.items():
+        if outlet_id != NO_OUTLET:
+            units[outlet_id] = max(items * unit_count, units.get(outlet_id, 0))

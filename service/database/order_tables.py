@@ -385,6 +385,7 @@ exception = Table(
     required("repeat_count", Integer, server_default="0"),
     Column("sub_kind", Text, comment="what failed or differs, within its kind"),
     Column("reported_order_id", Text, comment="order of its channel that was reported and has not arrived yet"),
+    Column("outlet_id", Text, comment="the outlet of its channel that it is about"),
     required("owner", Text),
     required("due_time", Moment),
     Column("escalate_to", Text, comment="who gets it when it is overdue; null is nobody"),

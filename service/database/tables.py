@@ -131,7 +131,15 @@ availability_history = Table(
     key("publish_time", Moment),
     required("sellable", BigInteger),
     required("policy_revision", Text, comment="of the rules that decided"),
+    Column("outlets", Text, comment="units by outlet, JSON, where they were sent too"),
     Index("availability_history_time_idx", "publish_time"),
+    Index(
+        "availability_history_outlets_idx",
+        "channel_id",
+        "sku",
+        "publish_time",
+        postgresql_where=text("outlets IS NOT NULL"),
+    ),
     comment="Append-only: sellable units sent to each channel, as answers and on its watches.",
 )
 

@@ -41,7 +41,7 @@ from policies.domain.model import (
 from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, of_whole_items
 from policies.policy_set import PolicySet
-from policies.stock.oversell import OversellEvidence, PublishedFigure, ShownFigure
+from policies.stock.oversell import OutletEvidence, OversellEvidence, PublishedFigure, ShownFigure
 from service.catalog import location_capacity
 from service.catalog.catalog_words import (
     CANCELLATION_DEFAULT,
@@ -140,6 +140,14 @@ def _oversell_of(message: decision_pb2.OversellEvidence) -> OversellEvidence:
         shown=ShownFigure(message.shown_count, _moment(message.observe_time))
         if message.HasField("shown_count")
         else None,
+        outlet=_outlet_evidence_of(message.outlet) if message.HasField("outlet") else None,
+    )
+
+
+def _outlet_evidence_of(message: decision_pb2.OutletEvidence) -> OutletEvidence:
+    return OutletEvidence(
+        *(message.outlet_id, message.published_count, _moment(message.publish_time)),
+        *(message.shown_count, _moment(message.observe_time)),
     )
 
 

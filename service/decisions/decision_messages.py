@@ -9,7 +9,7 @@ from uuid import UUID
 from policies.decisions.decision import Decision
 from policies.domain.model import Commitment
 from policies.explanation import DroppedLocation, FiredRule, RuleEvidence
-from policies.stock.oversell import OversellEvidence, oversell_cause
+from policies.stock.oversell import OutletEvidence, OversellEvidence, oversell_cause
 from service.rpc import proto_values
 from service.rpc.message_differences import differing_field, serialized
 from truestock.v1 import (
@@ -68,6 +68,17 @@ def oversell(evidence: OversellEvidence, cause: str = "") -> decision_pb2.Overse
         cause=cause,
         shown_count=evidence.shown.units if evidence.shown else None,
         observe_time=proto_values.timestamp(evidence.shown.observe_time) if evidence.shown else None,
+        outlet=_outlet(evidence.outlet) if evidence.outlet else None,
+    )
+
+
+def _outlet(evidence: OutletEvidence) -> decision_pb2.OutletEvidence:
+    return decision_pb2.OutletEvidence(
+        outlet_id=evidence.outlet_id,
+        published_count=evidence.published,
+        publish_time=proto_values.timestamp(evidence.publish_time),
+        shown_count=evidence.shown,
+        observe_time=proto_values.timestamp(evidence.observe_time),
     )
 
 

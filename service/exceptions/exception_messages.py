@@ -64,6 +64,7 @@ def exception_record(row: asyncpg.Record) -> exception_pb2.ExceptionRecord:
         policy_revision=row["policy_revision"],
         repeat_count=row["repeat_count"],
         sub_kind=row["sub_kind"] or "",
+        outlet_id=row["outlet_id"] or "",
         allowed_resolutions=[RESOLUTIONS[word] for word in ALLOWED[row["kind"]]] if row["state"] == "open" else [],
     )
 

@@ -45,6 +45,7 @@ class Incident:
     sub_kind: str | None = None
     order_id: str | None = None
     """The order of the channel that it names, if it has not arrived."""
+    outlet_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ _RAISED_COLUMNS: Columns = {
     "rule": Text,
     "sub_kind": Text,
     "reported_order_id": Text,
+    "outlet_id": Text,
 }
 _raised_rows = unnested("raised", **_RAISED_COLUMNS)
 _insert = upsert(exception).from_select(
@@ -242,4 +244,5 @@ def _row(policy_set: PolicySet, now: datetime, incident: Incident, id: UUID) -> 
         rule,
         incident.sub_kind,
         incident.order_id,
+        incident.outlet_id,
     )

@@ -6,16 +6,20 @@ A figure that is observed again only extends its row, so that a channel may be r
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import asyncpg
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    ColumnElement,
     Integer,
     Interval,
+    Select,
     Text,
+    cast,
     delete,
     func,
     literal_column,
@@ -24,18 +28,21 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.dialects.postgresql import JSONB, distinct_on, insert
 
 from policies.stock.oversell import PublishedFigure
 from policies.stock.shown_figures import ShownCount
 from service import limits
 from service.database.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import Moment, allocation, availability_history, channel_figure, stock_movement
+from service.stock.publication_log import PublicationLog
 
 Pair = tuple[str, str]
 """(Channel id, SKU)."""
 FigureKey = tuple[str, str, str]
 """(SKU, item id, outlet id); ids that the channel did not name are empty."""
+OutletMoment = tuple[str, str, datetime]
+"""(SKU, outlet id, a time)."""
 
 _figure, _history, _movement = channel_figure.c, availability_history.c, stock_movement.c
 _pair = unnested("pair", channel_id=Text, sku=Text)
@@ -85,9 +92,44 @@ _PUBLISHED = Statement(
         _asked.join(_told, true())
     )
 )
+_asked_of = unnested("asked_of", channel_id=Text, sku=Text, outlet_id=Text, until=Moment)
+_OUTLETS_ASKED = ("channel_id", "sku", "outlet_id", "until")
+
+
+def _units_of(outlet_id: ColumnElement[str]) -> ColumnElement[int]:
+    """The units of an outlet in a figure; null if the channel was not told of it."""
+    return cast(func.jsonb_extract_path_text(cast(_history.outlets, JSONB), outlet_id), BigInteger)
+
+
+def _last_of_outlet(channel_id: ColumnElement[str], sku: Any, outlet_id: Any, until: Any) -> Select[Any]:
+    """The last figure with outlets that was published to a channel by a time, with the units of one of them."""
+    return (
+        select(_units_of(outlet_id).label("units"), _history.publish_time, _history.policy_revision)
+        .where(
+            _history.channel_id == channel_id,
+            _history.sku == sku,
+            _history.publish_time <= until,
+            _history.outlets.is_not(None),
+        )
+        .order_by(_history.publish_time.desc())
+        .limit(literal_column("1"))
+    )
+
+
+_told_of = _last_of_outlet(*(_asked_of.c[name] for name in _OUTLETS_ASKED)).lateral("told_of")
+_PUBLISHED_OUTLETS = Statement(
+    select(
+        *(_asked_of.c.sku, _asked_of.c.outlet_id, _asked_of.c.until),
+        *(_told_of.c.units, _told_of.c.publish_time, _told_of.c.policy_revision),
+    )
+    .select_from(_asked_of.join(_told_of, true()))
+    .where(_told_of.c.units.is_not(None))
+)
 _since = unnested("since", sku=Text, publish_time=Moment)
 _OWN_UNITS = Statement(
-    select(_since.c.sku, func.sum(_movement.held_delta + _movement.allocated_delta).label("units"))
+    select(
+        _since.c.sku, _since.c.publish_time, func.sum(_movement.held_delta + _movement.allocated_delta).label("units")
+    )
     .select_from(
         _since.join(
             stock_movement, (_movement.sku == _since.c.sku) & (_movement.ingest_time > _since.c.publish_time)
@@ -97,7 +139,7 @@ _OWN_UNITS = Statement(
         allocation.c.channel_id == parameter("channel_id", Text),
         _movement.kind == any_of("kinds", Text),
     )
-    .group_by(_since.c.sku)
+    .group_by(_since.c.sku, _since.c.publish_time)
 )
 _PROMISING = ["held", "allocated", "released", "expired"]
 _later = channel_figure.alias("later")
@@ -130,14 +172,24 @@ _published_then = (
         _history.channel_id == _in_order.c.channel_id,
         _history.sku == _in_order.c.sku,
         _history.publish_time <= _in_order.c.last_time,
+        _in_order.c.outlet_id == literal_column("''"),
     )
     .order_by(_history.publish_time.desc())
     .limit(literal_column("1"))
     .lateral("published_then")
 )
+_of_outlet_then = (
+    _last_of_outlet(*(_in_order.c[name] for name in ("channel_id", "sku", "outlet_id", "last_time")))
+    .where(_in_order.c.outlet_id != literal_column("''"))
+    .lateral("of_outlet_then")
+)
 _PAGE = Statement(
-    select(_in_order, _published_then.c.sellable, _published_then.c.publish_time)
-    .select_from(_in_order.outerjoin(_published_then, true()))
+    select(
+        _in_order,
+        func.coalesce(_of_outlet_then.c.units, _published_then.c.sellable).label("sellable"),
+        func.coalesce(_of_outlet_then.c.publish_time, _published_then.c.publish_time).label("publish_time"),
+    )
+    .select_from(_in_order.outerjoin(_published_then, true()).outerjoin(_of_outlet_then, true()))
     .order_by(*(_in_order.c[column.name] for column in _POSITION))
 )
 _old = (
@@ -192,13 +244,41 @@ async def published(
     return {r["sku"]: PublishedFigure(r["sellable"], r["publish_time"], r["policy_revision"]) for r in rows}
 
 
-async def own_units(connection: Connection, channel_id: str, since: dict[str, datetime]) -> dict[str, int]:
-    """Units promised to a channel's orders since a time, by SKU; those of SKUs without any are left out."""
-    if not since:
+async def published_to_outlets(
+    connection: Connection, channel_id: str, asked: set[OutletMoment], log: PublicationLog | None
+) -> dict[OutletMoment, PublishedFigure]:
+    """The figure last published for an outlet by a time, for each (SKU, outlet id, time).
+
+    Those without one are left out. `sellable` are the units of the outlet. `log` has figures that are not written yet.
+    """
+    if not asked:
         return {}
-    values = transposed(["sku", "publish_time"], sorted(since.items()))
+    questions = [(channel_id, *question) for question in sorted(asked)]
+    rows = await _PUBLISHED_OUTLETS.rows(connection, **transposed(list(_OUTLETS_ASKED), questions))
+    found = {
+        (r["sku"], r["outlet_id"], r["until"]): PublishedFigure(r["units"], r["publish_time"], r["policy_revision"])
+        for r in rows
+    }
+    waiting = log.waiting({(channel_id, sku) for sku, _, _ in asked}) if log is not None else {}
+    for sku, outlet_id, until in asked:
+        for figure in waiting.get((channel_id, sku), ()):
+            units, known = figure.outlets.get(outlet_id), found.get((sku, outlet_id, until))
+            is_newer = known is None or figure.publish_time > known.publish_time
+            if units is not None and figure.publish_time <= until and is_newer:
+                found[sku, outlet_id, until] = replace(figure, sellable=units)
+    return found
+
+
+async def own_units(
+    connection: Connection, channel_id: str, since: Iterable[tuple[str, datetime]]
+) -> dict[tuple[str, datetime], int]:
+    """Units promised to a channel's orders, for each (SKU, time) since that time; those without any are left out."""
+    questions = sorted(set(since))
+    if not questions:
+        return {}
+    values = transposed(["sku", "publish_time"], questions)
     rows = await _OWN_UNITS.rows(connection, channel_id=channel_id, kinds=_PROMISING, **values)
-    return {row["sku"]: int(row["units"] or 0) for row in rows}
+    return {(row["sku"], row["publish_time"]): int(row["units"] or 0) for row in rows}
 
 
 async def page(

@@ -10,11 +10,14 @@ their figures is kept: so many units the channel was told that it may sell.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from itertools import islice
+from types import MappingProxyType
+from typing import NamedTuple
 
 import asyncpg
 from sqlalchemy import BigInteger, Integer, Interval, Text, delete, exists, func, select, tuple_
@@ -46,6 +49,9 @@ GATHER_SECONDS = 0.1
 RETRY_SECONDS = 1.0
 PURGE_BATCH = 5_000
 """Old figures that one transaction deletes."""
+NO_UNITS: Mapping[str, int] = MappingProxyType({})
+NO_OUTLETS: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+"""For channels that were not told the figures of outlets."""
 
 _history = availability_history.c
 _COLUMNS: Columns = {
@@ -54,14 +60,17 @@ _COLUMNS: Columns = {
     "sellable": BigInteger,
     "publish_time": Moment,
     "policy_revision": Text,
+    "outlets": Text,
 }
 _new = unnested("new", **_COLUMNS)
 _insert = insert(availability_history).from_select([*_COLUMNS], select(*(_new.c[name] for name in _COLUMNS)))
 _WRITE = Statement(
     _insert.on_conflict_do_update(
         index_elements=["channel_id", "sku", "publish_time"],
-        set_={name: _insert.excluded[name] for name in ("sellable", "policy_revision")},
-        where=_insert.excluded.sellable > _history.sellable,
+        set_={name: _insert.excluded[name] for name in ("sellable", "policy_revision")}
+        | {"outlets": func.coalesce(_insert.excluded.outlets, _history.outlets)},
+        where=(_insert.excluded.sellable > _history.sellable)
+        | ((_insert.excluded.sellable == _history.sellable) & _history.outlets.is_(None)),
     )
 )
 _RECENT = Statement(
@@ -71,16 +80,18 @@ _RECENT = Statement(
     .order_by(_history.channel_id, _history.sku, _history.publish_time.desc())
 )
 _later = availability_history.alias("later")
+_is_later = (
+    (_later.c.channel_id == _history.channel_id)
+    & (_later.c.sku == _history.sku)
+    & (_later.c.publish_time > _history.publish_time)
+)
 _old = (
     select(_history.channel_id, _history.sku, _history.publish_time)
     .where(
         _history.publish_time < func.clock_timestamp() - parameter("retention", Interval),
-        # The last figure of a channel stays in effect, however old it is.
-        exists().where(
-            _later.c.channel_id == _history.channel_id,
-            _later.c.sku == _history.sku,
-            _later.c.publish_time > _history.publish_time,
-        ),
+        # The last figure of a channel stays in effect, however old it is, and so does the last one of its outlets.
+        exists().where(_is_later),
+        _history.outlets.is_(None) | exists().where(_is_later, _later.c.outlets.is_not(None)),
     )
     .limit(parameter("count", Integer))
 )
@@ -91,6 +102,14 @@ _PURGE = Statement(
 )
 
 
+class _Last(NamedTuple):
+    """The last figure of a channel and SKU; of its outlets only a fingerprint is remembered, 0 if it had none."""
+
+    sellable: int
+    publish_time: datetime
+    outlets: int
+
+
 class PublicationLog:
     """The figures published by this process that are not written yet, and the last one of each channel and SKU.
 
@@ -99,21 +118,32 @@ class PublicationLog:
 
     def __init__(self) -> None:
         self._queue: deque[tuple[Pair, PublishedFigure]] = deque()
-        self._last: dict[Pair, PublishedFigure] = {}
+        self._last: dict[Pair, _Last] = {}
         self._wake = asyncio.Event()
         self._failures = FailureLog()
         self._follow_time = time.monotonic()
 
-    def record(self, channel_id: str, units: Mapping[str, int], publish_time: datetime, policy_revision: str) -> None:
-        """Queues sellable units by SKU that were sent to a channel at `publish_time`, as far as they are new."""
+    def record(
+        self,
+        channel_id: str,
+        units: Mapping[str, int],
+        publish_time: datetime,
+        policy_revision: str,
+        outlets: Mapping[str, Mapping[str, int]] = NO_OUTLETS,
+    ) -> None:
+        """Queues sellable units by SKU that were sent to a channel at `publish_time`, as far as they are new.
+
+        `outlets` are those of each outlet, by SKU, where they were sent too.
+        """
         for sku, sellable in units.items():
-            pair = channel_id, sku
+            pair, by_outlet = (channel_id, sku), outlets.get(sku, NO_UNITS)
             last = self._last.get(pair)
-            if last is not None and _is_known(last, sellable, publish_time):
+            if last is not None and _is_known(last, sellable, by_outlet, publish_time):
                 continue
             if len(self._last) >= REMEMBERED_PAIRS:
                 self._last.clear()
-            figure = self._last[pair] = PublishedFigure(sellable, publish_time, policy_revision)
+            self._last[pair] = _Last(sellable, publish_time, _fingerprint(by_outlet))
+            figure = PublishedFigure(sellable, publish_time, policy_revision, by_outlet)
             self._queue.append((pair, figure))
             self._wake.set()
         while len(self._queue) > QUEUED_FIGURES:
@@ -149,9 +179,8 @@ class PublicationLog:
         for row in rows:
             last = self._last.get((row["channel_id"], row["sku"]))
             if last is not None and last.publish_time < row["publish_time"]:
-                self._last[row["channel_id"], row["sku"]] = PublishedFigure(
-                    row["sellable"], row["publish_time"], row["policy_revision"]
-                )
+                outlets = _fingerprint(json.loads(row["outlets"]) if row["outlets"] else NO_UNITS)
+                self._last[row["channel_id"], row["sku"]] = _Last(row["sellable"], row["publish_time"], outlets)
         self._follow_time = began
 
     async def _write_all(self, database: Database) -> bool:
@@ -176,11 +205,13 @@ class PublicationLog:
         return True
 
 
-def _is_known(last: PublishedFigure, sellable: int, publish_time: datetime) -> bool:
+def _is_known(last: _Last, sellable: int, outlets: Mapping[str, int], publish_time: datetime) -> bool:
     """Whether the last figure says what this one does: the same lately, or more at the same moment."""
+    has_outlets = not outlets or bool(last.outlets)
     if last.publish_time == publish_time:
-        return sellable <= last.sellable
-    return sellable == last.sellable and last.publish_time > publish_time - REPEATED_AFTER
+        return sellable <= last.sellable and has_outlets
+    is_same = sellable == last.sellable and (not outlets or _fingerprint(outlets) == last.outlets)
+    return is_same and last.publish_time > publish_time - REPEATED_AFTER
 
 
 def _rows(figures: Iterable[tuple[Pair, PublishedFigure]]) -> list[tuple[object, ...]]:
@@ -188,8 +219,19 @@ def _rows(figures: Iterable[tuple[Pair, PublishedFigure]]) -> list[tuple[object,
     greatest: dict[tuple[Pair, datetime], PublishedFigure] = {}
     for pair, figure in figures:
         key = pair, figure.publish_time
-        greatest[key] = max(figure, greatest.get(key, figure), key=lambda x: x.sellable)
-    return [(*pair, x.sellable, moment, x.policy_revision) for (pair, moment), x in greatest.items()]
+        greatest[key] = max(figure, greatest.get(key, figure), key=lambda x: (x.sellable, bool(x.outlets)))
+    return [
+        (*pair, x.sellable, moment, x.policy_revision, _outlets_text(x.outlets))
+        for (pair, moment), x in greatest.items()
+    ]
+
+
+def _outlets_text(units: Mapping[str, int]) -> str | None:
+    return json.dumps(dict(units), ensure_ascii=False) if units else None
+
+
+def _fingerprint(units: Mapping[str, int]) -> int:
+    return hash(frozenset(units.items())) if units else 0
 
 
 async def _write(connection: Connection, rows: list[tuple[object, ...]]) -> None:

@@ -24,6 +24,7 @@ from service.availability.availability_changes import (
     read_changes,
     start_position,
 )
+from service.availability.item_answers import add_outlets
 from service.availability.published_availability import BATCH_PAIRS, PublishedValue, Publisher
 from service.availability.published_items import Pair, item_keys, item_of
 from service.background import pause
@@ -34,6 +35,7 @@ from service.dependencies import Dependencies
 from service.errors import no_channel
 from service.rpc import proto_values
 from service.rpc.streams import ChangePoller, SubscriberLimit
+from service.stock.publication_log import NO_OUTLETS
 from service.watch.availability_subscriber import AvailabilitySubscriber, ChannelSubscribers
 from service.watch.watch_requests import AvailabilitySubscription, Tokens
 from truestock.v1 import availability_service_pb2 as availability_pb
@@ -346,19 +348,33 @@ class AvailabilityWatch:
         self._metrics.watches.availability_changes_published.labels(channel_id).inc(len(changes))
         if changes and not subscription.internal:
             units = self._published_units(changes)
-            self._publication_log.record(channel_id, units, self._database_time(), self._revision)
+            outlets = self._published_outlets(changes) if subscription.include_outlets else NO_OUTLETS
+            self._publication_log.record(channel_id, units, self._database_time(), self._revision, outlets)
         return changes
 
     def _published_units(self, changes: Sequence[PublishedValue]) -> dict[str, int]:
         """The units of each SKU that a channel is shown as sellable: the most, of the SKU and the items of it."""
         units: dict[str, int] = {}
-        for value in changes:
-            listing = self._publisher.items.listing(value.pair)
-            if listing is None and item_of(value.sku):
-                continue
-            sku, each = (value.sku, 1) if listing is None else (listing.sku, listing.unit_count)
+        for value, sku, each in self._with_units(changes):
             units[sku] = max(value.sellable * each, units.get(sku, 0))
         return units
+
+    def _published_outlets(self, changes: Sequence[PublishedValue]) -> dict[str, dict[str, int]]:
+        """The same by SKU and outlet, for products of channels that have outlets."""
+        outlets: dict[str, dict[str, int]] = {}
+        for value, sku, each in self._with_units(changes):
+            if value.outlets:
+                add_outlets(outlets.setdefault(sku, {}), value.outlet_units(), each)
+        return outlets
+
+    def _with_units(self, changes: Sequence[PublishedValue]) -> Iterator[tuple[PublishedValue, str, int]]:
+        """Values with the SKU that they are of and how many units of it one is, without items that are not mapped."""
+        for value in changes:
+            listing = self._publisher.items.listing(value.pair)
+            if listing is not None:
+                yield value, listing.sku, listing.unit_count
+            elif not item_of(value.sku):
+                yield value, value.sku, 1
 
     def _database_time(self) -> datetime:
         """The database's clock now: its time at the last poll, and the time since then by the clock of this process."""

@@ -131,6 +131,9 @@ class AvailabilityServiceServicer:
         once its `figure_lag_seconds` have passed, raises a `mismatch` exception of the sub-kind `channel`, which ends when
         it shows the right one again; units that its own orders took since then are no difference.
 
+        Figures of outlets are compared with what was published of each outlet (`include_outlets`), and the exception names
+        the outlet. Where that was not published, the sum is compared, once all outlets of the channel have a figure.
+
         A figure of an unknown SKU, item or outlet fails no other: its result says so.
         Errors: INVALID_FIELD, NOT_FOUND (channel), REQUEST_ID_REUSED.
         """

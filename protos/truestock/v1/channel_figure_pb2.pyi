@@ -162,8 +162,9 @@ class ChannelFigureResult(_message.Message):
     DIFFERENCE_COUNT_FIELD_NUMBER: _builtins.int
     result: Global___ChannelFigureResult.Result.ValueType
     difference_count: _builtins.int
-    """Items or units by which the channel shows more than was published to it, below 0 if less; unset if that cannot be
-    judged: nothing was published, or it is still on its way, or it is not kept.
+    """Items or units by which the channel shows more than was published to it, below 0 if less; in the outlet that the
+    figure is of, or in all where nothing was published of the outlet. Unset if that cannot be judged: nothing was
+    published, or it is still on its way, or it is not kept.
     """
     def __init__(
         self,
@@ -262,7 +263,9 @@ class ShownFigure(_message.Message):
     unit_count: _builtins.int
     """Units of the SKU in one item; 1 without an item."""
     published_count: _builtins.int
-    """Units of the SKU that the channel was told it may sell, when it was last observed; unset if it was never told."""
+    """Units of the SKU that the channel was told it may sell, in the outlet that the figure is of or else in all, when it
+    was last observed; unset if it was never told.
+    """
     @_builtins.property
     def figure(self) -> Global___ChannelFigure:
         """`observe_time` is when it was last observed."""

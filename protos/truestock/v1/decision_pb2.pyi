@@ -111,6 +111,7 @@ class OversellEvidence(_message.Message):
     CAUSE_FIELD_NUMBER: _builtins.int
     SHOWN_COUNT_FIELD_NUMBER: _builtins.int
     OBSERVE_TIME_FIELD_NUMBER: _builtins.int
+    OUTLET_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     ordered_count: _builtins.int
     """Units that the order asked for, shipped ones excluded."""
@@ -136,6 +137,12 @@ class OversellEvidence(_message.Message):
 
     @_builtins.property
     def observe_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def outlet(self) -> Global___OutletEvidence:
+        """The same of the outlet that the order chose, which then decides whether the channel showed what it was told; unset
+        if the order chose none, or if the channel was not told of the outlet or not observed there.
+        """
+
     def __init__(
         self,
         *,
@@ -149,16 +156,54 @@ class OversellEvidence(_message.Message):
         cause: _builtins.str = ...,
         shown_count: _builtins.int | None = ...,
         observe_time: _timestamp_pb2.Timestamp | None = ...,
+        outlet: Global___OutletEvidence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_shown_count", b"_shown_count", "observe_time", b"observe_time", "published", b"published", "shown_count", b"shown_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_shown_count", b"_shown_count", "observe_time", b"observe_time", "outlet", b"outlet", "published", b"published", "shown_count", b"shown_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shown_count", b"_shown_count", "cause", b"cause", "observe_time", b"observe_time", "ordered_count", b"ordered_count", "other_promised_count", b"other_promised_count", "own_promised_count", b"own_promised_count", "published", b"published", "short_count", b"short_count", "shown_count", b"shown_count", "sku", b"sku", "stale", b"stale"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shown_count", b"_shown_count", "cause", b"cause", "observe_time", b"observe_time", "ordered_count", b"ordered_count", "other_promised_count", b"other_promised_count", "outlet", b"outlet", "own_promised_count", b"own_promised_count", "published", b"published", "short_count", b"short_count", "shown_count", b"shown_count", "sku", b"sku", "stale", b"stale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__shown_count: _TypeAlias = _typing.Literal["shown_count"]  # noqa: Y015
     _WhichOneofArgType__shown_count: _TypeAlias = _typing.Literal["_shown_count", b"_shown_count"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__shown_count) -> _WhichOneofReturnType__shown_count | None: ...
 
 Global___OversellEvidence: _TypeAlias = OversellEvidence  # noqa: Y015
+
+@_typing.final
+class OutletEvidence(_message.Message):
+    """What a channel was told of one of its outlets, and what it then showed of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTLET_ID_FIELD_NUMBER: _builtins.int
+    PUBLISHED_COUNT_FIELD_NUMBER: _builtins.int
+    PUBLISH_TIME_FIELD_NUMBER: _builtins.int
+    SHOWN_COUNT_FIELD_NUMBER: _builtins.int
+    OBSERVE_TIME_FIELD_NUMBER: _builtins.int
+    outlet_id: _builtins.str
+    published_count: _builtins.int
+    shown_count: _builtins.int
+    @_builtins.property
+    def publish_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def observe_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was last observed; not before `publish_time`, and the channel's lag."""
+
+    def __init__(
+        self,
+        *,
+        outlet_id: _builtins.str = ...,
+        published_count: _builtins.int = ...,
+        publish_time: _timestamp_pb2.Timestamp | None = ...,
+        shown_count: _builtins.int = ...,
+        observe_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["observe_time", b"observe_time", "publish_time", b"publish_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["observe_time", b"observe_time", "outlet_id", b"outlet_id", "publish_time", b"publish_time", "published_count", b"published_count", "shown_count", b"shown_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutletEvidence: _TypeAlias = OutletEvidence  # noqa: Y015
 
 @_typing.final
 class PublishedFigure(_message.Message):

@@ -180,6 +180,7 @@ class ExceptionRecord(_message.Message):
     POLICY_REVISION_FIELD_NUMBER: _builtins.int
     REPEAT_COUNT_FIELD_NUMBER: _builtins.int
     SUB_KIND_FIELD_NUMBER: _builtins.int
+    OUTLET_ID_FIELD_NUMBER: _builtins.int
     ALLOWED_RESOLUTIONS_FIELD_NUMBER: _builtins.int
     exception_id: _builtins.str
     kind: _builtins.str
@@ -223,6 +224,10 @@ class ExceptionRecord(_message.Message):
     """Of `sync_failed`: what failed, such as `order` or `availability`, as reported; empty if it was not reported. Of
     `mismatch`: `channel` if a channel shows another figure than was published to it; empty if two counts differ. Of
     `late_shipment`: `delivery` if it has shipped and not arrived by its day; empty if it has not shipped.
+    """
+    outlet_id: _builtins.str
+    """The channel's outlet that it concerns: of a `mismatch` of the sub-kind `channel`, the one that shows another figure
+    than was published for it.
     """
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -271,11 +276,12 @@ class ExceptionRecord(_message.Message):
         policy_revision: _builtins.str = ...,
         repeat_count: _builtins.int = ...,
         sub_kind: _builtins.str = ...,
+        outlet_id: _builtins.str = ...,
         allowed_resolutions: _abc.Iterable[Global___ExceptionResolution.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time", "escalate_time", b"escalate_time", "resolve_time", b"resolve_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "allocation_id", b"allocation_id", "allowed_resolutions", b"allowed_resolutions", "assignee", b"assignee", "channel_id", b"channel_id", "create_time", b"create_time", "description", b"description", "due_time", b"due_time", "escalate_time", b"escalate_time", "escalate_to", b"escalate_to", "exception_id", b"exception_id", "kind", b"kind", "location_id", b"location_id", "needs_person", b"needs_person", "note", b"note", "order_id", b"order_id", "owner", b"owner", "policy_revision", b"policy_revision", "repeat_count", b"repeat_count", "resolution", b"resolution", "resolve_time", b"resolve_time", "resolved_by", b"resolved_by", "rule", b"rule", "shipment_id", b"shipment_id", "sku", b"sku", "source", b"source", "state", b"state", "sub_kind", b"sub_kind", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "allocation_id", b"allocation_id", "allowed_resolutions", b"allowed_resolutions", "assignee", b"assignee", "channel_id", b"channel_id", "create_time", b"create_time", "description", b"description", "due_time", b"due_time", "escalate_time", b"escalate_time", "escalate_to", b"escalate_to", "exception_id", b"exception_id", "kind", b"kind", "location_id", b"location_id", "needs_person", b"needs_person", "note", b"note", "order_id", b"order_id", "outlet_id", b"outlet_id", "owner", b"owner", "policy_revision", b"policy_revision", "repeat_count", b"repeat_count", "resolution", b"resolution", "resolve_time", b"resolve_time", "resolved_by", b"resolved_by", "rule", b"rule", "shipment_id", b"shipment_id", "sku", b"sku", "source", b"source", "state", b"state", "sub_kind", b"sub_kind", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

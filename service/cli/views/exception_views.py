@@ -143,7 +143,14 @@ def _fields(exception: ExceptionRecord) -> list[tuple[str, str]]:
 
 def _subject(exception: ExceptionRecord) -> str:
     order = f"{exception.channel_id}/{exception.order_id}" if exception.order_id else exception.channel_id
-    return " ".join(part for part in (order, exception.source, exception.sku, exception.location_id) if part) or "-"
+    return (
+        " ".join(
+            part
+            for part in (order, exception.source, exception.sku, exception.location_id, exception.outlet_id)
+            if part
+        )
+        or "-"
+    )
 
 
 def _owner(exception: ExceptionRecord) -> str:

@@ -48,6 +48,13 @@ _KEPT = {
     Shortage.KIND_HELD_BY_BUFFER: "held back by the buffer rule",
     Shortage.KIND_BLOCKED_BY_RULE: "blocked by the exposure rule",
 }
+_ELSEWHERE = {
+    "too_late": "only where it would be too late",
+    "no_capacity": "the locations that have it are full",
+    "outlet_short": "not in the outlet that the channel chose",
+    "line_restricted": "only where the line may not ship from",
+    "kept_together": "not at one location with all that must ship with it",
+}
 _LOCATED_BY = {
     DestinationPoint.LOCATED_BY_POSTAL_CODE: "its postal code",
     DestinationPoint.LOCATED_BY_AREA: "the area of its postal code",
@@ -248,8 +255,10 @@ def _shortage_reason(shortage: Shortage) -> str:
         return f"{backorder}in stock, but {_KEPT[shortage.kind]}{plural} {', '.join(shortage.rules)}"
     if shortage.kit_sku and shortage.cause == "kept_together":
         return f"{backorder}waits for the other components of kit {shortage.kit_sku}"
-    if shortage.cause == "too_late":
-        return f"{backorder}in stock, but only where it would be too late"
+    if shortage.cause in _ELSEWHERE:
+        return f"{backorder}in stock, but {_ELSEWHERE[shortage.cause]}"
+    if shortage.cause == "unmapped_outlet":
+        return "waits for its outlet, which the catalog does not have"
     if shortage.cause:
         return f"{backorder}{shortage.cause.replace('_', ' ')}: the location could not supply it"
     return f"{backorder}in stock, but limits on splitting leave it out"
@@ -265,7 +274,14 @@ def _oversell(evidence: OversellEvidence) -> str:
     rules = f" by rules {figure.policy_revision}" if figure.policy_revision else ""
     sold = evidence.own_promised_count + evidence.ordered_count
     since = f"since then {sold:,} sold on this channel and {evidence.other_promised_count:,} on others"
-    return f"{cause}: {published}{rules}; {since}.{_stale(evidence)}"
+    return f"{cause}: {published}{rules}; {since}.{_in_outlet(evidence)}{_stale(evidence)}"
+
+
+def _in_outlet(evidence: OversellEvidence) -> str:
+    if not evidence.HasField("outlet"):
+        return ""
+    outlet = evidence.outlet
+    return f" In outlet {outlet.outlet_id}, {outlet.published_count:,} were published and {outlet.shown_count:,} shown."
 
 
 def _stale(evidence: OversellEvidence) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, strategies as st
 
 from policies.stock.oversell import PublishedFigure, ShownFigure
-from policies.stock.shown_figures import ShownCount, ShownItem, drift, shown_evidence, shown_items
+from policies.stock.shown_figures import ShownCount, ShownItem, drift, shown_evidence, shown_in_outlets, shown_items
 
 NOW = datetime(2026, 11, 27, 9, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -59,3 +59,14 @@ def test_units_that_the_channel_has_sold_itself_are_no_drift(told: int, own: int
     assert (difference == 0) == (count in expected)
     assert difference is not None
     assert count - difference in expected
+
+
+def test_counts_of_outlets_apply_one_by_one_unless_a_newer_one_is_of_all_of_them() -> None:
+    east, west = replace(COUNT, outlet_id="e", count=2), replace(COUNT, outlet_id="w", count=3, last_time=NOW + MINUTE)
+    whole = replace(COUNT, count=9, last_time=NOW + 2 * MINUTE)
+
+    assert shown_in_outlets([east, west]) == [
+        ShownItem("", 3, 1, NOW + MINUTE, "w"),
+        ShownItem("", 2, 1, NOW, "e"),
+    ]
+    assert shown_in_outlets([east, west, whole]) == []

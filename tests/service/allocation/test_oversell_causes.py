@@ -284,3 +284,28 @@ async def test_an_unchanged_figure_is_kept_again_after_a_time() -> None:
     assert [(x.publish_time - now) // timedelta(minutes=1) for x in waiting["web", "MUG"]] == [0, 15, 30]
     assert waiting["web", "CAP"] == []
     assert timedelta(minutes=15) == publication_log.REPEATED_AFTER
+
+
+async def test_the_last_figures_of_outlets_stay_beside_the_last_figure_of_all(shop: Retailer) -> None:
+    database, now = (
+        await Database.open(shop.database_url, Metrics(CollectorRegistry()), connections=2),
+        datetime.now(UTC),
+    )
+    stop, log = asyncio.Event(), PublicationLog()
+    stop.set()
+    told = [(5, {"east": 2}), (4, None), (4, {"east": 3}), (4, None), (6, None), (6, None)]
+    for minutes, (units, outlets) in enumerate(told):
+        by_sku = {"MUG": outlets} if outlets else {}
+        log.record("web", {"MUG": units}, now + timedelta(days=-50, minutes=minutes), "4f2a9c", by_sku)
+    await log.run(database, stop)
+
+    async def kept() -> list[tuple[int, str | None]]:
+        rows = await shop.sql("SELECT sellable, outlets FROM availability_history ORDER BY publish_time")
+        return [(row["sellable"], row["outlets"]) for row in rows]
+
+    before = await kept()
+    await database.transaction("purge", lambda connection: publication_log.purge(connection, timedelta(days=30)))
+    await database.close()
+
+    assert before == [(5, '{"east": 2}'), (4, None), (4, '{"east": 3}'), (6, None)]
+    assert await kept() == [(4, '{"east": 3}'), (6, None)]

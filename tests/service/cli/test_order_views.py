@@ -9,7 +9,7 @@ from rich.console import Console
 
 from service.cli.views.order_views import print_explanation
 from truestock.v1.allocation_service_pb2 import Allocation, GetAllocationResponse, Shortage
-from truestock.v1.decision_pb2 import Decision, DroppedCandidate, OversellEvidence, PublishedFigure
+from truestock.v1.decision_pb2 import Decision, DroppedCandidate, OutletEvidence, OversellEvidence, PublishedFigure
 
 
 def explained(*oversells: OversellEvidence, shortages: list[Shortage]) -> str:
@@ -50,6 +50,28 @@ def test_units_that_rules_keep_are_never_called_missing() -> None:
     assert "on backorder; in stock, but held back by the buffer rule floor" in text
     assert "in stock, but blocked by the exposure rules no-picture, no-size" in text
     assert "oversold" not in text
+
+
+def test_units_that_are_elsewhere_are_said_to_be_in_stock() -> None:
+    causes = ["too_late", "no_capacity", "outlet_short", "line_restricted", "kept_together"]
+    elsewhere = [Shortage(sku="MUG", unit_count=1, kind=Shortage.KIND_UNFILLABLE, cause=cause) for cause in causes]
+    unknown = Shortage(
+        sku="MUG", unit_count=1, kind=Shortage.KIND_UNFILLABLE, cause="unmapped_outlet", backordered=True
+    )
+
+    text = explained(shortages=[*elsewhere, unknown])
+
+    assert text.count("in stock, but") == len(causes)
+    assert "in stock, but not in the outlet that the channel chose" in text
+    assert "waits for its outlet, which the catalog does not have" in text
+    assert "could not supply it" not in text
+
+
+def test_what_a_channel_showed_in_the_outlet_of_an_order_is_explained() -> None:
+    outlet = OutletEvidence(outlet_id="east", published_count=6, shown_count=9)
+    evidence = OversellEvidence(sku="MUG", cause="not_applied", published=PublishedFigure(), outlet=outlet)
+
+    assert "In outlet east, 6 were published and 9 shown." in explained(evidence, shortages=[])
 
 
 def test_a_location_that_one_line_may_not_use_is_named_with_the_line() -> None:
