@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from service.app import early_stop
@@ -12,6 +13,8 @@ def main() -> None:
 
     A signal that comes before the command begins ends it with a sentence, not with a traceback.
     """
+    # gRPC would print a line for each handshake that fails, which anyone who reaches the port can cause without end.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     serves = sys.argv[1:2] == ["serve"]
     early_stop.end_plainly(None if serves else "Stopped.")
     try:

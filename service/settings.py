@@ -23,6 +23,14 @@ class Settings(BaseSettings):
     """Address of the gRPC server; port 0 picks a free port."""
     metrics_address: str = "127.0.0.1:9464"
     """Address of /metrics for Prometheus, /healthz and /readyz."""
+    tls_cert: Path | None = None
+    """The certificate of gRPC and metrics with its chain, in PEM format; None means that neither has TLS."""
+    tls_key: Path | None = None
+    """The private key of `tls_cert`, without a password."""
+    client_ca: Path | None = None
+    """The authorities of client certificates; each caller must then show one (mutual TLS)."""
+    insecure: bool = False
+    """Whether the service may listen without TLS on addresses that other machines reach."""
     data_dir: Path = Path(".data/postgres")
     """Data folder of the embedded PostgreSQL."""
     database_url: str | None = Field(

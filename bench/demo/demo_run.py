@@ -16,7 +16,8 @@ from bench.bench_retailer import RULES
 from bench.demo.retailer import DemoRetailer
 from bench.demo.story import DemoError, Story
 from bench.demo.unit_groups import SumError
-from service.app.application import StartError, running
+from service.app.application import running
+from service.app.listening import StartError
 from service.cli.client import connect
 from service.cli.console import UserError, stdout_console
 from service.database.embedded.postgres import EmbeddedPostgresError, temporary_postgres

@@ -43,7 +43,7 @@ class Client:
     ) -> None:
         """`address` is HOST:PORT; `timeout` in seconds is the deadline of calls that state none.
 
-        Truestock itself has no TLS: `credentials` are for a proxy in front of it.
+        `credentials` are for a service with TLS, such as `grpc.ssl_channel_credentials(ca)`.
         """
         self._timeout = timeout
         self._closed = False

@@ -27,6 +27,7 @@ from service.app.drain import CLOSING_SECONDS, Drain
 from service.app.event_loop_monitor import measure_delays
 from service.app.health_probe import HealthProbe
 from service.app.housekeeping import Housekeeping
+from service.app.listening import Listening, StartError, listening
 from service.app.metrics_endpoint import MetricsServer
 from service.app.reporting_lease import ReportingLease
 from service.app.wiring import SERVICE_NAMES, add_services, new_id
@@ -81,10 +82,6 @@ SERVER_SECONDS = 1.8
 """What the parts that end after the last call get of a stop in any case, in this order."""
 
 
-class StartError(Exception):
-    """The service cannot start. The message says why and what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class Running:
     """A service that accepts calls. `loaded_sample`: this start loaded the sample into an empty database.
@@ -98,6 +95,7 @@ class Running:
     policy_revision: str
     loaded_sample: bool
     has_sample: bool
+    has_tls: bool
     metrics: Metrics
     lost: asyncio.Event
 
@@ -121,13 +119,12 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
 
     Setting `hurried` cuts off the calls in flight, for which the stop waits up to `drain_seconds`.
     """
-    address, metrics_address = _address(settings.address), _address(settings.metrics_address)
+    listens = listening(settings)
     metrics = Metrics(CollectorRegistry())
     # Rules are read first, so that a refused folder leaves no process, port or database behind.
     active_policies = ActivePolicies(settings.rules, metrics)
     if settings.require_tests:
         await _require_tests(active_policies)
-    _check_free(address)
     async with Drain(settings.drain_seconds) as drain:
         source = await _find_database(settings, drain)
         database = await _open_database(settings, source.url, metrics)
@@ -141,14 +138,14 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
         policy_history = PolicyHistory(database, active_policies, instance=instance, run_id=new_id())
         await policy_history.started()
         drain.add("history of rules", policy_history.stopped, needed_seconds=HISTORY_SECONDS)
-        metrics_server = _metrics_server(metrics_address, metrics, drain)
+        metrics_server = _metrics_server(listens, metrics, drain)
         port, health_servicer = await _start_grpc(
             # Processes that answer by candidates read the same database, also if it is the embedded one.
             Dependencies(
                 settings.model_copy(update={"database_url": source.url}), database, active_policies, metrics, new_id
             ),
             policy_history,
-            address=address,
+            listens=listens,
             drain=drain,
             hurried=hurried,
         )
@@ -166,12 +163,13 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
         _background(drain, "reporting", reporting_lease.run)
         _background(drain, "event loop monitor", partial(measure_delays, metrics))
         yield Running(
-            address=str(Address(address.host, port)),
-            metrics_address=str(Address(metrics_address.host, metrics_server.port)),
+            address=str(Address(listens.address.host, port)),
+            metrics_address=str(Address(listens.metrics_address.host, metrics_server.port)),
             database=source.description + (", through a connection pooler" if database.behind_pooler else ""),
             policy_revision=active_policies.current.policy_set.revision,
             loaded_sample=loaded,
             has_sample=WAREHOUSE in catalog.locations,
+            has_tls=listens.certificates is not None,
             metrics=metrics,
             lost=lost,
         )
@@ -261,9 +259,10 @@ async def _start_counters(database: Database, metrics: Metrics) -> Catalog:
     return catalog
 
 
-def _metrics_server(address: Address, metrics: Metrics, drain: Drain) -> MetricsServer:
+def _metrics_server(listens: Listening, metrics: Metrics, drain: Drain) -> MetricsServer:
+    address = listens.metrics_address
     try:
-        server = MetricsServer(address, metrics.registry)
+        server = MetricsServer(address, metrics.registry, listens.certificates)
     except OSError as error:
         raise StartError(
             f"metrics cannot be served on {address}: {error.strerror}; choose another --metrics-address"
@@ -276,7 +275,7 @@ async def _start_grpc(
     deps: Dependencies,
     policy_history: PolicyHistory,
     *,
-    address: Address,
+    listens: Listening,
     drain: Drain,
     hurried: asyncio.Event | None,
 ) -> tuple[int, health_aio.HealthServicer]:
@@ -288,10 +287,10 @@ async def _start_grpc(
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     try:
-        port: int = server.add_insecure_port(str(address))
+        port = _add_port(server, listens)
     except RuntimeError as error:
         raise StartError(
-            f"gRPC cannot be served on {address}; another program may use it; choose another --address"
+            f"gRPC cannot be served on {listens.address}; another program may use it; choose another --address"
         ) from error
     await server.start()
     # It ends after the last call, so that what the last answers published is kept too.
@@ -349,6 +348,16 @@ async def _start_grpc(
     return port, health_servicer
 
 
+def _add_port(server: grpc.aio.Server, listens: Listening) -> int:
+    """Raises RuntimeError if the port cannot be used."""
+    address, certificates = str(listens.address), listens.certificates
+    if certificates is None:
+        port: int = server.add_insecure_port(address)
+    else:
+        port = server.add_secure_port(address, certificates.grpc_credentials())
+    return port
+
+
 async def _set_health(health_servicer: health_aio.HealthServicer, *, alive: bool) -> None:
     status = health_pb2.HealthCheckResponse.SERVING if alive else health_pb2.HealthCheckResponse.NOT_SERVING
     for name in ("", *SERVICE_NAMES):
@@ -395,21 +404,3 @@ def _background(drain: Drain, name: str, work: Background, *, at_once: bool = Tr
 def _log_failure(task: asyncio.Future[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("a background task ended", exc_info=error)
-
-
-def _check_free(address: Address) -> None:
-    """Raises StartError if the gRPC address is in use, before the database is started."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        socket.create_server((address.host, address.port), family=family).close()
-    except OSError as error:
-        # Python appends the address as a tuple, which our sentence has already.
-        reason, _, _ = (error.strerror or str(error)).partition(" (while attempting")
-        raise StartError(f"gRPC cannot be served on {address}: {reason}; choose another --address") from error
-
-
-def _address(text: str) -> Address:
-    try:
-        return Address.parse(text)
-    except ValueError as error:
-        raise StartError(str(error)) from error

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from service.background import FailureLog
 from service.settings import Address
+
+if TYPE_CHECKING:
+    from service.auth.certificates import CertificateFiles
 
 POLL_SECONDS = 0.05
 """How soon the thread notices that it must stop."""
@@ -20,9 +26,12 @@ POLL_SECONDS = 0.05
 class MetricsServer:
     """Serves from a thread of its own, so that it answers while the event loop is busy. Raises OSError."""
 
-    def __init__(self, address: Address, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, address: Address, registry: CollectorRegistry, certificates: CertificateFiles | None = None
+    ) -> None:
+        """With `certificates` the port speaks HTTPS only."""
         self.ready = False
-        self._server = _Server((address.host, address.port), _handler(registry, lambda: self.ready))
+        self._server = _Server((address.host, address.port), _handler(registry, lambda: self.ready), certificates)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(
@@ -44,14 +53,31 @@ class MetricsServer:
 class _Server(ThreadingHTTPServer):
     """Logs errors of requests as everything else that repeats; the library prints a traceback for each."""
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        handler: type[BaseHTTPRequestHandler],
+        certificates: CertificateFiles | None,
+    ) -> None:
         self._failures = FailureLog()
+        self._certificates = certificates
         super().__init__(address, handler)
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """A new connection; the thread that serves it makes the handshake, so that a slow caller holds up no other."""
+        connection, address = super().get_request()
+        if self._certificates is not None:
+            context = self._certificates.current().context
+            connection = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
+
     def handle_error(self, request: object, client_address: object) -> None:
-        """Logs the error being handled, unless the caller has hung up: a probe often only looks for an open port."""
+        """Logs the error being handled, unless the caller has hung up or speaks no TLS.
+
+        A probe often only looks for an open port.
+        """
         error = sys.exception()
-        if error is not None and not isinstance(error, ConnectionError):
+        if error is not None and not isinstance(error, ConnectionError | ssl.SSLError):
             self._failures.failed("a request to the metrics port failed", error)
 
 

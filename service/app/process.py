@@ -12,10 +12,11 @@ from typing import Any
 import uvloop
 
 from service.app import early_stop
-from service.app.application import Running, StartError, running
+from service.app.application import Running, running
 from service.app.drain import EXIT_SECONDS
 from service.app.early_stop import StoppedEarly
 from service.app.garbage_collector import spare_started_objects
+from service.app.listening import StartError
 from service.background import first_of
 from service.database.database import RETRYABLE
 from service.observability.log_output import configure_logs
@@ -108,9 +109,10 @@ async def _serve(settings: Settings) -> None:
 
 def _banner(service: Running) -> str:
     sample = "\n  sample      loaded: 7 locations, about 300 products" if service.loaded_sample else ""
+    scheme = "https" if service.has_tls else "http"
     return f"""Truestock {VERSION} is running.
   gRPC        {service.address}  (health and reflection are on)
-  metrics     http://{service.metrics_address}/metrics
+  metrics     {scheme}://{service.metrics_address}/metrics
   database    {service.database}
   rules       revision {service.policy_revision}{sample}
 

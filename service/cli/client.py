@@ -19,6 +19,7 @@ from grpc import aio
 
 from policies.domain.near_names import near_by_keys
 from service import limits
+from service.cli import connection
 from service.cli.console import FieldProblem, UserError, count, enum_word
 from service.settings import DEFAULT_SERVER
 from truestock.v1.allocation_service_pb2 import FindIdsRequest, GetAllocationRequest
@@ -274,7 +275,12 @@ async def connect(server: str) -> AsyncIterator[Client]:
         # gRPC would send even 127.0.0.1 through the proxy that http_proxy names; Truestock runs in the local network.
         ("grpc.enable_http_proxy", 0),
     ]
-    async with aio.insecure_channel(server, options=options) as channel:
+    credentials = connection.current.get().credentials()
+    if credentials is None:
+        channel = aio.insecure_channel(server, options=options)
+    else:
+        channel = aio.secure_channel(server, credentials, options=options)
+    async with channel:
         yield Client(channel, server)
 
 
@@ -325,7 +331,7 @@ def _connection_error(error: aio.AioRpcError, server: str, call_seconds: float) 
     if code == grpc.StatusCode.UNAVAILABLE:
         message = (
             f"cannot reach Truestock at {server}; start it with `make run` or `truestock serve`, "
-            "or name another server with --server"
+            f"or name another server with --server{_tls_advice(error.details() or '')}"
         )
         return ServiceError(message, status=code.name, unreachable=True)
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -335,6 +341,18 @@ def _connection_error(error: aio.AioRpcError, server: str, call_seconds: float) 
         message = f"the server at {server} does not support this call; is it Truestock of this version?"
         return ServiceError(message, status=code.name)
     return ServiceError(f"{server} answered {code.name}: {error.details() or 'no reason given'}", status=code.name)
+
+
+def _tls_advice(details: str) -> str:
+    """What else may be wrong with a connection to a service that runs; `details` are those of gRPC."""
+    if "refused" in details:
+        return ""
+    if connection.current.get().credentials() is None:
+        return ". If the service has TLS, add --tls"
+    return (
+        ". It may also have no TLS, have a certificate that you do not trust (name its authority with --tls-ca), or "
+        "want one of yours (--client-cert and --client-key)"
+    )
 
 
 def _details(error: aio.AioRpcError) -> tuple[ErrorInfo | None, tuple[FieldViolation, ...]]:

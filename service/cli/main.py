@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from service.cli import options
+from service.cli import connection, options
 from service.cli.commands import (
     channel_figure_commands,
     decision_commands,
@@ -93,7 +93,7 @@ def _run(words: list[str], *, as_json: bool) -> None:
     """Runs one command. Raises UserError for everything that its caller has to know, and SystemExit otherwise."""
     try:
         # Typer prints wrong usage itself, in a box, unless a program asks.
-        code = app(args=words, prog_name="truestock", standalone_mode=not as_json)
+        code = app(args=connection.moved_to_front(words), prog_name="truestock", standalone_mode=not as_json)
         sys.exit(code if isinstance(code, int) else 0)
     except TyperException as error:
         raise usage_error(error) from error
@@ -120,8 +120,14 @@ def options_before_commands(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    profile: connection.Profile = None,
+    tls: connection.Tls = None,
+    tls_ca: connection.TlsCa = None,
+    client_cert: connection.ClientCert = None,
+    client_key: connection.ClientKey = None,
 ) -> None:
     """Reads the options that come before the command."""
+    connection.choose(profile, tls=tls, tls_ca=tls_ca, client_cert=client_cert, client_key=client_key)
 
 
 @app.command(rich_help_panel=_SERVICE)
@@ -129,6 +135,22 @@ def serve(
     address: Annotated[str | None, typer.Option(help="HOST:PORT of the gRPC API. Or TRUESTOCK_ADDRESS.")] = None,
     metrics_address: Annotated[
         str | None, typer.Option(help="HOST:PORT of metrics and health. Or TRUESTOCK_METRICS_ADDRESS.")
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate and chain in PEM format, for TLS. Or TRUESTOCK_TLS_CERT.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key. Or TRUESTOCK_TLS_KEY.")] = None,
+    client_ca: Annotated[
+        Path | None,
+        typer.Option(help="Refuse callers without a certificate of these authorities. Or TRUESTOCK_CLIENT_CA."),
+    ] = None,
+    insecure: Annotated[
+        bool | None,
+        typer.Option(
+            "--insecure",
+            help="Listen without TLS where other machines may connect. Or TRUESTOCK_INSECURE.",
+            show_default=False,
+        ),
     ] = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
@@ -152,18 +174,23 @@ def serve(
       truestock serve
       truestock serve --address 127.0.0.1:50051 --rules rules --require-tests
       truestock serve --database-url postgresql://me@localhost/truestock
+      truestock serve --address 10.0.0.5:50051 --tls-cert me.pem --tls-key me.key
     """
     if sys.stderr.isatty():
         # The imports and the first start of a database take 10 seconds or more.
         say("Starting Truestock …")
 
-    from service.app.application import StartError
+    from service.app.listening import StartError
     from service.app.process import serve as run
     from service.policy.active_policies import RulesFolderError
 
     settings = _settings(
         address=address,
         metrics_address=metrics_address,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        client_ca=client_ca,
+        insecure=insecure,
         data_dir=data_dir,
         database_url=database_url,
         rules=rules,

@@ -22,7 +22,8 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from service.app.application import StartError, running
+from service.app.application import running
+from service.app.listening import StartError
 from service.database import migrate
 from service.database.embedded.postgres import temporary_postgres
 from service.policy.active_policies import RulesFolderError

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.app.application import StartError, running
+from service.app.application import running
+from service.app.listening import StartError
 from service.cli.commands import database_commands
 from service.database import migrate
 from service.database.database import Connection, Database

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from service import limits
-from service.app.application import StartError, running
+from service.app.application import running
+from service.app.listening import StartError
 from service.policy import rule_tests
 from tests.conftest import RetailerMaker, service_settings
 from tests.retailer import Retailer, eventually
