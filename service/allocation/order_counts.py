@@ -93,7 +93,7 @@ def count_changes(metrics: Metrics, before: OrderCounts, changes: Sequence[Alloc
 def count_exceptions(metrics: Metrics, channel_id: str, raised: Iterable[OrderException]) -> None:
     """Counts exceptions of one order, and those that a policy resolved at once; to be called after the commit."""
     for exception in raised:
-        metrics.exceptions.raised.labels(exception.kind, channel_id).inc()
+        metrics.exceptions.count_raised(exception.kind, channel_id, exception.handling.owner)
         if exception.resolution is not None:
             metrics.exceptions.resolved.labels(exception.kind, exception.resolution).inc()
 

@@ -23,7 +23,7 @@ from service.decisions.decision_batch import DecisionWrite
 from service.demand import demand_store, hold_demand
 from service.demand.hold_demand import UnmetHold
 from service.exceptions import incidents
-from service.exceptions.incidents import RaisedException
+from service.exceptions.incidents import RaisedException, ResolvedException
 from service.metrics import Metrics
 from service.orders import order_writer, shipment_deadlines
 from service.orders.allocation_record import REFUSED, AllocationRecord
@@ -53,7 +53,7 @@ class UnitOfWork:
     """Movements of the book after which backorders have been tried."""
     raised: list[RaisedException] = field(default_factory=list)
     """New exceptions that concern no order's plan."""
-    resolved: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
+    resolved: dict[tuple[str, str], list[ResolvedException]] = field(default_factory=dict)
     """Resolved exceptions that concern no order's plan, by kind and resolution."""
     shipments: list[ShipmentCounts] = field(default_factory=list)
     """What calls of locations count of their shipments."""
@@ -201,8 +201,9 @@ class UnitOfWork:
     async def _write_requests(self, connection: Connection, requests: Sequence[CancellationRequest]) -> None:
         """Writes requests to cancel, and resolves the exceptions about those that were answered."""
         now, new_id = self.book.now, self.book.new_id
-        for resolution, ids in (await cancellation_request_store.write(connection, requests, now, new_id)).items():
-            self.resolved.setdefault((CANCEL_REQUESTED, resolution), []).extend(ids)
+        answered = await cancellation_request_store.write(connection, requests, now, new_id)
+        for resolution, exceptions in answered.items():
+            self.resolved.setdefault((CANCEL_REQUESTED, resolution), []).extend(exceptions)
         whole = [x for x in requests if self._cancelled_all(x)]
         of_new = [x for x in whole if x.allocation_id in self._new]
         self.cancellations_of_new += map(pending_cancellations.accepted_whole, of_new)
@@ -229,8 +230,8 @@ class UnitOfWork:
     def count(self, metrics: Metrics) -> None:
         """Counts every order that changed and the exceptions raised and resolved; to be called after the commit."""
         incidents.count_raised(metrics, self.raised)
-        for (kind, resolution), ids in self.resolved.items():
-            incidents.count_resolved(metrics, kind, resolution, ids)
+        for (kind, resolution), exceptions in self.resolved.items():
+            incidents.count_resolved(metrics, kind, resolution, exceptions)
         hold_demand.count(metrics, self._unmet_rows)
         for allocation_id, changes in self.changes.items():
             count_changes(metrics, self._before[allocation_id], changes)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from uuid import UUID
 
 from policies.domain.model import Channel, Product
 from policies.domain.resolutions import STOCK_CORRECTED
@@ -24,7 +23,7 @@ from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import no_channel
 from service.exceptions import incidents
-from service.exceptions.incidents import RaisedException
+from service.exceptions.incidents import RaisedException, ResolvedException
 from service.metrics import Metrics
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest
@@ -41,7 +40,7 @@ class _Recorded:
 
     channel_id: str
     raised: Sequence[RaisedException] = ()
-    resolved: Sequence[UUID] = ()
+    resolved: Sequence[ResolvedException] = ()
     differences: list[int] = field(default_factory=list)
 
 
@@ -149,7 +148,7 @@ class ChannelFigureOperations:
         judged: Judged,
         products: Mapping[str, Product],
         now: datetime,
-    ) -> tuple[list[RaisedException], list[UUID]]:
+    ) -> tuple[list[RaisedException], list[ResolvedException]]:
         """Raises an exception for each figure that differs, and ends those of figures that do not any more."""
         differing = [channel_drift.incident(channel, products.get(x.sku), x) for x in judged.found if x.difference]
         raised = await incidents.raise_all(connection, self._deps.policies(), now, differing, self._deps.new_id)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import Text, Uuid, insert, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -16,7 +17,7 @@ from policies.policy_set import PolicySet
 from service.database.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import Moment, exception, exception_event
 from service.exceptions.exception_model import POLICY, ExceptionEvent
-from service.metrics import NO_CHANNEL, Metrics
+from service.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,20 @@ class RaisedException:
     channel_id: str | None
     owner: str
     description: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedException:
+    """An exception that was open, resolved now; `seconds` after it was raised."""
+
+    id: UUID
+    owner: str
+    seconds: float
+
+    @classmethod
+    def of(cls, row: asyncpg.Record, now: datetime) -> ResolvedException:
+        """From its id, owner and create_time."""
+        return cls(row["id"], row["owner"], max(0.0, (now - row["create_time"]).total_seconds()))
 
 
 _RAISED_COLUMNS: Columns = {
@@ -136,6 +151,7 @@ _RESOLVE = Statement(
         update_time=parameter("now", Moment),
     )
     .where(exception.c.id == any_of("ids", Uuid))
+    .returning(exception.c.id, exception.c.owner, exception.c.create_time)
 )
 
 
@@ -177,17 +193,17 @@ async def resolve_all(
     resolution: str,
     description: str,
     new_id: Callable[[], UUID],
-) -> list[UUID]:
-    """Resolves the open exceptions of a kind about these subjects, because their cause has ended; returns their ids.
+) -> list[ResolvedException]:
+    """Resolves the open exceptions of a kind about these subjects, because their cause has ended; returns them.
 
     To be counted after the commit, with `count_resolved`.
     """
     if not subjects:
         return []
     ids = [r["id"] for r in await _LOCK_OPEN.rows(connection, kind=kind, subjects=sorted(subjects))]
-    await _RESOLVE.run(connection, now=now, ids=ids, resolution=resolution)
+    rows = await _RESOLVE.rows(connection, now=now, ids=ids, resolution=resolution) if ids else []
     await add_history(connection, now, [ExceptionEvent(id, "resolved", POLICY, description) for id in ids], new_id)
-    return ids
+    return [ResolvedException.of(row, now) for row in rows]
 
 
 async def add_history(
@@ -202,12 +218,14 @@ async def add_history(
 def count_raised(metrics: Metrics, raised: Iterable[RaisedException]) -> None:
     """Counts new exceptions; to be called after the commit."""
     for new in raised:
-        metrics.exceptions.raised.labels(new.kind, new.channel_id or NO_CHANNEL).inc()
+        metrics.exceptions.count_raised(new.kind, new.channel_id, new.owner)
 
 
-def count_resolved(metrics: Metrics, kind: str, resolution: str, ids: Sequence[UUID]) -> None:
-    """Counts resolved exceptions; to be called after the commit."""
-    metrics.exceptions.resolved.labels(kind, resolution).inc(len(ids))
+def count_resolved(metrics: Metrics, kind: str, resolution: str, resolved: Iterable[ResolvedException]) -> None:
+    """Counts exceptions that were open, and how long; to be called after the commit."""
+    for ended in resolved:
+        metrics.exceptions.resolved.labels(kind, resolution).inc()
+        metrics.exceptions.observe_resolved(kind, ended.owner, ended.seconds)
 
 
 def rule_context(incident: Incident, now: datetime) -> Context:

@@ -13,7 +13,7 @@ from policies.policy_set import PolicySet
 from service.database.database import Connection
 from service.exceptions import exception_store, incidents
 from service.exceptions.exception_store import OrderTimelineNote
-from service.exceptions.incidents import Incident, RaisedException
+from service.exceptions.incidents import Incident, RaisedException, ResolvedException
 
 
 async def raise_on_orders(
@@ -48,8 +48,8 @@ async def resolve_on_orders(
     *,
     description: str,
     new_id: Callable[[], UUID],
-) -> list[UUID]:
-    """Resolves open exceptions of a kind as completed, because their cause has ended; returns their ids.
+) -> list[ResolvedException]:
+    """Resolves open exceptions of a kind as completed, because their cause has ended; returns them.
 
     `rows` are (id, subject, allocation_id, policy_revision). Their orders do not need a person because of it.
     """
@@ -57,11 +57,12 @@ async def resolve_on_orders(
     resolved = await incidents.resolve_all(
         connection, now, kind, subjects, resolution=COMPLETED, description=description, new_id=new_id
     )
+    resolved_ids = {exception.id for exception in resolved}
     text = f"{kind.replace('_', ' ').capitalize()}: {description}"
     notes = [
         OrderTimelineNote(row["allocation_id"], "exception_resolved", text, row["policy_revision"])
         for row in rows
-        if row["id"] in resolved
+        if row["id"] in resolved_ids
     ]
     await exception_store.note_on_orders(connection, now, notes, new_id, needs_person=False)
     return resolved

@@ -13,7 +13,7 @@ from policies.policy_set import PolicySet
 from service.database.database import Connection, Statement, any_of, parameter
 from service.database.tables import Moment, exception, feed
 from service.exceptions import incidents
-from service.exceptions.incidents import Incident, RaisedException
+from service.exceptions.incidents import Incident, RaisedException, ResolvedException
 from service.stock import levels
 
 STALE = "stale_feed"
@@ -62,7 +62,7 @@ _REPORTING_AGAIN = Statement(
 
 async def record_reports(
     connection: Connection, now: datetime, sources: Iterable[str], new_id: Callable[[], UUID]
-) -> list[UUID]:
+) -> list[ResolvedException]:
     """Records that declared feeds report and resolves their exceptions. The last write of a transaction.
 
     Returns the exceptions that are resolved, to be counted after the commit.
@@ -74,7 +74,7 @@ async def record_reports(
 
 async def check(
     connection: Connection, policy_set: PolicySet, new_id: Callable[[], UUID]
-) -> tuple[list[RaisedException], list[UUID]]:
+) -> tuple[list[RaisedException], list[ResolvedException]]:
     """Raises one exception for each stale feed and resolves those of feeds that report again.
 
     Several services may run it at once. Returns the new and the resolved exceptions.
@@ -91,7 +91,9 @@ async def check(
     return await incidents.raise_all(connection, policy_set, now, stale, new_id), resolved
 
 
-async def _resolve(connection: Connection, now: datetime, sources: list[str], new_id: Callable[[], UUID]) -> list[UUID]:
+async def _resolve(
+    connection: Connection, now: datetime, sources: list[str], new_id: Callable[[], UUID]
+) -> list[ResolvedException]:
     description = "The feed reports again, or is no longer expected to report."
     return await incidents.resolve_all(
         connection, now, STALE, sources, resolution=COMPLETED, description=description, new_id=new_id

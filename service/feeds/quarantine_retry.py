@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 from sqlalchemy import Integer, Text, func, literal_column, select
 
@@ -17,7 +16,7 @@ from service.database.tables import exception, listing, location, outlet, produc
 from service.dependencies import Dependencies
 from service.errors import NotReady
 from service.exceptions import incidents
-from service.exceptions.incidents import RaisedException
+from service.exceptions.incidents import RaisedException, ResolvedException
 from service.feeds import feed_silence, quarantine, stock_intake
 from service.feeds.stock_incidents import UNMAPPED_LOCATION, UNMAPPED_PRODUCT
 from service.feeds.stock_intake import Intake
@@ -69,7 +68,7 @@ class _RetriedBatch:
 
     change_count: int
     intake: Intake | None
-    resolved: dict[str, list[UUID]]
+    resolved: dict[str, list[ResolvedException]]
 
 
 class QuarantineRetry:
@@ -110,10 +109,10 @@ class QuarantineRetry:
         """Raises an exception for each stale feed and resolves those of feeds that report again."""
         policy_set = self._deps.policies()
 
-        async def work(connection: Connection) -> tuple[list[RaisedException], list[UUID]]:
+        async def work(connection: Connection) -> tuple[list[RaisedException], list[ResolvedException]]:
             return await feed_silence.check(connection, policy_set, self._deps.new_id)
 
-        def count(checked: tuple[list[RaisedException], list[UUID]]) -> None:
+        def count(checked: tuple[list[RaisedException], list[ResolvedException]]) -> None:
             raised, resolved = checked
             incidents.count_raised(self._deps.metrics, raised)
             incidents.count_resolved(self._deps.metrics, feed_silence.STALE, COMPLETED, resolved)
@@ -143,9 +142,9 @@ class QuarantineRetry:
         for kind, ids in batch.resolved.items():
             incidents.count_resolved(self._deps.metrics, kind, MAPPED, ids)
 
-    async def _resolve_mapped(self, connection: Connection) -> dict[str, list[UUID]]:
-        """Resolves exceptions about products, locations and outlets that are in the catalog now; their ids by kind."""
-        resolved: dict[str, list[UUID]] = {}
+    async def _resolve_mapped(self, connection: Connection) -> dict[str, list[ResolvedException]]:
+        """Resolves exceptions about products, locations and outlets that are in the catalog now; by kind."""
+        resolved: dict[str, list[ResolvedException]] = {}
         for kind, statement in (*_MAPPED, (UNMAPPED_PRODUCT, _MAPPED_ITEMS)):
             rows = await statement.rows(connection, kind=kind, count=RESOLVED_AT_ONCE)
             subjects = [row["subject"] for row in rows]

@@ -15,7 +15,7 @@ from service import limits
 from service.allocation.sync_failures import SYNC_FAILED
 from service.database.database import Connection
 from service.exceptions import incidents
-from service.exceptions.incidents import Incident, RaisedException
+from service.exceptions.incidents import Incident, RaisedException, ResolvedException
 from service.feeds.change_processing import RecordedChange
 from service.feeds.quarantine import QuarantineLoss
 from service.orders.order_exceptions import item_subject
@@ -46,7 +46,7 @@ async def raise_and_resolve(
     products: Mapping[str, Product],
     locations: Mapping[str, Location],
     new_id: Callable[[], UUID],
-) -> tuple[list[RaisedException], list[UUID]]:
+) -> tuple[list[RaisedException], list[ResolvedException]]:
     """Raises exceptions for the results and resolves mismatches that are over; the last result about a subject decides.
 
     Returns the new exceptions and the resolved mismatches.

@@ -11,6 +11,8 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 LONG_SECONDS = (900, 3_600, 14_400, 43_200, 86_400, 172_800, 432_000)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
+OTHER = "other"
+
 # Every counter would have a second series with the time of its creation, which nobody reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -24,6 +26,22 @@ def _with_kept_children(metric: _Metric) -> _Metric:
     """
     metric.labels = cache(metric.labels)  # type: ignore[method-assign]
     return metric
+
+
+class BoundedLabel:
+    """The values of a label that callers may invent: the first ones as they are, and "other" for all the rest."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._values: set[str] = set()
+
+    def value(self, stated: str) -> str:
+        """The value to count under."""
+        if stated not in self._values:
+            if len(self._values) >= self._count:
+                return OTHER
+            self._values.add(stated)
+        return stated
 
 
 class MetricMaker:

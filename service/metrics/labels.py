@@ -33,7 +33,10 @@ NO_CHANNEL = "none"
 UNKNOWN_PLACE = "unknown"
 """Value of the label `located_by` for a destination of which nothing is known."""
 OTHER_SOURCES = "other"
-SOURCE_LABELS = 1_000
+"""Value of the label `source` of all sources that have no label of their own."""
+SOURCE_LABELS = 200
 """Values of the label `source`; callers may invent any number of sources."""
+OWNER_LABELS = 200
+"""Values of the label `owner`; people may assign exceptions to any number of owners."""
 SHIP_BY, DELIVERY_DAY = SHIPMENT_DEADLINES = ("ship_by", "delivery_day")
 IN_TIME, LATE = DEADLINE_RESULTS = ("in_time", "late")

@@ -58,6 +58,7 @@ class Metrics:
         self._is_database_reported = is_reported
         for gauge in (
             self.exceptions.open,
+            self.exceptions.overdue,
             self.orders.backordered_units,
             self.stock.ledger_differences,
             self.stock.ledger_verified,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from policies.decisions.exception_policy import BUILT_IN
 from policies.policy_set import PolicySet
 from policies.reading.rules_reader import FOLDER, Reading, is_rule_file, read, revision
 from policies.source.problems import Problem
@@ -100,6 +101,10 @@ class ActivePolicies:
         self._metrics.policies.policy_reloads.labels("accepted").inc()
         self._metrics.policies.policy_problems.set(0)
         self._metrics.policies.policy_in_force(policy_set.revision)
+        rules = policy_set.exceptions or (BUILT_IN,)
+        self._metrics.exceptions.start_owners(
+            {rule.owner for rule in rules}, {rule.escalate_to for rule in rules if rule.escalate_to}
+        )
 
     def _refuse(self, problems: tuple[Problem, ...], rules_folder: RulesFolder) -> None:
         self._metrics.policies.policy_reloads.labels("refused").inc()

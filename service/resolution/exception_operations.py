@@ -28,7 +28,7 @@ from service.exceptions import exception_messages, exception_store, incidents, o
 from service.exceptions.exception_model import OPEN, ExceptionEvent, resolution_text
 from service.exceptions.exception_requests import Assignment, ResolutionRequest, SyncFailure, resolution_names
 from service.exceptions.exception_store import OrderTimelineNote
-from service.exceptions.incidents import Incident, RaisedException
+from service.exceptions.incidents import Incident, RaisedException, ResolvedException
 from service.orders import order_store
 from service.orders.allocation_record import AllocationRecord
 from service.orders.cancellations.cancellation_request import CANCEL_REQUESTED
@@ -48,6 +48,7 @@ class _ResolvedException:
     """What is counted of a resolved exception: its kind, and the changes to its order."""
 
     kind: str
+    exception: ResolvedException
     unit_of_work: UnitOfWork | None = None
     newly_manual: Sequence[str] = ()
 
@@ -112,7 +113,7 @@ class ExceptionOperations:
             ), resolved
 
         def count(resolved: _ResolvedException) -> None:
-            self._deps.metrics.exceptions.resolved.labels(resolved.kind, request.resolution).inc()
+            incidents.count_resolved(self._deps.metrics, resolved.kind, request.resolution, [resolved.exception])
             self._count_manual(resolved.kind, resolved.newly_manual)
             if resolved.unit_of_work is not None:
                 resolved.unit_of_work.count(self._deps.metrics)
@@ -182,7 +183,8 @@ class ExceptionOperations:
         newly_manual = await self._add_history(
             connection, now, row, event="resolved", actor=request.actor, description=description
         )
-        return updated, _ResolvedException(row["kind"], unit_of_work, newly_manual), effect
+        resolved = _ResolvedException(row["kind"], ResolvedException.of(updated, now), unit_of_work, newly_manual)
+        return updated, resolved, effect
 
     async def _apply_to_order(
         self,
@@ -257,7 +259,9 @@ class ExceptionOperations:
     ) -> exception_pb.ReportSyncRecoveryResponse:
         """Resolves the exceptions about what works again. Raises RequestIdReused."""
 
-        async def work(connection: Connection) -> tuple[exception_pb.ReportSyncRecoveryResponse, list[UUID]]:
+        async def work(
+            connection: Connection,
+        ) -> tuple[exception_pb.ReportSyncRecoveryResponse, list[ResolvedException]]:
             await _locked_order(connection, recovery.order)
             now, sentence = await levels.clock(connection), f"{recovery.source} reports that it works again."
             resolved = await incidents.resolve_all(
@@ -269,7 +273,7 @@ class ExceptionOperations:
                 description=sentence,
                 new_id=self._deps.new_id,
             )
-            rows = [row for id in resolved if (row := await exception_store.find(connection, id)) is not None]
+            rows = [row for x in resolved if (row := await exception_store.find(connection, x.id)) is not None]
             notes = [
                 OrderTimelineNote(
                     row["allocation_id"], "exception_resolved", f"Sync failed: {sentence}", row["policy_revision"]
@@ -288,7 +292,7 @@ class ExceptionOperations:
             idempotent,
             exception_pb.ReportSyncRecoveryResponse,
             work,
-            count=lambda ids: incidents.count_resolved(self._deps.metrics, SYNC_FAILED, COMPLETED, ids),
+            count=lambda ended: incidents.count_resolved(self._deps.metrics, SYNC_FAILED, COMPLETED, ended),
         )
 
     async def _incident(

@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import func, literal_column, select
 
-from policies.domain.resolutions import ALLOWED, COMPLETED
+from policies.domain.resolutions import COMPLETED
 from service.allocation.order_holds import HOLD_OVERDUE
 from service.allocation.sync_failures import SYNC_FAILED
 from service.allocation.unit_of_work import UnitOfWork
@@ -25,7 +25,7 @@ from service.database.tables import exception
 from service.dependencies import Dependencies
 from service.errors import CannotResolve
 from service.exceptions import incidents, order_incidents
-from service.exceptions.incidents import Incident, RaisedException
+from service.exceptions.incidents import Incident, RaisedException, ResolvedException
 from service.orders import order_store
 from service.orders.allocation_record import AllocationRecord
 from service.resolution import arrived_orders, lateness, missed_deadlines
@@ -38,7 +38,12 @@ BATCH = 100
 """Exceptions, shipments or orders per transaction."""
 
 _OPEN = Statement(
-    select(exception.c.kind, exception.c.owner, func.count().label("count"))
+    select(
+        exception.c.kind,
+        exception.c.owner,
+        func.count().label("count"),
+        func.count().filter(exception.c.due_time <= func.statement_timestamp()).label("overdue_count"),
+    )
     .where(exception.c.state == literal_column("'open'"))
     .group_by(exception.c.kind, exception.c.owner)
 )
@@ -50,7 +55,7 @@ class _SweepResult:
 
     found_count: int = 0
     raised: list[RaisedException] = field(default_factory=list)
-    resolved: list[UUID] = field(default_factory=list)
+    resolved: list[ResolvedException] = field(default_factory=list)
     manual: list[str] = field(default_factory=list)
     attached: int = 0
 
@@ -63,7 +68,6 @@ class ExceptionSweep:
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
-        self._gauge_labels: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
         """One sweep over everything."""
@@ -81,7 +85,7 @@ class ExceptionSweep:
         await self._until_done(LATE_SHIPMENT, partial(self._raise, late_delivery, lateness.LATE_DELIVERIES))
         await self._until_done(STUCK_ORDER, partial(self._raise, _stuck_incident, lateness.STUCK))
         await self._until_done(HOLD_OVERDUE, partial(self._raise, _overdue_incident, lateness.OVERDUE_HOLDS))
-        await self._set_gauge()
+        await self._set_gauges()
 
     async def _until_done(self, kind: str, work: Callable[[Connection], Awaitable[_SweepResult]]) -> None:
         while True:
@@ -132,9 +136,6 @@ class ExceptionSweep:
             unit_of_work.count(self._deps.metrics)
 
     async def _escalate(self) -> None:
-        for rule in self._deps.policies().exceptions:
-            if rule.escalate_to:
-                self._deps.metrics.exceptions.escalated.labels(rule.escalate_to)
         while True:
             escalated = await self._deps.database.transaction(
                 "escalate", lambda c: escalate(c, BATCH, self._deps.new_id), self._count_escalated
@@ -186,15 +187,13 @@ class ExceptionSweep:
         attached, manual = await arrived_orders.attach(connection, now, found, locked, self._deps.new_id)
         return _SweepResult(len(found), manual=manual, attached=attached)
 
-    async def _set_gauge(self) -> None:
-        """Sets the gauge of open exceptions by kind and owner, to 0 where none is open."""
+    async def _set_gauges(self) -> None:
+        """Sets how many exceptions are open and overdue by kind and owner, to 0 where there are none."""
         rows = await self._deps.database.unlocked("count_exceptions", _OPEN.rows)
-        counts = {(row["kind"], row["owner"]): row["count"] for row in rows}
-        self._gauge_labels |= counts.keys() | {
-            (kind, rule.owner) for rule in self._deps.policies().exceptions for kind in ALLOWED
-        }
-        for kind, owner in self._gauge_labels:
-            self._deps.metrics.exceptions.open.labels(kind, owner).set(counts.get((kind, owner), 0))
+        open_counts, overdue_counts = (
+            {(row["kind"], row["owner"]): row[count] for row in rows} for count in ("count", "overdue_count")
+        )
+        self._deps.metrics.exceptions.set_open(open_counts, overdue_counts)
 
 
 def _stuck_incident(row: asyncpg.Record, record: AllocationRecord, catalog: Catalog) -> Incident:

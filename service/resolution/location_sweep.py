@@ -27,7 +27,7 @@ from service.database.database import Connection, Statement, any_of, parameter
 from service.database.tables import IS_OPEN, allocation, exception, location, shipment
 from service.dependencies import Dependencies
 from service.exceptions import incidents, order_incidents
-from service.exceptions.incidents import Incident, RaisedException
+from service.exceptions.incidents import Incident, RaisedException, ResolvedException
 from service.orders import order_store
 from service.orders.allocation_record import CONFIRMED, AllocationRecord, ShipmentRecord
 from service.resolution.late_rerouting import with_order_facts
@@ -82,7 +82,7 @@ class _Checked:
     checked_count: int = 0
     unit_of_work: UnitOfWork | None = None
     raised: list[RaisedException] = field(default_factory=list)
-    resolved: list[UUID] = field(default_factory=list)
+    resolved: list[ResolvedException] = field(default_factory=list)
     manual: list[str] = field(default_factory=list)
 
 

@@ -21,6 +21,7 @@ from service.database.database import Columns, Connection, Statement, any_of, pa
 from service.database.tables import Moment, allocation, cancellation_request, cancellation_request_line, exception
 from service.exceptions import incidents
 from service.exceptions.exception_model import POLICY, RESOLVED, ExceptionEvent
+from service.exceptions.incidents import ResolvedException
 from service.orders.cancellations.cancellation_request import (
     ACCEPTED,
     DECLINED,
@@ -128,7 +129,7 @@ _RESOLVE = Statement(
         update_time=parameter("now", Moment),
     )
     .where(exception.c.id == _resolved.c.id, exception.c.state == literal_column("'open'"))
-    .returning(exception.c.id)
+    .returning(exception.c.id, exception.c.owner, exception.c.create_time)
 )
 _unclaimed = (
     select(_request.id)
@@ -161,7 +162,7 @@ async def due(connection: Connection, count: int) -> list[asyncpg.Record]:
 
 async def write(
     connection: Connection, written: Sequence[CancellationRequest], now: datetime, new_id: Callable[[], UUID]
-) -> dict[str, list[UUID]]:
+) -> dict[str, list[ResolvedException]]:
     """Writes requests of locked orders, marks those orders, and resolves the exceptions about answered requests.
 
     Returns the exceptions that it resolved, by resolution.
@@ -186,19 +187,20 @@ async def delete_unclaimed(connection: Connection, retention: timedelta = limits
 
 async def _resolve(
     connection: Connection, requests: Iterable[CancellationRequest], now: datetime, new_id: Callable[[], UUID]
-) -> dict[str, list[UUID]]:
+) -> dict[str, list[ResolvedException]]:
     """Resolves the open exceptions about requests that were answered, unless a person has done so already."""
     answered = {x.exception_id: x for x in requests if x.exception_id is not None and not x.is_open}
     if not answered:
         return {}
     rows = [(id, *_END[request.state], request.answer_reason) for id, request in answered.items()]
-    ended = [r["id"] for r in await _RESOLVE.rows(connection, now=now, **transposed([*_RESOLVED], rows))]
-    events = [ExceptionEvent(id, _END[answered[id].state][0], POLICY, answered[id].answer_reason) for id in ended]
+    ended = await _RESOLVE.rows(connection, now=now, **transposed([*_RESOLVED], rows))
+    of_ended = [(row["id"], answered[row["id"]]) for row in ended]
+    events = [ExceptionEvent(id, _END[request.state][0], POLICY, request.answer_reason) for id, request in of_ended]
     await incidents.add_history(connection, now, events, new_id)
-    resolved: dict[str, list[UUID]] = {}
-    for id in ended:
-        if (resolution := _END[answered[id].state][1]) is not None:
-            resolved.setdefault(resolution, []).append(id)
+    resolved: dict[str, list[ResolvedException]] = {}
+    for row in ended:
+        if (resolution := _END[answered[row["id"]].state][1]) is not None:
+            resolved.setdefault(resolution, []).append(ResolvedException.of(row, now))
     return resolved
 
 

@@ -19,6 +19,7 @@ from tests.retailer import Retailer, eventually
 FIGURES = (
     "truestock_backordered_units",
     "truestock_exceptions_open",
+    "truestock_exceptions_overdue",
     "truestock_ledger_differences",
     "truestock_ledger_verified_timestamp_seconds",
 )

@@ -462,6 +462,25 @@ async def test_the_gauge_shows_open_exceptions_by_desk(shop: Retailer, replica: 
     assert (before, replica.metric("exceptions_open", kind="oversell", owner="desk")) == (2, 1)
 
 
+async def test_metrics_show_what_is_overdue_and_how_long_resolved_exceptions_were_open(
+    shop: Retailer, replica: Replica
+) -> None:
+    _, resolved = await oversold(shop)
+    await oversold(shop, "A-2", 1)
+    await shop.sql("UPDATE exception SET due_time = now() - interval '1 s', create_time = now() - interval '2 h'")
+    await shop.sql("UPDATE exception SET escalate_to = NULL")
+    await replica.sweep()
+    before = replica.metric("exceptions_overdue", kind="oversell", owner="desk")
+    await shop.resolve(resolved.exception_id, CANCELLED)
+
+    await replica.sweep()
+
+    assert (before, replica.metric("exceptions_overdue", kind="oversell", owner="desk")) == (2, 1)
+    assert counted("owner_exceptions_total", shop, replica, kind="oversell", owner="desk") == 2
+    assert counted("exception_resolve_seconds_count", shop, replica, kind="oversell", owner="desk") == 1
+    assert 7200 <= counted("exception_resolve_seconds_sum", shop, replica, kind="oversell") < 7300
+
+
 async def test_a_sweep_processes_more_than_one_batch(shop: Retailer, replica: Replica) -> None:
     # None of these feeds is declared, so that a check of feeds would resolve their exceptions.
     await shop.has_done("check_feed_silence")
