@@ -10,7 +10,7 @@ SOURCES := policies service client/truestock_client examples/python tests tools 
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run check-rules demo test test-fast test-long check check-speed fmt bench mutate protos schema \
-  client clean
+  dashboards client clean
 
 help: ## List what can be made
 	@echo "make setup PYTHON=python3.12 chooses a Python; VENV=folder another environment."
@@ -47,7 +47,7 @@ test-fast: setup ## Check the rules, then run the tests that need no database; u
 test-long: setup ## Run the long tests: more random operations, races and crashes; takes minutes
 	$(BIN)/python -m pytest -n 2 -m long
 
-check: setup ## Lint, format, types, imports between packages, protos and their stubs, schemas
+check: setup ## Lint, format, types, imports between packages, protos and their stubs, schemas, dashboards
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(SOURCES)
@@ -55,6 +55,7 @@ check: setup ## Lint, format, types, imports between packages, protos and their 
 	$(BIN)/python tools/protos.py lint
 	$(BIN)/python tools/protos.py check
 	$(BIN)/python -m tools.schema check
+	$(BIN)/python -m tools.dashboards check
 
 check-speed: setup ## Measure the CPU time of six calls; fails when one is above its bound in bench/speed_bounds.toml
 	$(BIN)/python -m bench check-speed
@@ -71,6 +72,9 @@ protos: setup ## Generate the Python stubs beside the .proto files, and copy wha
 
 schema: setup ## Generate the JSON Schemas by which editors complete rule files
 	$(BIN)/python -m tools.schema generate
+
+dashboards: setup ## Generate the Grafana dashboards in deploy/grafana/
+	$(BIN)/python -m tools.dashboards generate
 
 client: setup ## Build truestock-client, the Python package for programs that call the API, into dist/
 	cd client && "$(abspath $(BIN))/python" -m hatchling build -t sdist -t wheel -d "$(CURDIR)/dist"

@@ -28,7 +28,7 @@ from tests.conftest import REPOSITORY
 
 RULES = REPOSITORY / "deploy" / "prometheus"
 RULE_FILES = ("recording-rules.yml", "alerts.yml")
-SCRAPE_SECONDS = 0.5
+SCRAPE_SECONDS = 1.0
 WAIT_SECONDS = 60.0
 """A scrape and an evaluation take a second. What takes this long has failed."""
 
@@ -51,28 +51,33 @@ class PrometheusServer:
 
     def __init__(self, address: str) -> None:
         self._address = address
+        self._moment: float | None = None
+        self._last_query = 0.0
 
-    def query(self, expression: str, **windows: str) -> dict[Labels, float]:
-        """The samples of an instant vector by their labels without those of the scrape; one without labels is ()."""
-        answer = self._get("query", query=expression)
+    def query(self, expression: str) -> dict[Labels, float]:
+        """The samples of an instant vector by their labels without those of the scrape; one without labels is ().
+
+        They are as of now or, once `wait_for_scrape` has returned, as of then.
+        """
+        self._last_query = self._moment or time.time()
+        answer = self._get("query", query=expression, time=self._last_query)
         assert answer["resultType"] in {"vector", "scalar"}, expression
         if answer["resultType"] == "scalar":
             return {frozenset(): float(answer["result"][1])}
         return {_labels(sample["metric"]): float(sample["value"][1]) for sample in answer["result"]}
 
-    def query_range(self, expression: str, seconds: float = 60) -> list[Any]:
-        """The series of an expression over the last `seconds`, as a dashboard asks for them."""
-        now = time.time()
-        series: list[Any] = self._get("query_range", query=expression, start=now - seconds, end=now, step=1)["result"]
-        return series
-
     def wait_for_scrape(self, metric: str) -> None:
-        """Waits until everything that the service has counted by now is scraped, and all rules have seen it."""
+        """Waits until everything that the service has counted by now is scraped, and all rules have seen it.
+
+        From then on every query is as of that moment: a scrape that fails later on a busy machine changes no answer.
+        """
         now = time.time()
         self._wait(lambda: min(self.query(f"timestamp({metric})").values(), default=0) > now)
         # An evaluation is as of its turn, which may have been due one interval before it began.
         scraped = time.time() + SCRAPE_SECONDS
         self._wait(lambda: min(self._evaluation_times()) > scraped)
+        self._wait(lambda: bool(self.query(metric)))
+        self._moment = self._last_query
 
     def wait_until_seen(self, *expressions: str) -> None:
         """Waits until each expression has samples."""

@@ -14,7 +14,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from tests.retailer import HOLD, Retailer, eventually, order_request
+import grpc
+
+from tests.retailer import HOLD, Retailer, eventually, order_request, refused
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_service_pb2 as catalog_pb,
@@ -27,12 +29,25 @@ WEB, TIKTOK = CHANNELS = ("web", "tiktok_shop")
 DC, SOHO, HUB = LOCATIONS = ("dc", "soho", "hub")
 DC_SKUS = ("MUG", "LAMP")
 """What the warehouse has; soho has cups, and the hub what is oversold."""
-COUNTED = (
-    *("sold_units", "sold_orders", "oversold_units", "oversold_orders", "cancelled_units", "cancelled_orders"),
-    *("exceptions", "exceptions_resolved", "exceptions_escalated", "manual_interventions", "expired_holds"),
-    *("inventory_comparisons", "inventory_mismatches", "inventory_mismatch_units", "shipments_due"),
-)
-"""The counters that a day's truth states completely: what it does not name is 0."""
+COUNTED = {
+    "sold_units": ("channel",),
+    "sold_orders": ("channel",),
+    "oversold_units": ("channel", "cause"),
+    "oversold_orders": ("channel", "cause"),
+    "cancelled_units": ("channel", "fault"),
+    "cancelled_orders": ("channel", "fault"),
+    "exceptions": ("kind", "channel"),
+    "exceptions_resolved": ("kind", "resolution"),
+    "exceptions_escalated": ("owner",),
+    "manual_interventions": ("channel", "reason"),
+    "expired_holds": ("channel",),
+    "inventory_comparisons": ("location",),
+    "inventory_mismatches": ("location",),
+    "inventory_mismatch_units": ("location",),
+    "shipments_due": ("location", "deadline", "result"),
+    "channel_shipments_due": ("channel", "deadline", "result"),
+}
+"""The counters that a day's truth states completely, what it does not name being 0; each by these labels."""
 
 ROUTING = """\
 kind: routing
@@ -73,6 +88,7 @@ class DayTruth:
         self._counts: dict[str, Counter[Labels]] = {name: Counter() for name in COUNTED}
 
     def add(self, name: str, number: int = 1, **labels: str) -> None:
+        assert labels.keys() == set(COUNTED[name]), name
         self._counts[name][frozenset(labels.items())] += number
 
     def counts(self, name: str) -> dict[Labels, int]:
@@ -121,6 +137,7 @@ class ScriptedDay:
         await self.review_an_urgent_order()
         await self.compare_counts()
         await self.ship()
+        await self.ask_for_an_order_that_is_not_there()
 
     async def sell(self) -> None:
         """Both channels sell from two locations; nothing is wrong with these orders."""
@@ -233,6 +250,7 @@ class ScriptedDay:
         punctual += [await self._order(TIKTOK, {"CUP": 1}, ship_by_time=later) for _ in range(3)]
         for order in punctual:
             (shipment,) = order.shipments
+            await self.shop.accept(shipment)
             await self.shop.ship(shipment)
             self._due(order, "in_time")
         late = [await self._order(WEB, {"CUP": 1}, ship_by_time=later) for _ in range(2)]
@@ -243,6 +261,11 @@ class ScriptedDay:
             await self.shop.ship(shipment)
             self.truth.add("exceptions_resolved", kind="late_shipment", resolution="completed")
         await eventually(self._are_resolved(late))
+
+    async def ask_for_an_order_that_is_not_there(self) -> None:
+        """A caller makes a mistake, and is told so."""
+        error = await refused(self.shop.find_order("web/unknown"))
+        assert error.code() is grpc.StatusCode.NOT_FOUND
 
     async def _let_hours_pass(self, orders: list[Allocation]) -> None:
         """These orders' times to ship by have passed, and the oldest oversell is overdue."""
@@ -279,6 +302,7 @@ class ScriptedDay:
         """The shipment of an order kept its time to ship by, or missed it, whether or not it ships at last."""
         (shipment,) = order.shipments
         self.truth.add("shipments_due", location=shipment.location_id, deadline="ship_by", result=result)
+        self.truth.add("channel_shipments_due", channel=order.channel_id, deadline="ship_by", result=result)
 
     async def _order(self, channel: str, lines: Mapping[str, int], **fields: Any) -> Allocation:
         order = await self._allocate(channel, lines, **fields)
