@@ -19,6 +19,7 @@
     ├── SharedLocation     FAILED_PRECONDITION  a location that would be in two outlets of a channel
     ├── KitConflict        FAILED_PRECONDITION  a kit as a component of a kit, or more kits than the catalog takes
     ├── InsufficientStock  FAILED_PRECONDITION  a transfer of more units than are available
+    ├── ReportTooLarge     INVALID_ARGUMENT     a report that takes too long, or has too many groups
     ├── UnreadableRequest  INVALID_ARGUMENT     bytes that are no message of the method
     ├── RequestTooLarge    RESOURCE_EXHAUSTED   above the byte limit
     ├── Overloaded         RESOURCE_EXHAUSTED   the queue is full or the deadline cannot be met; retry
@@ -170,6 +171,17 @@ class RulesTooCostly(TruestockError):
             )
             violation = Violation("files", f"take more than {limit} to load and test")
         super().__init__(message, metadata={"limit": limit}, violations=[violation])
+
+
+class ReportTooLarge(TruestockError):
+    """A report that takes more time than it may, or has too many groups."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "REPORT_TOO_LARGE"
+
+    def __init__(self, limit: str) -> None:
+        advice = "ask for a shorter window, a longer step or fewer dimensions"
+        super().__init__(f"this report takes more than {limit}; {advice}", metadata={"limit": limit})
 
 
 class NotFound(TruestockError):

@@ -240,6 +240,16 @@ SHORTFALLS_A_MINUTE = 2_000
 DEMAND_SUM_LONGEST, DEMAND_SUM_DEFAULT = timedelta(days=366), timedelta(days=30)
 DEMAND_SUM_PAGE = timedelta(days=30)
 """The range of SumUnmetDemand at most and by default, and how far back from its end a page begins at most."""
+REPORT_DEFAULT, REPORT_LONGEST = timedelta(days=7), timedelta(days=400)
+"""The window of a report: what it is unless the caller says, and the longest."""
+REPORT_PERIODS = 800
+REPORT_GROUPS = 500
+"""Groups of a breakdown of a report."""
+REPORT_ROWS = 200_000
+"""Different combinations of period, part and groups that one report adds up."""
+REPORT_LOCATIONS = CHANNEL_FILTER
+REPORT_SECONDS = 20
+REPORTS_WAITING = 8
 HISTORY_FILTER = 100
 """Entries in each filter of the lists of history, other than SKUs."""
 RECORD_ID_LENGTH = 512

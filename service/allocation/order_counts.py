@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,12 +11,16 @@ from prometheus_client import Counter
 from policies.decisions.cancellations import SELLER, UNKNOWN
 from policies.domain.model import Commitment
 from service.allocation.planner import AllocationChange
+from service.history.counted_orders import CANCELLED, NEEDS_PERSON, OVERSOLD, SOLD, WITHHELD
 from service.metrics import Metrics
 from service.orders.allocation_record import AllocationRecord
 from service.orders.cancellations.cancellation_request import CancellationRequest
 from service.orders.order_exceptions import OrderException
 
 UnitsByLabel = dict[str, int]
+
+COUNTED_RULES = 20
+"""Rules of a decision that are kept with what is counted of its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +60,72 @@ def count_answer(metrics: Metrics, record: AllocationRecord, now: datetime) -> N
     metrics.orders.allocations.labels(record.channel_id, record.outcome_at(now).value).inc()
 
 
-def count_changes(metrics: Metrics, before: OrderCounts, changes: Sequence[AllocationChange]) -> None:
-    """Counts the changes that a transaction made to one order; to be called after the commit."""
+@dataclass(frozen=True, slots=True)
+class AddedCounts:
+    """What one transaction adds to the counts of one order, in units by cause or fault.
+
+    `first_oversold`, `first_withheld` and `first_cancelled` are set if the order had no such units before: it counts
+    once, by the cause of the first. `intervention` is why it needs a person now; empty if it did before or does not.
+    """
+
+    is_sale: bool = False
+    sold: int = 0
+    cancelled: UnitsByLabel = field(default_factory=dict)
+    oversold: UnitsByLabel = field(default_factory=dict)
+    withheld: UnitsByLabel = field(default_factory=dict)
+    first_cancelled: str = ""
+    first_oversold: str = ""
+    first_withheld: str = ""
+    intervention: str = ""
+
+
+def added_counts(before: OrderCounts, changes: Sequence[AllocationChange]) -> AddedCounts:
+    """What the changes that a transaction made to one order add to its counts."""
     record = changes[-1].record
-    after, channel = OrderCounts.of(record), record.channel_id
+    after = OrderCounts.of(record)
     # Units that a policy cancelled at once count as sold first.
     cancelled = sum(change.cancelled + change.cancelled_by_channel for change in changes)
     added = after.sold_units - before.sold_units + cancelled
+    by_fault = _units_by_fault(changes, cancelled + max(0, -added))
+    # A unit that is short again, or is short for another reason now, is still one oversell.
+    causes = _sums((short.cause, short.unit_count) for change in changes for short in change.oversold)
+    oversold = _counted(causes, after.oversold - before.oversold)
+    kept = _sums((short.cause, short.unit_count) for change in changes for short in change.withheld)
+    withheld = _counted(kept, after.withheld - before.withheld)
+    return AddedCounts(
+        is_sale=after.sold and not before.sold,
+        sold=max(0, added),
+        cancelled=by_fault,
+        oversold=oversold,
+        withheld=withheld,
+        # The fault of its first cancelled unit, so that an order counts once.
+        first_cancelled=_first(by_fault) if not before.cancelled else "",
+        first_oversold=_first(causes) if after.oversold and not before.oversold else "",
+        first_withheld=_first(kept) if after.withheld and not before.withheld else "",
+        intervention=_reason(changes) if after.needs_person and not before.needs_person else "",
+    )
+
+
+def count_changes(
+    metrics: Metrics, before: OrderCounts, changes: Sequence[AllocationChange], added: AddedCounts
+) -> None:
+    """Counts the changes that a transaction made to one order; to be called after the commit."""
+    record = changes[-1].record
+    after, channel = OrderCounts.of(record), record.channel_id
     for counter, count in (
-        (metrics.orders.sold_orders, after.sold and not before.sold),
-        (metrics.orders.sold_units, added),
+        (metrics.orders.sold_orders, added.is_sale),
+        (metrics.orders.sold_units, added.sold),
         (metrics.orders.split_orders, after.split and not before.split),
         (metrics.orders.unfillable_units, after.unfillable - before.unfillable),
     ):
         if count > 0:
             counter.labels(channel).inc(count)
-    _count_cancelled(metrics, channel, before, after, _units_by_fault(changes, cancelled + max(0, -added)))
+    _count_units(metrics.orders.cancelled_units, channel, added.cancelled)
+    if added.first_cancelled:
+        metrics.orders.cancelled_orders.labels(channel, added.first_cancelled).inc()
     for location, units in _increases(before.allocated, after.allocated):
         metrics.orders.allocated_units.labels(channel, location).inc(units)
-    _count_shortages(metrics, record, before, after, changes)
-    if after.needs_person and not before.needs_person:
-        reasons = [exception.kind for change in changes for exception in change.exceptions if exception.needs_person]
-        reasons += [change.intervention for change in changes if change.intervention]
-        reason = reasons[0] if reasons else "review"
-        metrics.orders.manual_interventions.labels(channel, reason).inc(exemplar=_exemplar(record))
+    _count_shortages(metrics, record, added)
     for change in changes:
         count_exceptions(metrics, channel, change.exceptions)
         if change.inputs is not None:
@@ -90,6 +136,30 @@ def count_changes(metrics: Metrics, before: OrderCounts, changes: Sequence[Alloc
             metrics.orders.rerouted_units.labels(channel, change.cause).inc(change.rerouted)
 
 
+def counted_rows(
+    record: AllocationRecord, added: AddedCounts, now: datetime, *, is_sale_written: bool
+) -> Iterator[tuple[object, ...]]:
+    """Rows of `counted_orders.ORDER_COUNTS`: what is counted besides sales, and sales that no event has."""
+    order = (record.channel_id, record.id, record.decision.policy_revision)
+    for kind, units_by_cause, first in (
+        (SOLD, {} if is_sale_written or not (added.sold or added.is_sale) else {"": added.sold}, ""),
+        (OVERSOLD, added.oversold, added.first_oversold),
+        (WITHHELD, added.withheld, added.first_withheld),
+        (CANCELLED, added.cancelled, added.first_cancelled),
+        (NEEDS_PERSON, {added.intervention: 0} if added.intervention else {}, added.intervention),
+    ):
+        for cause, units in units_by_cause.items():
+            is_first = added.is_sale if kind == SOLD else cause == first
+            yield now, kind, cause, units, is_first, *order, _rules(record)
+
+
+def _rules(record: AllocationRecord) -> list[str]:
+    """The names of the routing policy and the rules that decided an order, each once."""
+    decision = record.decision
+    names = dict.fromkeys([decision.routing_policy, *(fired.rule for fired in decision.fired_rules)])
+    return [name for name in names if name][:COUNTED_RULES]
+
+
 def count_exceptions(metrics: Metrics, channel_id: str, raised: Iterable[OrderException]) -> None:
     """Counts exceptions of one order, and those that a policy resolved at once; to be called after the commit."""
     for exception in raised:
@@ -98,21 +168,21 @@ def count_exceptions(metrics: Metrics, channel_id: str, raised: Iterable[OrderEx
             metrics.exceptions.resolved.labels(exception.kind, exception.resolution).inc()
 
 
-def _count_shortages(
-    metrics: Metrics,
-    record: AllocationRecord,
-    before: OrderCounts,
-    after: OrderCounts,
-    changes: Sequence[AllocationChange],
-) -> None:
+def _count_shortages(metrics: Metrics, record: AllocationRecord, added: AddedCounts) -> None:
     channel = record.channel_id
-    # A unit that is short again, or is short for another reason now, is still one oversell.
-    causes = _sums((short.cause, short.unit_count) for change in changes for short in change.oversold)
-    _count_units(metrics.orders.oversold_units, channel, causes, after.oversold - before.oversold)
-    if after.oversold and not before.oversold:
-        metrics.orders.oversold_orders.labels(channel, next(iter(causes))).inc(exemplar=_exemplar(record))
-    kept = _sums((short.cause, short.unit_count) for change in changes for short in change.withheld)
-    _count_units(metrics.orders.withheld_units, channel, kept, after.withheld - before.withheld)
+    _count_units(metrics.orders.oversold_units, channel, added.oversold)
+    if added.first_oversold:
+        metrics.orders.oversold_orders.labels(channel, added.first_oversold).inc(exemplar=_exemplar(record))
+    _count_units(metrics.orders.withheld_units, channel, added.withheld)
+    if added.intervention:
+        metrics.orders.manual_interventions.labels(channel, added.intervention).inc(exemplar=_exemplar(record))
+
+
+def _reason(changes: Sequence[AllocationChange]) -> str:
+    """Why an order needs a person after these changes."""
+    reasons = [exception.kind for change in changes for exception in change.exceptions if exception.needs_person]
+    reasons += [change.intervention for change in changes if change.intervention]
+    return reasons[0] if reasons else "review"
 
 
 def _exemplar(record: AllocationRecord) -> dict[str, str] | None:
@@ -144,21 +214,23 @@ def _units_by_fault(changes: Sequence[AllocationChange], cancelled: int) -> Unit
     return units
 
 
-def _count_cancelled(
-    metrics: Metrics, channel: str, before: OrderCounts, after: OrderCounts, units_by_fault: UnitsByLabel
-) -> None:
-    for fault, units in units_by_fault.items():
-        metrics.orders.cancelled_units.labels(channel, fault).inc(units)
-    if units_by_fault and not before.cancelled:
-        # The fault of its first cancelled unit, so that an order counts once.
-        metrics.orders.cancelled_orders.labels(channel, next(iter(units_by_fault))).inc()
+def _count_units(metric: Counter, channel: str, units_by_cause: UnitsByLabel) -> None:
+    for cause, units in units_by_cause.items():
+        metric.labels(channel, cause).inc(units)
 
 
-def _count_units(metric: Counter, channel: str, causes: UnitsByLabel, uncounted: int) -> None:
+def _counted(causes: UnitsByLabel, uncounted: int) -> UnitsByLabel:
+    """Of these units, those that are not counted yet, the first cause first."""
+    counted: UnitsByLabel = {}
     for cause, units in causes.items():
-        counted = min(max(0, uncounted), units)
-        metric.labels(channel, cause).inc(counted)
-        uncounted -= counted
+        if uncounted > 0:
+            counted[cause] = min(uncounted, units)
+            uncounted -= counted[cause]
+    return counted
+
+
+def _first(units_by_label: UnitsByLabel) -> str:
+    return next(iter(units_by_label), "")
 
 
 def _sums(pairs: Iterable[tuple[str, int]]) -> UnitsByLabel:

@@ -10,7 +10,14 @@ from policies.decisions.cancellations import SELLER
 from policies.domain.model import Commitment
 from service.allocation import oversell_evidence
 from service.allocation.cancellations.ended_cancellation_requests import answer_ended
-from service.allocation.order_counts import OrderCounts, count_changes, count_request
+from service.allocation.order_counts import (
+    AddedCounts,
+    OrderCounts,
+    added_counts,
+    count_changes,
+    count_request,
+    counted_rows,
+)
 from service.allocation.oversell_evidence import UnexplainedOversell
 from service.allocation.planner import AllocationChange
 from service.allocation.shipment_counts import ShipmentCounts
@@ -24,6 +31,7 @@ from service.demand import demand_store, hold_demand
 from service.demand.hold_demand import UnmetHold
 from service.exceptions import incidents
 from service.exceptions.incidents import RaisedException, ResolvedException
+from service.history import counted_orders
 from service.metrics import Metrics
 from service.orders import order_writer, shipment_deadlines
 from service.orders.allocation_record import REFUSED, AllocationRecord
@@ -69,6 +77,7 @@ class UnitOfWork:
     _unmet_rows: list[Row] = field(default_factory=list)
     _counted_demand: dict[UUID, dict[str, int]] = field(default_factory=dict)
     """Units of stored HOLDs that their last attempt counted as unmet, by SKU."""
+    _added: dict[UUID, AddedCounts] = field(default_factory=dict)
     _writes: OrderWrites = field(default_factory=OrderWrites)
 
     def load(self, records: Iterable[AllocationRecord]) -> None:
@@ -125,7 +134,7 @@ class UnitOfWork:
                 writes.replanned.add(record.id)
         decision_id = record.decision_id if change.decision is not None else None
         event = (self.book.new_id(), record.id, change.event, change.description, revision, now, decision_id)
-        writes.events.append((*event, *_cancellation_columns(change)))
+        writes.events.append((*event, *_cancellation_columns(change), None, None))
         if change.inputs is not None:
             is_summary = record.state == REFUSED
             stored = DecisionWrite(record.decision_id, record.id, record.decision, change.inputs, is_summary)
@@ -187,6 +196,9 @@ class UnitOfWork:
         if self._unmet:
             self._unmet_rows = await self._demand_rows(connection)
             more = (*more, (demand_store.HOLDS, self._unmet_rows))
+        self._added = {id: added_counts(self._before[id], changes) for id, changes in self.changes.items()}
+        self._writes.events = self._events_with_sales()
+        more = (*more, (counted_orders.ORDER_COUNTS, self._order_count_rows()))
         await order_writer.write(connection, self._writes, [*levels.changed_rows(self.book), *more])
         for record in self._writes.records.values():
             self._note_capacity(record)
@@ -215,6 +227,25 @@ class UnitOfWork:
         is_new = request.state == ACCEPTED and bool(request.answer_cause) and request.cancelled > 0
         return is_new and request.allocation_id is not None and self.records[request.allocation_id].is_empty
 
+    def _events_with_sales(self) -> list[tuple[object, ...]]:
+        """The events to write; the last of an order that was sold, or sold more of, says so."""
+        events = self._writes.events
+        last = {event[1]: index for index, event in enumerate(events)}
+        sold = {last[id]: x for id, x in self._added.items() if (x.sold or x.is_sale) and id in last}
+        return [
+            (*event[:-2], sold[index].sold, sold[index].is_sale or None) if index in sold else event
+            for index, event in enumerate(events)
+        ]
+
+    def _order_count_rows(self) -> list[tuple[object, ...]]:
+        """What is counted of the orders besides their sales, and sales that no event has."""
+        with_events = {event[1] for event in self._writes.events}
+        return [
+            row
+            for id, added in self._added.items()
+            for row in counted_rows(self.records[id], added, self.book.now, is_sale_written=id in with_events)
+        ]
+
     async def _demand_rows(self, connection: Connection) -> list[Row]:
         """What HOLDs did not get. Only what was counted of a stored order whose demand has risen is read."""
         risen = {
@@ -234,7 +265,7 @@ class UnitOfWork:
             incidents.count_resolved(metrics, kind, resolution, exceptions)
         hold_demand.count(metrics, self._unmet_rows)
         for allocation_id, changes in self.changes.items():
-            count_changes(metrics, self._before[allocation_id], changes)
+            count_changes(metrics, self._before[allocation_id], changes, self._added[allocation_id])
         for shipment in self.shipments:
             shipment.count(metrics)
         shipment_deadlines.count(metrics, self._decided_deadlines)

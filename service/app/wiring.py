@@ -28,6 +28,7 @@ from service.feeds.quarantine_retry import QuarantineRetry
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
 from service.policy.catalog_warnings import CatalogWarnings
 from service.policy.rule_tests import RuleTests
+from service.reports.report_operations import ReportOperations
 from service.resolution.exception_operations import ExceptionOperations
 from service.servicers.allocation_servicer import AllocationServicer, OrderOperations
 from service.servicers.availability_servicer import AnswerLogs, AvailabilityServicer, ChannelReports, StockReaders
@@ -35,6 +36,7 @@ from service.servicers.catalog_servicer import CatalogServicer
 from service.servicers.exception_servicer import ExceptionServicer
 from service.servicers.fulfillment_servicer import FulfillmentServicer
 from service.servicers.policy_servicer import PolicyServicer
+from service.servicers.report_servicer import ReportServicer
 from service.servicers.stock_servicer import StockServicer
 from service.transfers.transfer_operations import TransferOperations
 from service.watch.availability_watch import AvailabilityWatch
@@ -52,13 +54,17 @@ from truestock.v1 import (
     fulfillment_service_pb2_grpc as fulfillment_grpc,
     policy_service_pb2 as policy_pb,
     policy_service_pb2_grpc as policy_grpc,
+    report_service_pb2 as report_pb,
+    report_service_pb2_grpc as report_grpc,
     stock_service_pb2 as stock_pb,
     stock_service_pb2_grpc as stock_grpc,
 )
 
 SERVICE_NAMES = tuple(
     service.full_name
-    for module in (availability_pb, allocation_pb, fulfillment_pb, stock_pb, catalog_pb, policy_pb, exception_pb)
+    for module in (
+        *(availability_pb, allocation_pb, fulfillment_pb, stock_pb, catalog_pb, policy_pb, exception_pb, report_pb),
+    )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 
@@ -164,4 +170,5 @@ def add_services(
     policy_grpc.add_PolicyServiceServicer_to_server(policy_servicer, server)
     exception_servicer = ExceptionServicer(database, ExceptionOperations(deps), deps.new_id)
     exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
+    report_grpc.add_ReportServiceServicer_to_server(ReportServicer(ReportOperations(deps)), server)
     return queue, lifecycle

@@ -1,12 +1,13 @@
-"""The tables of the past: unmet demand, the rules that were in force, and changes of the catalog.
+"""The tables of the past: what was counted, unmet demand, the rules that were in force, and changes of the catalog.
 
-Rows are only added, and deleted once they are older than the retention of their table.
+Rows are only added. Those of a table with a retention are deleted once they are older.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Identity,
@@ -20,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from service.database.columns import Moment, metadata, required
+from service.database.columns import Moment, Texts, metadata, required
 
 
 def _number() -> Column[int]:
@@ -63,6 +64,37 @@ unmet_demand = Table(
         postgresql_where=text("event_id IS NOT NULL"),
     ),
     comment="Append-only: units that shoppers wanted and did not get.",
+)
+
+order_count = Table(
+    "order_count",
+    metadata,
+    _number(),
+    required("count_time", Moment),
+    required("kind", Text, comment="oversold, withheld, cancelled or needs_person; sold where no event has it"),
+    required("cause", Text, comment="cause or fault of the units, or why a person was needed"),
+    required("unit_count", Integer),
+    required("is_first", Boolean, comment="the first of its kind for its order: the order counts too"),
+    required("channel_id", Text),
+    required("allocation_id", Uuid),
+    required("policy_revision", Text),
+    Column("rules", Texts, comment="names of the rules that fired in the decision, and its routing policy"),
+    Index("order_count_time_idx", "count_time"),
+    comment="Append-only: what counters count of sold orders besides sales, as it was counted.",
+)
+
+stock_comparison = Table(
+    "stock_comparison",
+    metadata,
+    _number(),
+    required("count_time", Moment),
+    required("source", Text),
+    required("location_id", Text),
+    required("sku", Text),
+    required("difference", Integer, comment="counted units less those on hand"),
+    required("is_mismatch", Boolean, comment="the difference exceeds the tolerance that its feed had"),
+    Index("stock_comparison_time_idx", "count_time"),
+    comment="Append-only: counts that were only compared with on hand.",
 )
 
 policy_history = Table(

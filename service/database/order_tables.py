@@ -352,6 +352,8 @@ order_event = Table(
     Column("cancelled", Integer, comment="units that it cancelled; null if it cancelled none"),
     Column("fault", Text, comment="who caused the cancellation: buyer, seller, carrier or fraud; null if unknown"),
     Column("cancel_reason", Text, comment="why the units were cancelled, as stated"),
+    Column("sold_units", Integer, comment="units that it added to those sold; null if it sold none"),
+    Column("is_sale", Boolean, comment="true if its order was sold by it; null otherwise"),
     transaction_id(),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, CheckConstraint, Column, Date, Index, Integer, LargeBinary, Table, Text, Uuid, text
 
 from service.database.columns import Moment, Money, Texts, TransactionId, key, metadata, required, transaction_id
-from service.database.history_tables import catalog_history, policy_history, unmet_demand
+from service.database.history_tables import catalog_history, order_count, policy_history, stock_comparison, unmet_demand
 from service.database.order_tables import (
     IS_ON_HOLD,
     IS_OPEN,
@@ -84,6 +84,7 @@ __all__ = [
     "location_count_history",
     "metadata",
     "order_cancellation",
+    "order_count",
     "order_event",
     "order_line",
     "outlet",
@@ -98,6 +99,7 @@ __all__ = [
     "shipment",
     "shipment_deadline",
     "shortage",
+    "stock_comparison",
     "stock_effect",
     "stock_incoming",
     "stock_level",

@@ -31,6 +31,8 @@ from service.database.database import (
     unnested,
 )
 from service.database.tables import Moment, allocation, exception, exception_event, exception_record, order_event
+from service.history import counted_orders
+from service.history.counted_orders import NEEDS_PERSON
 
 _exception = exception.c
 _OPEN: ColumnElement[Any] = literal_column("'open'")
@@ -111,6 +113,8 @@ class OrderTimelineNote:
     event: str
     description: str
     policy_revision: str
+    kind: str = ""
+    """Of the exception, which is why its order needs a person."""
 
 
 async def find(connection: Connection, id: UUID) -> asyncpg.Record | None:
@@ -173,4 +177,12 @@ async def note_on_orders(
     updated = await _NOTE.rows(connection, now=now, ids=ids, needs_person=needs_person)
     rows = [(new_id(), note.allocation_id, note.event, note.description, note.policy_revision, now) for note in notes]
     await _ADD_ORDER_EVENTS.run(connection, **transposed(list(_EVENT), rows))
-    return [r["channel_id"] for r in updated if needs_person and not r["needed_person"]]
+    newly = [r for r in updated if needs_person and not r["needed_person"]]
+    by_order = {note.allocation_id: note for note in reversed(notes)}
+    counted = [
+        (now, NEEDS_PERSON, note.kind, 0, True, r["channel_id"], r["id"], note.policy_revision, None)
+        for r in newly
+        for note in (by_order[r["id"]],)
+    ]
+    await counted_orders.write_orders(connection, counted)
+    return [r["channel_id"] for r in newly]

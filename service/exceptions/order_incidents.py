@@ -33,7 +33,7 @@ async def raise_on_orders(
     by_key = {(incident.kind, incident.subject): incident for incident in raising}
     raised = await incidents.raise_all(connection, policy_set, now, by_key.values(), new_id)
     notes = [
-        OrderTimelineNote(allocation_id, new.kind, new.description, policy_set.revision)
+        OrderTimelineNote(allocation_id, new.kind, new.description, policy_set.revision, new.kind)
         for new in raised
         if (allocation_id := by_key[new.kind, new.subject].allocation_id) is not None and allocation_id not in changed
     ]

@@ -25,6 +25,7 @@ from service.feeds import feed_silence, incoming, quarantine, stock_incidents
 from service.feeds.change_processing import ChangeRecorder, RecordedChange
 from service.feeds.quarantine import QuarantineLoss
 from service.feeds.stock_change import StockChange
+from service.history import counted_orders
 from service.metrics import OTHER_SOURCES, Metrics
 from service.orders import order_store
 from service.stock import count_learning, levels, provenance, stock_history, unavailable_units
@@ -100,6 +101,7 @@ async def record(
     unit_of_work = UnitOfWork(book)
     await rebalancing.rebalance(connection, unit_of_work, cache, policy_set)
     await unit_of_work.write(connection)
+    await counted_orders.write_comparisons(connection, _comparisons(book, results))
     await provenance.record(connection, book.now, recorder.figures.values())
     await incoming.write(connection, book.now, recorder.deliveries)
     results, loss = await _update_quarantine(connection, book.now, results, catalog.feeds)
@@ -212,6 +214,15 @@ async def _update_quarantine(
 
 def _is_refused(result: RecordedChange, loss: QuarantineLoss) -> bool:
     return result.result is ChangeResult.QUARANTINED and result.change.source in loss.refused_sources
+
+
+def _comparisons(book: Book, results: Sequence[RecordedChange]) -> list[tuple[object, ...]]:
+    """The counts that were compared with on hand, as they are kept."""
+    return [
+        (book.now, x.change.source, x.change.location_id, x.change.sku, x.difference, x.mismatch)
+        for x in results
+        if x.difference is not None
+    ]
 
 
 def _refused(result: RecordedChange) -> RecordedChange:

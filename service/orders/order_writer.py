@@ -173,6 +173,8 @@ _EVENT: Columns = {
     "cancelled": Integer,
     "fault": Text,
     "cancel_reason": Text,
+    "sold_units": Integer,
+    "is_sale": Boolean,
 }
 _EXCEPTION: Columns = {
     "id": Uuid,

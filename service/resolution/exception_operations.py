@@ -332,7 +332,7 @@ class ExceptionOperations:
         if row["allocation_id"] is None:
             return []
         text = f"{row['kind'].replace('_', ' ').capitalize()}, by {actor}: {description}"
-        note = OrderTimelineNote(row["allocation_id"], f"exception_{event}", text, row["policy_revision"])
+        note = OrderTimelineNote(row["allocation_id"], f"exception_{event}", text, row["policy_revision"], row["kind"])
         return await exception_store.note_on_orders(connection, now, [note], self._deps.new_id, needs_person=True)
 
     def _count_manual(self, kind: str, channel_ids: Sequence[str]) -> None:

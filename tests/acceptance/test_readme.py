@@ -580,6 +580,14 @@ BOUNDS = {
         f"{limits.SHORTFALLS_A_MINUTE:,} shortfalls of questions",
         f"{span(limits.DEMAND_SUM_LONGEST)}, {limits.DEMAND_SUM_DEFAULT.days} by default",
     ),
+    "report": (
+        f"{limits.REPORT_LONGEST.days} days, {limits.REPORT_DEFAULT.days} by default",
+        f"{limits.REPORT_PERIODS} periods",
+        f"{limits.REPORT_GROUPS} groups of a dimension, and {limits.REPORT_ROWS:,} combinations",
+        f"{limits.CHANNEL_FILTER} channels and locations in filters",
+        f"{limits.REPORT_SECONDS} seconds",
+        f"{limits.REPORTS_WAITING} waiting",
+    ),
     "watch": (
         f"{limits.WATCHED_SKUS:,} SKUs",
         f"{limits.WATCHERS:,} watches of each kind",

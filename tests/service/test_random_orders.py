@@ -28,6 +28,7 @@ from tests.retailer import (
     order_reference,
     order_request,
 )
+from tests.service.reports.counted import check_report
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     availability_service_pb2 as availability_pb,
@@ -405,6 +406,7 @@ async def play(retailers: RetailerMaker, seed: int, steps: int) -> None:
     await shop.set_up()
     for _ in range(steps):
         await shop.step()
+    await check_report(shop.shop)
     print(dict(shop.done))  # noqa: T201
 
 

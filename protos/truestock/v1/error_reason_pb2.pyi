@@ -70,6 +70,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The order has as many requests to cancel as it can have; this one was not recorded. Metadata:
     `channel_id`, `order_id`, `limit`.
     """
+    ERROR_REASON_REPORT_TOO_LARGE: _ErrorReason.ValueType  # 18
+    """INVALID_ARGUMENT. The report could not be read in time, or has too many groups; ask for a shorter window, a longer
+    step or fewer dimensions. Metadata: `limit`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `google.rpc.ErrorInfo.reason` of every error, without the `ERROR_REASON_` prefix; its domain is `truestock.v1`."""
@@ -121,5 +125,9 @@ Metadata: `sku`, `component_sku`, or `limit`.
 ERROR_REASON_TOO_MANY_CANCELLATION_REQUESTS: ErrorReason.ValueType  # 17
 """FAILED_PRECONDITION. The order has as many requests to cancel as it can have; this one was not recorded. Metadata:
 `channel_id`, `order_id`, `limit`.
+"""
+ERROR_REASON_REPORT_TOO_LARGE: ErrorReason.ValueType  # 18
+"""INVALID_ARGUMENT. The report could not be read in time, or has too many groups; ask for a shorter window, a longer
+step or fewer dimensions. Metadata: `limit`.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
