@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from policies.domain.model import Coordinates, Destination
+from policies.domain.model import LOCATED_BY, Coordinates, Destination
 from service.geocoding.country_centers import country_center, region_center
 from service.geocoding.postal_codes import PostalCodes
 from service.metrics import UNKNOWN_PLACE, Metrics
+
+REMEMBERED_DESTINATIONS = 4_096
+"""Destinations whose coordinates are remembered. When there are more, all are forgotten and looked up again."""
+
+_BY_POSTAL_CODE = ("postal_code", "area")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +27,38 @@ class DestinationPoints:
     """Finds the coordinates of destinations that state none, and counts what they were found by."""
 
     def __init__(self, postal_codes: PostalCodes, metrics: Metrics) -> None:
-        self._postal_codes, self._metrics = postal_codes, metrics
+        self._postal_codes = postal_codes
+        self._counters = {key: metrics.orders.located_destinations.labels(key) for key in (*LOCATED_BY, UNKNOWN_PLACE)}
+        self._remembered: dict[Destination, Destination] = {}
+
+    def remembered(self, destination: Destination) -> Destination:
+        """The destination with coordinates, if they were looked up before; else as it is."""
+        known = self._remembered.get(destination)
+        if known is None:
+            return destination
+        self._counters[known.located_by or UNKNOWN_PLACE].inc()
+        return known
 
     async def located(self, destination: Destination | None) -> Destination | None:
         """The destination with coordinates; as it is if it states its own, or where it is is not known."""
         if destination is None or destination.coordinates is not None:
             return destination
+        known = self.remembered(destination)
+        if known is not destination:
+            return known
         found = await self.find(destination.country, destination.region, destination.postal_code)
         if found is None:
             return destination
-        return replace(destination, coordinates=found.coordinates, located_by=found.located_by)
+        known = replace(destination, coordinates=found.coordinates, located_by=found.located_by)
+        # The table of a country may only have been unreadable for a while, so that its codes are found next time.
+        if found.located_by in _BY_POSTAL_CODE or not destination.postal_code:
+            self._remember(destination, known)
+        return known
+
+    def _remember(self, destination: Destination, known: Destination) -> None:
+        if len(self._remembered) >= REMEMBERED_DESTINATIONS:
+            self._remembered.clear()
+        self._remembered[destination] = known
 
     async def find(
         self, country: str | None, region: str | None = None, postal_code: str | None = None
@@ -41,7 +68,7 @@ class DestinationPoints:
         `country` is an ISO 3166-1 alpha-2 code. The first postal code of a country waits until its table has been read.
         """
         found = await self._best(country, region, postal_code) if country else None
-        self._metrics.orders.located_destinations.labels(found.located_by if found else UNKNOWN_PLACE).inc()
+        self._counters[found.located_by if found else UNKNOWN_PLACE].inc()
         return found
 
     async def _best(self, country: str, region: str | None, postal_code: str | None) -> LocatedPoint | None:

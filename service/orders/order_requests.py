@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -48,7 +48,7 @@ class StatedHold:
     until: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class OrderRequest:
     """A checked AllocateOrder request. `request_id` is the caller's, or None.
 
@@ -57,15 +57,15 @@ class OrderRequest:
     the order is taken without them.
     """
 
-    order: Order
-    hold_duration: timedelta | None
-    request_id: UUID | None
-    copy_of: OrderKey | None = None
-    update_time: datetime | None = None
-    channel_status: str | None = None
-    hold: StatedHold | None = None
-    left_out: Sequence[Violation] = ()
-    deliver_within_days: int | None = None
+    order: Final[Order]
+    hold_duration: Final[timedelta | None]
+    request_id: Final[UUID | None]
+    copy_of: Final[OrderKey | None] = None
+    update_time: Final[datetime | None] = None
+    channel_status: Final[str | None] = None
+    hold: Final[StatedHold | None] = None
+    left_out: Final[Sequence[Violation]] = ()
+    deliver_within_days: Final[int | None] = None
     """From the day on which the order is first taken; None if not stated."""
 
     @property
@@ -130,8 +130,17 @@ class ReleaseHoldRequest:
     request_id: UUID | None
 
 
-def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
-    """Checks an AllocateOrder request. Raises InvalidFields with everything that is wrong."""
+def _as_stated(destination: Destination) -> Destination:
+    return destination
+
+
+def order_request(
+    request: allocation_pb.AllocateOrderRequest, located: Callable[[Destination], Destination] = _as_stated
+) -> OrderRequest:
+    """Checks an AllocateOrder request. Raises InvalidFields with everything that is wrong.
+
+    `located` adds the coordinates of a destination where they are known without a look-up.
+    """
     commitment = _COMMITMENTS.get(request.commitment)
     # A status may mean that the order is paid; `channel_words` refuses a HOLD that turns out to be one.
     fields = LenientFields(is_lenient=commitment is Commitment.SOLD or bool(request.channel_status))
@@ -145,6 +154,7 @@ def order_request(request: allocation_pb.AllocateOrderRequest) -> OrderRequest:
     hold = _stated_hold(fields, request.hold) if request.HasField("hold") else None
     request_id = fields.uuid("request_id", request.request_id)
     destination = order_destination(fields, request.destination) if request.HasField("destination") else None
+    destination = None if destination is None else located(destination)
     stated_value = (
         fields.usable(lambda strict: strict.money("order_value", request.order_value))
         if request.HasField("order_value")

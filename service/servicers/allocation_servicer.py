@@ -100,7 +100,8 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     async def _allocate(
         self, request: allocation_pb.AllocateOrderRequest, context: Context
     ) -> allocation_pb.AllocateOrderResponse:
-        order_request = await self._located(order_requests.order_request(request))
+        remembered = self._destination_points.remembered
+        order_request = await self._located(order_requests.order_request(request, remembered))
         if request.candidate_revision not in ("", self._active_policies.in_force().revision):
             return await self._by_candidate(request, order_request.order.destination)
         key = IdempotentRequest.of("AllocateOrder", request, order_request.request_id, self._new_id).key
