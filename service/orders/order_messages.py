@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 from google.type.date_pb2 import Date
 
+from policies.domain.handling_times import HandlingTime
 from policies.domain.model import SHIP, TRANSFER, Commitment, Outcome
 from policies.domain.order_status import LineFigures, OrderFigures, OrderStatus, status_of
 from policies.domain.placement import ANYWHERE
@@ -185,21 +185,22 @@ def _order_figures(record: AllocationRecord, state: str, lines: Sequence[allocat
 def _line(record: AllocationRecord, line: LineRecord, *, promising: bool) -> allocation_pb.AllocatedLine:
     let_others_run()
     promised = record.promised_of_line(line.line_id) if promising else 0
-    short = record.short_of_line(line.line_id, backordered=False) if promising else 0
     message = allocation_pb.AllocatedLine(
         line_id=line.line_id,
         sku=line.sku,
         unit_count=line.unit_count,
         promised_count=promised,
-        short_count=short,
         cancelled_count=line.cancelled,
         outcome=OUTCOMES[line_outcome(record, line, promised, promising=promising)],
-        shipped_count=record.shipped_of_line(line.line_id),
-        returned_count=record.returned_of_line(line.line_id),
-        refunded_count=record.refunded_of_line(line.line_id),
         excess_count=line.excess,
-        backordered_count=record.short_of_line(line.line_id, backordered=True) if promising else 0,
     )
+    if any(shipment.shipped for shipment in record.shipments):
+        message.shipped_count = record.shipped_of_line(line.line_id)
+        message.returned_count = record.returned_of_line(line.line_id)
+        message.refunded_count = record.refunded_of_line(line.line_id)
+    if promising and record.shortages:
+        message.short_count = record.short_of_line(line.line_id, backordered=False)
+        message.backordered_count = record.short_of_line(line.line_id, backordered=True)
     if line.item is not None:
         message.item_id, message.item_count = line.item.item_id, line.item.count
     if line.stated_placement is not ANYWHERE:
@@ -255,42 +256,58 @@ def shipment(
     collects the order.
     """
     waits, line_ids = on_hold and record.state in OPEN, {*record.line_ids}
-    return shipment_pb2.Shipment(
+    message = shipment_pb2.Shipment(
         shipment_id=str(record.id),
         location_id=record.location_id,
         state=shipment_pb2.Shipment.STATE_ON_HOLD if waits else SHIPMENT_STATES[record.state],
         distance_km=record.distance_km,
-        lines=[
-            shipment_pb2.ShipmentLine(
-                line_id=line_id,
-                sku=sku,
-                unit_count=record.units.get(line_id, 0),
-                shipped_count=record.shipped.get(line_id, 0),
-                returned_count=record.returned.get(line_id, 0),
-                refunded_count=record.refunded.get(line_id, 0),
-            )
-            for line_id, sku in skus.items()
-            if line_id in line_ids
-        ],
+        lines=[_shipment_line(record, line_id, sku) for line_id, sku in skus.items() if line_id in line_ids],
         allocation_id=str(allocation_id),
         channel_id=order[0],
         order_id=order[1],
         assign_time=timestamp(record.assign_time),
-        accept_time=timestamp(record.accept_time),
-        ship_time=timestamp(record.ship_time),
-        deliver_time=timestamp(record.deliver_time),
-        end_time=timestamp(record.end_time),
-        reject_reason=record.reject_reason or "",
         ship_by_time=None if waits else timestamp(record.ship_by_time),
-        parcels=[parcel_message(parcel) for parcel in record.parcels],
-        transfer_to_location_id=(store_id or "") if record.method == TRANSFER else "",
-        ship_to_shopper=record.method == SHIP,
         channel_ship_by_time=timestamp(channel_ship_by_time),
         deliver_by_time=None if waits else timestamp(record.deliver_by_time),
-        deliver_date=None if waits or record.deliver_date is None else date_message(record.deliver_date),
-        date_steps=[] if waits else [step_message(step) for step in record.date_steps],
-        **_handling_fields(record),
     )
+    if record.accept_time or record.ship_time or record.deliver_time or record.end_time or record.reject_reason:
+        _set_progress(message, record)
+    if record.parcels:
+        message.parcels.extend(parcel_message(parcel) for parcel in record.parcels)
+    if record.method is not None:
+        message.transfer_to_location_id = (store_id or "") if record.method == TRANSFER else ""
+        message.ship_to_shopper = record.method == SHIP
+    if not waits:
+        _set_dates(message, record)
+    if record.handling is not None and record.handled_count:
+        _set_handling(message, record.handling)
+    return message
+
+
+def _shipment_line(record: ShipmentRecord, line_id: str, sku: str) -> shipment_pb2.ShipmentLine:
+    line = shipment_pb2.ShipmentLine(line_id=line_id, sku=sku, unit_count=record.units.get(line_id, 0))
+    if record.shipped:
+        line.shipped_count = record.shipped.get(line_id, 0)
+        line.returned_count = record.returned.get(line_id, 0)
+        line.refunded_count = record.refunded.get(line_id, 0)
+    return line
+
+
+def _set_progress(message: shipment_pb2.Shipment, record: ShipmentRecord) -> None:
+    """When the shipment was worked on, and why it was not shipped."""
+    for name in ("accept_time", "ship_time", "deliver_time", "end_time"):
+        moment = getattr(record, name)
+        if moment is not None:
+            getattr(message, name).CopyFrom(timestamp(moment))
+    message.reject_reason = record.reject_reason or ""
+
+
+def _set_dates(message: shipment_pb2.Shipment, record: ShipmentRecord) -> None:
+    """The day on which the shipment should arrive, and why it neither leaves nor arrives sooner."""
+    if record.deliver_date is not None:
+        message.deliver_date.CopyFrom(date_message(record.deliver_date))
+    if record.date_steps:
+        message.date_steps.extend(step_message(step) for step in record.date_steps)
 
 
 def _shortages(record: AllocationRecord) -> list[allocation_pb.Shortage]:
@@ -332,9 +349,8 @@ def timeline_event(row: asyncpg.Record) -> allocation_pb.TimelineEvent:
     )
 
 
-def _handling_fields(record: ShipmentRecord) -> dict[str, Any]:
+def _set_handling(message: shipment_pb2.Shipment, handling: HandlingTime) -> None:
     """The day, and the hour, of whose capacity the shipment takes."""
-    if record.handling is None or not record.handled_count:
-        return {}
-    day, hour = record.handling
-    return {"handling_date": date_message(day), "handling_hour": hour}
+    message.handling_date.CopyFrom(date_message(handling.day))
+    if handling.hour is not None:
+        message.handling_hour = handling.hour
