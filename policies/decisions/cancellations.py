@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Final
 
 from policies.domain.listings import OrderedItem
 from policies.domain.model import CANCELLATION_FAULTS, OrderLine
@@ -86,12 +87,15 @@ def stands(pending: PendingCancellation, sold_time: datetime | None) -> bool:
     return sold_time is None or pending.latest_time is None or sold_time <= pending.latest_time
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class PriorCancellations:
     """Units by line that are already cancelled in the previous contents, which were stated at `contents_time`."""
 
-    units: Mapping[str, int] = field(default_factory=dict)
-    contents_time: datetime | None = None
+    units: Final[Mapping[str, int]] = field(default_factory=dict)
+    contents_time: Final[datetime | None] = None
+
+
+NO_PRIOR_CANCELLATIONS = PriorCancellations()
 
 
 def cancelled_units(

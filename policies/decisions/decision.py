@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from policies.decisions.shortages import Shortage
 from policies.domain.handling_times import HandlingTime
@@ -12,27 +13,27 @@ from policies.explanation import DroppedLocation, FiredRule
 from policies.policy_set import RoutingPolicy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ShipmentLine:
     """Units of one order line in one shipment."""
 
-    line_id: str
-    sku: str
-    unit_count: int
+    line_id: Final[str]
+    sku: Final[str]
+    unit_count: Final[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class PlannedShipment:
     """Units shipped from one location, or picked up there. `distance_km` is None if unknown.
 
     `method` is set where it is not the order's: `transfer` to the store of a pickup order, or `ship` to its shopper.
     """
 
-    location_id: str
-    lines: tuple[ShipmentLine, ...]
-    distance_km: float | None = None
-    method: str | None = None
-    handling: HandlingTime | None = None
+    location_id: Final[str]
+    lines: Final[tuple[ShipmentLine, ...]]
+    distance_km: Final[float | None] = None
+    method: Final[str | None] = None
+    handling: Final[HandlingTime | None] = None
     """The day, and perhaps the hour, of whose capacity it takes; None at a location without a limit."""
 
     @property
@@ -41,7 +42,7 @@ class PlannedShipment:
         return sum([line.unit_count for line in self.lines])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Decision:
     """The decision for one order. `plan` is in fill order, best-ranked location first.
 
@@ -50,17 +51,17 @@ class Decision:
     `fewest_shipments`. `buffer_saved` has the units of each SKU that only the buffer could supply.
     """
 
-    policy: RoutingPolicy
-    outcome: Outcome
-    plan: tuple[PlannedShipment, ...]
-    shortages: tuple[Shortage, ...]
-    dropped: tuple[DroppedLocation, ...]
-    fired: tuple[FiredRule, ...]
-    reviews: tuple[FiredRule, ...] = ()
-    tried: tuple[str, ...] = ()
-    searched_exhaustively: bool = True
-    fewest_shipments: int = 0
-    buffer_saved: Mapping[str, int] = field(default_factory=dict)
+    policy: Final[RoutingPolicy]
+    outcome: Final[Outcome]
+    plan: Final[tuple[PlannedShipment, ...]]
+    shortages: Final[tuple[Shortage, ...]]
+    dropped: Final[tuple[DroppedLocation, ...]]
+    fired: Final[tuple[FiredRule, ...]]
+    reviews: Final[tuple[FiredRule, ...]] = ()
+    tried: Final[tuple[str, ...]] = ()
+    searched_exhaustively: Final[bool] = True
+    fewest_shipments: Final[int] = 0
+    buffer_saved: Final[Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def needs_review(self) -> bool:

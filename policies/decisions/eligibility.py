@@ -24,7 +24,7 @@ from policies.policy_set import PolicySet, RoutingPolicy
 NO_PROMISED_UNITS: Mapping[tuple[str, str], int] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class WholeOrder:
     """The order of which only some units are planned.
 
@@ -32,9 +32,9 @@ class WholeOrder:
     promised to it where they are. `has_other_shortages`: units that are not planned now are short as well.
     """
 
-    facts: OrderFacts
-    kept_units: Mapping[tuple[str, str], int] = field(default_factory=lambda: NO_PROMISED_UNITS)
-    has_other_shortages: bool = False
+    facts: Final[OrderFacts]
+    kept_units: Final[Mapping[tuple[str, str], int]] = field(default_factory=lambda: NO_PROMISED_UNITS)
+    has_other_shortages: Final[bool] = False
 
 
 @dataclass(slots=True, unsafe_hash=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from policies.decisions.availability.location_availability import NOTHING_WAIVED, LocationAvailability
 from policies.decisions.availability.sellable import (
@@ -21,7 +22,7 @@ from policies.explanation import DroppedLocation, DropReason, FiredRule
 from policies.policy_set import RoutingPolicy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class UsableUnits:
     """Units that one order may use. `units` are by SKU and then location id, none of them 0.
 
@@ -32,16 +33,16 @@ class UsableUnits:
     `too_late` those at locations that cannot keep its dates.
     """
 
-    units: Mapping[str, Mapping[str, int]]
-    limits: Mapping[str, int]
-    kept_units: Mapping[str, int]
-    figures: tuple[LocationAvailability, ...] = ()
-    channel_rules: Mapping[str, tuple[FiredRule, ...]] = field(default_factory=dict)
-    dropped: tuple[DroppedLocation, ...] = ()
-    fired: tuple[FiredRule, ...] = ()
-    outside_outlet: Mapping[str, int] = field(default_factory=dict)
-    too_late: Mapping[str, int] = field(default_factory=dict)
-    beyond_capacity: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    units: Final[Mapping[str, Mapping[str, int]]]
+    limits: Final[Mapping[str, int]]
+    kept_units: Final[Mapping[str, int]]
+    figures: Final[tuple[LocationAvailability, ...]] = ()
+    channel_rules: Final[Mapping[str, tuple[FiredRule, ...]]] = field(default_factory=dict)
+    dropped: Final[tuple[DroppedLocation, ...]] = ()
+    fired: Final[tuple[FiredRule, ...]] = ()
+    outside_outlet: Final[Mapping[str, int]] = field(default_factory=dict)
+    too_late: Final[Mapping[str, int]] = field(default_factory=dict)
+    beyond_capacity: Final[Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     """Units, by SKU and location id, that the order could use if their locations were not full."""
 
     def total_beyond_capacity(self, sku: str) -> int:
@@ -258,14 +259,14 @@ class _UnitSurvey:
             self.dropped.append(assessments.drops[number])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class _Claim:
     """What an order may use of one level: `count` units, besides those that it keeps there."""
 
-    count: int
-    own_units: int
-    kept_units: int
-    is_rejected: bool
+    count: Final[int]
+    own_units: Final[int]
+    kept_units: Final[int]
+    is_rejected: Final[bool]
 
 
 def _claimable(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
+from typing import Final
 
 from policies.decisions.capacity import planned_handling
 from policies.decisions.delivery import shipping_estimates
@@ -23,24 +24,24 @@ from policies.domain.model import Order
 from policies.policy_set import DELIVERY_STEPS, PolicySet, RoutingPolicy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class RoutingRun:
     """One order under one policy; `parts` are those of its lines, empty if none has a restriction or a group."""
 
-    policy_set: PolicySet
-    question: RoutingQuestion
-    order: Order
-    policy: RoutingPolicy
-    view: PolicyView
-    whole: WholeOrder | None = None
-    parts: tuple[DemandPart, ...] = ()
-    kits: Mapping[str, KitLimit] = field(default_factory=dict)
+    policy_set: Final[PolicySet]
+    question: Final[RoutingQuestion]
+    order: Final[Order]
+    policy: Final[RoutingPolicy]
+    view: Final[PolicyView]
+    whole: Final[WholeOrder | None] = None
+    parts: Final[tuple[DemandPart, ...]] = ()
+    kits: Final[Mapping[str, KitLimit]] = field(default_factory=dict)
     """What rules of the kits' own allow, by the SKUs of the order's kits."""
-    is_part: bool = False
+    is_part: Final[bool] = False
     """Other locations may supply what this plan leaves short, so that `ship_complete` is decided after them."""
-    left_out: frozenset[str] = frozenset()
+    left_out: Final[frozenset[str]] = frozenset()
     """Locations that no plan may use: only while plans are compared to explain a decision."""
-    is_one_shipment: bool = False
+    is_one_shipment: Final[bool] = False
     """Whether `split_only_if` of the policy does not allow to split the order."""
 
     @property

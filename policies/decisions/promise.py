@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from policies.decisions.decision import Decision
 from policies.domain.model import Commitment, Order
@@ -40,17 +41,17 @@ class MoreThanRemaining(ValueError):
         self.unit_count, self.remaining = unit_count, remaining
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Promise:
     """The stored promise of an order, with its contents as last stated.
 
     `units` are promised, by (sku, location id); `short` are units not promised, by line id.
     """
 
-    state: PromiseState = PromiseState.NONE
-    order: Order | None = None
-    units: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    short: Mapping[str, int] = field(default_factory=dict)
+    state: Final[PromiseState] = PromiseState.NONE
+    order: Final[Order | None] = None
+    units: Final[Mapping[tuple[str, str], int]] = field(default_factory=dict)
+    short: Final[Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def is_live(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Final
 
 from policies.decisions.capacity import planned_handling, within_capacity
 from policies.decisions.decision import Decision, PlannedShipment, ShipmentLine
@@ -76,13 +77,13 @@ def routed_order(
             break
         tried.append(policy.name)
         refused += [] if ruling is None else [ruling.fired]
-    return replace(routed, tried=tuple(tried), refused_before=tuple(refused))
+    return replace(routed, tried=tuple(tried), refused_before=tuple(refused)) if tried else routed
 
 
 _FACTS_OF_DELIVERY = DELIVERY_FACTS | {DAYS_SAVED}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class RoutedOrder:
     """An order with its plan under the policy that decides. `tried` are the policies that passed it on.
 
@@ -91,13 +92,13 @@ class RoutedOrder:
     routed to other locations by the method it names.
     """
 
-    run: RoutingRun
-    usable: UsableUnits
-    plan: Plan
-    tried: tuple[str, ...] = ()
-    ruling: SplitRuling | None = None
-    refused_before: tuple[FiredRule, ...] = ()
-    rests: tuple[tuple[str, RoutedOrder], ...] = ()
+    run: Final[RoutingRun]
+    usable: Final[UsableUnits]
+    plan: Final[Plan]
+    tried: Final[tuple[str, ...]] = ()
+    ruling: Final[SplitRuling | None] = None
+    refused_before: Final[tuple[FiredRule, ...]] = ()
+    rests: Final[tuple[tuple[str, RoutedOrder], ...]] = ()
 
     def decision(self) -> Decision:
         """The decision with the reasons for it."""

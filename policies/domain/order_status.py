@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class OrderStatus(StrEnum):
@@ -24,20 +25,20 @@ class OrderStatus(StrEnum):
     ON_HOLD = "on_hold"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class LineFigures:
     """One line of an order, in units. `shipped` includes collected units; `returned` are some of the shipped ones."""
 
-    unit_count: int
-    promised: int = 0
-    shipped: int = 0
-    returned: int = 0
-    short: int = 0
-    backordered: int = 0
-    cancelled: int = 0
+    unit_count: Final[int]
+    promised: Final[int] = 0
+    shipped: Final[int] = 0
+    returned: Final[int] = 0
+    short: Final[int] = 0
+    backordered: Final[int] = 0
+    cancelled: Final[int] = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class OrderFigures:
     """The state of an order. `state` is that of its promise: held, confirmed, refused, released, expired or cancelled.
 
@@ -46,12 +47,12 @@ class OrderFigures:
     no location may work on it.
     """
 
-    state: str
-    lines: tuple[LineFigures, ...]
-    deliveries: tuple[bool, ...] = ()
-    is_started: bool = False
-    in_review: bool = False
-    on_hold: bool = False
+    state: Final[str]
+    lines: Final[tuple[LineFigures, ...]]
+    deliveries: Final[tuple[bool, ...]] = ()
+    is_started: Final[bool] = False
+    in_review: Final[bool] = False
+    on_hold: Final[bool] = False
 
     def total(self, name: str) -> int:
         """Sum over all lines of one field of LineFigures."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
+from typing import Final
 
 from policies.domain import calendars
 from policies.domain.model import EVERY_DAY, Location
@@ -46,7 +47,7 @@ class DateStep:
     last: date
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ShippingDates:
     """By when a shipment should leave and arrive, in the location's time zone; None where that is unknown.
 
@@ -54,11 +55,11 @@ class ShippingDates:
     other. `steps` are in the order of their days.
     """
 
-    ship_by: datetime | None = None
-    ships_on: date | None = None
-    arrives_on: date | None = None
-    deliver_by: datetime | None = None
-    steps: tuple[DateStep, ...] = ()
+    ship_by: Final[datetime | None] = None
+    ships_on: Final[date | None] = None
+    arrives_on: Final[date | None] = None
+    deliver_by: Final[datetime | None] = None
+    steps: Final[tuple[DateStep, ...]] = ()
 
 
 NO_DATES = ShippingDates()

@@ -66,6 +66,8 @@ class _BatchState:
     unit_of_work: UnitOfWork | None = None
     receipt_id: UUID | None = None
     """Of the row that shows, after a commit whose confirmation was lost, whether it succeeded."""
+    _context: PlanningContext | None = None
+    """The one that was asked for last: most orders of a batch have the same rules."""
 
     def skus_of(self, tickets: Iterable[Ticket]) -> set[str]:
         """The SKUs that these orders name, those of their items, and the components of those that are kits."""
@@ -82,7 +84,10 @@ class _BatchState:
 
     def context(self, policy_set: PolicySet) -> PlanningContext:
         """The rules, catalog and products with which orders are planned."""
-        return PlanningContext(policy_set, self.catalog, self.products)
+        known = self._context
+        if known is None or known.policy_set is not policy_set or known.products is not self.products:
+            known = self._context = PlanningContext(policy_set, self.catalog, self.products)
+        return known
 
 
 @dataclass(frozen=True, slots=True)

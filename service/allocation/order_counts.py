@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from prometheus_client import Counter
 
@@ -23,19 +24,19 @@ COUNTED_RULES = 20
 """Rules of a decision that are kept with what is counted of its order."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class OrderCounts:
     """The counts of one order for the metrics; an order that is not sold counts nothing yet."""
 
-    sold: bool = False
-    sold_units: int = 0
-    split: bool = False
-    needs_person: bool = False
-    allocated: UnitsByLabel = field(default_factory=dict)
-    oversold: int = 0
-    withheld: int = 0
-    unfillable: int = 0
-    cancelled: int = 0
+    sold: Final[bool] = False
+    sold_units: Final[int] = 0
+    split: Final[bool] = False
+    needs_person: Final[bool] = False
+    allocated: Final[UnitsByLabel] = field(default_factory=dict)
+    oversold: Final[int] = 0
+    withheld: Final[int] = 0
+    unfillable: Final[int] = 0
+    cancelled: Final[int] = 0
 
     @classmethod
     def of(cls, record: AllocationRecord) -> OrderCounts:
@@ -53,6 +54,10 @@ class OrderCounts:
             unfillable=sum(s.unit_count for s in record.shortages if s.kind == "unfillable"),
             cancelled=sum(line.cancelled for line in record.lines),
         )
+
+
+NO_COUNTS = OrderCounts()
+"""Those of an order that was not stored before."""
 
 
 def count_answer(metrics: Metrics, record: AllocationRecord, now: datetime) -> None:

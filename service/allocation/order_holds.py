@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from policies.domain.channel_statuses import MEANINGS, PAYMENT_IS_DUE, HoldEffect, channel_status
 from policies.domain.shipments import OPEN, ShipmentState
@@ -24,12 +25,12 @@ HOLD_OVERDUE = "hold_overdue"
 ON_HOLD, HOLD_CHANGED, HOLD_RELEASED, HOLD_TOO_LATE = "on_hold", "hold_changed", "hold_released", "hold_too_late"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class StatedBefore:
     """The channel's time and status of an order before a request changed them."""
 
-    update_time: datetime | None
-    channel_status: str | None
+    update_time: Final[datetime | None]
+    channel_status: Final[str | None]
 
 
 def apply_request(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Final
 
 from policies.decisions.cancellations import CancelledUnits
 from policies.decisions.decision import Decision, PlannedShipment
@@ -60,7 +61,7 @@ _STATES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class AllocationChange:
     """What changed about an order, and why. `event` is empty if nothing changed.
 
@@ -69,31 +70,31 @@ class AllocationChange:
     that were planned together with it. `rerouted` are units that moved to another location because of `cause`.
     """
 
-    record: AllocationRecord
-    event: str = ""
-    description: str = ""
-    change_refused: bool = False
-    decision: Decision | None = None
-    inputs: DecisionInputs | None = None
+    record: Final[AllocationRecord]
+    event: Final[str] = ""
+    description: Final[str] = ""
+    change_refused: Final[bool] = False
+    decision: Final[Decision | None] = None
+    inputs: Final[DecisionInputs | None] = None
     """The inputs of the decision."""
-    exceptions: tuple[OrderException, ...] = field(default=())
+    exceptions: Final[tuple[OrderException, ...]] = field(default=())
     """Exceptions that are raised, including those that a policy resolves at once."""
-    partial: bool = False
-    channel: Channel | None = None
+    partial: Final[bool] = False
+    channel: Final[Channel | None] = None
     """The order's channel, if units were planned."""
-    oversold: tuple[ShortageRecord, ...] = ()
+    oversold: Final[tuple[ShortageRecord, ...]] = ()
     """Units that were sold and are not available, including those that a policy cancels at once."""
-    withheld: tuple[ShortageRecord, ...] = ()
+    withheld: Final[tuple[ShortageRecord, ...]] = ()
     """Units that were sold and are available, but that a buffer or a block keeps, like `oversold`."""
-    cancelled: int = 0
-    cancelled_by_channel: int = 0
-    cancellation: CancelledUnits | None = None
+    cancelled: Final[int] = 0
+    cancelled_by_channel: Final[int] = 0
+    cancellation: Final[CancelledUnits | None] = None
     """Units that this change cancelled, with their cause; None if it cancelled none, or if a rule did."""
-    rerouted: int = 0
-    cause: str = ""
-    intervention: str = ""
+    rerouted: Final[int] = 0
+    cause: Final[str] = ""
+    intervention: Final[str] = ""
     """Why a person acted on the order, if one did."""
-    unmet: UnmetHold | None = None
+    unmet: Final[UnmetHold | None] = None
     """What a HOLD wanted and did not get, if anything."""
 
 
@@ -122,7 +123,7 @@ def decide(
         return _everything_shipped(book, record, order)
     world = World(
         *(book.now, channel_context.locations, channel_context.products, book.levels, pause_of_turn()),
-        capacity=book.capacity.figures_for(record.id, order_uses.shipped_uses(record)),
+        capacity=order_uses.figures_without(book.capacity, record),
     )
     rejected_by = record.rejected_by()
     # Rules see the facts of the whole order, shipped units included.
@@ -144,10 +145,12 @@ def decide(
         return AllocationChange(
             record, change_refused=True, unmet=_unmet_hold(channel_context, record, order, decision, kept)
         )
-    change = _replan(channel_context, book, record, order, decision=decision, hold_duration=hold_duration)
+    change = _replan(
+        channel_context, book, record, order, decision=decision, inputs=inputs, hold_duration=hold_duration
+    )
     if not decision.shortages or order.commitment is Commitment.SOLD:
-        return replace(change, inputs=inputs)
-    return replace(change, inputs=inputs, unmet=_unmet_hold(channel_context, record, order, decision))
+        return change
+    return replace(change, unmet=_unmet_hold(channel_context, record, order, decision))
 
 
 def may_confirm(channel_context: ChannelContext, book: Book, record: AllocationRecord) -> bool:
@@ -266,16 +269,19 @@ def _replan(
     order: Order,
     *,
     decision: Decision,
+    inputs: DecisionInputs,
     hold_duration: timedelta,
 ) -> AllocationChange:
     state_before = record.state_at(book.now)
     old_shipments = [replace(shipment, units=dict(shipment.units)) for shipment in record.shipments]
-    release_promises(book, record)
+    if old_shipments or record.shortages:
+        release_promises(book, record)
     record.replace_contents(order)
     record.state = _state_after(order, decision, record)
     record.expire_time = book.now + hold_duration if record.state == HELD else None
     shortages = [shortage_of(channel_context, order, shortage) for shortage in decision.shortages]
-    promise_units(channel_context, book, record, decision, old_shipments)
+    has_shipped = any(shipment.shipped for shipment in record.shipments)
+    promise_units(channel_context, book, record, decision, old_shipments, order=None if has_shipped else order)
     added = add_shortages(channel_context, book.now, record, shortages)
     record.outcome = outcome_of(record, in_review=bool(decision.reviews))
     event, description = _event_and_description(state_before, record)
@@ -286,6 +292,7 @@ def _replan(
         event,
         description,
         decision=decision,
+        inputs=inputs,
         exceptions=(*added.exceptions, *mark_needs_person(record, reviews)),
         channel=channel_context.channel,
         oversold=oversold_of(shortages),
@@ -306,12 +313,17 @@ def promise_units(
     record: AllocationRecord,
     decision: Decision,
     old_shipments: list[ShipmentRecord] | None = None,
+    *,
+    order: Order | None = None,
 ) -> None:
-    """Promises the planned units. A planned shipment that equals one of the old shipments continues as that one."""
+    """Promises the planned units. A planned shipment that equals one of the old shipments continues as that one.
+
+    `order` has the contents of the record, where they are at hand.
+    """
     if not decision.plan:
         return
     promise = book.hold if record.state == HELD else book.allocate
-    dates = ShipmentDates(channel_context, record, book.now)
+    dates = ShipmentDates(channel_context, record, book.now, order)
     for planned in decision.plan:
         # Before the list is looked up for `append`, because `_shipment` replaces it when an old shipment continues.
         shipment = _shipment(channel_context, book, record, planned, old_shipments or [], dates=dates)

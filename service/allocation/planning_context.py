@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from policies.domain.model import Channel, Location, Product
 from policies.domain.outlets import Outlet
@@ -15,35 +16,41 @@ from service.database.database import Connection
 from service.stock.stock_book import Book
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ChannelContext:
     """The rules, locations and products with which the orders of one channel are planned.
 
     `catalog_version` is that of the locations, the channel and its outlets.
     """
 
-    policy_set: PolicySet
-    locations: Mapping[str, Location]
-    channel: Channel
-    products: Mapping[str, Product]
-    catalog_version: int = 0
-    outlets: tuple[Outlet, ...] = ()
+    policy_set: Final[PolicySet]
+    locations: Final[Mapping[str, Location]]
+    channel: Final[Channel]
+    products: Final[Mapping[str, Product]]
+    catalog_version: Final[int] = 0
+    outlets: Final[tuple[Outlet, ...]] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class PlanningContext:
     """The rules, catalog and products with which the orders of any channel are planned."""
 
-    policy_set: PolicySet
-    catalog: Catalog
-    products: Mapping[str, Product]
+    policy_set: Final[PolicySet]
+    catalog: Final[Catalog]
+    products: Final[Mapping[str, Product]]
+    _channels: Final[dict[str, ChannelContext]] = field(default_factory=dict, compare=False)
 
     def of(self, channel_id: str) -> ChannelContext:
         """The context of one channel's orders. Raises KeyError if the catalog has no such channel."""
+        known = self._channels.get(channel_id)
+        if known is not None:
+            return known
         catalog = self.catalog
         channel = catalog.channels[channel_id]
         outlets = catalog.outlets.get(channel_id, ())
-        return ChannelContext(self.policy_set, catalog.locations, channel, self.products, catalog.version, outlets)
+        context = ChannelContext(self.policy_set, catalog.locations, channel, self.products, catalog.version, outlets)
+        self._channels[channel_id] = context
+        return context
 
 
 async def context(

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from policies.decisions.delivery import shipping_dates_of
 from policies.decisions.rest_of_pickup import at_location
-from policies.domain.model import TRANSFER, Context, Destination, Location, OrderFacts
+from policies.domain.model import TRANSFER, Context, Destination, Location, Order, OrderFacts
 from policies.domain.shipments import OPEN
 from policies.domain.shipping_dates import NO_DATES, ShippingDates
 from service.allocation.planning_context import ChannelContext
@@ -29,11 +29,16 @@ def destination_of(
 class ShipmentDates:
     """The dates of any shipment of one order at one time, by the rules and the catalog in force."""
 
-    def __init__(self, channel_context: ChannelContext, record: AllocationRecord, now: datetime) -> None:
+    def __init__(
+        self, channel_context: ChannelContext, record: AllocationRecord, now: datetime, order: Order | None = None
+    ) -> None:
+        """`order` has the contents of the record, where they are at hand."""
         self._channel_context, self._record, self._now = channel_context, record, now
         # Only delivery rules see more of the order than its method.
         has_rules = bool(channel_context.policy_set.delivery)
-        self._order = OrderFacts.of(record.order(record.commitment)) if has_rules else OrderFacts(method=record.method)
+        self._order = (
+            OrderFacts.of(order or record.order(record.commitment)) if has_rules else OrderFacts(method=record.method)
+        )
 
     def at(self, location_id: str, handled_on: date | None = None, method: str | None = None) -> ShippingDates:
         """The dates of a shipment from a location; none if it is not in the catalog.

@@ -11,6 +11,7 @@ from policies.domain.model import Commitment
 from service.allocation import oversell_evidence
 from service.allocation.cancellations.ended_cancellation_requests import answer_ended
 from service.allocation.order_counts import (
+    NO_COUNTS,
     AddedCounts,
     OrderCounts,
     added_counts,
@@ -93,7 +94,7 @@ class UnitOfWork:
     def add(self, record: AllocationRecord) -> None:
         """Adds an order that has just been created."""
         self.records[record.id] = record
-        self._before[record.id] = OrderCounts()
+        self._before[record.id] = NO_COUNTS
         self._new.add(record.id)
 
     def add_placeholder(self, id: UUID, key: OrderKey) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from policies.domain.capacity import CapacityFigures
 from service.orders.allocation_record import EXPIRED, AllocationRecord
 from service.stock.capacity_ledger import NO_USES, CapacityLedger, ShipmentUse, Uses, total_uses
 
@@ -27,10 +28,12 @@ def uses_of(record: AllocationRecord) -> Uses:
     return total_uses(taking) if taking else NO_USES
 
 
-def shipped_uses(record: AllocationRecord) -> Uses:
-    """What the order would take if everything that has not shipped were planned again."""
+def figures_without(ledger: CapacityLedger, record: AllocationRecord) -> CapacityFigures | None:
+    """What is taken if everything of this order that has not shipped is planned again; None if nothing was read."""
+    if not ledger.locations:
+        return None
     taking = shipped(record)
-    return total_uses(taking) if taking else NO_USES
+    return ledger.figures_for(record.id, total_uses(taking) if taking else NO_USES)
 
 
 def shipped(record: AllocationRecord) -> list[ShipmentUse]:

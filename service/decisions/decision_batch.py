@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from operator import attrgetter
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import LargeBinary, Text, Uuid
@@ -74,15 +75,15 @@ _besides_figures = attrgetter(*(x.name for x in fields(StockLevel) if x.name not
 """Everything else of a level. Where it differs, a level is not stored as a change."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class DecisionWrite:
     """A decision about an order with its inputs, to be written; one that refused a hold `is_summary`."""
 
-    id: UUID | None
-    allocation_id: UUID
-    decision: decision_pb2.Decision
-    inputs: DecisionInputs
-    is_summary: bool
+    id: Final[UUID | None]
+    allocation_id: Final[UUID]
+    decision: Final[decision_pb2.Decision]
+    inputs: Final[DecisionInputs]
+    is_summary: Final[bool]
 
 
 @dataclass(slots=True)

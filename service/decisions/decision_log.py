@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
+from typing import Final
 
 from sqlalchemy import Interval, LargeBinary, Text, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -65,16 +66,16 @@ class StoredCatalog:
     stored_until: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ProductLevels:
     """A product of a decision with its stock levels at the channel's locations, by location id.
 
     `product` is None if the catalog does not have it.
     """
 
-    sku: str
-    product: Product | None
-    levels: tuple[StockLevel, ...]
+    sku: Final[str]
+    product: Final[Product | None]
+    levels: Final[tuple[StockLevel, ...]]
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -48,13 +48,13 @@ RECEIPT = insert(request).values(
 """Writes a row that shows whether a transaction has committed: its parameter `receipt_id` is a new id."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class IdempotencyKey:
     """A request id with its method. `content` is the serialized request, empty if the caller gave no id."""
 
-    id: UUID
-    method: str
-    content: bytes
+    id: Final[UUID]
+    method: Final[str]
+    content: Final[bytes]
 
     @property
     def is_named(self) -> bool:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from policies.domain.model import StockLevel
@@ -21,26 +22,26 @@ Key = tuple[str, str]
 """(SKU, location id)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Movement:
     """One change of the stock of one product at one location, in units, with its kind and reason."""
 
-    id: UUID
-    sku: str
-    location_id: str
-    kind: str
-    on_hand: int
-    unavailable: int
-    held: int
-    allocated: int
-    source: str
-    effective_time: datetime
-    result: ChangeResult = ChangeResult.ACCEPTED
-    reported_count: int | None = None
-    change_id: str | None = None
-    allocation_id: UUID | None = None
-    line_id: str | None = None
-    reason: str | None = None
+    id: Final[UUID]
+    sku: Final[str]
+    location_id: Final[str]
+    kind: Final[str]
+    on_hand: Final[int]
+    unavailable: Final[int]
+    held: Final[int]
+    allocated: Final[int]
+    source: Final[str]
+    effective_time: Final[datetime]
+    result: Final[ChangeResult] = ChangeResult.ACCEPTED
+    reported_count: Final[int | None] = None
+    change_id: Final[str | None] = None
+    allocation_id: Final[UUID | None] = None
+    line_id: Final[str | None] = None
+    reason: Final[str | None] = None
     """Why units became unavailable or sellable again, or why a location could not supply them."""
 
 
@@ -56,24 +57,24 @@ class PromisedUnits:
     unit_count: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class LineUnits:
     """Units of one order line at one location; the key is (SKU, location id)."""
 
-    allocation_id: UUID
-    line_id: str
-    key: Key
-    unit_count: int
+    allocation_id: Final[UUID]
+    line_id: Final[str]
+    key: Final[Key]
+    unit_count: Final[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Deltas:
     """Changes of the figures of a level, in units."""
 
-    on_hand: int = 0
-    unavailable: int = 0
-    held: int = 0
-    allocated: int = 0
+    on_hand: Final[int] = 0
+    unavailable: Final[int] = 0
+    held: Final[int] = 0
+    allocated: Final[int] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +180,8 @@ class Book:
     def apply(self, movement: Movement) -> None:
         """Applies a movement to its level and keeps it for writing."""
         key = (movement.sku, movement.location_id)
-        level = self.levels[key]
-        self.levels[key] = replace(
-            level,
-            on_hand=level.on_hand + movement.on_hand,
-            unavailable=level.unavailable + movement.unavailable,
-            held=level.held + movement.held,
-            allocated=level.allocated + movement.allocated,
+        self.levels[key] = self.levels[key].changed_by(
+            movement.on_hand, movement.unavailable, movement.held, movement.allocated
         )
         self.movements.append(movement)
 

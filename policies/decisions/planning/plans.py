@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate
 from policies.decisions.planning.ranking import Ranks
@@ -24,25 +25,25 @@ _FEW_LOOKUPS = 10_000
 NO_ESTIMATES: Mapping[str, ShippingEstimate] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Load:
     """Units of each SKU that one location ships; `lines` are those of each line, if they are not in line order."""
 
-    location_id: str
-    units: Mapping[str, int]
-    lines: Mapping[str, int] = field(default_factory=dict)
+    location_id: Final[str]
+    units: Final[Mapping[str, int]]
+    lines: Final[Mapping[str, int]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Plan:
     """The loads in fill order, best-ranked location first; none is empty.
 
     If the search was not exhaustive, no plan of as many units has fewer than `fewest_shipments`.
     """
 
-    loads: tuple[Load, ...] = ()
-    searched_exhaustively: bool = True
-    fewest_shipments: int = 0
+    loads: Final[tuple[Load, ...]] = ()
+    searched_exhaustively: Final[bool] = True
+    fewest_shipments: Final[int] = 0
 
     def placed(self, sku: str) -> int:
         """Units of the product in all loads together."""

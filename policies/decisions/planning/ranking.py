@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import floor, inf
+from typing import Final
 
 from policies.decisions.planning.planning_memory import PolicyView
 from policies.domain.handling_times import first_handling_time
@@ -18,7 +19,7 @@ from policies.policy_set import PLAN_STEPS, RankStep
 Ranks = tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class RankingContext:
     """What steps use besides the locations: the question under its policy, the order's SKUs, and the shopper's choice.
 
@@ -26,11 +27,11 @@ class RankingContext:
     by location id.
     """
 
-    view: PolicyView
-    skus: Sequence[str]
-    chosen_location_id: str | None = None
-    demand: Mapping[str, int] = field(default_factory=dict)
-    units: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    view: Final[PolicyView]
+    skus: Final[Sequence[str]]
+    chosen_location_id: Final[str | None] = None
+    demand: Final[Mapping[str, int]] = field(default_factory=dict)
+    units: Final[Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
 
     def each(self, numbers: Sequence[int]) -> Iterator[int]:
         """The numbers of locations, with a pause before each: every one of them takes a look at every SKU."""

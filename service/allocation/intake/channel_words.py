@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from policies.domain.channel_statuses import MEANINGS, ChannelStatus, StatusMeaning, channel_status
 from policies.domain.model import Channel, Commitment
@@ -13,16 +14,16 @@ WITHOUT_EFFECT = MEANINGS[ChannelStatus.NOTED]
 _UNKNOWN = StatusMeaning("Not a status that the platform is known to use.", is_failure=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ReadRequest:
     """A request with the commitment and the hold duration that its status implies, and what that status means.
 
     `status` is None if there is none, if it is unknown, or if its channel has no platform.
     """
 
-    request: OrderRequest
-    meaning: StatusMeaning = WITHOUT_EFFECT
-    status: ChannelStatus | None = None
+    request: Final[OrderRequest]
+    meaning: Final[StatusMeaning] = WITHOUT_EFFECT
+    status: Final[ChannelStatus | None] = None
 
 
 def read_status(request: OrderRequest, channel: Channel) -> ReadRequest:

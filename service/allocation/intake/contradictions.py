@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Final
 
 from policies.decisions.cancellations import PendingCancellation, stands
 from policies.decisions.promise import same_contents
@@ -23,17 +24,17 @@ IGNORED = "ignored"
 """The timeline event of a message that changes nothing because it is older than what is known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class KnownOrder:
     """What was known of an order before a message arrived; `contents` is None before its first contents."""
 
-    contents: Order | None
-    stated_time: datetime | None
-    sold_time: datetime | None
-    channel_status: str | None
-    is_sold: bool
-    is_cancelled: bool
-    dates: tuple[datetime | None, date | None] = (None, None)
+    contents: Final[Order | None]
+    stated_time: Final[datetime | None]
+    sold_time: Final[datetime | None]
+    channel_status: Final[str | None]
+    is_sold: Final[bool]
+    is_cancelled: Final[bool]
+    dates: Final[tuple[datetime | None, date | None]] = (None, None)
     """By when it should ship and be delivered."""
 
     @classmethod

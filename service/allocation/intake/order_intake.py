@@ -97,7 +97,8 @@ class Intake:
         record = self._record(original)
         request = ordered_items.expanded(read.request, record, self.listings)
         request = ordered_kits.expanded(request, record, context.catalog.kits)
-        read = replace(read, request=request)
+        if request is not read.request:
+            read = replace(read, request=request)
         if separate is not None:
             self._merge(separate, record, request)
             record.hold = record.hold or separate.hold

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from policies.decisions.cancellations import (
+    NO_PRIOR_CANCELLATIONS,
     PERMANENT,
     CancellationCause,
     CancelledUnits,
@@ -24,7 +26,7 @@ from service.orders.cancellations.pending_cancellations import CancellationRow
 from service.orders.order_requests import OrderRequest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class OrderUpdate:
     """What a request makes of an order.
 
@@ -32,11 +34,11 @@ class OrderUpdate:
     request if it `is_accepted`; it `is_reinstated` if a newer sale ends its cancellation.
     """
 
-    request: OrderRequest
-    order: Order
-    known: KnownOrder
-    is_accepted: bool
-    is_reinstated: bool
+    request: Final[OrderRequest]
+    order: Final[Order]
+    known: Final[KnownOrder]
+    is_accepted: Final[bool]
+    is_reinstated: Final[bool]
 
 
 def is_older(time: datetime | None, stored: datetime | None) -> bool:
@@ -53,14 +55,19 @@ def resulting_order(request: OrderRequest, record: AllocationRecord, *, is_accep
     """The order after this request, as its channel states it, under the original's key."""
     commitment = Commitment.SOLD if sold else request.order.commitment
     if is_accepted or not record.lines:
-        channel_id, order_id = record.channel_id, record.order_id
+        order = request.order
+        as_requested = (*request.key, order.commitment, order.ship_by_time, order.deliver_by)
+        stored = (record.channel_id, record.order_id, commitment, record.ship_by_time, record.deliver_by)
+        if stored == as_requested:
+            return order
+        channel_id, order_id, _, ship_by_time, deliver_by = stored
         return replace(
-            request.order,
+            order,
             channel_id=channel_id,
             order_id=order_id,
             commitment=commitment,
-            ship_by_time=record.ship_by_time,
-            deliver_by=record.deliver_by,
+            ship_by_time=ship_by_time,
+            deliver_by=deliver_by,
         )
     return replace(record.order_as_stated(), commitment=Commitment.SOLD if sold else record.commitment)
 
@@ -81,12 +88,12 @@ def _prior_cancellations(
     """Units that stay cancelled when the channel repeats the same contents; a cart that is sent again has none."""
     units = {line.line_id: line.cancelled for line in record.lines if line.cancelled}
     if not units:
-        return PriorCancellations()
+        return NO_PRIOR_CANCELLATIONS
     stay_cancelled = not is_accepted or record.commitment is Commitment.SOLD or bool(rows)
     return (
         PriorCancellations(units, stated_time)
         if stay_cancelled and same_contents(record.order_as_stated(), order)
-        else PriorCancellations()
+        else NO_PRIOR_CANCELLATIONS
     )
 
 
@@ -95,17 +102,21 @@ def cancelled_units_of(
 ) -> dict[str, int]:
     """The units to cancel by line; a newer sale brings back those of the whole order's cancellation."""
     known, is_accepted = update.known, update.is_accepted
-    prior = PriorCancellations()
+    prior = NO_PRIOR_CANCELLATIONS
     if not update.is_reinstated:
         prior = _prior_cancellations(record, update.order, rows, known.stated_time, is_accepted=is_accepted)
+    if not rows and not prior.units:
+        return {}
     time = _contents_time(update, record)
     return cancelled_units(update.order.lines, [row.cancellation for row in rows], time, prior)
 
 
 def newly_cancelled(
-    update: OrderUpdate, record: AllocationRecord, rows: Iterable[CancellationRow]
+    update: OrderUpdate, record: AllocationRecord, rows: Sequence[CancellationRow]
 ) -> list[CancelledUnits]:
     """The units of stored cancellations of lines that apply to an order for the first time, by their cause."""
+    if not rows:
+        return []
     ordered, time = {line.line_id: line.unit_count for line in update.order.lines}, _contents_time(update, record)
     units: dict[CancellationCause, int] = {}
     for cancellation in units_of_lines([row.cancellation for row in rows], update.order.lines):

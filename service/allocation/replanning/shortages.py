@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from policies.decisions.shortages import KEPT_TOGETHER
 from policies.domain.model import Commitment, Context, Order, OrderFacts
@@ -23,12 +24,12 @@ _RESOLUTIONS = {"backorder": "backordered", "cancel": "cancelled"}
 """The resolution of a shortage that a policy resolves alone, by the action of its rule."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ShortageExceptions:
     """The exceptions of some shortages, and how many units the exception rules cancelled."""
 
-    exceptions: tuple[OrderException, ...]
-    cancelled: int = 0
+    exceptions: Final[tuple[OrderException, ...]]
+    cancelled: Final[int] = 0
 
 
 def add_shortages(

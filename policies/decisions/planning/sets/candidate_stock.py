@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import sub
+from typing import Final
 
 from policies.decisions.planning.ranking import Ranks
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class CandidateStock:
     """Candidates by number, best-ranked first, with the units that each can supply; `demand` is what all can supply."""
 
-    skus: tuple[str, ...]
-    demand: tuple[int, ...]
-    ids: tuple[str, ...]
-    ranks: tuple[Ranks, ...]
-    holdings: tuple[tuple[int, ...], ...]
+    skus: Final[tuple[str, ...]]
+    demand: Final[tuple[int, ...]]
+    ids: Final[tuple[str, ...]]
+    ranks: Final[tuple[Ranks, ...]]
+    holdings: Final[tuple[tuple[int, ...], ...]]
 
     @classmethod
     def of(
