@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
 
 from policies.decisions.deadlines import keeps_dates
+from policies.decisions.kits.kit_limits import KitLimit
 from policies.decisions.order_limits import UsableUnits
 from policies.decisions.planning.planning_memory import PolicyView
 from policies.domain.capacity import CapacityFigures, Room
+from policies.domain.demand import DemandPart
 from policies.domain.handling_times import HandlingTime, handling_times, last_day_before
 from policies.domain.model import Location, Order
 from policies.explanation import DroppedLocation, DropReason
 
+NO_KIT_LIMITS: Mapping[str, KitLimit] = {}
 
-def within_capacity(view: PolicyView, order: Order, usable: UsableUnits) -> UsableUnits:
+
+def within_capacity(
+    view: PolicyView,
+    order: Order,
+    usable: UsableUnits,
+    parts: Sequence[DemandPart] = (),
+    kits: Mapping[str, KitLimit] = NO_KIT_LIMITS,
+) -> UsableUnits:
     """The units that the order may use of those, at most as many at each location as it can handle at one time.
 
     That time is the first one that has room for all that the order could get there, else the one with the most room. If
-    it has room for some of those units only, SKUs get it in the order of the lines. A location without room at any time
-    is dropped: no time is later than its `days_ahead` or, beyond the first day, than the `ship_by_time` of the order,
-    and none is so late that the location would not keep a date which the policy makes it meet.
+    it has room for some of those units only, SKUs get it in the order of the lines. If the order has `parts`, they get
+    it in their order, each for whole sets, such as kits; `kits` are the limits of rules of the kits' own. A location
+    without room at any time is dropped: no time is later than its `days_ahead` or, beyond the first day, than the
+    `ship_by_time` of the order, and none is so late that the location would not keep a date which the policy makes it
+    meet.
     """
     if not view.memory.limited_ids:
         return usable
@@ -33,24 +45,65 @@ def within_capacity(view: PolicyView, order: Order, usable: UsableUnits) -> Usab
     offering = {location_id for by_location in units.values() for location_id in by_location}
     for location_id in sorted(offering & view.memory.limited_ids):
         view.question.world.pause()
-        wanted = {sku: min(count, units.get(sku, {}).get(location_id, 0)) for sku, count in demand.items()}
+        there = {sku: count for sku, by_location in units.items() if (count := by_location.get(location_id, 0))}
+        wanted = _wanted_at(location_id, parts) if parts else demand
+        wanted = {sku: min(count, wanted.get(sku, 0)) for sku, count in there.items() if wanted.get(sku)}
         total = sum(wanted.values())
+        if not total:
+            continue
         found = _time_with_room(view, order, location_id, total)
-        if found is None:
-            dropped.append(DroppedLocation(location_id, None, DropReason.CAPACITY))
-        elif found[1].fits(total):
+        if found is not None and found[1].fits(total):
             continue
         left = 0 if found is None else int(found[1].unit_count)
-        for sku in (sku for sku, count in wanted.items() if count):
-            there = units[sku].pop(location_id)
-            kept = min(wanted[sku], left)
-            left -= kept
-            if kept:
-                units[sku][location_id] = kept
-            beyond.setdefault(sku, {})[location_id] = there - kept
+        given = _whole_sets(location_id, parts, kits, there, left) if parts else _in_line_order(wanted, left)
+        if not given:
+            dropped.append(DroppedLocation(location_id, None, DropReason.CAPACITY))
+        for sku in wanted:
+            del units[sku][location_id]
+            if sku in given:
+                units[sku][location_id] = given[sku]
+            beyond.setdefault(sku, {})[location_id] = there[sku] - given.get(sku, 0)
     if not beyond:
         return usable
     return replace(usable, units=units, dropped=(*usable.dropped, *dropped), beyond_capacity=beyond)
+
+
+def _wanted_at(location_id: str, parts: Sequence[DemandPart]) -> dict[str, int]:
+    """Units by SKU of the parts that may ship from the location."""
+    wanted: dict[str, int] = {}
+    for part in parts:
+        if part.placement.allows(location_id):
+            for sku, count in part.units.items():
+                wanted[sku] = wanted.get(sku, 0) + count * part.set_count
+    return wanted
+
+
+def _in_line_order(wanted: Mapping[str, int], left: int) -> dict[str, int]:
+    """The units by SKU that get the room that is left, none of them 0."""
+    given: dict[str, int] = {}
+    for sku, count in wanted.items():
+        if left and count:
+            given[sku] = min(count, left)
+            left -= given[sku]
+    return given
+
+
+def _whole_sets(
+    location_id: str, parts: Sequence[DemandPart], kits: Mapping[str, KitLimit], there: Mapping[str, int], left: int
+) -> dict[str, int]:
+    """As `_in_line_order`, for whole sets of the parts that may ship from the location."""
+    remaining, given = dict(there), dict[str, int]()
+    remaining.update({sku: limit.units.get(location_id, 0) for sku, limit in kits.items()})
+    for part in parts:
+        if not part.placement.allows(location_id):
+            continue
+        sets = min([part.set_count, left // part.set_size, *(remaining.get(x, 0) // n for x, n in part.needs.items())])
+        for sku, count in part.needs.items() if sets else ():
+            remaining[sku] -= sets * count
+        for sku, count in part.units.items() if sets else ():
+            given[sku] = given.get(sku, 0) + sets * count
+        left -= sets * part.set_size
+    return given
 
 
 def planned_handling(view: PolicyView, order: Order, location_id: str, unit_count: int) -> HandlingTime | None:

@@ -68,7 +68,7 @@ def routed_order(
         view = PolicyView(policy_set, question, policy)
         kits = kit_limits(view, order) if parts else {}
         run = RoutingRun(policy_set, question, order, policy, view, whole, parts, kits)
-        usable = within_capacity(view, order, usable_units(view, order))
+        usable = within_capacity(view, order, usable_units(view, order), parts, kits)
         plan, planned_run, ruling = ruled_plan(run, usable)
         routed = RoutedOrder(planned_run, usable, plan, ruling=ruling)
         if rest_methods(policy, order):

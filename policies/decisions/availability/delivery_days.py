@@ -62,7 +62,7 @@ def delivery_options(
     view: PolicyView, figures: Iterable[LocationAvailability], largest_from: LargestFrom, product: SoldAlone
 ) -> tuple[DeliveryOption, ...]:
     """The delivery options of orders for the product alone; none if no day could be promised."""
-    if DELIVER_BY not in view.policy.must_meet or view.question.order.method == "pickup":
+    if not promises_days(view):
         return ()
     suppliers = [figure for figure in figures if figure.sellable > 0]
     sees_size = not _OF_THE_SIZE.isdisjoint(view.policy_set.delivery_matcher.facts)
@@ -71,7 +71,7 @@ def delivery_options(
     options = []
     for fewest, most in sizes:
         order = product.facts_of(fewest, view.question.order.method) if sees_size else view.question.order
-        arrivals = {figure.location_id: _arrivals(view, order, figure.location_id) for figure in suppliers}
+        arrivals = {figure.location_id: arrivals_from(view, order, figure.location_id) for figure in suppliers}
         for day in sorted({day for of_location in arrivals.values() for day, _ in of_location}):
             view.question.world.pause()
             in_time = [*_in_time(suppliers, arrivals, day, product.unit_count)]
@@ -80,6 +80,11 @@ def delivery_options(
                 location_ids = frozenset(figure.location_id for figure in in_time)
                 options.append(DeliveryOption(day, fewest, largest, location_ids))
     return tuple(options)
+
+
+def promises_days(view: PolicyView) -> bool:
+    """Whether the policy makes locations keep the day that an order names; one to collect has no day of delivery."""
+    return DELIVER_BY in view.policy.must_meet and view.question.order.method != "pickup"
 
 
 def best_days(options: Iterable[DeliveryOption]) -> tuple[DeliveryDay, ...]:
@@ -106,7 +111,7 @@ def _in_time(
             yield replace(figure, sellable=int(most) // units_each)
 
 
-def _arrivals(view: PolicyView, order: OrderFacts, location_id: str) -> list[tuple[date, float]]:
+def arrivals_from(view: PolicyView, order: OrderFacts, location_id: str) -> list[tuple[date, float]]:
     """The days on which an order arrives from a location, by when it handles it, with the most units of it."""
     question, location = view.question, view.memory.catalog[location_id]
     context = Context(question.world.now, question.channel, order, question.destination, location)

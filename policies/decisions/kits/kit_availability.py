@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal
 from functools import partial
 
-from policies.decisions.availability.delivery_days import SoldAlone, delivery_options
+from policies.decisions.availability.delivery_days import (
+    DeliveryOption,
+    SoldAlone,
+    arrivals_from,
+    delivery_options,
+    promises_days,
+)
 from policies.decisions.availability.location_availability import NOTHING_WAIVED, LocationAvailability
 from policies.decisions.availability.sellable import Availability, KitFigures, assess_availability, with_room
+from policies.decisions.availability.tried_orders import TriedOrders
 from policies.decisions.eligibility import RoutingQuestion, may_split, policies_for
 from policies.decisions.kits.kit_stock import KitStock, available_kits, kit_stock, largest_order
 from policies.decisions.planning.planning_memory import PolicyView
@@ -29,16 +37,13 @@ def assess_kit(
     destination: Destination | None = None,
     by_day: bool = False,
 ) -> Availability:
-    """Sellable kits for the channel, as `assess_availability` does it for a product.
-
-    A kit that may be split has no delivery days: its components may come from locations of different days. Nor has one
-    where the capacity of locations is limited: they give it to one component after the other.
-    """
+    """Sellable kits for the channel, as `assess_availability` does it for a product."""
     order = OrderFacts(method=method)
     question = RoutingQuestion(world, channel, order, destination)
     policy = policies_for(policy_set, question)[0]
     view = PolicyView(policy_set, question, policy)
     stock = kit_stock(view, kit)
+    tried = TriedOrders(policy_set, world, channel, kit.sku, kit, method, destination) if _is_tried(view, kit) else None
     sellable = stock.sellable
     remaining = max(0, stock.subtotal - stock.channel_effect.held_back)
     components = {
@@ -52,17 +57,49 @@ def assess_kit(
         held_back_by_channel=stock.subtotal - remaining,
         cut_off_applied=remaining > sellable == 0,
         capped=0 < sellable < remaining,
-        largest_single_order=_largest_order(view, stock),
+        largest_single_order=_largest_order(view, stock, tried),
         locations=tuple(stock.figures.values()),
         fired=stock.fired,
         policy=policy,
         kit=KitFigures(kit, components, _shown_levels(view, stock), stock.split_count),
-        delivery_options=delivery_options(
-            view, stock.figures.values(), partial(_largest_in_time, view, stock), _sold_alone(question, kit)
-        )
-        if by_day and not kit.may_split and not view.memory.limited_ids
-        else (),
+        delivery_options=_delivery_options(view, stock, tried) if by_day else (),
     )
+
+
+def _is_tried(view: PolicyView, kit: Kit) -> bool:
+    """Whether no sum over locations tells how many kits an order gets, so that orders have to be tried."""
+    return kit.may_split or bool(view.memory.limited_ids)
+
+
+def _delivery_options(view: PolicyView, stock: KitStock, tried: TriedOrders | None) -> tuple[DeliveryOption, ...]:
+    if tried is None:
+        sold_alone = _sold_alone(view.question, stock.kit)
+        return delivery_options(view, stock.figures.values(), partial(_largest_in_time, view, stock), sold_alone)
+    if not promises_days(view):
+        return ()
+    options, largest = [], 0
+    for day, location_ids in _days_of_components(view, stock.kit):
+        # A later day leaves no less.
+        largest = max(largest, tried.largest(largest, stock.sellable, day))
+        if largest:
+            options.append(DeliveryOption(day, 1, largest, location_ids))
+        if largest == stock.sellable:
+            break
+    return tuple(options)
+
+
+def _days_of_components(view: PolicyView, kit: Kit) -> Iterator[tuple[date, frozenset[str]]]:
+    """The days on which components may arrive, in their order, each with the locations from which they arrive then."""
+    first: dict[str, date] = {}
+    days: set[date] = set()
+    numbers = {number for sku in kit.components for number, level in enumerate(view.stock(sku).levels) if level}
+    for number in sorted(numbers):
+        location_id = view.memory.locations[number].id
+        arrivals = [day for day, _ in arrivals_from(view, view.question.order, location_id)]
+        if arrivals:
+            first[location_id] = min(arrivals)
+            days.update(arrivals)
+    yield from ((day, frozenset(id for id, arrival in first.items() if arrival <= day)) for day in sorted(days))
 
 
 def _sold_alone(question: RoutingQuestion, kit: Kit) -> SoldAlone:
@@ -70,13 +107,12 @@ def _sold_alone(question: RoutingQuestion, kit: Kit) -> SoldAlone:
     return SoldAlone(sum(kit.components.values()), None if product is None else product.price)
 
 
-def _largest_order(view: PolicyView, stock: KitStock) -> int:
-    """Where the capacity of locations is limited, what one of them can handle: of several, no sum could be promised."""
-    if stock.kit.may_split or not view.memory.limited_ids:
+def _largest_order(view: PolicyView, stock: KitStock, tried: TriedOrders | None) -> int:
+    if tried is None:
         return largest_order(stock, _Filling(view, stock))
-    units_each = sum(stock.kit.components.values())
-    handled = with_room(tuple(stock.figures.values()), view, units_each)
-    return min(stock.sellable, max((figure.sellable for figure in handled), default=0))
+    handled = with_room(tuple(stock.figures.values()), view, sum(stock.kit.components.values()))
+    guess = sum(figure.sellable for figure in handled) + stock.split_count
+    return tried.largest(min(stock.sellable, guess), stock.sellable)
 
 
 def _largest_in_time(view: PolicyView, stock: KitStock, in_time: Sequence[LocationAvailability]) -> int:
@@ -130,9 +166,6 @@ class _Filling:
         # Whether `split_only_if` would allow a split of kits is not worked out here: one location is always allowed.
         is_split = policy.split_only_if is None and may_split(policy, self._value(size))
         limit = policy.max_shipments if is_split else 1
-        if self.stock.kit.may_split and limit is None:
-            # Its components may come from everywhere.
-            return [self.stock.subtotal]
         return [figure.sellable for figure in self._in_order(suppliers, size)[:limit]]
 
     def _in_order(self, suppliers: Sequence[LocationAvailability], size: int) -> list[LocationAvailability]:

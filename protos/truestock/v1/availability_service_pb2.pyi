@@ -213,7 +213,7 @@ class Availability(_message.Message):
     """Available at all of the channel's locations, before rules."""
     largest_single_order_count: _builtins.int
     """The most units that one order of this SKU alone can get; lower than `sellable_count` where rules limit shipments or
-    locations can handle no more. Of a kit, only one location counts where locations limit what they can handle.
+    locations can handle no more.
     """
     channel_buffer_count: _builtins.int
     """Buffer on the channel's total, in addition to the locations' buffers."""
@@ -261,8 +261,8 @@ class Availability(_message.Message):
     def delivery_days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeliveryDay]:
         """Only with `include_delivery_days`: the days by which one order of this SKU alone can get more than by the day before,
         soonest first. AllocateOrder with that `deliver_by` gives as many. Empty where no day can be promised: the routing
-        policy does not say `must_meet: [deliver_by]`, no location's day is known, orders are for pickup, or it is a kit that
-        may be split. Delivery rules see an order of this SKU alone, without tags.
+        policy does not say `must_meet: [deliver_by]`, no location's day is known, or orders are for pickup. Delivery rules
+        see an order of this SKU alone, without tags.
         """
 
     def __init__(

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 from policies.decisions.decision import Decision
+from policies.decisions.kits.kit_availability import assess_kit
 from policies.decisions.routing import route
 from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse
 from policies.domain.handling_times import HandlingTime, first_handling_time, handling_times
-from policies.domain.model import Location, Order, StockLevel, World
+from policies.domain.kits import Kit, KitPart, of_kit
+from policies.domain.model import Location, Order, OrderLine, Product, StockLevel, World
+from policies.domain.placement import Placement
 from policies.explanation import DropReason
 from tests.policies.small_retailer import (
     ANYWHERE,
@@ -119,6 +122,68 @@ def test_a_location_that_limits_units_gives_an_order_as_many_as_it_can_still_han
     decision = decide([location], levels, order({"MUG": 3, "CAP": 3}), used(("oslo", TODAY, 1, 6)))
 
     assert decision.units == {("MUG", "oslo"): 3, ("CAP", "oslo"): 1}
+
+
+SET = Kit("SET", {"MUG": 1, "BOWL": 2})
+
+
+def sets(kit: Kit, count: int) -> Order:
+    """An order of so many of a kit."""
+    lines = []
+    for sku, units in kit.components.items():
+        part = KitPart("1", kit.sku, units, kit.may_split)
+        lines.append(OrderLine(sku, sku, units * count, placement=of_kit(Placement(), part, None), kit=part))
+    return Order("tiktok_shop", "1", tuple(lines))
+
+
+def test_locations_that_can_handle_few_units_get_room_for_whole_kits() -> None:
+    """With room for 4 and 8 units they ship one and two kits of three, and not mugs without their bowls."""
+    locations = [limited("a", units_per_day=4, days_ahead=0), limited("b", units_per_day=8, days_ahead=0)]
+    levels = [level(sku, key, 20) for key in "ab" for sku in ("MUG", "BOWL")]
+    decision = decide(locations, levels, sets(SET, 5))
+
+    assert sorted((x.location_id, x.unit_count) for x in decision.plan) == [("a", 3), ("b", 6)]
+    assert {(x.kind.value, x.cause) for x in decision.shortages} == {("unfillable", "no_capacity")}
+
+
+@pytest.mark.parametrize("may_split", [False, True])
+def test_the_largest_order_of_kits_is_what_several_full_locations_can_handle_together(may_split: bool) -> None:
+    kit = replace(SET, may_split=may_split)
+    locations = [limited("a", units_per_day=4, days_ahead=0), limited("b", units_per_day=8, days_ahead=0)]
+    snapshot = world(locations, [level(sku, key, 20) for key in "ab" for sku in ("MUG", "BOWL")])
+    snapshot = replace(snapshot, capacity=CapacityFigures(), products={"SET": Product("SET")})
+    largest = assess_kit(rules(ANYWHERE), snapshot, TIKTOK, kit).largest_single_order
+
+    assert largest == 3
+    assert route(rules(ANYWHERE), snapshot, TIKTOK, sets(kit, 3)).shortages == ()
+    assert route(rules(ANYWHERE), snapshot, TIKTOK, sets(kit, 4)).shortages
+
+
+def test_a_location_keeps_no_room_for_a_line_that_may_not_ship_from_it() -> None:
+    lines = (
+        OrderLine("1", "MUG", 3, placement=Placement(not_location_ids=frozenset({"a"}))),
+        OrderLine("2", "BOWL", 2),
+    )
+    location = limited("a", units_per_day=3, days_ahead=0)
+    levels = [level("MUG", "a", 9), level("BOWL", "a", 9)]
+    decision = decide([location], levels, Order("tiktok_shop", "1", lines))
+
+    assert decision.units == {("BOWL", "a"): 2}
+
+
+def test_lines_that_ship_together_leave_the_room_to_others_where_it_is_too_small_for_them() -> None:
+    together = Placement(keep_together="set")
+    lines = (
+        OrderLine("1", "MUG", 2, placement=together),
+        OrderLine("2", "BOWL", 2, placement=together),
+        OrderLine("3", "CAP", 2),
+    )
+    location = limited("a", units_per_day=3, days_ahead=0)
+    decision = decide(
+        [location], [level(sku, "a", 9) for sku in ("MUG", "BOWL", "CAP")], Order("tiktok_shop", "1", lines)
+    )
+
+    assert decision.units == {("CAP", "a"): 2}
 
 
 def test_a_location_puts_an_order_off_rather_than_handle_only_a_part_of_it_today() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from policies.decisions.availability.item_availability import in_items
 from policies.decisions.availability.sellable import Availability, assess_availability
+from policies.decisions.availability.tried_orders import TriedOrders
 from policies.decisions.kits.kit_availability import assess_kit
 from policies.decisions.routing import route
 from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse
@@ -86,9 +87,14 @@ def test_an_order_for_the_day_gets_as_many_as_was_said_and_no_more(
     policy_set: PolicySet, snapshot: World, sku: str
 ) -> None:
     answer = asked(policy_set, snapshot, sku)
-    greedy = Order("tiktok_shop", "1", (_line(sku, 10_000),), destination=TO_OSLO)
+    # `covers_most` may send a huge order to a location that has less than the one which covers a smaller order.
+    most, one_more = [
+        Order("tiktok_shop", "1", (_line(sku, count),), destination=TO_OSLO)
+        for count in (max(1, answer.largest_single_order), answer.largest_single_order + 1)
+    ]
 
-    assert sum(route(policy_set, snapshot, TIKTOK, greedy).units.values()) == answer.largest_single_order
+    assert sum(route(policy_set, snapshot, TIKTOK, most).units.values()) == answer.largest_single_order
+    assert route(policy_set, snapshot, TIKTOK, one_more).outcome is not Outcome.ALLOCATED
     assert [day.largest_order for day in answer.delivery_days] == sorted(
         {x.largest_order for x in answer.delivery_days}
     )
@@ -148,10 +154,15 @@ def test_a_set_comes_from_the_locations_that_have_all_of_it_by_then() -> None:
         assert route(PLAIN, SHOP, TIKTOK, wanted).outcome is Outcome.ALLOCATED
 
 
-def test_a_set_that_may_be_split_is_not_offered_by_day() -> None:
-    kit = Kit("SET", {"MUG": 1, "BOWL": 1}, may_split=True)
+def test_the_parts_of_a_set_that_may_be_split_come_from_the_locations_that_have_them_by_then() -> None:
+    """Two bowls to a mug: the shop has one whole set, and a mug of it goes with bowls of the warehouse by Tuesday."""
+    kit = Kit("SET", {"MUG": 1, "BOWL": 2}, may_split=True)
+    shop = replace(SHOP, levels={**SHOP.levels, ("BOWL", "shop"): level("BOWL", "shop", 2)})
+    tried = TriedOrders(PLAIN, shop, TIKTOK, "SET", kit, "ship", TO_OSLO)
+    kit_days = days(assess_kit(PLAIN, shop, TIKTOK, kit, method="ship", destination=TO_OSLO, by_day=True))
 
-    assert days(assess_kit(PLAIN, SHOP, TIKTOK, kit, method="ship", destination=TO_OSLO, by_day=True)) == []
+    assert kit_days == [(MONDAY, 1), (TUESDAY, 5)]
+    assert all(tried.filled(count, day) == count > tried.filled(count + 1, day) - 1 for day, count in kit_days)
 
 
 @pytest.mark.parametrize(("must_meet", "method"), [("[ship_by]", "ship"), ("[deliver_by]", "pickup")])
