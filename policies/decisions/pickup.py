@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from policies.decisions.availability.tried_orders import TriedOrders
 from policies.decisions.decision import Decision
 from policies.decisions.delivery import shipping_dates_of
 from policies.decisions.rest_of_pickup import at_location
@@ -79,6 +80,24 @@ def pickup_offers(
         if offer.has_whole_cart:
             offer = replace(offer, ready_time=_ready_time(policy_set, world, channel, order, offer))
         yield offer
+
+
+def largest_pickup(tried: TriedOrders) -> int:
+    """The most of which one order gets all that is picked up at the location of `tried`, as its policy fills it.
+
+    Counted is what the location has, and what others would send to it or ship to the shopper.
+    """
+    world, components = tried.world, {tried.sku: 1} if tried.kit is None else tried.kit.components
+    there = {
+        sku: sum(
+            max(0, level.available)
+            for location_id in world.locations
+            if (level := world.levels.get((sku, location_id))) is not None
+        )
+        for sku in components
+    }
+    most = min(there[sku] // (count * tried.units_each) for sku, count in components.items())
+    return tried.largest(most, most)
 
 
 def _ready_time(

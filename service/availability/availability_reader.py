@@ -12,6 +12,7 @@ from datetime import datetime
 from policies.decisions.availability.location_availability import LocationAvailability
 from policies.decisions.availability.outlet_split import outlet_figures
 from policies.decisions.availability.sellable import Availability, KitFigures
+from policies.decisions.availability.tried_orders import TriedOrders
 from policies.decisions.kits.kit_availability import kits_promised
 from policies.domain.capacity import CapacityFigures
 from policies.domain.listings import Listing
@@ -22,7 +23,7 @@ from policies.policy_set import PolicySet
 from service import limits
 from service.availability import channel_promises
 from service.availability.item_answers import published_outlets, published_units, set_delivery_days, set_item
-from service.availability.product_assessment import ProductProblem, assess_product
+from service.availability.product_assessment import ProductProblem, assess_product, largest_pickup_order
 from service.background import in_turns, let_others_run, pause_of_turn
 from service.capacity import capacity_store
 from service.catalog import catalog_store, listing_store
@@ -31,7 +32,7 @@ from service.database.database import Connection, Database
 from service.decisions import decision_messages
 from service.decisions.located_destination import destination_point
 from service.demand.shortfall_log import Shortfall
-from service.errors import no_channel
+from service.errors import no_channel, no_location
 from service.metrics import Metrics
 from service.observability.calls import Call, current_call
 from service.rpc import proto_values
@@ -63,6 +64,7 @@ class AvailabilityRequest:
     item_ids: tuple[str, ...] = ()
     listings: tuple[Listing, ...] = ()
     include_delivery_days: bool = False
+    pickup_location_id: str | None = None
 
     @property
     def all_skus(self) -> Sequence[str]:
@@ -309,6 +311,8 @@ def _assess(
     if channel is None:
         raise no_channel({"channel_id": request.channel_id}, snapshot.catalog.channels)
     catalog = snapshot.catalog
+    if request.pickup_location_id and request.pickup_location_id not in catalog.locations:
+        raise no_location({"pickup_location_id": request.pickup_location_id}, catalog.locations)
     world = World(
         *(snapshot.now, catalog.locations, snapshot.products, snapshot.levels, pause_of_turn()),
         capacity=snapshot.capacity,
@@ -332,6 +336,14 @@ def _assess(
                 _add_outlets(message, availability, outlets, snapshot)
             if listing is not None:
                 set_item(message, availability, listing, outlets)
+            if request.pickup_location_id and isinstance(availability, Availability):
+                message.largest_single_order_count = largest_pickup_order(
+                    TriedOrders(
+                        *(policy_set, world, channel, sku, catalog.kits.by_sku.get(sku)),
+                        *(request.method, request.destination, request.pickup_location_id),
+                        units_each=1 if listing is None else listing.unit_count,
+                    )
+                )
             availabilities.append(message)
             let_others_run()
     return availability_pb.CheckAvailabilityResponse(

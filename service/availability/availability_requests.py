@@ -42,6 +42,9 @@ def availability_request(request: availability_pb.CheckAvailabilityRequest) -> A
     )
     if request.include_delivery_days and destination is None:
         fields.wrong("include_delivery_days", "needs a destination: the day of delivery depends on it")
+    pickup_location_id = fields.text("pickup_location_id", request.pickup_location_id, longest=limits.ID_LENGTH)
+    if pickup_location_id and method != "pickup":
+        fields.wrong("pickup_location_id", "is only for FULFILLMENT_METHOD_PICKUP")
     fields.finish()
     return AvailabilityRequest(
         request.channel_id,
@@ -52,6 +55,7 @@ def availability_request(request: availability_pb.CheckAvailabilityRequest) -> A
         request.include_outlets,
         tuple(request.item_ids),
         include_delivery_days=request.include_delivery_days,
+        pickup_location_id=pickup_location_id,
     )
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import structlog
 
 from policies.decisions.availability.sellable import Availability, assess_availability
+from policies.decisions.availability.tried_orders import TriedOrders
 from policies.decisions.kits.kit_availability import assess_kit
+from policies.decisions.pickup import largest_pickup
 from policies.domain.kits import Kit
 from policies.domain.model import Channel, Destination, World
 from policies.policy_set import PolicySet
@@ -57,6 +59,15 @@ def assess_product(
             f"the availability of '{sku}' could not be computed, so nothing of it is sellable; check its record and "
             f"stock, and quote error id {error_id} in a support ticket",
         )
+
+
+def largest_pickup_order(tried: TriedOrders) -> int:
+    """The most that one order to pick up at a chosen location gets; 0 if it could not be computed, which is logged."""
+    try:
+        return largest_pickup(tried)
+    except Exception:
+        _log_once(tried.policy_set.revision, tried.channel.id, tried.sku)
+        return 0
 
 
 def _log_once(revision: str, channel_id: str, sku: str) -> str:

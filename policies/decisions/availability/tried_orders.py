@@ -14,7 +14,7 @@ from decimal import Decimal
 from policies.decisions.routing import route
 from policies.domain.kits import Kit, KitPart, of_kit
 from policies.domain.model import MAX_UNITS, Channel, Destination, Order, OrderLine, World
-from policies.domain.placement import ANYWHERE
+from policies.domain.placement import ANYWHERE, Placement
 from policies.policy_set import PolicySet
 
 MAX_TRIED = 60
@@ -26,7 +26,10 @@ _FREE = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class TriedOrders:
-    """Orders of one product, or of one kit, alone; `pickup_location_id` is where they are picked up, if chosen."""
+    """Orders of one product, or of one kit, alone; `pickup_location_id` is where they are picked up, if chosen.
+
+    Sizes count things of `units_each` units, or kits, each whole from one location.
+    """
 
     policy_set: PolicySet
     world: World
@@ -36,6 +39,7 @@ class TriedOrders:
     method: str | None = None
     destination: Destination | None = None
     pickup_location_id: str | None = None
+    units_each: int = 1
     _filled: dict[tuple[int, date | None], int] = field(default_factory=dict)
 
     def largest(self, guess: int, most: int, deliver_by: date | None = None) -> int:
@@ -44,7 +48,7 @@ class TriedOrders:
         An order of the answer's size is always filled in full. So may be a larger one where a policy allows more to
         larger orders, as `min_split_value` does, and neither `most` nor what a tried order got shows it.
         """
-        most = min(most, MAX_UNITS // max([1, *self.kit.components.values()] if self.kit else [1]))
+        most = min(most, MAX_UNITS // (self.units_each * max(self.kit.components.values() if self.kit else [1])))
         filled, unfilled, before = 0, most + 1, len(self._filled)
         for size in self._sizes_at_first(guess, most, deliver_by):
             if self.filled(size, deliver_by) >= size:
@@ -88,21 +92,30 @@ class TriedOrders:
                 yield size + 1
 
     def _order(self, size: int, deliver_by: date | None) -> Order:
-        product = self.world.products.get(self.sku)
-        price = None if product is None else product.price
-        lines = (OrderLine(_LINE, self.sku, size, price),) if self.kit is None else _kit_lines(self.kit, size, price)
-        order = Order(self.channel.id, "", lines, destination=self.destination, deliver_by=deliver_by)
+        order = Order(
+            self.channel.id,
+            "",
+            self._lines(size * self.units_each),
+            destination=self.destination,
+            deliver_by=deliver_by,
+        )
         if self.method is not None:
             order = replace(order, method=self.method)
         return replace(order, pickup_location_id=self.pickup_location_id)
 
-
-def _kit_lines(kit: Kit, size: int, price: Decimal | None) -> tuple[OrderLine, ...]:
-    """A line of each component; the first one has the price of the kit."""
-    lines = []
-    for sku, count in kit.components.items():
-        part = KitPart(_LINE, kit.sku, count, kit.may_split)
-        placement = of_kit(ANYWHERE, part, None)
-        lines.append(OrderLine(f"{_LINE}/{sku}", sku, size * count, price, placement=placement, kit=part))
-        price = None if price is None else _FREE
-    return tuple(lines)
+    def _lines(self, unit_count: int) -> tuple[OrderLine, ...]:
+        """The line of so many units, or one of each component of so many kits, the first one with the kit's price."""
+        product = self.world.products.get(self.sku)
+        price = None if product is None else product.price
+        if self.kit is None:
+            placement = Placement(kit_line_id=_LINE, units_per_kit=self.units_each) if self.units_each > 1 else ANYWHERE
+            return (OrderLine(_LINE, self.sku, unit_count, price, placement),)
+        lines = []
+        for sku, count in self.kit.components.items():
+            part = KitPart(_LINE, self.sku, count, self.kit.may_split)
+            placement = of_kit(ANYWHERE, part, None)
+            if placement.kit_line_id:
+                placement = replace(placement, units_per_kit=count * self.units_each)
+            lines.append(OrderLine(f"{_LINE}/{sku}", sku, unit_count * count, price, placement, kit=part))
+            price = None if price is None else _FREE
+        return tuple(lines)

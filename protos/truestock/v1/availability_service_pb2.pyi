@@ -58,6 +58,7 @@ class CheckAvailabilityRequest(_message.Message):
     CANDIDATE_REVISION_FIELD_NUMBER: _builtins.int
     INCLUDE_OUTLETS_FIELD_NUMBER: _builtins.int
     INCLUDE_DELIVERY_DAYS_FIELD_NUMBER: _builtins.int
+    PICKUP_LOCATION_ID_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     method: _order_pb2.FulfillmentMethod.ValueType
     include_locations: _builtins.bool
@@ -75,6 +76,11 @@ class CheckAvailabilityRequest(_message.Message):
     """Also return the figures of each of the channel's outlets, and what the units are that the channel may not sell."""
     include_delivery_days: _builtins.bool
     """Also return how many one order can get by which day; needs `destination`."""
+    pickup_location_id: _builtins.str
+    """Where the shopper wants to collect; only with FULFILLMENT_METHOD_PICKUP. `largest_single_order_count` is then what one
+    order gets that is picked up there, with what other locations would send to it, and ship to `destination`, where the
+    routing policy says so. The other figures stay those of all the channel's locations.
+    """
     @_builtins.property
     def skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Different SKUs; 1 to 500 together with `item_ids`."""
@@ -106,10 +112,11 @@ class CheckAvailabilityRequest(_message.Message):
         candidate_revision: _builtins.str = ...,
         include_outlets: _builtins.bool = ...,
         include_delivery_days: _builtins.bool = ...,
+        pickup_location_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "destination", b"destination", "include_delivery_days", b"include_delivery_days", "include_locations", b"include_locations", "include_outlets", b"include_outlets", "internal", b"internal", "item_ids", b"item_ids", "method", b"method", "skus", b"skus", "wanted_counts", b"wanted_counts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_revision", b"candidate_revision", "channel_id", b"channel_id", "destination", b"destination", "include_delivery_days", b"include_delivery_days", "include_locations", b"include_locations", "include_outlets", b"include_outlets", "internal", b"internal", "item_ids", b"item_ids", "method", b"method", "pickup_location_id", b"pickup_location_id", "skus", b"skus", "wanted_counts", b"wanted_counts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,6 +39,9 @@ def availability(
     lat: options.Latitude = None,
     lon: options.Longitude = None,
     pickup: Annotated[bool, typer.Option("--pickup", help="For pickup orders.")] = False,
+    pickup_at: Annotated[
+        str, typer.Option("--pickup-at", help="The most that one order gets which is picked up at this location.")
+    ] = "",
     locations: Annotated[
         bool, typer.Option("--locations", help="Also show each location and the rules that fired.")
     ] = False,
@@ -68,6 +71,8 @@ def availability(
         --lat 30.3 --lon -97.7 --dates
       truestock availability TRN-1205-MOS --channel shopify \\
         --candidate 1f6c0c6ee20be2a3
+      truestock availability TRN-1205-MOS --channel shopify \\
+        --pickup-at store-austin
       truestock availability --channel tiktok_shop --item 1729583201114820002
     """
     if not skus and not item:
@@ -76,7 +81,8 @@ def availability(
         channel_id=channel,
         skus=skus or [],
         item_ids=item or [],
-        method=FULFILLMENT_METHOD_PICKUP if pickup else FULFILLMENT_METHOD_SHIP,
+        method=FULFILLMENT_METHOD_PICKUP if pickup or pickup_at else FULFILLMENT_METHOD_SHIP,
+        pickup_location_id=pickup_at,
         destination=options.destination(country, region, postal_code, lat, lon),
         include_locations=locations,
         include_outlets=outlets,

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from policies.decisions.availability.tried_orders import TriedOrders
 from policies.decisions.decision import Decision
-from policies.decisions.pickup import nearby_locations, pickup_offers
+from policies.decisions.pickup import largest_pickup, nearby_locations, pickup_offers
 from policies.decisions.routing import route
-from policies.domain.model import Commitment, Destination, Order, Outcome, World
+from policies.domain.model import Commitment, Destination, Order, Outcome, StockLevel, World
 from policies.policy_set import PolicySet
 from tests.policies.decisions.test_routing_properties import orders, worlds
 from tests.policies.decisions.test_withheld import FEEDING
@@ -163,3 +164,39 @@ def test_no_unit_is_placed_twice_and_none_is_lost(
         assert (shipment.method is None) == (shipment.location_id == cart.pickup_location_id)
     if cart.commitment is Commitment.SOLD and not decision.shortages:
         assert decision.outcome is Outcome.ALLOCATED
+
+
+def largest(text: str, stock: list[StockLevel], **more: Any) -> int:
+    """The most mugs of which an order that is picked up in Oslo gets all."""
+    tried = TriedOrders(
+        rules(text), world(PLACES, stock), TIKTOK, "MUG", method="pickup", pickup_location_id="oslo", **more
+    )
+    found = largest_pickup(tried)
+    assert not found or tried.filled(found) == found
+    assert tried.filled(found + 1) <= found
+    return found
+
+
+def test_the_largest_pickup_order_counts_what_others_send_to_the_store_or_ship() -> None:
+    stock = [level("MUG", "oslo", 1), level("MUG", "bergen", 5), level("MUG", "tromso", 2)]
+
+    assert largest(SENDS.replace("ship_to_store: true", "ship_to_store: false"), stock) == 1
+    assert largest(SENDS, stock) == 8
+    assert largest(BOTH, stock, destination=TO_OSLO) == 8
+    assert largest(BOTH, stock) == 6
+    # Without a destination nobody can ship, so nothing but what is there.
+    assert largest(SHIPS, stock) == 1
+
+
+def test_the_largest_pickup_order_of_pairs_has_whole_ones() -> None:
+    stock = [level("MUG", "oslo", 1), level("MUG", "bergen", 5), level("MUG", "tromso", 2)]
+
+    assert largest(SENDS, stock, units_each=2) == 3
+
+
+def test_where_a_store_hands_over_whole_orders_only_the_largest_one_is_still_found() -> None:
+    whole = SENDS.replace("ship_to_store: true", "ship_to_store: true, ship_complete: true")
+    limited = whole.replace("rank: [fewest_shipments, nearest]", "rank: [nearest], max_shipments: 2")
+    stock = [level("MUG", "oslo", 1), level("MUG", "bergen", 5), level("MUG", "tromso", 2)]
+
+    assert largest(limited, stock) == 6

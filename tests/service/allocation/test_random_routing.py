@@ -11,6 +11,7 @@ from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -34,7 +35,13 @@ SKUS = ("MUG", "BOWL", "TRAY")
 KIT, SPLIT_KIT = "SET", "PAIR"
 REFUSALS = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
 PLACES = (LatLng(latitude=30.27, longitude=-97.74), LatLng(latitude=42.36, longitude=-71.06))
-"""Where shoppers are."""
+DESTINATIONS = (
+    *(order_pb2.Destination(country="US", coordinates=place) for place in PLACES),
+    *(order_pb2.Destination(country="US", postal_code=code) for code in ("78701", "02108", "00000")),
+    order_pb2.Destination(country="US", region="TX"),
+)
+"""Where shoppers are, by coordinates, by postal code (the last one does not exist) or by region."""
+PICKUP = order_pb2.FULFILLMENT_METHOD_PICKUP
 
 STEPS = (
     "fewest_shipments",
@@ -66,9 +73,17 @@ def rules_of(dice: random.Random) -> dict[str, str]:
         dice.choice(["must_meet: [deliver_by]", "must_meet: [ship_by, deliver_by]"]),
     ]
     policy = ", ".join(["name: all", "position: 100", *filter(None, settings), f"rank: [{steps}]"])
+    pickup = [
+        dice.choice(["", "ship_to_store: true"]),
+        dice.choice(["", "ship_rest: true"]),
+        dice.choice(settings[1:2]),
+    ]
+    at_store = ", ".join(["name: at-store", "position: 10", *filter(None, pickup), "rank: [priority]"])
+    at_store += ", applies_to: {order.method: pickup}, only: {location.offers_pickup: true}"
     buffer = f"{{name: floor, when: {{location.type: store}}, hold_back: {{units: {dice.randint(1, 2)}}}}}"
     return {
-        "routing.yaml": f"kind: routing\npolicies:\n  - {{{policy}, sold_may_use: [buffer], otherwise: exception}}\n",
+        "routing.yaml": f"kind: routing\npolicies:\n  - {{{at_store}}}\n"
+        f"  - {{{policy}, sold_may_use: [buffer], otherwise: exception}}\n",
         "buffer.yaml": f"kind: buffer\nname: stores\nscope: location\nrules:\n  - {buffer}\n",
         "delivery.yaml": DELIVERY,
     }
@@ -112,6 +127,8 @@ class RandomShop:
             coordinates=dice.choice([*PLACES, LatLng(latitude=41.88, longitude=-87.63)]),
             handling_minutes=dice.choice([0, 60]),
             priority=dice.randint(1, 3),
+            offers_pickup=is_store and dice.random() < 0.7,
+            country="US",
             time_zone="UTC",
             working_time=hours,
             capacity=dice.choice(
@@ -125,7 +142,15 @@ class RandomShop:
 
     async def step(self) -> None:
         """One random step, refused or not, after which all that must hold is checked."""
-        steps = [self.order] * 5 + [self.ask, self.receive, self.ship, self.reject, self.cancel, self.end_hold]
+        steps = [self.order] * 5 + [
+            self.ask,
+            self.ask_for_pickup,
+            self.receive,
+            self.ship,
+            self.reject,
+            self.cancel,
+            self.end_hold,
+        ]
         step = self.dice.choice([*steps, self.edit_locations])
         try:
             await step()
@@ -140,7 +165,9 @@ class RandomShop:
         """Tries an order, and then sends it."""
         dice = self.dice
         request = order_request(str(dice.randint(1, 8)), {}, dice.choice([HOLD, SOLD]))
-        request.destination.CopyFrom(order_pb2.Destination(country="US", coordinates=dice.choice(PLACES)))
+        request.destination.CopyFrom(dice.choice(DESTINATIONS))
+        if dice.random() < 0.3:
+            request.method, request.pickup_location_id = PICKUP, dice.choice(LOCATION_IDS)
         for _ in range(dice.randint(1, 3)):
             line = request.lines.add(sku=dice.choice((*SKUS, KIT, SPLIT_KIT)), unit_count=dice.randint(1, 4))
             if dice.random() < 0.3:
@@ -169,25 +196,30 @@ class RandomShop:
 
     async def ask(self) -> None:
         """What one order can get, at all and by each day, is what a held order then gets, and no unit more."""
-        destination = order_pb2.Destination(country="US", coordinates=self.dice.choice(PLACES))
-        sku = self.dice.choice((*SKUS, KIT, SPLIT_KIT))
+        destination, sku = self.dice.choice(DESTINATIONS), self.dice.choice((*SKUS, KIT, SPLIT_KIT))
         request = availability_pb.CheckAvailabilityRequest(
             channel_id="web", skus=[sku], destination=destination, include_delivery_days=True
         )
         (figure,) = (await self.shop.availability.CheckAvailability(request)).availabilities
-        await self._try_largest(sku, figure.largest_single_order_count, destination, None)
+        await self._try_largest(sku, figure.largest_single_order_count, destination=destination)
         for day in figure.delivery_days:
-            await self._try_largest(sku, day.largest_order_count, destination, day.deliver_by)
+            await self._try_largest(sku, day.largest_order_count, destination=destination, deliver_by=day.deliver_by)
 
-    async def _try_largest(
-        self, sku: str, count: int, destination: order_pb2.Destination, deliver_by: Date | None
-    ) -> None:
+    async def ask_for_pickup(self) -> None:
+        """What one order can get that is picked up at a store is what a held order then gets, and no unit more."""
+        sku = self.dice.choice((*SKUS, KIT, SPLIT_KIT))
+        at: dict[str, Any] = {"method": PICKUP, "pickup_location_id": self.dice.choice(LOCATION_IDS)}
+        if self.dice.random() < 0.5:
+            at["destination"] = self.dice.choice(DESTINATIONS)
+        request = availability_pb.CheckAvailabilityRequest(channel_id="web", skus=[sku], **at)
+        (figure,) = (await self.shop.availability.CheckAvailability(request)).availabilities
+        await self._try_largest(sku, figure.largest_single_order_count, **at)
+
+    async def _try_largest(self, sku: str, count: int, **fields: Any) -> None:
         for units, is_whole in ((count, True), (count + 1, False)):
             if units:
-                order = await self.shop.allocate(
-                    "try", {sku: units}, HOLD, destination=destination, deliver_by=deliver_by, validate_only=True
-                )
-                assert (not order.shortages) == is_whole, (sku, units, deliver_by, order)
+                order = await self.shop.allocate("try", {sku: units}, HOLD, validate_only=True, **fields)
+                assert (not order.shortages) == is_whole, (sku, units, fields, order)
 
     async def receive(self) -> None:
         units = movement(stock_pb.MOVEMENT_KIND_RECEIVED, self.dice.randint(1, 4))
