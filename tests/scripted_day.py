@@ -234,13 +234,13 @@ class ScriptedDay:
         wrong = {("CUP", SOHO): 3, ("MUG", DC): -4}
         for key, units in audited.items():
             await self.shop.count({key: units + wrong.get(key, 0)}, at=datetime.now(UTC), source="audit")
-            self.truth.add("inventory_comparisons", location=key[1])
+            self.truth.add("inventory_comparisons", source="audit", location=key[1])
             if key in wrong:
-                self.truth.add("inventory_mismatches", location=key[1])
-                self.truth.add("inventory_mismatch_units", abs(wrong[key]), location=key[1])
+                self.truth.add("inventory_mismatches", source="audit", location=key[1])
+                self.truth.add("inventory_mismatch_units", abs(wrong[key]), source="audit", location=key[1])
                 self.truth.add("exceptions", kind="mismatch", channel="none")
         await self.shop.count({("CUP", SOHO): audited["CUP", SOHO]}, at=datetime.now(UTC), source="audit")
-        self.truth.add("inventory_comparisons", location=SOHO)
+        self.truth.add("inventory_comparisons", source="audit", location=SOHO)
         self.truth.add("exceptions_resolved", kind="mismatch", resolution="stock_corrected")
 
     async def ship(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-FEED_ROLES = ("owner", "observer")
+OWNER, OBSERVER = FEED_ROLES = ("owner", "observer")
 FEED_BASES = ("on_hand", "available")
 OPEN_ORDERS = ("gross", "net")
 
@@ -24,7 +24,7 @@ class Feed:
     """
 
     source: str
-    role: str = "owner"
+    role: str = OWNER
     basis: str = "on_hand"
     open_orders: str = "gross"
     location_ids: frozenset[str] = EVERYTHING
@@ -35,7 +35,7 @@ class Feed:
     @property
     def owns(self) -> bool:
         """Whether its counts set the stock figures that it reports on."""
-        return self.role == "owner"
+        return self.role == OWNER
 
     @property
     def is_net(self) -> bool:

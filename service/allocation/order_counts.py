@@ -179,6 +179,8 @@ def _count_shortages(metrics: Metrics, record: AllocationRecord, added: AddedCou
     if added.first_oversold:
         metrics.orders.oversold_orders.labels(channel, added.first_oversold).inc(exemplar=_exemplar(record))
     _count_units(metrics.orders.withheld_units, channel, added.withheld)
+    if added.first_withheld:
+        metrics.orders.withheld_orders.labels(channel, added.first_withheld).inc(exemplar=_exemplar(record))
     if added.intervention:
         metrics.orders.manual_interventions.labels(channel, added.intervention).inc(exemplar=_exemplar(record))
 

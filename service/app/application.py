@@ -256,6 +256,9 @@ async def _load_sample(settings: Settings, database: Database, policy_set: Polic
 async def _start_counters(database: Database, metrics: Metrics) -> Catalog:
     catalog = await database.unlocked("start", catalog_store.read)
     metrics.start_channels(catalog.channels, catalog.locations)
+    for feed in catalog.feeds.values():
+        if not feed.owns:
+            metrics.stock.start_observer(feed.source, feed.location_ids)
     return catalog
 
 

@@ -36,7 +36,7 @@ Result = figure_pb.ChannelFigureResult
 
 @dataclass(slots=True)
 class _Recorded:
-    """What one request did, for metrics: the channel, new exceptions, ended ones, and the sizes of new differences."""
+    """What one request did, for metrics: new exceptions, ended ones, and by how much each new figure differs."""
 
     channel_id: str
     raised: Sequence[RaisedException] = ()
@@ -113,7 +113,7 @@ class ChannelFigureOperations:
             found = by_key.get(observation.key) or by_key.get((sku, item_id, ""))
             if found is not None:
                 results[index].difference_count = found.difference
-                if found.difference and results[index].result == Result.RESULT_RECORDED:
+                if results[index].result == Result.RESULT_RECORDED:
                     recorded.differences.append(abs(found.difference))
         recorded.raised, recorded.resolved = await self._report(connection, channel, judged, products, now)
         return figure_pb.RecordChannelFiguresResponse(results=results), recorded
@@ -200,5 +200,4 @@ def _problem(
 def _count(metrics: Metrics, recorded: _Recorded) -> None:
     incidents.count_raised(metrics, recorded.raised)
     incidents.count_resolved(metrics, MISMATCH, STOCK_CORRECTED, recorded.resolved)
-    metrics.stock.channel_mismatches.labels(recorded.channel_id).inc(len(recorded.differences))
-    metrics.stock.channel_mismatch_units.labels(recorded.channel_id).inc(sum(recorded.differences))
+    metrics.stock.count_channel_comparisons(recorded.channel_id, recorded.differences)

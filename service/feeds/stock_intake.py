@@ -68,10 +68,8 @@ class Intake:
             if result.result is ChangeResult.REFUSED:
                 metrics.stock.count_dropped_changes(OTHER_SOURCES, 1)
             if result.difference is not None:
-                metrics.stock.inventory_comparisons.labels(result.change.location_id).inc()
-            if result.mismatch and result.difference is not None:
-                metrics.stock.inventory_mismatches.labels(result.change.location_id).inc()
-                metrics.stock.inventory_mismatch_units.labels(result.change.location_id).inc(abs(result.difference))
+                units = abs(result.difference) if result.mismatch else 0
+                metrics.stock.count_comparison(result.change.source, result.change.location_id, units)
 
 
 async def record(

@@ -36,6 +36,8 @@ OTHER_SOURCES = "other"
 """Value of the label `source` of all sources that have no label of their own."""
 SOURCE_LABELS = 200
 """Values of the label `source`; callers may invent any number of sources."""
+OBSERVED_PLACES = 5_000
+"""Pairs of the labels `source` and `location` of counts that are only compared."""
 OWNER_LABELS = 200
 """Values of the label `owner`; people may assign exceptions to any number of owners."""
 SHIP_BY, DELIVERY_DAY = SHIPMENT_DEADLINES = ("ship_by", "delivery_day")

@@ -43,7 +43,7 @@ class Metrics:
             self.watches.start(channel)
 
     def start_locations(self, location_ids: Iterable[str]) -> None:
-        """Starts the counters that have only the label `location` at 0."""
+        """Starts the counters of locations, whatever the channel, at 0."""
         for location in location_ids:
             self.stock.start_location(location)
             self.shipments.start_location(location)

@@ -36,6 +36,12 @@ class OrderMetrics:
             "channel",
             "cause",
         )
+        self.withheld_orders = make.counter(
+            "withheld_orders",
+            "SOLD orders with units in stock that a buffer or a block kept from them, each once, by the first.",
+            "channel",
+            "cause",
+        )
         self.unmet_demand_units = make.counter(
             "unmet_demand_units",
             "Units that shoppers wanted and did not get, of orders that are not sold; channel is none if unknown.",
@@ -102,6 +108,7 @@ class OrderMetrics:
             (self.oversold_units, CAUSES),
             (self.oversold_orders, CAUSES),
             (self.withheld_units, WITHHELD_KINDS),
+            (self.withheld_orders, WITHHELD_KINDS),
             (self.unmet_demand_units, UNMET_CAUSES),
             (self.rerouted_units, REROUTE_CAUSES),
             (self.manual_interventions, INTERVENTION_REASONS),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from policies.stock.counting import ChangeResult
-from service.metrics.kinds import MetricMaker
-from service.metrics.labels import OTHER_SOURCES, SOURCE_LABELS
+from service.metrics.kinds import BoundedLabel, MetricMaker
+from service.metrics.labels import OBSERVED_PLACES, OTHER_SOURCES, SOURCE_LABELS
 
 
 class StockMetrics:
     """Counters of stock changes and mismatches, and gauges of the ledger check."""
 
     def __init__(self, make: MetricMaker) -> None:
-        self._sources: set[str] = set()
+        self._sources = BoundedLabel(SOURCE_LABELS)
+        self._observed_places: set[tuple[str, str]] = set()
+        self._locations: set[str] = set()
+        self._observers_everywhere: set[str] = set()
         self.stock_changes = make.counter("stock_changes", "Counts and movements processed, by result.", "result")
         self.dropped_stock_changes = make.counter(
             "dropped_stock_changes",
@@ -21,15 +26,25 @@ class StockMetrics:
         self.inventory_mismatches = make.counter(
             "inventory_mismatches",
             "Counts that were only compared and differed from on hand by more than the tolerance.",
+            "source",
             "location",
         )
         self.inventory_mismatch_units = make.counter(
-            "inventory_mismatch_units", "Units by which these counts differed from on hand, without sign.", "location"
+            "inventory_mismatch_units",
+            "Units by which these counts differed from on hand, without sign.",
+            "source",
+            "location",
         )
         self.inventory_comparisons = make.counter(
             "inventory_comparisons",
             "Counts that were only compared with on hand, those that differed included.",
+            "source",
             "location",
+        )
+        self.channel_comparisons = make.counter(
+            "channel_comparisons",
+            "New figures of a channel that were compared with what was published to it.",
+            "channel",
         )
         self.channel_mismatches = make.counter(
             "channel_mismatches", "New figures of a channel that differed from what was published to it.", "channel"
@@ -47,18 +62,52 @@ class StockMetrics:
 
     def start_channel(self, channel: str) -> None:
         """Starts the counters of what a channel shows at 0."""
+        self.channel_comparisons.labels(channel)
         self.channel_mismatches.labels(channel)
         self.channel_mismatch_units.labels(channel)
 
     def start_location(self, location: str) -> None:
-        """Starts the counters of a location at 0."""
-        self.inventory_mismatches.labels(location)
-        self.inventory_mismatch_units.labels(location)
-        self.inventory_comparisons.labels(location)
+        """Starts the counters of a location at 0, for the feeds that observe every location."""
+        self._locations.add(location)
+        for source in self._observers_everywhere:
+            self._start_observed(source, location)
+
+    def start_observer(self, source: str, location_ids: Collection[str]) -> None:
+        """Starts the counters of a feed that observes these locations at 0; none are all."""
+        if not location_ids:
+            self._observers_everywhere.add(source)
+        for location in location_ids or self._locations:
+            self._start_observed(source, location)
+
+    def count_comparison(self, source: str, location: str, mismatch_units: int) -> None:
+        """Counts an observed count; `mismatch_units` is 0 if it agrees within its tolerance."""
+        labels = self._observed(source, location)
+        self.inventory_comparisons.labels(*labels).inc()
+        if mismatch_units:
+            self.inventory_mismatches.labels(*labels).inc()
+            self.inventory_mismatch_units.labels(*labels).inc(mismatch_units)
+
+    def count_channel_comparisons(self, channel: str, differences: Sequence[int]) -> None:
+        """Counts new figures of a channel by how much they differ, without sign, from what was published; 0 is not."""
+        mismatches = [difference for difference in differences if difference]
+        self.channel_comparisons.labels(channel).inc(len(differences))
+        self.channel_mismatches.labels(channel).inc(len(mismatches))
+        self.channel_mismatch_units.labels(channel).inc(sum(mismatches))
 
     def count_dropped_changes(self, source: str, count: int) -> None:
         """Counts changes that a full quarantine dropped; sources beyond SOURCE_LABELS are counted as one."""
-        if source not in self._sources and len(self._sources) >= SOURCE_LABELS:
-            source = OTHER_SOURCES
-        self._sources.add(source)
-        self.dropped_stock_changes.labels(source).inc(count)
+        self.dropped_stock_changes.labels(self._sources.value(source)).inc(count)
+
+    def _start_observed(self, source: str, location: str) -> None:
+        labels = self._observed(source, location)
+        for counter in (self.inventory_comparisons, self.inventory_mismatches, self.inventory_mismatch_units):
+            counter.labels(*labels)
+
+    def _observed(self, source: str, location: str) -> tuple[str, str]:
+        """The labels of counts of a source at a location; pairs beyond OBSERVED_PLACES have the source "other"."""
+        key = (source, location)
+        if key not in self._observed_places:
+            if len(self._observed_places) >= OBSERVED_PLACES:
+                return OTHER_SOURCES, location
+            self._observed_places.add(key)
+        return key

@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from policies.domain.listings import Listing
-from policies.stock.feeds import ownership_conflicts
+from policies.stock.feeds import OBSERVER, ownership_conflicts
 from service import limits
 from service.allocation.intake.mapped_items import MappedItems
 from service.capacity import taken_capacity
@@ -134,6 +134,10 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     ) -> catalog_pb.UpsertFeedsResponse:
         rows = feed_requests.feed_rows(request.feeds)
         created, updated = await self._upsert(FEEDS, rows, validate_only=request.validate_only)
+        if not request.validate_only:
+            for row in rows:
+                if row["role"] == OBSERVER:
+                    self._metrics.stock.start_observer(row["source"], row["location_ids"])
         return catalog_pb.UpsertFeedsResponse(created_count=created, updated_count=updated)
 
     async def ListFeeds(self, request: catalog_pb.ListFeedsRequest, context: Context) -> catalog_pb.ListFeedsResponse:

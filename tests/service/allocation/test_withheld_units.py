@@ -64,6 +64,7 @@ async def test_a_buffer_that_keeps_units_is_named_and_they_are_not_oversold(shop
     assert promised(sold) == {"austin": 3}
     assert reasons(sold) == [("HELD_BY_BUFFER", 2, "held_by_buffer", ["two-on-the-floor"])]
     assert sold.shortages[0].backordered
+    assert shop.metric("withheld_orders_total", channel="web", cause="held_by_buffer") == 1
     assert shop.metric("withheld_units_total", channel="web", cause="held_by_buffer") == 2
     assert not any(
         shop.metric("oversold_units_total", channel="web", cause=cause) for cause in ("race", "over_published")

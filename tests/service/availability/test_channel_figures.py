@@ -65,6 +65,7 @@ async def test_a_channel_that_shows_another_figure_than_it_was_told_raises_an_ex
     assert (still.result, still.difference_count) == (Result.RESULT_UNCHANGED, 2)
     assert (right.difference_count, after.exception.state) == (0, Record.STATE_RESOLVED)
     assert after.exception.resolution == exception_pb2.EXCEPTION_RESOLUTION_STOCK_CORRECTED
+    assert shop.metric("channel_comparisons_total", channel="web") == 2
     assert shop.metric("channel_mismatches_total", channel="web") == 1
     assert shop.metric("channel_mismatch_units_total", channel="web") == 2
 

@@ -164,8 +164,9 @@ async def test_drift_raises_one_exception_and_is_resolved_when_the_observer_agre
     assert "4 units fewer" in before[0]["description"]
     after = await mismatches(retailer)
     assert [(row["state"], row["resolution"]) for row in after] == [("resolved", "stock_corrected")]
-    assert retailer.metric("inventory_mismatches_total", location="dc") == 2
-    assert retailer.metric("inventory_mismatch_units_total", location="dc") == 7
+    assert retailer.metric("inventory_comparisons_total", source="camera", location="dc") == 4
+    assert retailer.metric("inventory_mismatches_total", source="camera", location="dc") == 2
+    assert retailer.metric("inventory_mismatch_units_total", source="camera", location="dc") == 7
 
 
 async def test_a_net_feed_does_not_subtract_an_open_order_twice(retailer: Retailer) -> None:
