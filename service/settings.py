@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     """Lines a second about ordinary calls, and as many about slow and failed ones; 0 turns both off."""
     slow_call_seconds: float = Field(default=1.0, gt=0, le=3_600)
     """From how many seconds on a call is logged as slow, with the part that took longest."""
+    otel_endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s/]+$")
+    """Where traces are sent by OTLP over gRPC, such as http://127.0.0.1:4317; None means that nothing is traced."""
+    otel_sample_ratio: float = Field(default=0.1, ge=0, le=1)
+    """The part of the calls that is traced, of those whose caller does not say whether they are."""
 
     verify_ledger_seconds: float = Field(default=300.0, ge=0, le=604_800)
     """Seconds between ledger checks, which set `truestock_ledger_differences`; 0 turns them off."""

@@ -30,7 +30,7 @@ from service.database.database import Connection, Statement, transposed
 from service.decisions.decision_log import DecisionInputs
 from service.dependencies import Dependencies
 from service.errors import InvalidFields, NotFound, TruestockError, no_channel, no_location, no_outlet, no_product
-from service.observability.calls import Call, current_call
+from service.observability.calls import current_call, shared_work
 from service.orders import order_identity, order_messages, order_store
 from service.orders.allocation_record import AllocationRecord
 from service.orders.cancellations import cancellation_request_store, pending_cancellations
@@ -117,11 +117,8 @@ class AllocationBatch:
 
     async def decide(self, tickets: Sequence[Ticket]) -> Outcomes:
         """Returns an answer or an error for each ticket, after the commit."""
-        work = _begin_work(tickets)
-        try:
+        with shared_work("allocation", [(ticket.served_call, ticket.arrived) for ticket in tickets]):
             return await self._allocate(tickets)
-        finally:
-            work.share(ticket.served_call for ticket in tickets)
 
     async def _allocate(self, tickets: Sequence[Ticket]) -> Outcomes:
         attempts: list[_BatchState] = []
@@ -304,27 +301,32 @@ async def _waiting_requests(
     return await cancellation_request_store.waiting(connection, keys) if keys else []
 
 
-def _begin_work(tickets: Sequence[Ticket]) -> Call:
-    """What this task does from now on, it does for the calls of all these tickets, which have waited until now."""
-    work, now = Call(), time.perf_counter()
-    current_call.set(work)
-    for ticket in tickets:
-        if ticket.served_call is not None:
-            # The longest wait of a call's orders; a batch that is split waits only once.
-            ticket.served_call.queue = max(ticket.served_call.queue, now - ticket.arrived)
-    return work
-
-
 async def _decide(
     intake: Intake, ticket: Ticket, context: PlanningContext, *, in_transaction: bool = True
 ) -> AllocationChange:
     """What the request changes, with the time that it took to decide."""
     started = time.perf_counter()
     change = await _receive(intake, ticket, context)
-    work = current_call.get()
+    ended, work = time.perf_counter(), current_call.get()
     if work is not None:
-        work.decided(time.perf_counter() - started, in_transaction=in_transaction)
+        work.decided(ended - started, in_transaction=in_transaction)
+        if work.trace is not None:
+            of = ticket.served_call.trace if ticket.served_call is not None else None
+            work.trace.add("decision", started, ended, _decision_attributes(ticket, change), of=of)
     return change
+
+
+def _decision_attributes(ticket: Ticket, change: AllocationChange) -> dict[str, str | int]:
+    """What a trace says of a decision: nothing that the order's sender wrote."""
+    attributes: dict[str, str | int] = {
+        "truestock.policy_revision": ticket.policy_set.revision,
+        "truestock.lines": ticket.line_count,
+    }
+    if change.decision is not None:
+        attributes["truestock.outcome"] = change.decision.outcome.value
+        attributes["truestock.policy"] = change.decision.policy.name
+        attributes["truestock.decision_id"] = str(change.record.decision_id)
+    return attributes
 
 
 async def _receive(intake: Intake, ticket: Ticket, context: PlanningContext) -> AllocationChange:

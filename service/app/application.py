@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 import asyncpg
 import grpc
@@ -31,6 +32,7 @@ from service.app.listening import Listening, StartError, listening
 from service.app.metrics_endpoint import MetricsServer
 from service.app.reporting_lease import ReportingLease
 from service.app.wiring import SERVICE_NAMES, add_services, new_id
+from service.background import FailureLog
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog
 from service.database import migrate
@@ -41,6 +43,7 @@ from service.dependencies import Background, Dependencies
 from service.errors import NotReady, Overloaded
 from service.metrics import Metrics
 from service.observability.call_log import CallLog
+from service.observability.trace_export import MissingPackages, close_tracing, open_tracing
 from service.policy import policy_store
 from service.policy.active_policies import ActivePolicies
 from service.policy.folder_watcher import FolderWatcher
@@ -57,6 +60,9 @@ from service.sample.sample_retailer import WAREHOUSE
 from service.settings import Address, Settings
 from service.stock.ledger_monitor import LedgerMonitor
 from service.stock.velocity_learner import VelocityLearner
+
+if TYPE_CHECKING:
+    from service.observability.tracing import Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +84,7 @@ PUBLICATIONS_SECONDS = 0.2
 HISTORY_SECONDS = 0.1
 METRICS_SECONDS = 0.2
 CONNECTIONS_SECONDS = 0.3
+TRACES_SECONDS = 0.3
 SERVER_SECONDS = 1.8
 """What the parts that end after the last call get of a stop in any case, in this order."""
 
@@ -126,6 +133,7 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
     if settings.require_tests:
         await _require_tests(active_policies)
     async with Drain(settings.drain_seconds) as drain:
+        tracing = _tracing(settings, drain)
         source = await _find_database(settings, drain)
         database = await _open_database(settings, source.url, metrics)
         drain.add("database connections", database.close, needed_seconds=CONNECTIONS_SECONDS)
@@ -145,6 +153,7 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
                 settings.model_copy(update={"database_url": source.url}), database, active_policies, metrics, new_id
             ),
             policy_history,
+            tracing,
             listens=listens,
             drain=drain,
             hurried=hurried,
@@ -236,6 +245,7 @@ async def _open_database(settings: Settings, url: str, metrics: Metrics) -> Data
             metrics,
             connections=settings.database_pool_size,
             statement_cache_size=settings.statement_cache_size,
+            traced=settings.otel_endpoint is not None,
         )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         raise StartError(f"the database cannot be reached: {_cause(error)}") from error
@@ -246,6 +256,25 @@ def _cause(error: Exception) -> str:
     if "statement pooling" in str(error):
         return f"its connection pooler allows no transactions ({error}); set pool_mode to transaction or session"
     return f"{str(error) or 'no answer in time'}; check --database-url and that PostgreSQL is running"
+
+
+def _tracing(settings: Settings, drain: Drain) -> Tracing | None:
+    """The traces of the service, None where they are off."""
+    if settings.otel_endpoint is None:
+        return None
+    instance, failures = settings.instance or socket.gethostname(), FailureLog()
+    try:
+        tracing = open_tracing(
+            settings.otel_endpoint,
+            instance=instance,
+            sample_ratio=settings.otel_sample_ratio,
+            # A collector that is away is one line a minute.
+            report=lambda error: failures.failed("traces are not exported", error, traceback=False),
+        )
+    except MissingPackages as error:
+        raise StartError(str(error)) from error
+    drain.add("traces", partial(close_tracing, tracing), needed_seconds=TRACES_SECONDS)
+    return tracing
 
 
 async def _load_sample(settings: Settings, database: Database, policy_set: PolicySet) -> bool:
@@ -277,6 +306,7 @@ def _metrics_server(listens: Listening, metrics: Metrics, drain: Drain) -> Metri
 async def _start_grpc(
     deps: Dependencies,
     policy_history: PolicyHistory,
+    tracing: Tracing | None,
     *,
     listens: Listening,
     drain: Drain,
@@ -284,7 +314,7 @@ async def _start_grpc(
 ) -> tuple[int, health_aio.HealthServicer]:
     """Starts gRPC and all background work; returns the port and the gRPC health service."""
     call_log = CallLog(deps.settings.log_calls_per_second, deps.settings.slow_call_seconds)
-    server = grpc.aio.server(interceptors=[CallInterceptor(deps.metrics, call_log)], options=GRPC_OPTIONS)
+    server = grpc.aio.server(interceptors=[CallInterceptor(deps.metrics, call_log, tracing)], options=GRPC_OPTIONS)
     queue, lifecycle = add_services(deps, server)
     health_servicer = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)

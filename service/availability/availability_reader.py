@@ -34,7 +34,7 @@ from service.decisions.located_destination import destination_point
 from service.demand.shortfall_log import Shortfall
 from service.errors import no_channel, no_location
 from service.metrics import Metrics
-from service.observability.calls import Call, current_call
+from service.observability.calls import Call, current_call, shared_work
 from service.rpc import proto_values
 from service.stock import levels
 from service.stock.publication_log import PublicationLog
@@ -111,11 +111,6 @@ class _WaitingCall:
     snapshot: asyncio.Future[Snapshot]
     served_call: Call | None = field(default_factory=current_call.get)
     asked: float = field(default_factory=time.perf_counter)
-
-    def begin(self, now: float) -> None:
-        """Its read begins now."""
-        if self.served_call is not None:
-            self.served_call.queue += now - self.asked
 
 
 class AvailabilityReader:
@@ -209,20 +204,16 @@ class AvailabilityReader:
         if not batch:
             return 0
         self._metrics.service.read_calls.observe(len(batch))
-        work, now = Call(), time.perf_counter()
-        # What this task does from now on, it does for all these calls.
-        current_call.set(work)
-        for call in batch:
-            call.begin(now)
         try:
-            snapshot = await self._database.unlocked("availability", lambda connection: self._read(connection, skus))
+            with shared_work("availability", [(call.served_call, call.asked) for call in batch]):
+                snapshot = await self._database.unlocked(
+                    "availability", lambda connection: self._read(connection, skus)
+                )
         except Exception as error:
             for call in batch:
                 if not call.snapshot.done():
                     call.snapshot.set_exception(error)
             return len(batch)
-        finally:
-            work.share(call.served_call for call in batch)
         for call in batch:
             if not call.snapshot.done():
                 call.snapshot.set_result(snapshot)
@@ -284,7 +275,10 @@ async def answer(
         started = time.perf_counter()
         response = snapshot.answers[key] = _assess(policy_set, snapshot, request)
         if (call := current_call.get()) is not None:
-            call.decided(time.perf_counter() - started, in_transaction=False)
+            ended = time.perf_counter()
+            call.decided(ended - started, in_transaction=False)
+            if call.trace is not None:
+                call.trace.add("decision", started, ended, {"truestock.policy_revision": policy_set.revision})
         return response
     work = snapshot.large_answers.get(key)
     if work is None:

@@ -14,6 +14,8 @@ from typing import Any
 import asyncpg
 import structlog
 
+from service.observability.calls import statement_ended
+
 log = structlog.get_logger(__name__)
 
 CONNECT_SECONDS = 10.0
@@ -31,9 +33,10 @@ LOST_STATEMENTS = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePrepar
 class ConnectionPool:
     """A pool that finds out whether a pooler is between it and PostgreSQL, and then does without named statements."""
 
-    def __init__(self, statement_cache_size: int, *, read_only: bool = False) -> None:
+    def __init__(self, statement_cache_size: int, *, read_only: bool = False, traced: bool = False) -> None:
         self._statement_cache_size = statement_cache_size
         self._read_only = read_only
+        self._traced = traced
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self.behind_pooler = False
         """Whether sessions may change between two transactions of one connection."""
@@ -47,9 +50,10 @@ class ConnectionPool:
         connections: int,
         statement_cache_size: int = STATEMENT_CACHE_SIZE,
         read_only: bool = False,
+        traced: bool = False,
     ) -> ConnectionPool:
         """Opens the pool and one connection; `url` is in asyncpg's form. Raises what asyncpg raises."""
-        pool = cls(statement_cache_size, read_only=read_only)
+        pool = cls(statement_cache_size, read_only=read_only, traced=traced)
         pool._pool = await asyncpg.create_pool(
             url,
             min_size=1,
@@ -103,6 +107,9 @@ class ConnectionPool:
         if self._read_only and not self.behind_pooler:
             # A pooler would lend the session to others, which write.
             await connection.execute("SET default_transaction_read_only = on")
+        if self._traced:
+            # asyncpg calls it in the context of whoever ran the statement.
+            connection.add_query_logger(statement_ended)
         return connection
 
     def _note_pooler(self) -> None:

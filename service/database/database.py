@@ -165,10 +165,18 @@ class Database:
         connections: int = 10,
         statement_cache_size: int = STATEMENT_CACHE_SIZE,
         read_only: bool = False,
+        traced: bool = False,
     ) -> Database:
-        """Opens the pool; sessions that are `read_only` write nothing. Raises what asyncpg raises."""
+        """Opens the pool; sessions that are `read_only` write nothing. Raises what asyncpg raises.
+
+        If it is `traced`, statements are added to the traces of calls.
+        """
         pool = await ConnectionPool.open(
-            plain_url(url), connections=connections, statement_cache_size=statement_cache_size, read_only=read_only
+            plain_url(url),
+            connections=connections,
+            statement_cache_size=statement_cache_size,
+            read_only=read_only,
+            traced=traced,
         )
         return cls(pool, metrics)
 
@@ -210,8 +218,7 @@ class Database:
                 self._metrics.service.database_seconds.labels(operation).observe(ended - started)
                 call = current_call.get()
                 if call is not None:
-                    call.connection += started - asked
-                    call.database += ended - started
+                    call.connected(ended - started, started - asked)
 
     async def transaction(
         self,

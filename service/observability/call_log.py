@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import structlog
 
+from service.observability.call_ids import call_ids
 from service.observability.calls import Call
 
 log = structlog.get_logger(__name__)
@@ -64,9 +64,9 @@ class CallLog:
             self._unlogged[is_notable] += 1
             return
         values: dict[str, object] = {"method": method, "code": code, "milliseconds": round(seconds * 1000, 1)}
-        values |= _ids(*messages)
-        if call.span is not None:
-            values["trace_id"] = f"{call.span.get_span_context().trace_id:032x}"
+        values |= call_ids(*messages)
+        if call.trace is not None:
+            values["trace_id"] = call.trace.trace_id
         if self._unlogged[is_notable]:
             values["calls_without_line"], self._unlogged[is_notable] = self._unlogged[is_notable], 0
         if is_slow:
@@ -83,24 +83,3 @@ def _slow_parts(call: Call, seconds: float) -> dict[str, object]:
     parts["other"] = max(0.0, seconds - sum(parts.values()))
     slowest = max(parts, key=lambda part: parts[part])
     return {"slow_part": slowest, **{f"{part}_milliseconds": round(value * 1000, 1) for part, value in parts.items()}}
-
-
-def _ids(request: Any, response: Any) -> dict[str, str]:
-    """The ids by which a call can be found: all are UUIDs, so none can hold anything else."""
-    ids = {}
-    request_id = _uuid(getattr(request, "request_id", ""))
-    if request_id:
-        ids["request_id"] = request_id
-    allocation = getattr(response, "allocation", None)
-    if allocation is not None:
-        ids["allocation_id"] = allocation.allocation_id
-        ids["decision_id"] = allocation.decision.decision_id
-    return {name: value for name, value in ids.items() if value}
-
-
-def _uuid(text: object) -> str:
-    """The text if it is a UUID, in its usual form; else nothing."""
-    try:
-        return str(UUID(text)) if isinstance(text, str) and text else ""
-    except ValueError:
-        return ""

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
@@ -24,6 +24,9 @@ from service.observability.calls import Call, current_call
 from service.rpc.call_limit import CallLimit, may_be_shed
 from service.rpc.request_bytes import RefusedBytes, reader, unless_refused
 
+if TYPE_CHECKING:
+    from service.observability.tracing import Tracing
+
 log = structlog.get_logger(__name__)
 
 OWN_SERVICES = "/truestock."
@@ -36,9 +39,10 @@ Handler = Callable[..., Any]
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic only in the stubs
     """Wraps the handlers of all services. A stream is one call, from its start to its end."""
 
-    def __init__(self, metrics: Metrics, call_log: CallLog | None = None) -> None:
+    def __init__(self, metrics: Metrics, call_log: CallLog | None = None, tracing: Tracing | None = None) -> None:
         self._metrics = metrics
         self._call_log = call_log
+        self._tracing = tracing
         self._wrapped_handlers: dict[str, Any] = {}
         self._limit = CallLimit()
         self._refusing_handlers: dict[str, Any] = {}
@@ -114,6 +118,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
             current = Call()
             # gRPC runs each call in a task of its own, so nothing else sees this.
             current_call.set(current)
+            if self._tracing is not None and is_measured:
+                self._tracing.begin(method, context.invocation_metadata() or (), current)
             try:
                 response = await handle(unless_refused(request), context)
                 return response
@@ -141,6 +147,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         """Measures and logs a call that has ended."""
         seconds = time.perf_counter() - started
         self._metrics.service.rpc_seconds.labels(method, code).observe(seconds)
+        if call.trace is not None:
+            call.trace.end_call(code, messages)
         if self._call_log is not None:
             self._call_log.ended(method, code, seconds, call, messages, may_be_slow=may_be_slow)
 
