@@ -67,7 +67,7 @@ class RoutingQuestion:
         whole: WholeOrder | None = None,
     ) -> RoutingQuestion:
         """The question which locations fulfill an order, or the units of it that are planned, if `whole` is given."""
-        whole = whole or WholeOrder(OrderFacts.of(order))
+        whole = whole or WholeOrder(OrderFacts.of(order, world.products))
         return cls(world, channel, whole.facts, order.destination, own_units, rejected_by, whole.kept_units)
 
     def context(

@@ -105,7 +105,7 @@ def _ready_time(
 ) -> datetime | None:
     """When the location has handled the cart: from now, or from the end of the day on which the last units arrive."""
     location, start = offer.nearby.location, world.now
-    facts = replace(OrderFacts.of(order), method=TRANSFER)
+    facts = replace(OrderFacts.of(order, world.products), method=TRANSFER)
     for shipment in offer.decision.plan:
         if shipment.method == TRANSFER:
             origin = world.locations[shipment.location_id]

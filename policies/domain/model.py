@@ -8,7 +8,7 @@ the type checker enforces: a frozen dataclass takes five times as long to create
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -50,6 +50,9 @@ CANCELLATION_FAULTS = ("buyer", "seller", "carrier", "fraud")
 
 EVERY_DAY = frozenset(range(7))
 """Days of the week as `date.weekday` counts them: Monday is 0."""
+
+MAX_WEIGHT_GRAMS = 1_000_000_000
+"""Largest weight of one packed unit."""
 
 MAX_UNITS = 1_000_000_000
 """Largest number of units of one product at one location; sums of two fit into PostgreSQL integers."""
@@ -174,7 +177,10 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One SKU. `velocity_per_day` is in units, None if not known yet; `price` is in the merchant's currency."""
+    """One SKU. `velocity_per_day` is in units, None if not known yet; `price` is in the merchant's currency.
+
+    `weight_grams` is the weight of one packed unit; None if nobody has stated it.
+    """
 
     sku: str
     name: str = ""
@@ -187,9 +193,12 @@ class Product:
     has_dimensions: bool = False
     has_barcode: bool = False
     has_image: bool = False
+    weight_grams: int | None = None
 
     def __post_init__(self) -> None:
         _require_one_of("status", self.status, PRODUCT_STATUSES)
+        if self.weight_grams is not None and not 1 <= self.weight_grams <= MAX_WEIGHT_GRAMS:
+            raise ValueError(f"weight_grams is {self.weight_grams}; it must be from 1 to {MAX_WEIGHT_GRAMS}")
         if self.velocity_per_day is not None and not (isfinite(self.velocity_per_day) and self.velocity_per_day >= 0):
             raise ValueError(f"velocity_per_day is {self.velocity_per_day}; it must be 0 or more units per day")
 
@@ -388,7 +397,10 @@ class Order:
 
 @dataclass(slots=True, unsafe_hash=True)
 class OrderFacts:
-    """Order facts that rules may test; None if unknown."""
+    """Order facts that rules may test; None if unknown.
+
+    `weight_grams` is the weight of all units, `product_tags` are those of all products; kits are their components.
+    """
 
     method: Final[str | None] = None
     value: Final[Decimal | None] = None
@@ -398,10 +410,12 @@ class OrderFacts:
     tags: Final[frozenset[str] | None] = None
     ship_by_time: Final[datetime | None] = None
     deliver_by: Final[date | None] = None
+    weight_grams: Final[int | None] = None
+    product_tags: Final[frozenset[str] | None] = None
 
     @classmethod
-    def of(cls, order: Order) -> OrderFacts:
-        """The facts of a complete order."""
+    def of(cls, order: Order, products: Mapping[str, Product] | None = None) -> OrderFacts:
+        """The facts of a complete order; those of its contents are unknown without the catalog's `products`."""
         return cls(
             method=order.method,
             value=order.value,
@@ -411,7 +425,26 @@ class OrderFacts:
             tags=order.tags,
             ship_by_time=order.ship_by_time,
             deliver_by=order.deliver_by,
+            weight_grams=None if products is None else weight_of(order.units_by_sku(), products),
+            product_tags=None if products is None else tags_of((line.sku for line in order.lines), products),
         )
+
+
+def weight_of(units: Mapping[str, int], products: Mapping[str, Product]) -> int | None:
+    """The weight in grams of so many units of each SKU; None if that of one is unknown."""
+    grams = 0
+    for sku, count in units.items():
+        product = products.get(sku)
+        if product is None or product.weight_grams is None:
+            return None
+        grams += product.weight_grams * count
+    return grams
+
+
+def tags_of(skus: Iterable[str], products: Mapping[str, Product]) -> frozenset[str]:
+    """All tags of these products together."""
+    tags = [products[sku].tags for sku in skus if sku in products]
+    return tags[0] if len(tags) == 1 else frozenset().union(*tags)
 
 
 @dataclass(frozen=True, slots=True)

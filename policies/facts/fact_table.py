@@ -196,6 +196,25 @@ _TABLE = (
         known_in=OF_A_PLAN,
     ),
     Fact(
+        "order.weight_grams",
+        _NUMBER,
+        "weight of all units of the whole order; unknown if one of its products has no weight; in exception rules "
+        "known only where an order falls short",
+        EVERYWHERE,
+        lambda c: c.order.weight_grams if c.order else None,
+        unit="grams",
+        value_range=_ONE_OR_MORE,
+    ),
+    Fact(
+        "order.product_tags",
+        _TEXTS,
+        "tags of all products of the whole order; a kit counts as its components; in exception rules known only "
+        "where an order falls short",
+        EVERYWHERE,
+        lambda c: c.order.product_tags if c.order else None,
+        absent="no product has this tag",
+    ),
+    Fact(
         "order.hours_until_ship_by",
         _NUMBER,
         "whole hours until the channel wants the order to have shipped, below 0 once that has passed; unknown if the"
@@ -293,6 +312,15 @@ _TABLE = (
         lambda c: c.product.velocity_per_day if c.product else None,
         unit="units per day",
         value_range=_NOT_NEGATIVE,
+    ),
+    Fact(
+        "product.weight_grams",
+        _NUMBER,
+        "weight of one packed unit; unknown if nobody has stated it",
+        OF_A_PRODUCT,
+        lambda c: c.product.weight_grams if c.product else None,
+        unit="grams",
+        value_range=_ONE_OR_MORE,
     ),
     Fact(
         "product.has_dimensions",

@@ -13,6 +13,7 @@ from policies.domain.model import (
     LOCATION_STATUSES,
     LOCATION_TYPES,
     MAX_UNITS,
+    MAX_WEIGHT_GRAMS,
     METHODS,
     PLANNED_OUTCOMES,
     PRODUCT_STATUSES,
@@ -67,6 +68,7 @@ _FIGURES: Mapping[str, Schema] = {
     "tracked": _FLAG,
 }
 _STOCK_LEVEL: Schema = {"anyOf": [_UNITS, closed(_FIGURES)]}
+_GRAMS: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_WEIGHT_GRAMS}
 _ORDER_FIELDS: Mapping[str, Schema] = {
     "channel": WORD,
     "lines": {"type": "object", "additionalProperties": {**_UNITS, "minimum": 1}},
@@ -153,6 +155,7 @@ def _product() -> Schema:
         "has_barcode": _FLAG,
         "has_image": _FLAG,
         "status": choice(PRODUCT_STATUSES),
+        "weight_grams": _GRAMS,
     }
     return closed(keys)
 
@@ -211,7 +214,13 @@ def _order() -> Schema:
 
 
 def _parcel() -> Schema:
-    keys = {**_ORDER_FIELDS, "ships_from": WORD, "unit_count": {**_UNITS, "minimum": 1}}
+    keys = {
+        **_ORDER_FIELDS,
+        "ships_from": WORD,
+        "unit_count": {**_UNITS, "minimum": 1},
+        "weight_grams": _GRAMS,
+        "product_tags": _WORDS,
+    }
     return closed(_schemas_by_key(DELIVERY_KEYS, keys), ["channel"])
 
 

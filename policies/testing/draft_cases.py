@@ -53,9 +53,14 @@ _STOCK: Mapping[str, Value | None] = {
     "stock.available": float(_UNITS),
     "stock.age_minutes": 0.0,
 }
-_ORDER: Mapping[str, Value | None] = {"order.method": "ship", "order.unit_count": 1.0, "order.tags": _EMPTY}
+_ORDER: Mapping[str, Value | None] = {
+    "order.method": "ship",
+    "order.unit_count": 1.0,
+    "order.tags": _EMPTY,
+    "order.product_tags": _EMPTY,
+}
 DEFAULTS: Mapping[CaseKind, Mapping[str, Value | None]] = {
-    CaseKind.SALE: {**_CATALOG, **_PRODUCT, **_STOCK},
+    CaseKind.SALE: {**_CATALOG, **_PRODUCT, **_STOCK, "order.product_tags": _EMPTY},
     CaseKind.ORDER: {
         **_CATALOG,
         **_PRODUCT,
@@ -210,9 +215,10 @@ class CaseBuilder:
 
     def _add_product(self) -> None:
         self.product = _stated({key: self.values.get(f"product.{key}") for key in ("category", "brand", "status")})
-        if tags := _tags(self.values.get("product.tags")):
+        of_order = [] if self.kind is CaseKind.DELIVERY else _tags(self.values.get("order.product_tags"))
+        if tags := sorted({*_tags(self.values.get("product.tags")), *of_order}):
             self.product["tags"] = tags
-        for key in ("price", "velocity_per_day"):
+        for key in ("price", "velocity_per_day", "weight_grams"):
             if (value := self.values.get(f"product.{key}")) is not None:
                 self.product[key] = _number(value)
         for key in ("has_dimensions", "has_barcode", "has_image"):
@@ -228,10 +234,16 @@ class CaseBuilder:
                 units = max(self._count("order.unit_count", 1), len(skus), len(locations))
                 lines = dict.fromkeys(skus[:-1], 1) | {skus[-1]: units - len(skus) + 1}
                 given |= {"lines": lines, "stock": self._stock(locations, lines)}
+                if (weight := self._count("order.weight_grams", 0)) and weight % units == 0:
+                    self.product["weight_grams"] = weight // units
             case CaseKind.DELIVERY:
                 given["ships_from"] = locations[0]
                 if (units := self._count("order.unit_count", 1)) != 1:
                     given["unit_count"] = units
+                if (grams := self.values.get("order.weight_grams")) is not None:
+                    given["weight_grams"] = _number(grams)
+                if tags := _tags(self.values.get("order.product_tags")):
+                    given["product_tags"] = tags
             case CaseKind.EXCEPTION:
                 given |= {"location": locations[0]} if locations else {}
                 given |= {"product": skus[0]} if self._names("product.") else {}

@@ -26,6 +26,7 @@ WHOLE_NUMBERS = frozenset(
     {
         *("order.unit_count", "order.line_count", "order.priority", "location.handling_minutes"),
         *("stock.on_hand", "stock.available", "plan.shipment_count"),
+        *("order.weight_grams", "product.weight_grams"),
     }
 )
 """Facts whose values a test states as whole numbers."""

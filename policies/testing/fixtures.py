@@ -41,6 +41,7 @@ from policies.testing.stated_values import (
     number_or_unknown,
     optional,
     price,
+    weight,
     words,
 )
 
@@ -62,7 +63,7 @@ _HOURS_KEYS = ("cut_off", "opens", "closes")
 _CHANNEL_KEYS = ("kind", "locations", "cancellation_headroom")
 _PRODUCT_KEYS = (
     *("tags", "category", "brand", "price", "velocity_per_day", "has_dimensions", "has_barcode", "has_image"),
-    "status",
+    *("status", "weight_grams"),
 )
 
 
@@ -253,6 +254,7 @@ def _product(file: RuleFile, sku: str, node: Node) -> Product | None:
         has_dimensions=optional(fields, "has_dimensions", file.flag) is not False,
         has_barcode=optional(fields, "has_barcode", file.flag) is not False,
         has_image=optional(fields, "has_image", file.flag) is not False,
+        weight_grams=optional(fields, "weight_grams", partial(weight, file)),
     )
 
 

@@ -41,6 +41,7 @@ from policies.testing.stated_values import (
     price,
     stated_level,
     stock_level,
+    weight,
     words,
 )
 
@@ -51,7 +52,10 @@ ORDER_KEYS = (
     *("channel", "lines", "stock", "commitment", "method", "pickup_location", "destination", "value", "priority"),
     *("tags", "ship_by", "deliver_by", "capacity_used", "outlet", "placements"),
 )
-DELIVERY_KEYS = ("channel", "ships_from", "unit_count", "method", "destination", "value", "priority", "tags")
+DELIVERY_KEYS = (
+    *("channel", "ships_from", "unit_count", "method", "destination", "value", "priority", "tags"),
+    *("weight_grams", "product_tags"),
+)
 
 EXCEPTION_KEYS = (
     *("exception", "channel", "location", "product", "lines", "method", "destination", "value", "priority", "tags"),
@@ -204,6 +208,8 @@ class GivenReader:
             unit_count=unit_count,
             priority=optional(fields, "priority", self._priority),
             tags=optional(fields, "tags", partial(words, self.file)) or frozenset(),
+            weight_grams=optional(fields, "weight_grams", partial(weight, self.file)),
+            product_tags=optional(fields, "product_tags", partial(words, self.file)) or frozenset(),
         )
         order_destination = optional(fields, "destination", partial(destination, self.file))
         if channel is None or location_id is None:
@@ -243,7 +249,7 @@ class GivenReader:
         if not lines:
             return OrderFacts(method=method, value=value, priority=priority, tags=tags)
         order = Order("", "test", lines, method=method or "ship", stated_value=value, priority=priority)
-        return OrderFacts.of(replace(order, tags=tags or frozenset()))
+        return OrderFacts.of(replace(order, tags=tags or frozenset()), self.fixtures.products)
 
     def _placed_lines(self, fields: dict[str, Node]) -> tuple[OrderLine, ...]:
         """The lines, each with its placement."""

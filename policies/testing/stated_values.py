@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TypeVar
 
-from policies.domain.model import MAX_UNITS, Coordinates, Destination, StockLevel
+from policies.domain.model import MAX_UNITS, MAX_WEIGHT_GRAMS, Coordinates, Destination, StockLevel
 from policies.facts.fact_table import COUNTRY_CODE
 from policies.source import likely_forms
 from policies.source.problems import quoted
@@ -82,6 +82,11 @@ def price(file: RuleFile, node: Node, what: str) -> Decimal | None:
     """An amount of money, exactly as written."""
     number = file.number(node, what, 0)
     return None if number is None or not isinstance(node, ScalarNode) else Decimal(node.text)
+
+
+def weight(file: RuleFile, node: Node, what: str) -> int | None:
+    """A weight in whole grams."""
+    return file.integer(node, what, 1, MAX_WEIGHT_GRAMS)
 
 
 def stock_level(file: RuleFile, node: Node, now: datetime, sku: str, location_id: str) -> StockLevel | None:

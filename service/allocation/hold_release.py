@@ -53,7 +53,7 @@ class HoldRelease:
         skus = await order_store.line_skus(connection, [allocation_id])
         unit_of_work = await open_unit_of_work(connection, [allocation_id], skus, self._deps.new_id)
         record, now = unit_of_work.records[allocation_id], unit_of_work.book.now
-        planning_context = await context(connection, self._deps.catalog_cache, self._deps.policies(), ())
+        planning_context = await context(connection, self._deps.catalog_cache, self._deps.policies(), skus)
         cause = f"by {request.actor}" if request.actor else "on request"
         change = order_holds.release(record, now, planning_context.of(record.channel_id), cause, actor=request.actor)
         record.needs_person = record.needs_person or bool(change.intervention)

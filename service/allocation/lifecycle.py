@@ -25,7 +25,7 @@ from service.allocation.planner import (
     release_promises,
     with_review,
 )
-from service.allocation.planning_context import PlanningContext, context
+from service.allocation.planning_context import PlanningContext, context, products_for_dates
 from service.allocation.replanning import rebalancing
 from service.allocation.shipment_dates import renew_dates
 from service.allocation.unit_of_work import UnitOfWork
@@ -97,7 +97,8 @@ class Lifecycle:
             # The catalog that was read last will do for dates: a plain confirmation reads it for nothing else.
             catalog = self._deps.catalog_cache.newest
             if was_held and record.state == CONFIRMED and record.channel_id in catalog.channels:
-                renew_dates(PlanningContext(policy_set, catalog, {}).of(record.channel_id), record, book.now)
+                products = await products_for_dates(connection, policy_set, record.skus)
+                renew_dates(PlanningContext(policy_set, catalog, products).of(record.channel_id), record, book.now)
             return change
 
         return await self._apply(allocation_id, request, "confirm", dated)

@@ -127,7 +127,7 @@ def decide(
     )
     rejected_by = record.rejected_by()
     # Rules see the facts of the whole order, shipped units included.
-    whole = None if unshipped is order else WholeOrder(OrderFacts.of(order))
+    whole = None if unshipped is order else WholeOrder(OrderFacts.of(order, channel_context.products))
     if whole is not None:
         unshipped = held_to_their_locations(_shipped_part(record), unshipped, order.lines)
     inputs = capture(world, channel_context.channel, unshipped, promise.own_units, rejected_by=rejected_by, whole=whole)

@@ -53,6 +53,17 @@ class PlanningContext:
         return context
 
 
+CONTENT_FACTS = frozenset({"order.weight_grams", "order.product_tags"})
+"""Facts of an order that depend on the catalog's products."""
+
+
+async def products_for_dates(connection: Connection, policy_set: PolicySet, skus: Iterable[str]) -> dict[str, Product]:
+    """The products of an order by which its shipments are dated; none where no delivery rule tests its contents."""
+    if CONTENT_FACTS.isdisjoint(policy_set.delivery_matcher.facts):
+        return {}
+    return (await catalog_store.products(connection, skus))[1]
+
+
 async def context(
     connection: Connection,
     cache: CatalogCache,

@@ -37,7 +37,9 @@ class ShipmentDates:
         # Only delivery rules see more of the order than its method.
         has_rules = bool(channel_context.policy_set.delivery)
         self._order = (
-            OrderFacts.of(order or record.order(record.commitment)) if has_rules else OrderFacts(method=record.method)
+            OrderFacts.of(order or record.order(record.commitment), channel_context.products)
+            if has_rules
+            else OrderFacts(method=record.method)
         )
 
     def at(self, location_id: str, handled_on: date | None = None, method: str | None = None) -> ShippingDates:

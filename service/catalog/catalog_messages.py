@@ -64,8 +64,9 @@ def product_message(row: asyncpg.Record) -> catalog_pb.Product:
         image_uri=row["image_uri"] or "",
         velocity_per_day=row["velocity_per_day"],
         learned_velocity_per_day=learned_velocity(row),
+        weight_grams=row["weight_grams"],
     )
-    if row["weight_grams"] is not None:
+    if row["height_mm"] is not None:
         for name in ("weight_grams", "length_mm", "width_mm", "height_mm"):
             setattr(message.dimensions, name, row[name])
     return message

@@ -116,17 +116,25 @@ def _product(fields: Fields, at: str, message: catalog_pb.Product) -> Row:
         "style": fields.text(f"{at}.style", message.style),
         "barcode": fields.text(f"{at}.barcode", message.barcode),
         "image_uri": fields.text(f"{at}.image_uri", message.image_uri, longest=limits.URI_LENGTH),
-        **_dimensions(fields, f"{at}.dimensions", message),
+        **_dimensions(fields, at, message),
         "velocity_per_day": None if velocity is None else fields.rate(f"{at}.velocity_per_day", velocity),
     }
 
 
 def _dimensions(fields: Fields, at: str, message: catalog_pb.Product) -> Row:
+    """The dimensions of a product, or its weight alone."""
     names = ("weight_grams", "length_mm", "width_mm", "height_mm")
+    weight = message.weight_grams if message.HasField("weight_grams") else None
+    if weight is not None:
+        fields.whole_number(f"{at}.weight_grams", weight, 1, limits.DIMENSION)
     if not message.HasField("dimensions"):
-        return dict.fromkeys(names)
+        return {**dict.fromkeys(names), "weight_grams": weight}
+    dimensions = message.dimensions
+    if weight not in (None, dimensions.weight_grams):
+        problem = f"is {weight}, but dimensions.weight_grams is {dimensions.weight_grams}; state one weight"
+        fields.wrong(f"{at}.weight_grams", problem)
     return {
-        name: fields.whole_number(f"{at}.{name}", getattr(message.dimensions, name), 1, limits.DIMENSION)
+        name: fields.whole_number(f"{at}.dimensions.{name}", getattr(dimensions, name), 1, limits.DIMENSION)
         for name in names
     }
 

@@ -405,7 +405,8 @@ def product_of(row: asyncpg.Record) -> Product:
         brand=row["brand"],
         price=row["price"],
         velocity_per_day=learned_velocity(row) if stated is None else stated,
-        has_dimensions=row["weight_grams"] is not None,
+        has_dimensions=row["height_mm"] is not None,
         has_barcode=bool(row["barcode"]),
         has_image=bool(row["image_uri"]),
+        weight_grams=row["weight_grams"],
     )

@@ -133,6 +133,8 @@ async def _look_up(connection: Connection, catalog: Catalog, fact: str, named: C
             return await destinations.known_regions(connection, catalog, named)
         case ["stock", "source"]:
             return await _known_sources(connection, catalog, named)
+        case ["order", "product_tags"]:
+            return await _look_up(connection, catalog, "product.tags", named)
         case ["product", column]:
             if not await _ANY_PRODUCT.rows(connection):
                 return None

@@ -201,6 +201,8 @@ def whole_order_message(whole: WholeOrder) -> decision_pb2.WholeOrder:
         line_count=whole.facts.line_count or 0,
         kept_units=promised_units_messages(whole.kept_units),
         has_other_shortages=whole.has_other_shortages,
+        weight_grams=whole.facts.weight_grams,
+        product_tags=sorted(whole.facts.product_tags or ()),
     )
 
 
@@ -210,6 +212,8 @@ def _whole_of(message: decision_pb2.WholeOrder, order: Order) -> WholeOrder:
         value=_decimal(message.value),
         unit_count=message.unit_count,
         line_count=message.line_count,
+        weight_grams=message.weight_grams if message.HasField("weight_grams") else None,
+        product_tags=frozenset(message.product_tags),
     )
     return WholeOrder(facts, _units_of(message.kept_units), message.has_other_shortages)
 
@@ -433,6 +437,7 @@ def product_message(product: Product) -> decision_pb2.ProductInput:
             tags=sorted(product.tags),
             category=product.category or "",
             brand=product.brand or "",
+            weight_grams=product.weight_grams,
         ),
         velocity_per_day=product.velocity_per_day,
         price=_decimal_text(product.price),
@@ -456,6 +461,7 @@ def _product_of(message: decision_pb2.ProductInput) -> Product:
         has_dimensions=message.has_dimensions,
         has_barcode=message.has_barcode,
         has_image=message.has_image,
+        weight_grams=product.weight_grams if product.HasField("weight_grams") else None,
     )
 
 

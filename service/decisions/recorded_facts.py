@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from truestock.v1 import decision_pb2
 
-INPUTS_VERSION = 1
+INPUTS_VERSION = 2
 """The version of the inputs that are stored now."""
-_FACTS_SINCE = {1: frozenset({"stock.days_since_count"})}
+_FACTS_SINCE = {
+    1: frozenset({"stock.days_since_count"}),
+    2: frozenset({"product.weight_grams", "order.weight_grams", "order.product_tags"}),
+}
 """The facts that inputs before each version lack: there, unknown may mean that nothing was recorded."""
 
 

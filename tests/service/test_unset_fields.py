@@ -72,6 +72,7 @@ PRODUCT: Mapping[str, Meaning] = {
     "dimensions": UNSET,
     "velocity_per_day": UNSET,
     "learned_velocity_per_day": OUTPUT,
+    "weight_grams": UNSET,
 }
 CHANNEL: Mapping[str, Meaning] = {
     "channel_id": REQUIRED,

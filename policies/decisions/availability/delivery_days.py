@@ -20,8 +20,8 @@ from policies.domain.model import Context, OrderFacts
 from policies.engine.conditions import comparisons
 from policies.policy_set import DELIVER_BY, PolicySet
 
-_UNIT_COUNT, _VALUE, _LINE_COUNT = "order.unit_count", "order.value", "order.line_count"
-_OF_THE_SIZE = frozenset({_UNIT_COUNT, _VALUE, _LINE_COUNT})
+_UNIT_COUNT, _VALUE, _WEIGHT = "order.unit_count", "order.value", "order.weight_grams"
+_OF_THE_CONTENTS = frozenset({_UNIT_COUNT, _VALUE, _WEIGHT, "order.line_count", "order.product_tags"})
 
 LargestFrom = Callable[[Sequence[LocationAvailability]], int]
 """The most units that one order can get from these locations alone."""
@@ -47,15 +47,24 @@ class DeliveryOption:
 
 @dataclass(frozen=True, slots=True)
 class SoldAlone:
-    """What an order has that is for one product alone: units in each of it, and its price if it is known."""
+    """What an order has that is for one product alone: units in each of it, and its price and weight if known."""
 
     unit_count: int = 1
     price: Decimal | None = None
+    weight_grams: int | None = None
+    tags: frozenset[str] = frozenset()
+    """Those of the product, or of the components of a kit."""
 
     def facts_of(self, size: int, method: str | None) -> OrderFacts:
         """The facts of an order of this size."""
         value = None if self.price is None else self.price * size
-        return OrderFacts(method, value, size * self.unit_count, line_count=1, tags=frozenset())
+        return OrderFacts(
+            *(method, value, size * self.unit_count),
+            line_count=1,
+            tags=frozenset(),
+            weight_grams=None if self.weight_grams is None else self.weight_grams * size,
+            product_tags=self.tags,
+        )
 
 
 def delivery_options(
@@ -65,12 +74,12 @@ def delivery_options(
     if not promises_days(view):
         return ()
     suppliers = [figure for figure in figures if figure.sellable > 0]
-    sees_size = not _OF_THE_SIZE.isdisjoint(view.policy_set.delivery_matcher.facts)
+    sees_contents = not _OF_THE_CONTENTS.isdisjoint(view.policy_set.delivery_matcher.facts)
     most_of_all = sum(figure.sellable for figure in suppliers)
-    sizes = _sizes(view.policy_set, product, most_of_all) if sees_size else [(1, most_of_all)]
+    sizes = _sizes(view.policy_set, product, most_of_all) if sees_contents else [(1, most_of_all)]
     options = []
     for fewest, most in sizes:
-        order = product.facts_of(fewest, view.question.order.method) if sees_size else view.question.order
+        order = product.facts_of(fewest, view.question.order.method) if sees_contents else view.question.order
         arrivals = {figure.location_id: arrivals_from(view, order, figure.location_id) for figure in suppliers}
         for day in sorted({day for of_location in arrivals.values() for day, _ in of_location}):
             view.question.world.pause()
@@ -131,9 +140,11 @@ def _sizes(policy_set: PolicySet, product: SoldAlone, most: int) -> Iterator[tup
 
 def _changes(policy_set: PolicySet, product: SoldAlone) -> Iterator[int]:
     """The sizes at which a comparison of a delivery rule may change."""
+    weight = None if product.weight_grams is None else Decimal(product.weight_grams)
+    amounts = {_UNIT_COUNT: Decimal(product.unit_count), _VALUE: product.price, _WEIGHT: weight}
     for rule in policy_set.delivery:
         for comparison in comparisons(rule.when):
-            each = {_UNIT_COUNT: Decimal(product.unit_count), _VALUE: product.price}.get(comparison.fact)
+            each = amounts.get(comparison.fact)
             if not each:
                 continue
             for operand in comparison.operands:

@@ -24,7 +24,7 @@ from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.planning.ranking import RankingContext, rank_locations
 from policies.domain.handling_times import rooms_by_day
 from policies.domain.kits import Kit
-from policies.domain.model import Channel, Context, Destination, OrderFacts, StockLevel, World
+from policies.domain.model import Channel, Context, Destination, OrderFacts, StockLevel, World, tags_of, weight_of
 from policies.explanation import FiredRule
 from policies.policy_set import PLAN_STEPS, PolicySet, RoutingPolicy, Scope
 
@@ -91,12 +91,16 @@ def assess_availability(
     destination: Destination | None = None,
     by_day: bool = False,
 ) -> Availability:
-    """Sellable units of the product for the channel. Facts of the order other than its method are unknown.
+    """Sellable units of the product for the channel.
+
+    Of the order, rules see its method and the tags of the product; its other facts are unknown.
 
     The first routing policy that applies decides which locations are used, whatever its `otherwise`. `by_day` asks for
     the days of delivery too.
     """
-    question = RoutingQuestion(world, channel, OrderFacts(method=method), destination)
+    question = RoutingQuestion(
+        world, channel, OrderFacts(method=method, product_tags=tags_of([sku], world.products)), destination
+    )
     policy = policies_for(policy_set, question)[0]
     view = PolicyView(policy_set, question, policy)
     figures = _location_availability(view, sku)
@@ -119,10 +123,13 @@ def assess_availability(
         locations=figures,
         fired=tuple(rule for figure in figures for rule in figure.fired) + channel_effect.fired,
         policy=policy,
-        delivery_options=delivery_options(view, figures, largest_in_time, SoldAlone(price=price_of(question, sku)))
-        if by_day
-        else (),
+        delivery_options=delivery_options(view, figures, largest_in_time, _sold_alone(question, sku)) if by_day else (),
     )
+
+
+def _sold_alone(question: RoutingQuestion, sku: str) -> SoldAlone:
+    products = question.world.products
+    return SoldAlone(1, price_of(question, sku), weight_of({sku: 1}, products), tags_of([sku], products))
 
 
 def channel_buffer_effect(view: PolicyView, sku: str, waived: frozenset[str] = NOTHING_WAIVED) -> BufferEffect:

@@ -13,7 +13,7 @@ from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.planning.plans import NO_ESTIMATES, best_plan
 from policies.decisions.planning.ranking import RankingContext, rank_locations
 from policies.decisions.splits import rule_on_split
-from policies.domain.model import OrderFacts
+from policies.domain.model import OrderFacts, tags_of, weight_of
 from policies.policy_set import DELIVERY_STEPS
 
 MAX_TRIED = 100
@@ -83,8 +83,13 @@ def _largest_within(least: int, largest: int, is_filled: Callable[[int], bool]) 
 def _is_filled(view: PolicyView, sku: str, units: Mapping[str, int], size: int) -> bool:
     """Whether an order of so many units gets all of them, split or not."""
     view.question.world.pause()
-    policy, demand = view.policy, {sku: size}
-    order = OrderFacts(view.question.order.method, value_of(view.question, sku, size), size, 1, tags=frozenset())
+    policy, demand, products = view.policy, {sku: size}, view.question.world.products
+    order = OrderFacts(
+        *(view.question.order.method, value_of(view.question, sku, size), size, 1),
+        tags=frozenset(),
+        weight_grams=weight_of({sku: size}, products),
+        product_tags=tags_of([sku], products),
+    )
     question = replace(view.question, order=order)
     context = RankingContext(view, (sku,), demand=demand, units={sku: units})
     ranks = rank_locations(context, list(units))

@@ -23,7 +23,7 @@ from policies.decisions.kits.kit_stock import KitStock, available_kits, kit_stoc
 from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.planning.ranking import RankingContext, rank_locations
 from policies.domain.kits import Kit
-from policies.domain.model import Channel, Destination, OrderFacts, StockLevel, World
+from policies.domain.model import Channel, Destination, OrderFacts, StockLevel, World, tags_of, weight_of
 from policies.policy_set import PLAN_STEPS, PolicySet
 
 
@@ -38,7 +38,7 @@ def assess_kit(
     by_day: bool = False,
 ) -> Availability:
     """Sellable kits for the channel, as `assess_availability` does it for a product."""
-    order = OrderFacts(method=method)
+    order = OrderFacts(method=method, product_tags=tags_of(kit.components, world.products))
     question = RoutingQuestion(world, channel, order, destination)
     policy = policies_for(policy_set, question)[0]
     view = PolicyView(policy_set, question, policy)
@@ -103,8 +103,14 @@ def _days_of_components(view: PolicyView, kit: Kit) -> Iterator[tuple[date, froz
 
 
 def _sold_alone(question: RoutingQuestion, kit: Kit) -> SoldAlone:
-    product = question.world.products.get(kit.sku)
-    return SoldAlone(sum(kit.components.values()), None if product is None else product.price)
+    products = question.world.products
+    product = products.get(kit.sku)
+    return SoldAlone(
+        sum(kit.components.values()),
+        None if product is None else product.price,
+        weight_of(kit.components, products),
+        tags_of(kit.components, products),
+    )
 
 
 def _largest_order(view: PolicyView, stock: KitStock, tried: TriedOrders | None) -> int:

@@ -459,6 +459,7 @@ class Product(_message.Message):
     DIMENSIONS_FIELD_NUMBER: _builtins.int
     VELOCITY_PER_DAY_FIELD_NUMBER: _builtins.int
     LEARNED_VELOCITY_PER_DAY_FIELD_NUMBER: _builtins.int
+    WEIGHT_GRAMS_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     """At most 64 characters."""
     display_name: _builtins.str
@@ -474,6 +475,10 @@ class Product(_message.Message):
     learned_velocity_per_day: _builtins.float
     """Sales in units a day learned from orders, recent sales weighted more. Rules use it where `velocity_per_day` is
     unset. Unset until something has sold.
+    """
+    weight_grams: _builtins.int
+    """Weight of one packed unit, 1 to 1,000,000,000; unset if unknown. Rules and costs by weight use it. With
+    `dimensions` it is their `weight_grams`: state it there, or the same number here.
     """
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -503,19 +508,24 @@ class Product(_message.Message):
         dimensions: Global___PackageDimensions | None = ...,
         velocity_per_day: _builtins.float | None = ...,
         learned_velocity_per_day: _builtins.float | None = ...,
+        weight_grams: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_learned_velocity_per_day", b"_learned_velocity_per_day", "_velocity_per_day", b"_velocity_per_day", "dimensions", b"dimensions", "learned_velocity_per_day", b"learned_velocity_per_day", "price", b"price", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_learned_velocity_per_day", b"_learned_velocity_per_day", "_velocity_per_day", b"_velocity_per_day", "_weight_grams", b"_weight_grams", "dimensions", b"dimensions", "learned_velocity_per_day", b"learned_velocity_per_day", "price", b"price", "velocity_per_day", b"velocity_per_day", "weight_grams", b"weight_grams"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learned_velocity_per_day", b"_learned_velocity_per_day", "_velocity_per_day", b"_velocity_per_day", "barcode", b"barcode", "brand", b"brand", "category", b"category", "dimensions", b"dimensions", "display_name", b"display_name", "image_uri", b"image_uri", "learned_velocity_per_day", b"learned_velocity_per_day", "price", b"price", "sku", b"sku", "status", b"status", "style", b"style", "tags", b"tags", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learned_velocity_per_day", b"_learned_velocity_per_day", "_velocity_per_day", b"_velocity_per_day", "_weight_grams", b"_weight_grams", "barcode", b"barcode", "brand", b"brand", "category", b"category", "dimensions", b"dimensions", "display_name", b"display_name", "image_uri", b"image_uri", "learned_velocity_per_day", b"learned_velocity_per_day", "price", b"price", "sku", b"sku", "status", b"status", "style", b"style", "tags", b"tags", "velocity_per_day", b"velocity_per_day", "weight_grams", b"weight_grams"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__learned_velocity_per_day: _TypeAlias = _typing.Literal["learned_velocity_per_day"]  # noqa: Y015
     _WhichOneofArgType__learned_velocity_per_day: _TypeAlias = _typing.Literal["_learned_velocity_per_day", b"_learned_velocity_per_day"]  # noqa: Y015
     _WhichOneofReturnType__velocity_per_day: _TypeAlias = _typing.Literal["velocity_per_day"]  # noqa: Y015
     _WhichOneofArgType__velocity_per_day: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day"]  # noqa: Y015
+    _WhichOneofReturnType__weight_grams: _TypeAlias = _typing.Literal["weight_grams"]  # noqa: Y015
+    _WhichOneofArgType__weight_grams: _TypeAlias = _typing.Literal["_weight_grams", b"_weight_grams"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__learned_velocity_per_day) -> _WhichOneofReturnType__learned_velocity_per_day | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__velocity_per_day) -> _WhichOneofReturnType__velocity_per_day | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight_grams) -> _WhichOneofReturnType__weight_grams | None: ...
 
 Global___Product: _TypeAlias = Product  # noqa: Y015
 

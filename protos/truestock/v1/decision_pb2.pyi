@@ -371,7 +371,9 @@ class DecisionInputs(_message.Message):
     INPUTS_VERSION_FIELD_NUMBER: _builtins.int
     CAPACITY_USED_FIELD_NUMBER: _builtins.int
     inputs_version: _builtins.int
-    """Which facts the inputs record: 0 until the times of physical counts were recorded, then 1."""
+    """Which facts the inputs record: 0 until the times of physical counts were recorded, then 1; 2 with weights and with
+    the tags of all products of an order.
+    """
     @_builtins.property
     def order(self) -> Global___OrderInput:
         """The order, as the service read it."""
@@ -490,15 +492,23 @@ class WholeOrder(_message.Message):
     LINE_COUNT_FIELD_NUMBER: _builtins.int
     KEPT_UNITS_FIELD_NUMBER: _builtins.int
     HAS_OTHER_SHORTAGES_FIELD_NUMBER: _builtins.int
+    WEIGHT_GRAMS_FIELD_NUMBER: _builtins.int
+    PRODUCT_TAGS_FIELD_NUMBER: _builtins.int
     value: _builtins.str
     """As rules saw it, a decimal; empty if unknown."""
     unit_count: _builtins.int
     line_count: _builtins.int
     has_other_shortages: _builtins.bool
     """Whether other units of the order were short."""
+    weight_grams: _builtins.int
+    """Weight of all units in grams, as rules saw it; unset if unknown."""
     @_builtins.property
     def kept_units(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromisedUnits]:
         """Units that stayed promised to the order. They counted as available when buffers were computed, and as used."""
+
+    @_builtins.property
+    def product_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tags of all products, as rules saw them."""
 
     def __init__(
         self,
@@ -508,12 +518,16 @@ class WholeOrder(_message.Message):
         line_count: _builtins.int = ...,
         kept_units: _abc.Iterable[Global___PromisedUnits] | None = ...,
         has_other_shortages: _builtins.bool = ...,
+        weight_grams: _builtins.int | None = ...,
+        product_tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight_grams", b"_weight_grams", "weight_grams", b"weight_grams"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_other_shortages", b"has_other_shortages", "kept_units", b"kept_units", "line_count", b"line_count", "unit_count", b"unit_count", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight_grams", b"_weight_grams", "has_other_shortages", b"has_other_shortages", "kept_units", b"kept_units", "line_count", b"line_count", "product_tags", b"product_tags", "unit_count", b"unit_count", "value", b"value", "weight_grams", b"weight_grams"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__weight_grams: _TypeAlias = _typing.Literal["weight_grams"]  # noqa: Y015
+    _WhichOneofArgType__weight_grams: _TypeAlias = _typing.Literal["_weight_grams", b"_weight_grams"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight_grams) -> _WhichOneofReturnType__weight_grams | None: ...
 
 Global___WholeOrder: _TypeAlias = WholeOrder  # noqa: Y015
 

@@ -197,7 +197,7 @@ def _decide(
     order = held_to_their_locations(record, order, record.order(record.commitment).lines)
     avoided = frozenset((line.sku, location_id) for line in order.lines for location_id in avoid)
     rejected_by = avoided | record.rejected_by()
-    facts = OrderFacts.of(record.order(record.commitment))
+    facts = OrderFacts.of(record.order(record.commitment), channel_context.products)
     whole = WholeOrder(facts, record.promised(), has_other_shortages=bool(other_shortages))
     inputs = capture(world, channel_context.channel, order, rejected_by=rejected_by, whole=whole)
     decision = route(

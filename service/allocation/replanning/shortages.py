@@ -111,7 +111,7 @@ def exception_context(channel_context: ChannelContext, now: datetime, order: Ord
     return Context(
         now,
         channel_context.channel,
-        OrderFacts.of(order),
+        OrderFacts.of(order, channel_context.products),
         order.destination,
         location=channel_context.locations.get(order.pickup_location_id or ""),
     )

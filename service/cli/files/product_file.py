@@ -19,7 +19,8 @@ from service.cli.spreadsheets.cell_values import (
 from service.rpc import proto_values
 from truestock.v1.catalog_service_pb2 import PackageDimensions, Product
 
-DIMENSIONS = ("weight_grams", "length_mm", "width_mm", "height_mm")
+WEIGHT = "weight_grams"
+DIMENSIONS = (WEIGHT, "length_mm", "width_mm", "height_mm")
 _STATUSES = enum_words(Product.Status.keys(), "STATUS_", Product.Status.Value)
 
 
@@ -31,9 +32,12 @@ def make_product(cells: Cells) -> Product:
     if "price" in cells:
         product.price.CopyFrom(proto_values.money(cells["price"], cells.get("currency", "USD")))
     dimensions = {name: cells[name] for name in DIMENSIONS if name in cells}
+    if set(dimensions) == {WEIGHT}:
+        product.weight_grams = dimensions[WEIGHT]
+        return product
     if dimensions and len(dimensions) < len(DIMENSIONS):
         missing = ", ".join(name for name in DIMENSIONS if name not in dimensions)
-        raise ValueError(f"only some dimensions are given; fill in {missing} too, or none")
+        raise ValueError(f"only some dimensions are given; fill in {missing} too, or the weight alone")
     if dimensions:
         product.dimensions.CopyFrom(PackageDimensions(**dimensions))
     return product
@@ -54,6 +58,8 @@ def product_cells(product: Product) -> dict[str, str]:
     }
     if product.HasField("price"):
         cells |= {"price": money_text(product.price), "currency": product.price.currency_code}
+    if product.HasField("weight_grams"):
+        cells[WEIGHT] = str(product.weight_grams)
     if product.HasField("dimensions"):
         cells |= {name: str(getattr(product.dimensions, name)) for name in DIMENSIONS}
     if product.HasField("velocity_per_day"):
@@ -78,7 +84,9 @@ PRODUCTS = FileKind(
         CsvColumn("barcode", text(limits.TEXT_LENGTH), "EAN, UPC or the like"),
         CsvColumn("image_uri", text(limits.URI_LENGTH), "URL of a picture"),
         *(
-            CsvColumn(name, whole_number(1, limits.DIMENSION), "of the packed product; all four or none")
+            CsvColumn(
+                name, whole_number(1, limits.DIMENSION), "of the packed product; all four, the weight alone, or none"
+            )
             for name in DIMENSIONS
         ),
         CsvColumn("velocity_per_day", velocity, "expected sales in units a day; empty if unknown", decimal=True),

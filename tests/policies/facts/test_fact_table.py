@@ -29,7 +29,16 @@ EVERYTHING = Context(
     NOW,
     channel=Channel("tiktok_shop", "social", cancellation_headroom=0.8),
     order=OrderFacts(
-        "ship", Decimal("19.99"), 3, 2, 0, frozenset({"gift"}), NOW + timedelta(hours=30), date(2026, 12, 1)
+        "ship",
+        Decimal("19.99"),
+        3,
+        2,
+        0,
+        frozenset({"gift"}),
+        NOW + timedelta(hours=30),
+        date(2026, 12, 1),
+        900,
+        frozenset(),
     ),
     destination=Destination("NO", "Vestland", "5003", BERGEN),
     location=Location(
@@ -44,7 +53,9 @@ EVERYTHING = Context(
         closes=time(17),
         capacity=Capacity(orders_per_day=40),
     ),
-    product=Product("MUG", category="kitchen", brand="Ærlig", price=Decimal("7.50"), velocity_per_day=4.0),
+    product=Product(
+        "MUG", category="kitchen", brand="Ærlig", price=Decimal("7.50"), velocity_per_day=4.0, weight_grams=300
+    ),
     stock=StockLevel(
         "MUG",
         "oslo",

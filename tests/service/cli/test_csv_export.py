@@ -111,6 +111,7 @@ PRODUCTS = [
         dimensions=catalog_pb.PackageDimensions(weight_grams=1, length_mm=2, width_mm=3, height_mm=1_000_000_000),
         velocity_per_day=0.000001,
     ),
+    catalog_pb.Product(sku="WEIGHED", weight_grams=350),
     catalog_pb.Product(sku="SLOW", price=Money(currency_code="USD"), velocity_per_day=0),
 ]
 CHANNELS = [

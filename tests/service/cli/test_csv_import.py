@@ -215,13 +215,7 @@ def test_lines_are_counted_as_in_the_file_also_after_quoted_line_breaks(tmp_path
 def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
     path = write(
         tmp_path,
-        "sku,price,weight_grams,velocity_per_day,status\n"
-        ",1,,,\n"
-        "A,nan,,inf,\n"
-        "B,-1,5,,activ\n"
-        "C,1,5,,active\n"
-        "D,1\n"
-        "C,1,,,\n",
+        "sku,price,height_mm,velocity_per_day,status\n,1,,,\nA,nan,,inf,\nB,-1,5,,activ\nC,1,5,,active\nD,1\nC,1,,,\n",
     )
 
     assert problems(path, "products") == [
@@ -230,7 +224,10 @@ def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
         "file.csv:3:4: velocity_per_day: 'inf' is not a number, write it such as 35.15",
         "file.csv:4:5: status: 'activ' is not a valid value, did you mean 'active'?",
         "file.csv:4:2: price: the price -1 is below 0, leave it empty if there is no price",
-        "file.csv:5: only some dimensions are given, fill in length_mm, width_mm, height_mm too, or none",
+        (
+            "file.csv:5: only some dimensions are given, fill in weight_grams, length_mm, width_mm too, "
+            "or the weight alone"
+        ),
         "file.csv:6: this row has 2 cells, the header has 5, quote cells that contain ','",
         "file.csv:7:1: sku: product 'C' is already in line 5, remove one of the two rows",
     ]

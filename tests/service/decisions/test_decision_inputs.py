@@ -93,6 +93,7 @@ products = built(
     has_dimensions=st.booleans(),
     has_barcode=st.booleans(),
     has_image=st.booleans(),
+    weight_grams=st.none() | st.integers(1, 10**9),
 )
 locations = built(
     Location,
