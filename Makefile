@@ -32,8 +32,8 @@ run: setup ## Serve with an embedded database, data in .data/; ADDRESS=host:port
 check-rules: setup ## Check the rules and run their tests; RULES=folder checks another folder
 	@$(BIN)/truestock check "$(or $(RULES),rules)"
 
-demo: setup ## Watch a throw-away Truestock get through a bad day on TikTok, in seconds
-	@$(BIN)/python -m bench.demo
+demo: setup ## Watch a temporary Truestock get through a bad day, in a minute; SEED=number changes its figures
+	@$(BIN)/python -m bench.demo $(if $(SEED),--seed "$(SEED)")
 
 test: setup ## Check the rules, then run every test but the long ones
 	$(BIN)/truestock check rules/

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sys
 from typing import NoReturn
@@ -15,12 +16,15 @@ def main() -> int:
     # once that was raised in code that Python compiles from a string, as the methods of data classes are, Python 3.11
     # ends the process by the signal, whatever status it was given.
     signal.signal(signal.SIGINT, _stop)
+    parser = argparse.ArgumentParser(prog="python -m bench.demo", description="Plays a bad day of a retailer.")
+    parser.add_argument("--seed", type=int, default=7, help="other figures: 7 if none is given")
+    seed = parser.parse_args().seed
     print("Starting a temporary Truestock with a PostgreSQL of its own …", flush=True)
     from bench.demo import demo_run
 
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        failure = demo_run.run()
+        failure = demo_run.run(seed)
     except KeyboardInterrupt:
         _stop()
     if failure:

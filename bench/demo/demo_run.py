@@ -13,31 +13,40 @@ from pathlib import Path
 import structlog
 
 from bench.bench_retailer import RULES
-from bench.demo.retailer import DemoRetailer
-from bench.demo.story import DemoError, Story
-from bench.demo.unit_groups import SumError
+from bench.demo.bad_afternoon import BadAfternoon
+from bench.demo.figures import DEFAULT_SEED, DemoFigures
+from bench.demo.live_view import live_view
+from bench.demo.page import DemoPage
+from bench.demo.passed_time import PassedTime
+from bench.demo.retailer import CHANNEL, DemoRetailer
+from bench.demo.six_rates import MetricsPage, read_metrics
+from bench.demo.story import Story
+from bench.demo.unit_groups import DemoError, SumError
 from service.app.application import running
 from service.app.listening import StartError
 from service.cli.client import connect
-from service.cli.console import UserError, stdout_console
+from service.cli.console import UserError, add_row, new_table, stdout_console
 from service.database.embedded.postgres import EmbeddedPostgresError, temporary_postgres
 from service.database.migrate import migrate
 from service.policy.active_policies import RulesFolderError
 from service.settings import Settings
 
-SECONDS = 180.0
-"""The demo takes some ten seconds, and half a minute on a busy machine. What takes longer hangs."""
+SECONDS = 120.0
+"""The demo takes half a minute, and a minute on a busy machine. What takes longer hangs."""
 _THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """The data are deleted at the end, so nothing has to survive a crash."""
 
 
-def run() -> str:
-    """Runs the demo in this process. Returns why it failed; empty if every step showed what it is there to show."""
+def run(seed: int) -> str:
+    """Runs the demo in this process, with the figures of a seed.
+
+    Returns why it failed; empty if every step showed what it is there to show.
+    """
     # Log lines of the service would interrupt the printed steps.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         with temporary_postgres(settings=_THROW_AWAY) as server, copied_rules() as rules:
-            asyncio.run(run_demo(server.database_url, rules))
+            asyncio.run(run_demo(server.database_url, rules, seed))
     except (SumError, DemoError, UserError, StartError, RulesFolderError, EmbeddedPostgresError) as error:
         return str(error).strip().rstrip(".")
     except TimeoutError as error:
@@ -45,9 +54,9 @@ def run() -> str:
     return ""
 
 
-async def run_demo(url: str, rules: Path) -> None:
+async def run_demo(url: str, rules: Path, seed: int = DEFAULT_SEED) -> None:
     """Runs the service on free ports and the demo against it. Raises SumError, DemoError or TimeoutError."""
-    console = stdout_console()
+    page = DemoPage(stdout_console())
     async with asyncio.timeout(SECONDS):
         await migrate(url)
         settings = Settings(
@@ -60,11 +69,34 @@ async def run_demo(url: str, rules: Path) -> None:
             log_calls_per_second=0,
         )
         async with running(settings) as service, connect(service.address) as client:
-            console.print(
-                f"It runs on {service.address}, with the sample retailer and a copy of rules/ "
-                f"(revision {service.policy_revision[:8]})."
+            page.console.print(
+                f"It runs {page.measured(f'on {service.address}, ')}with the sample retailer and a copy of rules/ "
+                f"(revision {service.policy_revision[:8]}). The figures are those of seed {seed}."
             )
-            await Story(service, DemoRetailer(client), rules, console).run()
+            retailer = DemoRetailer(client)
+            story = Story(service, retailer, rules, page, DemoFigures.of(seed))
+            async with live_view(page.console, service.metrics_address):
+                await story.run()
+                afternoon = BadAfternoon(retailer, page, PassedTime(url))
+                await afternoon.run()
+            told = story.sold_units + afternoon.sold_units, story.oversold_units + afternoon.oversold_units
+            await print_rates(page, service.metrics_address, told)
+
+
+async def print_rates(page: DemoPage, metrics_address: str, told: tuple[int, int]) -> None:
+    """Prints the six rates from what Prometheus would scrape.
+
+    `told` are the units sold and oversold in the demo. Raises SumError if the metrics say others.
+    """
+    page.title("The six rates of TikTok's day, from /metrics")
+    metrics = MetricsPage(await asyncio.to_thread(read_metrics, metrics_address))
+    table = new_table("rate", "value", "counted", "what to change", numbers=("value",))
+    for value in metrics.rates(CHANNEL):
+        add_row(table, value.rate.title, value.share, value.counted, value.advice)
+    page.show(table)
+    counted = tuple(metrics.total(name, {"channel": CHANNEL}) for name in ("sold_units", "oversold_units"))
+    if counted != told:
+        raise SumError(f"{told[0]} sold and {told[1]} oversold, but the metrics say {counted}")
 
 
 @contextmanager

@@ -22,8 +22,9 @@ from truestock.v1.allocation_service_pb2 import (
     Shortage,
 )
 from truestock.v1.availability_service_pb2 import Availability, CheckAvailabilityRequest
-from truestock.v1.exception_pb2 import EXCEPTION_RESOLUTION_CANCELLED
-from truestock.v1.exception_service_pb2 import ResolveExceptionRequest
+from truestock.v1.catalog_service_pb2 import Feed, Location, UpsertFeedsRequest, UpsertLocationsRequest
+from truestock.v1.exception_pb2 import EXCEPTION_RESOLUTION_CANCELLED, ExceptionRecord
+from truestock.v1.exception_service_pb2 import ListExceptionsRequest, ResolveExceptionRequest
 from truestock.v1.fulfillment_service_pb2 import (
     REJECT_REASON_NOT_FOUND,
     LineUnits,
@@ -45,6 +46,8 @@ CHANNEL = "tiktok_shop"
 SKU = "TRN-1205-MOS"
 """The moss-green tumbler of the sample retailer."""
 LINE = "1"
+SOURCE = "demo"
+"""The source of stocktakes and deliveries."""
 LOCATION_IDS = tuple(location.location_id for location in sample_locations())
 RELOAD_SECONDS = 15.0
 
@@ -67,22 +70,48 @@ class DemoRetailer:
         on_hand = {level.location_id: level.on_hand_count for level in response.stock_levels}
         return unit_groups(await self.availability(), on_hand)
 
-    async def count(self, units: Mapping[str, int], *, sku: str = SKU) -> None:
-        """Records a stocktake: units by location."""
+    async def on_hand(self, location_id: str) -> int:
+        """The units of SKU that a location has."""
+        request = ListStockLevelsRequest(skus=[SKU], location_ids=[location_id])
+        response = await self._client.ask(self._client.stock.ListStockLevels, request)
+        return response.stock_levels[0].on_hand_count
+
+    async def declare_feeds(self, till: str, audit: str, *, location_id: str, cadence_minutes: int) -> None:
+        """A till reports the stock of a location this often; an audit only compares."""
+        feeds = [
+            Feed(source=till, role=Feed.ROLE_OWNER, location_ids=[location_id], cadence_minutes=cadence_minutes),
+            Feed(source=audit, role=Feed.ROLE_OBSERVER),
+        ]
+        await self._client.ask(self._client.catalog.UpsertFeeds, UpsertFeedsRequest(feeds=feeds))
+
+    async def close_location(self, location_id: str) -> None:
+        """A location supplies nothing any more."""
+        (location,) = [x for x in sample_locations() if x.location_id == location_id]
+        location.status = Location.STATUS_CLOSED
+        await self._client.ask(self._client.catalog.UpsertLocations, UpsertLocationsRequest(locations=[location]))
+
+    async def count(self, units: Mapping[str, int], *, sku: str = SKU, source: str = SOURCE) -> None:
+        """Records a stocktake, or what a till has: units by location."""
         await self._record(
-            StockChange(sku=sku, location_id=location_id, count=StockCount(on_hand_count=number))
-            for location_id, number in units.items()
+            source,
+            [
+                StockChange(sku=sku, location_id=location_id, count=StockCount(on_hand_count=number))
+                for location_id, number in units.items()
+            ],
         )
 
     async def receive(self, units: Mapping[str, int], *, sku: str = SKU) -> None:
         """Records deliveries: units by location."""
         await self._record(
-            StockChange(
-                sku=sku,
-                location_id=location_id,
-                movement=StockMovement(kind=MOVEMENT_KIND_RECEIVED, unit_count=number),
-            )
-            for location_id, number in units.items()
+            SOURCE,
+            [
+                StockChange(
+                    sku=sku,
+                    location_id=location_id,
+                    movement=StockMovement(kind=MOVEMENT_KIND_RECEIVED, unit_count=number),
+                )
+                for location_id, number in units.items()
+            ],
         )
 
     async def order(
@@ -138,8 +167,13 @@ class DemoRetailer:
         response = await self._client.ask(self._client.allocations.RequestCancellation, request)
         return response.cancellation_request
 
-    async def accept_cancellation(self, exception_id: str, person: str) -> None:
-        """A person accepts a request to cancel."""
+    async def open_exceptions(self, kind: str) -> list[ExceptionRecord]:
+        """The open exceptions of a kind."""
+        request = ListExceptionsRequest(states=[ExceptionRecord.STATE_OPEN], kinds=[kind])
+        return list((await self._client.ask(self._client.exceptions.ListExceptions, request)).exceptions)
+
+    async def resolve_by_cancelling(self, exception_id: str, person: str) -> None:
+        """A person cancels the units of an exception, or accepts a shopper's request to cancel."""
         request = ResolveExceptionRequest(
             exception_id=exception_id, resolution=EXCEPTION_RESOLUTION_CANCELLED, actor=person
         )
@@ -161,8 +195,8 @@ class DemoRetailer:
             await asyncio.sleep(0.02)
         raise TimeoutError(f"the edited rule was not in force after {RELOAD_SECONDS:g} s")
 
-    async def _record(self, changes: Iterable[StockChange]) -> None:
-        request = RecordStockChangesRequest(source="demo", changes=changes)
+    async def _record(self, source: str, changes: Iterable[StockChange]) -> None:
+        request = RecordStockChangesRequest(source=source, changes=changes)
         for change in request.changes:
             change.change_id = str(uuid.uuid4())
             change.effective_time.FromDatetime(datetime.now(UTC))

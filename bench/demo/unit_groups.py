@@ -22,6 +22,10 @@ _ORDER = (MAY_SELL, HELD, SOLD, *_RULES, NOT_SELLABLE, BEYOND_STOCK, ELSEWHERE)
 _HOLDS_BACK, _BLOCKS, _PUBLISHES_ZERO, _CAPS = "held back", "blocked", "published as 0", "capped at"
 
 
+class DemoError(Exception):
+    """A step did not do what it is there to show."""
+
+
 class SumError(Exception):
     """Figures of one moment that contradict each other."""
 

@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 
 from bench.demo.demo_run import run_demo
-from bench.demo.story import DemoError
-from bench.demo.unit_groups import SumError, in_order, unit_groups
+from bench.demo.unit_groups import DemoError, SumError, in_order, unit_groups
 from tests.conftest import REPOSITORY, RULES, RetailerMaker
 from tests.retailer import HOLD, SOLD
 from truestock.v1 import catalog_service_pb2 as catalog_pb
@@ -152,38 +151,47 @@ async def test_a_store_that_its_own_count_makes_untrusted_fails_the_demo(databas
         await run_demo(database_url, rules)
 
 
-@pytest.mark.long
-def test_the_demo_ends_by_itself_and_every_column_adds_up() -> None:
-    demo = subprocess.run(
-        [sys.executable, "-m", "bench.demo"], cwd=REPOSITORY, capture_output=True, text=True, timeout=180, check=False
-    )
-
-    assert (demo.returncode, demo.stderr) == (0, "")
-    tables = re.findall(r"where the units are.*\n ─+ *\n((?:.*\n)+?) total on hand (.*)\n", demo.stdout)
-    assert len(tables) == 5
-    for rows, totals in tables:
-        columns = zip(
-            *(re.findall(r"-?\d+(?= |$)", row)[-len(totals.split()) :] for row in rows.splitlines()), strict=True
-        )
-        assert [sum(int(cell) for cell in column) for column in columns] == [int(total) for total in totals.split()]
-    assert "- hold_back: {percent: 10, maximum: 25}" in demo.stdout
-    before, after = re.findall(r"TikTok may sell (\d+) before and (\d+) after", demo.stdout)[0]
-    assert int(after) < int(before)
-    assert not re.search(r"\b1 (locations|units|orders|shoppers|stores)\b", demo.stdout)
-    assert "(cause: not applied)" in demo.stdout
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("seconds", [0.05, 0.2, 0.5, 6])
-def test_ctrl_c_ends_the_demo_in_one_sentence(seconds: float) -> None:
-    demo = subprocess.Popen(
-        [sys.executable, "-m", "bench.demo"],
+def started_demo(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench.demo", *arguments],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+
+
+@pytest.mark.long
+def test_the_demo_ends_by_itself_is_the_same_for_the_same_seed_and_every_column_adds_up() -> None:
+    demos = [started_demo("--seed", "7"), started_demo()]
+    (output, errors), (again, _) = (demo.communicate(timeout=180) for demo in demos)
+
+    assert ([demo.returncode for demo in demos], errors) == ([0, 0], "")
+    assert output == again
+    tables = re.findall(r"where the units are.*\n ─+ *\n((?:.*\n)+?) total on hand (.*)\n", output)
+    assert len(tables) == 6
+    for rows, totals in tables:
+        columns = zip(
+            *(re.findall(r"-?\d+(?= |$)", row)[-len(totals.split()) :] for row in rows.splitlines()), strict=True
+        )
+        assert [sum(int(cell) for cell in column) for column in columns] == [int(total) for total in totals.split()]
+    assert "- hold_back: {percent: 10, maximum: 25}" in output
+    before, after = re.findall(r"TikTok may sell (\d+) before and (\d+) after", output)[0]
+    assert int(after) < int(before)
+    assert not re.search(r"\b1 (locations|units|orders|shoppers|stores)\b", output)
+    assert "(cause: not applied)" in output
+    assert re.search(r"oversell +7.8% +4 of 51 units +the channel sold more than it was told", output)
+    assert re.search(r"cancellation +2.0% +1 of 51 units +the shop could not supply", output)
+    assert re.search(r"counts that differed +25.0% +1 of 4 counts +count store-seattle again", output)
+    assert re.search(r"late shipments +12.5% +1 of 8 shipments +give store-brooklyn fewer orders", output)
+    assert re.search(r"orders for a person +10.0% +5 of 50 orders", output)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seconds", [0.05, 0.2, 0.5, 6, 14])
+def test_ctrl_c_ends_the_demo_in_one_sentence(seconds: float) -> None:
+    demo = started_demo()
     assert demo.stdout is not None
     first = demo.stdout.readline()
     time.sleep(seconds)
