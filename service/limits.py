@@ -67,9 +67,11 @@ EXAMINED = 1_000
 """Entries that a page of a list examines to find those that pass all its filters; it may end before it is full."""
 
 ORDER_NUMBER_PART = 3
-"""Characters that a part of an order number to search for has at least."""
-NUMBERS_SEARCHED = 1_000_000
-"""Order numbers among which a part is looked up at once; of more orders, each page examines EXAMINED."""
+"""Characters that a beginning or an end of an order number to search for has at least."""
+ORDER_NUMBER_MIDDLE = 5
+"""Characters that a part from the middle of an order number has at least."""
+NUMBERS_SEARCHED = 10_000
+"""The newest orders among which a part from the middle is looked up; a beginning or an end is found by index."""
 COUNTED_EXCEPTIONS = 100_000
 """Open exceptions that ListExceptions counts by owner and kind at most."""
 

@@ -19,7 +19,8 @@ NumberPart = Annotated[
     typer.Option(
         "--number",
         metavar="PART",
-        help=f"Only order numbers with this part: {limits.ORDER_NUMBER_PART} letters or more.",
+        help=f"Only order numbers that begin or end with this, {limits.ORDER_NUMBER_PART} letters or more; with "
+        f"{limits.ORDER_NUMBER_MIDDLE} also newest ones that contain it.",
     ),
 ]
 UpdatedSince = Annotated[

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    column,
     false,
     func,
     literal_column,
@@ -39,6 +40,18 @@ _OPEN = "state IN ('assigned', 'accepted', 'ready_for_pickup')"
 """The condition of the indexes of open shipments."""
 _NEVER_DUE = "'9999-12-31 00:00:00+00'::timestamptz"
 _DUE_TIME = f"coalesce(ship_by_time, {_NEVER_DUE})"
+
+
+def number_indexes(table_name: str) -> list[Index]:
+    """The indexes by which an order is found by the beginning of its number, and by its end, in any letter case."""
+    number = column("order_id", Text)
+    beginning, end = func.lower(number).label("number"), func.reverse(func.lower(number)).label("number")
+    by_character = {"number": "text_pattern_ops"}
+    return [
+        Index(f"{table_name}_number_idx", beginning, postgresql_ops=by_character),
+        Index(f"{table_name}_number_end_idx", end, postgresql_ops=by_character),
+    ]
+
 
 allocation = Table(
     "allocation",
@@ -79,6 +92,7 @@ allocation = Table(
     required("version", BigInteger, server_default="0", comment="rises with every change, set under the row's lock"),
     *timestamps(),
     UniqueConstraint("order_id", "channel_id"),
+    *number_indexes("allocation"),
     CheckConstraint("state <> 'held' OR expire_time IS NOT NULL", name="a_hold_expires"),
     CheckConstraint(
         "(outcome = 'ended') = (state IN ('released', 'expired', 'cancelled'))", name="ended_promises_nothing"
@@ -121,6 +135,7 @@ allocation_copy = Table(
     Column("allocation_id", Uuid, ForeignKey("allocation.id"), nullable=False, index=True),
     required("provides_contents", Boolean, server_default=false(), comment="true until the original order arrives"),
     Column("channel_update_time", Moment, comment="when the copy was last changed, by its own channel's clock"),
+    *number_indexes("allocation_copy"),
     comment="Copies of an order under other order numbers, such as the Shopify copy of a TikTok order.",
 )
 

@@ -16,17 +16,14 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Select,
-    Table,
     Text,
     case,
-    column,
     exists,
     func,
     literal_column,
+    or_,
     select,
-    table,
     true,
-    tuple_,
     union_all,
 )
 
@@ -51,7 +48,10 @@ FIRST_ID, LAST_ID = UUID(int=0), UUID(int=(1 << 128) - 1)
 
 _order, _line, _copy = allocation.c, order_line.c, allocation_copy.c
 _COUNT: ColumnElement[Any] = parameter("count", Integer)
-_PATTERN: ColumnElement[Any] = parameter("number_pattern", Text)
+_PART: ColumnElement[Any] = parameter("number_part", Text)
+_PATTERNS = [parameter(name, Text) for name in ("beginning_pattern", "end_pattern", "middle_pattern")]
+_AFTER_ALL: ColumnElement[Any] = literal_column("U&'\\+10FFFF'", Text)
+"""The last character there is: what begins with a text is not after the text with this character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,20 @@ class OrderFilter:
         return {
             "channel_ids": sorted(set(self.channel_ids)),
             "skus": sorted(set(self.skus)),
-            "number_pattern": like_pattern(self.number_part),
+            "number_part": self.number_part,
+            **self._patterns,
         }
 
-
-def like_pattern(part: str) -> str:
-    """The pattern of LIKE that texts match which contain this."""
-    escaped = "".join(f"\\{character}" if character in "\\%_" else character for character in part)
-    return f"%{escaped}%"
+    @property
+    def _patterns(self) -> dict[str, str]:
+        """The patterns of LIKE that an order number matches one of. A short part is not looked for in the middle."""
+        escaped = "".join(f"\\{character}" if character in "\\%_" else character for character in self.number_part)
+        is_long = len(self.number_part) >= limits.ORDER_NUMBER_MIDDLE
+        return {
+            "beginning_pattern": f"{escaped}%",
+            "end_pattern": f"%{escaped}",
+            "middle_pattern": f"%{escaped}%" if is_long else f"{escaped}%",
+        }
 
 
 def has_sku(allocation_id: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -84,10 +90,15 @@ def has_sku(allocation_id: ColumnElement[Any]) -> ColumnElement[bool]:
     return exists().where(_line.allocation_id == allocation_id, is_of_skus)
 
 
+def is_of_number(number: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether an order number begins or ends with `number_part`, or contains it if it is long."""
+    return or_(*(number.ilike(pattern) for pattern in _PATTERNS))
+
+
 def has_number_part() -> ColumnElement[bool]:
-    """Whether the number of an order, or of a copy of it, matches `number_pattern`."""
-    of_copy = exists().where(_copy.allocation_id == _order.id, _copy.order_id.ilike(_PATTERN))
-    return _order.order_id.ilike(_PATTERN) | of_copy
+    """Whether the number of an order, or of a copy of it, is one with `number_part`."""
+    of_copy = exists().where(_copy.allocation_id == _order.id, is_of_number(_copy.order_id))
+    return is_of_number(_order.order_id) | of_copy
 
 
 def _of_each(values: str, column: ColumnElement[Any], of_value: Select[Any]) -> Select[Any]:
@@ -116,24 +127,32 @@ _OF_CHANNELS = Statement(
 )
 
 
-def _matching(numbered: Table, id: ColumnElement[Any]) -> Select[Any]:
-    # The index of order numbers alone is read, not the rows; the few rows that match are looked up by their keys.
-    of = numbered.c
-    keys = select(of.order_id, of.channel_id).where(of.order_id.ilike(_PATTERN)).limit(_COUNT)
-    matching = keys.cte(f"matching_{numbered.name}").prefix_with("MATERIALIZED")
-    key = tuple_(of.order_id, of.channel_id)
-    return select(id.label("id")).join_from(
-        matching, numbered, key == tuple_(matching.c.order_id, matching.c.channel_id)
-    )
+def _of_number(id: ColumnElement[Any], number: ColumnElement[Any]) -> list[Select[Any]]:
+    """The orders whose number begins, or ends, with the part: each by an index of the numbers in lower case.
+
+    Not by LIKE: PostgreSQL looks a pattern up in an index only where it plans the statement for that very pattern.
+    """
+    part, found = func.lower(_PART), []
+    for key, first in ((func.lower(number), part), (func.reverse(func.lower(number)), func.reverse(part))):
+        # These operators compare by characters, as the indexes do, whatever the collation of the database is.
+        from_first, to_last = key.bool_op("~>=~")(first), key.bool_op("~<=~")(func.concat(first, _AFTER_ALL))
+        found.append(select(id.label("id")).where(from_first, to_last).limit(_COUNT))
+    return found
 
 
-_OF_NUMBER = Statement(union_all(_matching(allocation, _order.id), _matching(allocation_copy, _copy.allocation_id)))
-_pg_class = table("pg_class", column("oid"), column("reltuples"))
-_ESTIMATE = Statement(
-    select(func.sum(_pg_class.c.reltuples).label("count")).where(
-        _pg_class.c.oid.in_([literal_column(f"'{x.name}'::regclass") for x in (allocation, allocation_copy)])
+_OF_NUMBER = Statement(
+    union_all(
+        *(select(x.subquery()) for x in _of_number(_order.id, _order.order_id)),
+        *(select(x.subquery()) for x in _of_number(_copy.allocation_id, _copy.order_id)),
     )
 )
+_newest = (
+    select(_order.id, _order.order_id)
+    .order_by(_order.id.desc())
+    .limit(parameter("searched", Integer))
+    .subquery("newest")
+)
+_WITH_NUMBER = Statement(select(_newest.c.id).where(is_of_number(_newest.c.order_id)).limit(_COUNT))
 
 
 _OPEN = Statement(select(shipment.c.allocation_id.label("id")).where(IS_OPEN).limit(_COUNT))
@@ -153,9 +172,9 @@ async def few_orders(connection: Connection, orders: OrderFilter) -> list[UUID] 
     values = {**orders.values, "count": limits.EXAMINED + 1}
     statements = []
     if orders.number_part:
-        estimate = await _ESTIMATE.row(connection)
-        if estimate is not None and estimate["count"] <= limits.NUMBERS_SEARCHED:
-            statements.append(_OF_NUMBER)
+        of_number = await _few_of_number(connection, orders)
+        if of_number is not None:
+            return of_number
     if orders.skus:
         statements.append(_OF_SKUS)
     if orders.channel_ids:
@@ -165,6 +184,16 @@ async def few_orders(connection: Connection, orders: OrderFilter) -> list[UUID] 
         if len(rows) <= limits.EXAMINED:
             return sorted({row["id"] for row in rows})
     return None
+
+
+async def _few_of_number(connection: Connection, orders: OrderFilter) -> list[UUID] | None:
+    """The ids of orders by a part of their number, if they are few: of a long part also the newest that contain it."""
+    values = {**orders.values, "count": limits.EXAMINED + 1}
+    rows = await _OF_NUMBER.rows(connection, **values)
+    if len(orders.number_part) >= limits.ORDER_NUMBER_MIDDLE and len(rows) <= limits.EXAMINED:
+        rows += await _WITH_NUMBER.rows(connection, searched=limits.NUMBERS_SEARCHED, **values)
+    ids = {row["id"] for row in rows}
+    return sorted(ids) if len(ids) <= limits.EXAMINED else None
 
 
 def ids_between(start: datetime | None, end: datetime | None) -> tuple[UUID, UUID]:

@@ -22,7 +22,7 @@ from service.database.tables import Moment, allocation, exception, exception_rec
 from service.exceptions.exception_messages import EXCEPTION_STATES
 from service.exceptions.exception_requests import ExceptionsPage
 from service.orders import order_store
-from service.orders.order_filters import FIRST_ID, OrderFilter, few_orders, has_number_part, ids_between
+from service.orders.order_filters import FIRST_ID, OrderFilter, few_orders, has_number_part, ids_between, is_of_number
 from truestock.v1 import order_pb2
 
 _exception = exception.c
@@ -47,7 +47,7 @@ _has_sku = exists().where(
     _exception.line_ids.is_(None) | (order_line.c.line_id == func.any(_exception.line_ids)),
 )
 # An order that a failure names may not have arrived yet.
-_is_reported = _exception.reported_order_id.ilike(parameter("number_pattern", Text))
+_is_reported = is_of_number(_exception.reported_order_id)
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "states": _in("states", _exception.state),
     "kinds": _in("kinds", _exception.kind),

@@ -534,6 +534,9 @@ BOUNDS = {
         f"{limits.POOLS_PAGE} pools",
         f"{limits.LISTING_ORDERS} orders that use a deleted listing",
         f"newest {limits.LISTING_LINES:,} order lines",
+        f"{limits.ORDER_NUMBER_PART} characters of the beginning or end of an order number",
+        f"{limits.ORDER_NUMBER_MIDDLE} of a part from its middle",
+        f"newest {limits.NUMBERS_SEARCHED:,} orders",
     ),
     "record": (
         f"{limits.ITEM_UNITS:,} units in an item of a channel",

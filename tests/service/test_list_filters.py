@@ -142,7 +142,8 @@ def has_location(order: Order, *location_ids: str) -> bool:
 
 
 def matches(order_id: str, part: str) -> bool:
-    return part.lower() in order_id.lower()
+    number, part = order_id.lower(), part.lower()
+    return number.startswith(part) or number.endswith(part) or (len(part) >= 5 and part in number)
 
 
 async def check_orders(shop: Retailer, examine: Callable[[], None], *, in_pairs: bool) -> None:
@@ -159,7 +160,9 @@ async def check_orders(shop: Retailer, examine: Callable[[], None], *, in_pairs:
         ({"location_id": "store"}, lambda x: has_location(x, "store")),
         ({"order_id_part": "Q1"}, lambda x: matches(x.order_id, "q1")),
         ({"order_id_part": "q1-"}, lambda x: matches(x.order_id, "q1-")),
-        ({"order_id_part": "%_s"}, lambda x: x.order_id == "100%_started"),
+        ({"order_id_part": "0%_Start"}, lambda x: x.order_id == "100%_started"),
+        ({"order_id_part": "0%_s"}, lambda x: False),
+        ({"order_id_part": "%_STARTED"}, lambda x: x.order_id == "100%_started"),
         ({"order_id_part": "copy-7"}, lambda x: x.order_id == "S-short"),
         ({"needs_person_only": True}, lambda x: x.needs_person),
         ({"on_hold_only": True}, lambda x: x.HasField("hold")),
@@ -316,18 +319,34 @@ async def test_a_failure_is_found_by_a_part_of_the_number_of_an_order_that_has_n
     failure = exception_pb.ReportSyncFailureRequest(source="till", description="x", order=order)
     await shop.exceptions.ReportSyncFailure(failure)
 
-    assert [x.order_id for x in await exceptions(shop, order_id_part="ater-")] == ["LATER-1"]
-    assert [x.open_count for x in (await page_with_counts(shop, order_id_part="ater-")).counts] == [1]
+    assert [x.order_id for x in await exceptions(shop, order_id_part="later")] == ["LATER-1"]
+    assert [x.open_count for x in (await page_with_counts(shop, order_id_part="er-1")).counts] == [1]
 
 
-async def test_a_part_of_an_order_number_is_found_among_more_orders_than_are_looked_up_at_once(
+async def test_a_part_from_the_middle_of_an_order_number_is_found_among_the_newest_orders(
     shop: Retailer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "NUMBERS_SEARCHED", -9)
-    at_most(3, monkeypatch)
+    await shop.allocate("#DE-50123-X", {"MUG": 1})
+    found = await orders(shop, order_id_part="50123")
+    too_short = await orders(shop, order_id_part="5012")
+    await shop.allocate("NEWER-1", {"MUG": 1})
+    monkeypatch.setattr(limits, "NUMBERS_SEARCHED", 1)
+    no_more = await orders(shop, order_id_part="50123")
+    by_its_ends = [await orders(shop, order_id_part=part) for part in ("#de-50123", "50123-x")]
 
-    assert [x.order_id for x in await orders(shop, order_id_part="FREED", page_size=1)] == ["R-freed"]
-    assert {x.order_id for x in await shipments(shop, order_id_part="parts", page_size=1)} == {"R-parts"}
+    assert [x.order_id for x in found] == ["#DE-50123-X"]
+    assert (too_short, no_more) == ([], [])
+    assert [[x.order_id for x in entries] for entries in by_its_ends] == [["#DE-50123-X"]] * 2
+
+
+async def test_more_orders_than_a_page_examines_are_found_by_a_part_of_their_number(
+    shop: Retailer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = [x.order_id for x in await orders(shop) if matches(x.order_id, "Q1-")]
+    at_most(2, monkeypatch)
+
+    assert [x.order_id for x in await orders(shop, order_id_part="Q1-", page_size=1)] == everything
+    assert len(everything) > 2
 
 
 WRONG: list[tuple[str, dict[str, Any], str, str]] = [

@@ -1086,7 +1086,9 @@ class ListAllocationsRequest(_message.Message):
     on_hold_only: _builtins.bool
     """Only sold orders that are on hold."""
     order_id_part: _builtins.str
-    """Only orders whose number, or that of a copy, contains this, in any letter case: 3 to 128 characters."""
+    """Only orders whose number, or that of a copy, begins or ends with this, in any letter case: 3 to 128
+    characters. With 5 characters or more also those that contain it elsewhere, among the newest 10,000 orders at least.
+    """
     order_by: _order_pb2.ListOrder.ValueType
     """OLDEST if unset. DUE lists only orders with open shipments, each by the earliest `ship_by_time` of these; those
     without such a time come last.

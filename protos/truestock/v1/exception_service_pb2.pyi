@@ -59,7 +59,9 @@ class ListExceptionsRequest(_message.Message):
     unassigned_only: _builtins.bool
     """Only those assigned to nobody; not together with `assignees`."""
     order_id_part: _builtins.str
-    """Only those about orders whose number, or that of a copy, contains this, in any letter case: 3 to 128 characters."""
+    """Only those about orders whose number, or that of a copy, begins or ends with this, in any letter case: 3 to 128
+    characters. With 5 characters or more also those that contain it elsewhere, among the newest 10,000 orders at least.
+    """
     order_by: _order_pb2.ListOrder.ValueType
     """DUE if unset: by due date, earliest first."""
     include_counts: _builtins.bool

@@ -624,7 +624,9 @@ class ListShipmentsRequest(_message.Message):
     refused. `page_size` may change.
     """
     order_id_part: _builtins.str
-    """Only shipments of orders whose number, or that of a copy, contains this, in any letter case: 3 to 128 characters."""
+    """Only shipments of orders whose number, or that of a copy, begins or ends with this, in any letter case: 3 to 128
+    characters. With 5 characters or more also those that contain it elsewhere, among the newest 10,000 orders at least.
+    """
     order_by: _order_pb2.ListOrder.ValueType
     """OLDEST if unset. DUE lists open shipments only (ASSIGNED, ACCEPTED, READY_FOR_PICKUP) and refuses other states; those
     without a `ship_by_time` come last.
