@@ -41,9 +41,9 @@ COUNTED = {
     "exceptions_escalated": ("owner",),
     "manual_interventions": ("channel", "reason"),
     "expired_holds": ("channel",),
-    "inventory_comparisons": ("location",),
-    "inventory_mismatches": ("location",),
-    "inventory_mismatch_units": ("location",),
+    "inventory_comparisons": ("source", "location"),
+    "inventory_mismatches": ("source", "location"),
+    "inventory_mismatch_units": ("source", "location"),
     "shipments_due": ("location", "deadline", "result"),
     "channel_shipments_due": ("channel", "deadline", "result"),
 }
