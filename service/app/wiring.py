@@ -28,6 +28,7 @@ from service.feeds.quarantine_retry import QuarantineRetry
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
 from service.policy.catalog_warnings import CatalogWarnings
 from service.policy.rule_tests import RuleTests
+from service.reports.headroom_monitor import HeadroomMonitor
 from service.reports.report_operations import ReportOperations
 from service.resolution.exception_operations import ExceptionOperations
 from service.servicers.allocation_servicer import AllocationServicer, OrderOperations
@@ -147,7 +148,7 @@ def add_services(
         server,
     )
     quarantine_retry = QuarantineRetry(deps)
-    deps.background.append(quarantine_retry.run)
+    deps.background.extend((quarantine_retry.run, HeadroomMonitor(deps).run))
     mapped_items = MappedItems(deps)
     deps.background.append(mapped_items.run)
     history_retention = timedelta(days=deps.settings.catalog_history_retention_days)

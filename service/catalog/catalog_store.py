@@ -7,7 +7,7 @@ version, and a cached copy that is older is read again. Products are not cached.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -99,12 +99,18 @@ class CatalogCache:
     """The newest catalog that this process has read."""
 
     def __init__(self) -> None:
-        self._newest = Catalog(-1, {}, {})
+        self._newest = self._as_read = Catalog(-1, {}, {})
+        self._headrooms: Mapping[str, float] = {}
 
     @property
     def newest(self) -> Catalog:
-        """That catalog; without locations if none has been read."""
+        """That catalog, with what is computed of its channels; without locations if none has been read."""
         return self._newest
+
+    @property
+    def as_read(self) -> Catalog:
+        """That catalog with its channels as they were upserted."""
+        return self._as_read
 
     @property
     def location_count(self) -> int:
@@ -118,8 +124,23 @@ class CatalogCache:
     async def at(self, connection: Connection, version: int) -> Catalog:
         """The catalog at this version or a later one."""
         if self._newest.version < version or self._newest.is_out_of_date:
-            self._newest = await read(connection, self._newest)
+            self._as_read = await read(connection, self._as_read)
+            self._newest = self._with_headrooms()
         return self._newest
+
+    def set_headrooms(self, headrooms: Mapping[str, float]) -> None:
+        """Sets the cancellation headroom of channels, by id, that do not state it themselves."""
+        if headrooms != self._headrooms:
+            self._headrooms = headrooms
+            self._newest = self._with_headrooms()
+
+    def _with_headrooms(self) -> Catalog:
+        computed = {
+            id: replace(channel, cancellation_headroom=self._headrooms[id])
+            for id, channel in self._as_read.channels.items()
+            if id in self._headrooms and channel.cancellation_headroom is None
+        }
+        return replace(self._as_read, channels={**self._as_read.channels, **computed}) if computed else self._as_read
 
 
 async def read(connection: Connection, before: Catalog | None = None) -> Catalog:

@@ -60,6 +60,7 @@ class Metrics:
             self.exceptions.open,
             self.exceptions.overdue,
             self.orders.backordered_units,
+            self.orders.cancellation_headroom,
             self.stock.ledger_differences,
             self.stock.ledger_verified,
         ):

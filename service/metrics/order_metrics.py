@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from policies.decisions.cancellations import FAULTS, UNKNOWN
 from policies.domain.model import LOCATED_BY, WITHHELD_KINDS, Outcome
@@ -74,6 +74,11 @@ class OrderMetrics:
             "channel",
             "fault",
         )
+        self.cancellation_headroom = make.gauge(
+            "cancellation_headroom_ratio",
+            "Share of the cancellations that the channel's marketplace allows that is unused.",
+            "channel",
+        )
         self.cancellation_requests = make.counter(
             "cancellation_requests",
             "Answers to shoppers' requests to cancel, by what answered.",
@@ -90,6 +95,12 @@ class OrderMetrics:
             self.located_destinations.labels(located_by)
         self.expired_holds = make.counter("expired_holds", "Holds expired.", "channel")
         self.backordered_units = make.gauge("backordered_units", "Units on backorder.")
+
+    def set_headrooms(self, headrooms: Mapping[str, float]) -> None:
+        """Sets the cancellation headroom by channel; other channels have none."""
+        self.cancellation_headroom.clear()
+        for channel, share in headrooms.items():
+            self.cancellation_headroom.labels(channel).set(share)
 
     def start(self, channel: str, location_ids: Iterable[str]) -> None:
         """Starts the counters of a channel, and those of what it sells from these locations, at 0."""

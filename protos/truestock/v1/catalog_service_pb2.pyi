@@ -602,7 +602,9 @@ class Channel(_message.Message):
     kind: Global___Channel.Kind.ValueType
     display_name: _builtins.str
     cancellation_headroom: _builtins.float
-    """The share, 0 to 1, of the channel's allowed cancellations that is still unused; unset if unknown."""
+    """The share, 0 to 1, of the channel's allowed cancellations that is still unused. If unset, it is computed where the
+    `platform` has a limit (amazon, tiktok_shop and walmart) once there are orders enough to allow a cancellation.
+    """
     platform: _builtins.str
     """The platform whose statuses `channel_status` uses: `shopify`, `tiktok_shop`, `square`, `amazon` or `walmart`; empty
     if statuses are not translated.

@@ -18,6 +18,7 @@ from tests.retailer import Retailer, eventually
 
 FIGURES = (
     "truestock_backordered_units",
+    "truestock_cancellation_headroom_ratio",
     "truestock_exceptions_open",
     "truestock_exceptions_overdue",
     "truestock_ledger_differences",
