@@ -55,7 +55,7 @@ class ExceptionMetrics:
     def start_owners(self, owners: Iterable[str], escalated_to: Iterable[str]) -> None:
         """Starts the metrics of the owners that rules name at 0."""
         for kind, owner in product(EXCEPTION_KINDS, owners):
-            labels = (kind, self._owners.value(owner))
+            labels = (kind, self._owners.declare(owner))
             self.raised_of_owner.labels(*labels)
             self.resolve_seconds.labels(*labels)
             self.open.labels(*labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TypeVar
 
@@ -28,20 +29,33 @@ def _with_kept_children(metric: _Metric) -> _Metric:
     return metric
 
 
+_ID = re.compile(r"(?=.*[a-z])[a-z0-9][a-z0-9._:-]{0,63}")
+"""What an id or the name of a team looks like; names of people, addresses, phone numbers and mail do not."""
+
+
 class BoundedLabel:
-    """The values of a label that callers may invent: the first ones as they are, and "other" for all the rest."""
+    """The values of a label that callers may invent: the first ones as they are, and "other" for all the rest.
+
+    A value that does not look like an id is "other" too, for it may be a person's name. Those that the rules or the
+    catalog declare are as they are.
+    """
 
     def __init__(self, count: int) -> None:
         self._count = count
         self._values: set[str] = set()
 
+    def declare(self, value: str) -> str:
+        """Takes a value whatever it looks like, and returns the one to count under."""
+        if value not in self._values and len(self._values) >= self._count:
+            return OTHER
+        self._values.add(value)
+        return value
+
     def value(self, stated: str) -> str:
         """The value to count under."""
-        if stated not in self._values:
-            if len(self._values) >= self._count:
-                return OTHER
-            self._values.add(stated)
-        return stated
+        if stated in self._values:
+            return stated
+        return self.declare(stated) if _ID.fullmatch(stated) else OTHER
 
 
 class MetricMaker:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any
 
-import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp, trace_service_pb2_grpc as otlp_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from service.app.application import running
 from service.app.listening import StartError
 from service.observability.tracing import _summary
 from service.settings import Settings
+from tests.collector import Collector, running_collector
 from tests.conftest import PLAIN_RULES, REPOSITORY, service_settings
 from tests.retailer import HOLD, Retailer, order_request, refused
 
@@ -25,35 +23,10 @@ TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN_ID = "00f067aa0ba902b7"
 
 
-class Collector(otlp_grpc.TraceServiceServicer):
-    """Keeps the spans that services send."""
-
-    def __init__(self) -> None:
-        self.spans: list[Span] = []
-        self.names: dict[str, str] = {}
-        """Of the service that sent the last spans."""
-
-    def Export(self, request: Any, _: Any) -> Any:
-        for sent in request.resource_spans:
-            self.names = {entry.key: entry.value.string_value for entry in sent.resource.attributes}
-            for scope in sent.scope_spans:
-                self.spans += scope.spans
-        return otlp.ExportTraceServiceResponse()
-
-    def of(self, name: str) -> list[Span]:
-        return [span for span in self.spans if span.name == name]
-
-
 @pytest.fixture
-async def collector() -> AsyncIterator[tuple[Collector, str]]:
-    """A collector in threads of its own, and its endpoint: a service sends the last spans while it stops."""
-    collector = Collector()
-    server = grpc.server(ThreadPoolExecutor(1))
-    otlp_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield collector, f"http://127.0.0.1:{port}"
-    server.stop(None)
+def collector() -> Iterator[Collector]:
+    with running_collector() as collector:
+        yield collector
 
 
 def traced(database_url: str, endpoint: str, sample_ratio: float = 1.0) -> Settings:
@@ -70,10 +43,12 @@ def children(collector: Collector, parent: Span) -> set[str]:
 
 
 async def test_an_order_is_one_trace_from_its_caller_through_queue_transaction_decision_and_statements(
-    database_url: str, collector: tuple[Collector, str]
+    database_url: str, collector: Collector
 ) -> None:
-    spans, endpoint = collector
-    async with running(traced(database_url, endpoint)) as service, Retailer.connect(service, database_url) as shop:
+    async with (
+        running(traced(database_url, collector.endpoint)) as service,
+        Retailer.connect(service, database_url) as shop,
+    ):
         await shop.set_up()
         await shop.stock({("MUG", "dc"): 5})
         metadata = [("traceparent", f"00-{TRACE_ID}-{SPAN_ID}-01"), ("tracestate", "shopper=Erika Mustermann")]
@@ -81,14 +56,14 @@ async def test_an_order_is_one_trace_from_its_caller_through_queue_transaction_d
         await shop.sellable("MUG")
         await refused(shop.allocate("A-2", {"NOTHING": 1}, HOLD))
 
-    call, refusal = spans.of("AllocationService/AllocateOrder")
-    [transaction] = [span for span in spans.of("allocation") if span.parent_span_id == call.span_id]
-    [decision] = [span for span in spans.of("decision") if span.parent_span_id == transaction.span_id]
+    call, refusal = collector.of("AllocationService/AllocateOrder")
+    [transaction] = [span for span in collector.of("allocation") if span.parent_span_id == call.span_id]
+    [decision] = [span for span in collector.of("decision") if span.parent_span_id == transaction.span_id]
     assert call.trace_id.hex() == transaction.trace_id.hex() == decision.trace_id.hex() == TRACE_ID
     assert call.parent_span_id.hex() == SPAN_ID
     assert not call.trace_state
-    assert children(spans, call) == {"queue", "allocation"}
-    assert {"BEGIN;", "decision", "UPDATE stock_level", "COMMIT;"} <= children(spans, transaction)
+    assert children(collector, call) == {"queue", "allocation"}
+    assert {"BEGIN;", "decision", "UPDATE stock_level", "COMMIT;"} <= children(collector, transaction)
     assert transaction.start_time_unix_nano <= decision.start_time_unix_nano < decision.end_time_unix_nano
     assert decision.end_time_unix_nano <= transaction.end_time_unix_nano <= call.end_time_unix_nano
     assert attributes(call)["rpc.response.status_code"] == "OK"
@@ -96,23 +71,23 @@ async def test_an_order_is_one_trace_from_its_caller_through_queue_transaction_d
     assert attributes(decision)["truestock.decision_id"] == answer.allocation.decision.decision_id
     assert attributes(decision)["truestock.outcome"] == "allocated"
     assert attributes(refusal)["rpc.response.status_code"] == "NOT_FOUND"
-    [read] = spans.of("availability")
-    assert "SELECT catalog_version" in children(spans, read)
-    assert spans.names["service.name"] == "truestock"
-    assert spans.names["service.instance.id"] == "till-1"
+    [read] = collector.of("availability")
+    assert "SELECT catalog_version" in children(collector, read)
+    assert collector.names["service.name"] == "truestock"
+    assert collector.names["service.instance.id"] == "till-1"
 
 
-async def test_calls_that_share_a_transaction_are_linked_with_it(
-    database_url: str, collector: tuple[Collector, str]
-) -> None:
-    spans, endpoint = collector
-    async with running(traced(database_url, endpoint)) as service, Retailer.connect(service, database_url) as shop:
+async def test_calls_that_share_a_transaction_are_linked_with_it(database_url: str, collector: Collector) -> None:
+    async with (
+        running(traced(database_url, collector.endpoint)) as service,
+        Retailer.connect(service, database_url) as shop,
+    ):
         await shop.set_up()
         await shop.stock({("MUG", "dc"): 50})
         await asyncio.gather(*(shop.allocate(f"A-{number}", {"MUG": 1}) for number in range(12)))
 
-    calls = {span.span_id: span for span in spans.of("AllocationService/AllocateOrder")}
-    transactions = {span.span_id: span for span in spans.of("allocation")}
+    calls = {span.span_id: span for span in collector.of("AllocationService/AllocateOrder")}
+    transactions = {span.span_id: span for span in collector.of("allocation")}
     assert len(calls) == 12 > len(transactions)
     reached = []
     for transaction in transactions.values():
@@ -121,15 +96,15 @@ async def test_calls_that_share_a_transaction_are_linked_with_it(
         reached += [transaction.parent_span_id, *others]
     assert sorted(reached) == sorted(calls)
     # Each decision is linked with the call of its own order.
-    assert sorted(link.span_id for span in spans.of("decision") for link in span.links) == sorted(calls)
-    assert all(span.parent_span_id in transactions for span in spans.of("decision"))
+    assert sorted(link.span_id for span in collector.of("decision") for link in span.links) == sorted(calls)
+    assert all(span.parent_span_id in transactions for span in collector.of("decision"))
 
 
-async def test_the_caller_decides_whether_its_call_is_traced(
-    database_url: str, collector: tuple[Collector, str]
-) -> None:
-    spans, endpoint = collector
-    async with running(traced(database_url, endpoint, 0)) as service, Retailer.connect(service, database_url) as shop:
+async def test_the_caller_decides_whether_its_call_is_traced(database_url: str, collector: Collector) -> None:
+    async with (
+        running(traced(database_url, collector.endpoint, 0)) as service,
+        Retailer.connect(service, database_url) as shop,
+    ):
         await shop.set_up()
         await shop.stock({("MUG", "dc"): 5})
         for flags in ("00", "01"):
@@ -137,8 +112,8 @@ async def test_the_caller_decides_whether_its_call_is_traced(
             await shop.allocations.AllocateOrder(order_request(f"A-{flags}", {"MUG": 1}), metadata=metadata)
         await shop.allocate("A-3", {"MUG": 1})
 
-    assert len(spans.of("AllocationService/AllocateOrder")) == 1
-    assert {span.trace_id.hex() for span in spans.spans} == {TRACE_ID}
+    assert len(collector.of("AllocationService/AllocateOrder")) == 1
+    assert {span.trace_id.hex() for span in collector.spans} == {TRACE_ID}
 
 
 async def test_a_collector_that_is_away_holds_up_neither_a_call_nor_the_end_of_the_service(database_url: str) -> None:
