@@ -96,9 +96,7 @@ class Filler:
             else:
                 setattr(message, field.name, self._value(field, personal))
 
-    def _fill_message(
-        self, message: Message, field: Any, personal: frozenset[str] | None, depth: int
-    ) -> None:
+    def _fill_message(self, message: Message, field: Any, personal: frozenset[str] | None, depth: int) -> None:
         assert field.message_type is not None
         if field.message_type.GetOptions().map_entry:
             value = field.message_type.fields_by_name["value"]
