@@ -16,10 +16,12 @@ from typing import Any
 
 import grpc
 
+from service.rpc.proto_values import timestamp
 from tests.retailer import HOLD, Retailer, eventually, order_request, refused
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_service_pb2 as catalog_pb,
+    channel_figure_pb2 as figure_pb,
     exception_pb2,
     order_pb2,
     stock_service_pb2 as stock_pb,
@@ -34,9 +36,12 @@ COUNTED = {
     "sold_orders": ("channel",),
     "oversold_units": ("channel", "cause"),
     "oversold_orders": ("channel", "cause"),
+    "withheld_units": ("channel", "cause"),
+    "withheld_orders": ("channel", "cause"),
     "cancelled_units": ("channel", "fault"),
     "cancelled_orders": ("channel", "fault"),
     "exceptions": ("kind", "channel"),
+    "owner_exceptions": ("kind", "owner"),
     "exceptions_resolved": ("kind", "resolution"),
     "exceptions_escalated": ("owner",),
     "manual_interventions": ("channel", "reason"),
@@ -44,6 +49,9 @@ COUNTED = {
     "inventory_comparisons": ("source", "location"),
     "inventory_mismatches": ("source", "location"),
     "inventory_mismatch_units": ("source", "location"),
+    "channel_comparisons": ("channel",),
+    "channel_mismatches": ("channel",),
+    "channel_mismatch_units": ("channel",),
     "shipments_due": ("location", "deadline", "result"),
     "channel_shipments_due": ("channel", "deadline", "result"),
 }
@@ -58,6 +66,14 @@ policies:
     review:
       - {name: urgent, when: {order.tags: {contains: urgent}}}
 """
+KEPT_UNITS = 2
+BUFFER = f"""\
+kind: buffer
+name: keep
+scope: location
+rules:
+  - {{name: on-the-floor, when: {{product.sku: FLOOR}}, hold_back: {{units: {KEPT_UNITS}}}}}
+"""
 OWNERS = """\
 kind: exception
 rules:
@@ -66,6 +82,8 @@ rules:
   - {name: rejected, position: 20, when: {exception.kind: rejected}, do: reroute, owner: stores, due_in: 4h}
   - {name: rest, position: 100, do: review, owner: operations, due_in: 1d}
 """
+OWNER_BY_KIND = {"oversell": "desk", "rejected": "stores"}
+"""As OWNERS says; operations own the rest."""
 
 Labels = frozenset[tuple[str, str]]
 Allocation = allocation_pb.Allocation
@@ -78,6 +96,7 @@ def write_day_rules(folder: Path) -> Path:
     rules.mkdir()
     (rules / "routing.yaml").write_text(ROUTING)
     (rules / "owners.yaml").write_text(OWNERS)
+    (rules / "buffer.yaml").write_text(BUFFER)
     return rules
 
 
@@ -98,6 +117,11 @@ class DayTruth:
     def total(self, name: str, **labels: str) -> int:
         """A counter with these labels, added up over its other labels."""
         return sum(count for key, count in self._counts[name].items() if labels.items() <= dict(key).items())
+
+    def sums(self, name: str, by: str, **labels: str) -> dict[str, int]:
+        """A counter with these labels by the values of another label, without those of 0."""
+        values = {dict(key)[by] for key in self._counts[name] if labels.items() <= dict(key).items()}
+        return {value: self.total(name, **{**labels, by: value}) for value in values}
 
     def rate(self, part: tuple[str, dict[str, str]], whole: tuple[str, dict[str, str]]) -> Fraction | None:
         """One total of another, each a name and labels; None if there is nothing to divide by."""
@@ -123,7 +147,7 @@ class ScriptedDay:
         ]
         await self.shop.locations(*LOCATIONS)
         await self.shop.catalog.UpsertFeeds(catalog_pb.UpsertFeedsRequest(feeds=feeds))
-        hub = ("RACE", "APPLY", "OVER", "OLD", "COUNT", "SHELF", "TOLD")
+        hub = ("RACE", "APPLY", "OVER", "OLD", "COUNT", "SHELF", "TOLD", "FLOOR")
         await self.shop.stock(
             {(sku, DC): 500 for sku in DC_SKUS} | {("CUP", SOHO): 200} | {(sku, HUB): 10 for sku in hub}
         )
@@ -133,9 +157,11 @@ class ScriptedDay:
         await self.sell()
         await self.hold_carts()
         await self.oversell_by_each_cause()
+        await self.withhold()
         await self.cancel_by_each_fault()
         await self.review_an_urgent_order()
         await self.compare_counts()
+        await self.compare_what_a_channel_shows()
         await self.ship()
         await self.ask_for_an_order_that_is_not_there()
 
@@ -186,7 +212,7 @@ class ScriptedDay:
 
         promised = await self._order(WEB, {"SHELF": 10})
         await self.shop.reject(promised.shipments[0], "not_found", {"1": 1})
-        self.truth.add("exceptions", kind="rejected", channel=WEB)
+        self._raised("rejected", WEB)
         # No other location has the unit: nothing to do about the rejection, and a person handles the oversell.
         self.truth.add("exceptions_resolved", kind="rejected", resolution="no_action")
         self._short(WEB, 1, "rejected")
@@ -195,7 +221,15 @@ class ScriptedDay:
         # The exception is the product's: once it is in the catalog, the order goes on without anybody.
         await self._order(TIKTOK, {"NEW": 2})
         self._oversold(TIKTOK, 2, "unmapped")
-        self.truth.add("exceptions", kind="unmapped_product", channel=TIKTOK)
+        self._raised("unmapped_product", TIKTOK)
+
+    async def withhold(self) -> None:
+        """A sold order wants all units of a product of which a buffer keeps some."""
+        await self._order(TIKTOK, {"FLOOR": 10})
+        self.truth.add("withheld_units", KEPT_UNITS, channel=TIKTOK, cause="held_by_buffer")
+        self.truth.add("withheld_orders", channel=TIKTOK, cause="held_by_buffer")
+        self._raised("held_by_buffer", TIKTOK)
+        self._needs_person(TIKTOK, "held_by_buffer")
 
     async def cancel_by_each_fault(self) -> None:
         """Orders are cancelled in whole and in part, by everybody who can be at fault; one in two steps."""
@@ -219,7 +253,7 @@ class ScriptedDay:
     async def review_an_urgent_order(self) -> None:
         """A person approves an order that a rule wants reviewed."""
         order = await self._order(WEB, {"MUG": 1}, tags=["urgent"])
-        self.truth.add("exceptions", kind="review", channel=WEB)
+        self._raised("review", WEB)
         self._needs_person(WEB, "review")
         (raised,) = (await self.shop.get(order.allocation_id)).exceptions
         await self.shop.resolve(raised.exception_id, exception_pb2.EXCEPTION_RESOLUTION_APPROVED)
@@ -238,9 +272,22 @@ class ScriptedDay:
             if key in wrong:
                 self.truth.add("inventory_mismatches", source="audit", location=key[1])
                 self.truth.add("inventory_mismatch_units", abs(wrong[key]), source="audit", location=key[1])
-                self.truth.add("exceptions", kind="mismatch", channel="none")
+                self._raised("mismatch", "none")
         await self.shop.count({("CUP", SOHO): audited["CUP", SOHO]}, at=datetime.now(UTC), source="audit")
         self.truth.add("inventory_comparisons", source="audit", location=SOHO)
+        self.truth.add("exceptions_resolved", kind="mismatch", resolution="stock_corrected")
+
+    async def compare_what_a_channel_shows(self) -> None:
+        """The web shop shows three units too many, then what was published to it."""
+        published = await self.shop.sellable("LAMP", WEB)
+        for shown in (published + 3, published):
+            figure = figure_pb.ChannelFigure(sku="LAMP", shown_count=shown, observe_time=timestamp(datetime.now(UTC)))
+            request = figure_pb.RecordChannelFiguresRequest(channel_id=WEB, figures=[figure])
+            await self.shop.availability.RecordChannelFigures(request)
+            self.truth.add("channel_comparisons", channel=WEB)
+        self.truth.add("channel_mismatches", channel=WEB)
+        self.truth.add("channel_mismatch_units", 3, channel=WEB)
+        self._raised("mismatch", WEB)
         self.truth.add("exceptions_resolved", kind="mismatch", resolution="stock_corrected")
 
     async def ship(self) -> None:
@@ -278,7 +325,7 @@ class ScriptedDay:
         await self.shop.sql(f"UPDATE exception SET due_time = now() - interval '1 s' WHERE id = ({overdue})")
         for order in orders:
             self._due(order, "late")
-            self.truth.add("exceptions", kind="late_shipment", channel=order.channel_id)
+            self._raised("late_shipment", order.channel_id)
             self._needs_person(order.channel_id, "late_shipment")
         self.truth.add("exceptions_escalated", owner="lead")
 
@@ -333,7 +380,7 @@ class ScriptedDay:
 
     def _short(self, channel: str, units: int, cause: str) -> None:
         self._oversold(channel, units, cause)
-        self.truth.add("exceptions", kind="oversell", channel=channel)
+        self._raised("oversell", channel)
 
     def _oversold(self, channel: str, units: int, cause: str) -> None:
         self.truth.add("oversold_orders", channel=channel, cause=cause)
@@ -342,6 +389,10 @@ class ScriptedDay:
     def _cancelled(self, channel: str, units: int, fault: str) -> None:
         self.truth.add("cancelled_orders", channel=channel, fault=fault)
         self.truth.add("cancelled_units", units, channel=channel, fault=fault)
+
+    def _raised(self, kind: str, channel: str) -> None:
+        self.truth.add("exceptions", kind=kind, channel=channel)
+        self.truth.add("owner_exceptions", kind=kind, owner=OWNER_BY_KIND.get(kind, "operations"))
 
     def _needs_person(self, channel: str, reason: str) -> None:
         self.truth.add("manual_interventions", channel=channel, reason=reason)

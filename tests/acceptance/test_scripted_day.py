@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a real service through a scripted day: its rates are the day's truth to the last order."""
+"""A scripted day against a real service: its rates in a real Prometheus and in reports are true to the last order."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import grpc
 import pytest
 
+from service.rpc.proto_values import timestamp
 from tests.conftest import REPOSITORY, new_database, service_process
 from tests.prometheus_server import Labels, PrometheusServer, prometheus_on
 from tests.retailer import Retailer
-from tests.scripted_day import CHANNELS, COUNTED, LOCATIONS, DayTruth, ScriptedDay, write_day_rules
+from tests.scripted_day import CHANNELS, COUNTED, KEPT_UNITS, LOCATIONS, DayTruth, ScriptedDay, write_day_rules
+from truestock.v1 import report_service_pb2 as report_pb, report_service_pb2_grpc as report_grpc
 
 DASHBOARDS = REPOSITORY / "deploy" / "grafana" / "dashboards"
 WINDOWS = ("5m", "1h", "1d", "30d")
@@ -27,9 +32,28 @@ RATES = {
     "channel:truestock_exception_orders": (("exceptions", {}), ("sold_orders", {})),
     "channel:truestock_manual_intervention_orders": (("manual_interventions", {}), ("sold_orders", {})),
     "location:truestock_inventory_mismatch": (("inventory_mismatches", {}), ("inventory_comparisons", {})),
+    "channel:truestock_oversell_orders": (("oversold_orders", {}), ("sold_orders", {})),
+    "channel:truestock_withheld_orders": (("withheld_orders", {}), ("sold_orders", {})),
+    "channel:truestock_channel_mismatch": (("channel_mismatches", {}), ("channel_comparisons", {})),
+    "channel:truestock_late_shipment": (
+        ("channel_shipments_due", {**DUE, "result": "late"}),
+        ("channel_shipments_due", DUE),
+    ),
+    "source:truestock_inventory_mismatch": (("inventory_mismatches", {}), ("inventory_comparisons", {})),
     "location:truestock_late_shipment": (("shipments_due", {**DUE, "result": "late"}), ("shipments_due", DUE)),
 }
 """The recorded rates without their window, each with its part and its whole."""
+
+SCOPES = {"channel": CHANNELS, "location": LOCATIONS, "source": ("audit", "counter")}
+REPORTED: tuple[tuple[Any, str, Mapping[str, str], str, Mapping[str, str], str], ...] = (
+    (report_pb.REPORT_RATE_OVERSELL, "oversold_units", {}, "sold_units", {}, "cause"),
+    (report_pb.REPORT_RATE_CANCELLATION, "cancelled_units", {}, "sold_units", {}, "fault"),
+    (report_pb.REPORT_RATE_EXCEPTION, "exceptions", {}, "sold_orders", {}, "kind"),
+    (report_pb.REPORT_RATE_INVENTORY_MISMATCH, "inventory_mismatches", {}, "inventory_comparisons", {}, "source"),
+    (report_pb.REPORT_RATE_LATE_SHIPMENT, "shipments_due", {**DUE, "result": "late"}, "shipments_due", DUE, ""),
+    (report_pb.REPORT_RATE_MANUAL_INTERVENTION, "manual_interventions", {}, "sold_orders", {}, "reason"),
+)
+"""Each rate of a report with its part, its whole, and the label that names what the part consists of."""
 
 pytestmark = pytest.mark.long
 
@@ -40,6 +64,8 @@ class PlayedDay:
 
     truth: DayTruth
     prometheus: PrometheusServer
+    server: str
+    """The address of its gRPC."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +75,7 @@ def day(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         arguments = ("--database-url", database_url, "--rules", str(write_day_rules(folder)))
         with service_process(*arguments) as addresses, prometheus_on(addresses.metrics, folder) as prometheus:
             truth = asyncio.run(_play(addresses.grpc, database_url, prometheus))
-            yield PlayedDay(truth, prometheus)
+            yield PlayedDay(truth, prometheus, addresses.grpc)
 
 
 async def _play(address: str, database_url: str, prometheus: PrometheusServer) -> DayTruth:
@@ -85,6 +111,60 @@ def test_each_recorded_rate_is_the_truth_of_the_day(day: PlayedDay, rate: str, w
     assert recorded == pytest.approx(true_rate(day.truth, rate), rel=1e-9)
 
 
+def test_a_report_is_the_truth_of_the_day(day: PlayedDay) -> None:
+    answer = report_of(day)
+    by_rate = {figures.rate: figures for figures in answer.figures}
+
+    assert len(by_rate) == len(REPORTED)
+    for rate, part, part_labels, whole, whole_labels, label in REPORTED:
+        figures, name = by_rate[rate], report_pb.ReportRate.Name(rate)
+        # The exceptions of a report are those that concern a channel.
+        parts = day.truth.sums(part, label or "location", **part_labels)
+        if part == "exceptions":
+            of_no_channel = day.truth.sums(part, label, channel="none")
+            parts = {kind: count for kind in parts if (count := parts[kind] - of_no_channel.get(kind, 0))}
+        assert figures.count == sum(parts.values()), name
+        assert figures.total_count == day.truth.total(whole, **whole_labels), name
+        assert not label or {x.name: x.count for x in figures.parts} == parts, name
+    oversold, cancelled = (by_rate[rate] for rate, *_ in REPORTED[:2])
+    assert (oversold.order_count, cancelled.order_count) == tuple(
+        day.truth.total(name) for name in ("oversold_orders", "cancelled_orders")
+    )
+    assert {part.name: part.count for part in answer.withheld} == {"held_by_buffer": KEPT_UNITS}
+
+
+@pytest.mark.parametrize("dimension", ["channel", "location"])
+def test_a_report_of_each_channel_and_location_is_the_truth_of_the_day(day: PlayedDay, dimension: str) -> None:
+    answer = report_of(day, dimension)
+    (breakdown,) = answer.breakdowns
+    groups = {group.key: {x.rate: (x.count, x.total_count) for x in group.figures} for group in breakdown.groups}
+
+    assert groups.keys() >= set(SCOPES[dimension])
+    for key in SCOPES[dimension]:
+        for rate, part, part_labels, whole, whole_labels, _ in REPORTED:
+            if part == "shipments_due" and dimension == "channel":
+                part, whole = "channel_shipments_due", "channel_shipments_due"  # noqa: PLW2901
+            if dimension in COUNTED[part]:
+                own = {dimension: key}
+                told = (
+                    day.truth.total(part, **{**part_labels, **own}),
+                    day.truth.total(whole, **{**whole_labels, **own}),
+                )
+                assert groups[key][rate] == told, (key, report_pb.ReportRate.Name(rate))
+
+
+def report_of(day: PlayedDay, *dimensions: str) -> report_pb.GetReportResponse:
+    """The report of the last hour, which has the whole day."""
+    numbers = [report_pb.ReportDimension.Value(f"REPORT_DIMENSION_{name.upper()}") for name in dimensions]
+    since = timestamp(datetime.now(UTC) - timedelta(hours=1))
+    with grpc.insecure_channel(day.server) as channel:
+        stub: Any = report_grpc.ReportServiceStub(channel)
+        answer: report_pb.GetReportResponse = stub.GetReport(
+            report_pb.GetReportRequest(since_time=since, dimensions=numbers)
+        )
+    return answer
+
+
 @pytest.mark.parametrize("file", ["operations.json", "service.json"])
 def test_every_expression_of_a_dashboard_has_data_after_the_day(day: PlayedDay, file: str) -> None:
     panels = [x for x in json.loads((DASHBOARDS / file).read_text())["panels"] if x["type"] != "row"]
@@ -113,9 +193,9 @@ def with_variables(expression: str) -> str:
 def true_rate(truth: DayTruth, rate: str) -> dict[Labels, float]:
     """The rate of every channel or location that has one, by labels."""
     (part, part_labels), (whole, whole_labels) = RATES[rate]
-    label, values = ("channel", CHANNELS) if rate.startswith("channel:") else ("location", LOCATIONS)
+    label = rate.partition(":")[0]
     rates = {}
-    for value in values:
+    for value in SCOPES[label]:
         share = truth.rate((part, {**part_labels, label: value}), (whole, {**whole_labels, label: value}))
         if share is not None:
             rates[frozenset({(label, value)})] = float(share)
