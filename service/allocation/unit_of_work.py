@@ -34,6 +34,7 @@ from service.exceptions import incidents
 from service.exceptions.incidents import RaisedException, ResolvedException
 from service.history import counted_orders
 from service.metrics import Metrics
+from service.metrics.labels import ORDER
 from service.orders import order_writer, shipment_deadlines
 from service.orders.allocation_record import REFUSED, AllocationRecord
 from service.orders.cancellations import cancellation_request_store, pending_cancellations
@@ -267,12 +268,21 @@ class UnitOfWork:
         hold_demand.count(metrics, self._unmet_rows)
         for allocation_id, changes in self.changes.items():
             count_changes(metrics, self._before[allocation_id], changes, self._added[allocation_id])
+            if any(change.decision is not None for change in changes):
+                self._observe_age(metrics, changes[-1].record)
         for shipment in self.shipments:
             shipment.count(metrics)
         shipment_deadlines.count(metrics, self._decided_deadlines)
         for record in self.records.values():
             for request in record.cancellation_requests:
                 count_request(metrics, request)
+
+    def _observe_age(self, metrics: Metrics, record: AllocationRecord) -> None:
+        """Observes how old the stock figures are from which an order was planned to ship."""
+        skus, levels_by_key = {line.line_id: line.sku for line in record.lines}, self.book.levels
+        keys = [(skus[line_id], shipment.location_id) for shipment in record.shipments for line_id in shipment.units]
+        times = [levels_by_key[key].as_of_time for key in keys if key in levels_by_key]
+        metrics.stock.observe_age(ORDER, self.book.now, times)
 
 
 _NO_CANCELLATION = (None, None, None)

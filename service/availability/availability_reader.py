@@ -34,6 +34,7 @@ from service.decisions.located_destination import destination_point
 from service.demand.shortfall_log import Shortfall
 from service.errors import no_channel, no_location
 from service.metrics import Metrics
+from service.metrics.labels import AVAILABILITY
 from service.observability.calls import Call, current_call, shared_work
 from service.rpc import proto_values
 from service.stock import levels
@@ -217,6 +218,8 @@ class AvailabilityReader:
         for call in batch:
             if not call.snapshot.done():
                 call.snapshot.set_result(snapshot)
+        times = [level.as_of_time for level in snapshot.levels.values() if level.on_hand > 0]
+        self._metrics.stock.observe_age(AVAILABILITY, snapshot.now, times)
         if self._waits_for_answers:
             await self._wait_for_answers(snapshot)
         return len(batch)

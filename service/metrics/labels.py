@@ -40,5 +40,7 @@ OBSERVED_PLACES = 5_000
 """Pairs of the labels `source` and `location` of counts that are only compared."""
 OWNER_LABELS = 200
 """Values of the label `owner`; people may assign exceptions to any number of owners."""
+ORDER, AVAILABILITY = STOCK_ANSWERS = ("order", "availability")
+"""Answers whose stock figures have an age."""
 SHIP_BY, DELIVERY_DAY = SHIPMENT_DEADLINES = ("ship_by", "delivery_day")
 IN_TIME, LATE = DEADLINE_RESULTS = ("in_time", "late")

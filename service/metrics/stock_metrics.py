@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 
 from policies.stock.counting import ChangeResult
 from service.metrics.kinds import BoundedLabel, MetricMaker
-from service.metrics.labels import OBSERVED_PLACES, OTHER_SOURCES, SOURCE_LABELS
+from service.metrics.labels import OBSERVED_PLACES, OTHER_SOURCES, SOURCE_LABELS, STOCK_ANSWERS
+
+AGE_SECONDS = (60, 300, 900, 3_600, 14_400, 43_200, 86_400, 172_800, 604_800, 2_592_000)
 
 
 class StockMetrics:
@@ -55,6 +58,14 @@ class StockMetrics:
         self.dropped_stock_changes.labels(OTHER_SOURCES)
         for result in ChangeResult:
             self.stock_changes.labels(result.value)
+        self.age_seconds = make.histogram(
+            "stock_age_seconds",
+            "Age of the oldest figure behind an answer: of the levels that ship an order, or have stock in one read.",
+            "answer",
+            buckets=AGE_SECONDS,
+        )
+        for answer in STOCK_ANSWERS:
+            self.age_seconds.labels(answer)
         self.ledger_differences = make.gauge("ledger_differences", "Differences that the last ledger check found.")
         self.ledger_verified = make.gauge(
             "ledger_verified_timestamp_seconds", "Unix time of the last ledger check by this service; 0 if none yet."
@@ -93,6 +104,12 @@ class StockMetrics:
         self.channel_comparisons.labels(channel).inc(len(differences))
         self.channel_mismatches.labels(channel).inc(len(mismatches))
         self.channel_mismatch_units.labels(channel).inc(sum(mismatches))
+
+    def observe_age(self, answer: str, now: datetime, times: Iterable[datetime | None]) -> None:
+        """Observes the age of the oldest of these figures, of those that were ever reported."""
+        oldest = min([time for time in times if time is not None], default=None)
+        if oldest is not None:
+            self.age_seconds.labels(answer).observe(max(0.0, (now - oldest).total_seconds()))
 
     def count_dropped_changes(self, source: str, count: int) -> None:
         """Counts changes that a full quarantine dropped; sources beyond SOURCE_LABELS are counted as one."""

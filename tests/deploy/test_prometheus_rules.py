@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import Metrics
 from tests.conftest import REPOSITORY
@@ -48,6 +48,23 @@ def known_metrics() -> set[str]:
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}.get(family.type, [""])
         known |= {family.name + suffix for suffix in suffixes}
     return known
+
+
+@needs_promtool
+def test_names_units_and_texts_of_metrics_are_as_prometheus_wants_them() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    metrics.start_channels(["web"], ["dc"])
+    metrics.exceptions.start_owners(["desk"], ["lead"])
+    metrics.orders.set_headrooms({"web": 0.5})
+    page = generate_latest(registry)
+
+    checked = subprocess.run(
+        [str(PROMTOOL), "check", "metrics"], input=page, capture_output=True, check=False, timeout=60
+    )
+
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+    assert b"_created" not in page
 
 
 def test_rules_name_only_metrics_that_the_service_has() -> None:
