@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate
-from policies.domain.calendars import delivery_day, local_time, ship_day
+from policies.domain.calendars import delivery_day, first_ship_day, local_time, ship_day
 from policies.domain.model import Context, Location
 from policies.domain.rate_table import RateTable, ShippingCost, Zone
 from policies.domain.shipping_dates import ShippingDates, shipping_dates
@@ -27,6 +27,9 @@ COST_FACTS = frozenset({"plan.cost", "plan.margin_after_shipping"})
 DAYS_UNTIL_DELIVERY = "plan.days_until_delivery"
 DELIVERY_FACTS = COST_FACTS | {DAYS_UNTIL_DELIVERY}
 """Facts of a plan that delivery rules decide."""
+
+NO_LIMITS: Mapping[str, date | None] = {}
+"""No day of handling by location id: no location limits what it can handle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,10 @@ def _zone(rates: RateTable, context: Context) -> Zone | None:
     return rates.zone_of(context.destination, distance_km(context))
 
 
-def promise_date(rule: DeliveryRule, location: Location, now: datetime) -> date | None:
+def promise_date(rule: DeliveryRule, location: Location, now: datetime, handled_on: date | None = None) -> date | None:
     """The expected delivery day of an order received now; None if its ship day or transit time is unknown.
+
+    `handled_on` is the first day for which the location has room for it, where its capacity is limited.
 
     The ship day is unknown where nobody has stated the location's handling time.
 
@@ -78,6 +83,8 @@ def promise_date(rule: DeliveryRule, location: Location, now: datetime) -> date 
     if rule.transit_days is None:
         return None
     shipped_on = ship_day(location, now, rule.ships_on)
+    if shipped_on is not None and handled_on is not None and handled_on > shipped_on:
+        shipped_on = first_ship_day(location, handled_on, rule.ships_on)
     return None if shipped_on is None else delivery_day(shipped_on, rule.transit_days, rule.ships_on)
 
 
@@ -96,11 +103,18 @@ def shipping_dates_of(policy_set: PolicySet, context: Context, handled_on: date 
 
 
 def shipping_estimates(
-    policy_set: PolicySet, question: RoutingQuestion, location_ids: Iterable[str]
+    policy_set: PolicySet,
+    question: RoutingQuestion,
+    location_ids: Iterable[str],
+    handled_on: Mapping[str, date | None] = NO_LIMITS,
 ) -> dict[str, ShippingEstimate]:
-    """Shipping cost and delivery day of each location, by location id."""
+    """Shipping cost and delivery day of each location, by location id.
+
+    `handled_on`, by location id, is the day for which a location has room, where its capacity is limited.
+    """
+    locations = question.world.locations
     return {
-        location_id: _shipping_estimate(policy_set, question, question.world.locations[location_id])
+        location_id: _shipping_estimate(policy_set, question, locations[location_id], handled_on.get(location_id))
         for location_id in location_ids
     }
 
@@ -148,12 +162,14 @@ def fired_delivery_rules(
     return tuple(fired)
 
 
-def _shipping_estimate(policy_set: PolicySet, question: RoutingQuestion, location: Location) -> ShippingEstimate:
+def _shipping_estimate(
+    policy_set: PolicySet, question: RoutingQuestion, location: Location, handled_on: date | None
+) -> ShippingEstimate:
     context = question.context(location)
     rule = delivery_rule_for(policy_set, context)
     if rule is None:
         return UNKNOWN_ESTIMATE
-    return ShippingEstimate(shipping_cost(rule, context), promise_date(rule, location, question.world.now))
+    return ShippingEstimate(shipping_cost(rule, context), promise_date(rule, location, question.world.now, handled_on))
 
 
 def _effect(rule: DeliveryRule, context: Context, unit_count: int, arrives: date | None) -> str:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from typing import Final
 
 from policies.decisions.capacity import planned_handling
-from policies.decisions.delivery import shipping_estimates
+from policies.decisions.delivery import NO_LIMITS, shipping_estimates
 from policies.decisions.eligibility import RoutingQuestion, WholeOrder, may_split
 from policies.decisions.kits.kit_limits import KitLimit
 from policies.decisions.order_limits import UsableUnits
 from policies.decisions.parts.part_plans import PartDemand
 from policies.decisions.parts.split_kits import best_split_plan
+from policies.decisions.planning.plan_steps import ShippingEstimate
 from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.planning.plans import NO_ESTIMATES, Plan, best_plan
 from policies.decisions.planning.ranking import RankingContext, Ranks, rank_locations
 from policies.decisions.splits import SplitRuling, rule_on_split
 from policies.domain.demand import DemandPart
 from policies.domain.model import Order
-from policies.policy_set import DELIVERY_STEPS, PolicySet, RoutingPolicy
+from policies.policy_set import DELIVERY_STEPS, EARLIEST_PROMISE, PolicySet, RoutingPolicy
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -83,7 +84,7 @@ def plan_in_shipments(run: RoutingRun, usable: UsableUnits) -> Plan:
     else:
         within_limits = {sku: min(count, usable.limits.get(sku, count)) for sku, count in demand.items()}
         ranked = ranked_locations(run, usable.units)
-        plan = _best_plan(run, ranked, within_limits, partial(best_plan, stock=usable.units))
+        plan = _best_plan(run, usable, ranked, within_limits, partial(best_plan, stock=usable.units))
     if policy.ship_complete and not run.is_part and _leaves_units_short(run, plan, demand):
         return Plan((), plan.searched_exhaustively)
     return plan
@@ -93,7 +94,7 @@ def _plan_of_parts(run: RoutingRun, usable: UsableUnits, parts: Sequence[DemandP
     """The best plan of these parts by line, within what the rules of components and of kits allow."""
     demand = part_demand(run, usable, parts)
     ranked = ranked_locations(run, usable.units, demand.full_stock())
-    return demand.by_line(_best_plan(run, ranked, demand.units, demand.plan), run.order)
+    return demand.by_line(_best_plan(run, usable, ranked, demand.units, demand.plan), run.order)
 
 
 def part_demand(run: RoutingRun, usable: UsableUnits, parts: Sequence[DemandPart]) -> PartDemand:
@@ -103,8 +104,28 @@ def part_demand(run: RoutingRun, usable: UsableUnits, parts: Sequence[DemandPart
     return PartDemand.of(parts, stock, {**usable.limits, **totals})
 
 
+def delivery_estimates(
+    run: RoutingRun, usable: UsableUnits, location_ids: Collection[str]
+) -> dict[str, ShippingEstimate]:
+    """What delivery from these locations costs, and when all that the order could get there arrives."""
+    limited = run.view.memory.limited_ids.intersection(location_ids)
+    handled_on = NO_LIMITS
+    if limited and any(step.kind == EARLIEST_PROMISE for step in run.policy.rank):
+        demand = run.order.units_by_sku()
+        units = {
+            key: sum(min(demand[sku], there.get(key, 0)) for sku, there in usable.units.items() if sku in demand)
+            for key in limited
+        }
+        handled_on = _days_with_room(run, units)
+    return shipping_estimates(run.policy_set, run.question, location_ids, handled_on)
+
+
 def _best_plan(
-    run: RoutingRun, ranked: Mapping[str, Ranks], demand: Mapping[str, int], plan_demand: Callable[..., Plan]
+    run: RoutingRun,
+    usable: UsableUnits,
+    ranked: Mapping[str, Ranks],
+    demand: Mapping[str, int],
+    plan_demand: Callable[..., Plan],
 ) -> Plan:
     """The best plan within the shipments that the policy allows, those of units that the order keeps included.
 
@@ -115,7 +136,7 @@ def _best_plan(
     plan_of = partial(
         plan_demand,
         steps=[step.kind for step in policy.rank],
-        estimates=shipping_estimates(run.policy_set, run.question, ranked) if compares_delivery else NO_ESTIMATES,
+        estimates=delivery_estimates(run, usable, ranked) if compares_delivery else NO_ESTIMATES,
         pause=run.question.world.pause,
     )
     max_shipments, kept = run.max_shipments, run.kept_locations

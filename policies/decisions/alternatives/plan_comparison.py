@@ -27,7 +27,8 @@ from policies.decisions.alternatives.plan_differences import (
 )
 from policies.decisions.alternatives.step_figures import StepFigure, location_figures
 from policies.decisions.capacity import planned_handling
-from policies.decisions.delivery import shipping_dates_of, shipping_estimates
+from policies.decisions.delivery import shipping_dates_of
+from policies.decisions.order_plans import delivery_estimates
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate, cost_of, plan_steps
 from policies.decisions.planning.plans import Load, Plan
 from policies.decisions.routing import RoutedOrder
@@ -47,7 +48,7 @@ class PlanComparison:
 
     def __init__(self, routed: RoutedOrder) -> None:
         run = routed.run
-        self._run = run
+        self._run, self._usable = run, routed.usable
         self.steps: tuple[RankStep, ...] = run.policy.rank
         ranks = routed.ranks()
         self.ids = sorted(ranks, key=lambda key: (ranks[key], key))
@@ -70,7 +71,7 @@ class PlanComparison:
             return UNKNOWN_ESTIMATE
         found = self._estimates.get(location_id)
         if found is None:
-            found = shipping_estimates(self._run.policy_set, self._run.question, [location_id])[location_id]
+            found = delivery_estimates(self._run, self._usable, [location_id])[location_id]
             self._estimates[location_id] = found
         return found
 
@@ -121,7 +122,7 @@ class PlanComparison:
         return found
 
     def _compared_day(self, load: Load) -> date | None:
-        """The day of delivery: the estimate that `earliest_promise` compares, which knows no capacity, else the day."""
+        """The day of delivery: that of all it could get there, which `earliest_promise` compares, else the load's own."""
         is_compared = any(step.kind == EARLIEST_PROMISE for step in self.steps)
         if not self._run.policy_set.delivery:
             return None

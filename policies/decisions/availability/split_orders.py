@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from itertools import accumulate, pairwise
 
-from policies.decisions.delivery import shipping_estimates
+from policies.decisions.delivery import NO_LIMITS, shipping_estimates
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.planning.plans import NO_ESTIMATES, best_plan
 from policies.decisions.planning.ranking import RankingContext, rank_locations
 from policies.decisions.splits import rule_on_split
+from policies.domain.handling_times import rooms_by_day
 from policies.domain.model import OrderFacts, tags_of, weight_of
 from policies.policy_set import DELIVERY_STEPS
 
@@ -94,7 +96,8 @@ def _is_filled(view: PolicyView, sku: str, units: Mapping[str, int], size: int) 
     context = RankingContext(view, (sku,), demand=demand, units={sku: units})
     ranks = rank_locations(context, list(units))
     compares_delivery = any(step.kind in DELIVERY_STEPS for step in policy.rank)
-    estimates = shipping_estimates(view.policy_set, question, units) if compares_delivery else NO_ESTIMATES
+    handled_on = _days_with_room(view, units, size) if compares_delivery else NO_LIMITS
+    estimates = shipping_estimates(view.policy_set, question, units, handled_on) if compares_delivery else NO_ESTIMATES
     steps = [step.kind for step in policy.rank]
     split, single = (
         best_plan(demand, {sku: units}, ranks, steps=steps, max_shipments=limit, estimates=estimates)
@@ -103,3 +106,19 @@ def _is_filled(view: PolicyView, sku: str, units: Mapping[str, int], size: int) 
     ruling = None if len(split.loads) < 2 else rule_on_split(policy, view, question, split, single)
     plan = split if ruling is None or ruling.is_allowed else single
     return plan.placed(sku) == size
+
+
+def _days_with_room(view: PolicyView, units: Mapping[str, int], size: int) -> Mapping[str, date | None]:
+    """The first day, by location id, on which a location can handle what an order of this size could get there."""
+    world, catalog = view.question.world, view.memory.catalog
+    return {
+        key: next(
+            (
+                day
+                for day, room in rooms_by_day(catalog[key], world.now, world.capacity_figures)
+                if room >= min(size, units[key])
+            ),
+            None,
+        )
+        for key in view.memory.limited_ids.intersection(units)
+    }

@@ -124,6 +124,24 @@ def test_a_location_that_limits_units_gives_an_order_as_many_as_it_can_still_han
     assert decision.units == {("MUG", "oslo"): 3, ("CAP", "oslo"): 1}
 
 
+def test_the_earliest_parcel_is_that_of_a_location_with_room_today() -> None:
+    """Both send parcels of two days; the one that `priority` prefers handles no order before Monday."""
+    delivery = "kind: delivery\nrules:\n  - {name: parcel, position: 1, service: parcel, transit_days: 2}\n"
+    locations = [
+        replace(limited("a", orders_per_day=1, days_ahead=7), handling_minutes=0, priority=1),
+        store("b", coordinates=OSLO, handling_minutes=0, priority=2),
+    ]
+    levels = [level("MUG", "a", 9), level("MUG", "b", 9)]
+    full = used(*[("a", TODAY + timedelta(days=day), 1, 1) for day in range(3)])
+    policy_set = rules(delivery, policy(rank="[earliest_promise, priority]"))
+
+    def decided(figures: CapacityFigures) -> list[str]:
+        snapshot = replace(world(locations, levels), capacity=figures)
+        return [x.location_id for x in route(policy_set, snapshot, TIKTOK, order({"MUG": 2})).plan]
+
+    assert (decided(CapacityFigures()), decided(full)) == (["a"], ["b"])
+
+
 SET = Kit("SET", {"MUG": 1, "BOWL": 2})
 
 
