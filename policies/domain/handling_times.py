@@ -70,6 +70,11 @@ def rooms_by_day(location: Location, now: datetime, figures: CapacityFigures) ->
             yield time.day, room.unit_count
 
 
+def most_of_one_order(location: Location, now: datetime, figures: CapacityFigures) -> float:
+    """The most units of one order that a location could handle on one of its days; 0 if it is full."""
+    return max([units for _, units in rooms_by_day(location, now, figures)], default=0)
+
+
 def last_day_before(location: Location, moment: datetime) -> date:
     """The local day of the last instant before a moment: an order due at midnight is due on the day that ends then."""
     return local_time(moment - _INSTANT, location.time_zone).date()

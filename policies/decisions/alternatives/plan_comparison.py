@@ -122,7 +122,7 @@ class PlanComparison:
         return found
 
     def _compared_day(self, load: Load) -> date | None:
-        """The day of delivery: that of all it could get there, which `earliest_promise` compares, else the load's own."""
+        """The day of delivery: that of all it could be, which `earliest_promise` compares, else the load's own."""
         is_compared = any(step.kind == EARLIEST_PROMISE for step in self.steps)
         if not self._run.policy_set.delivery:
             return None

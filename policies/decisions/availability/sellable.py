@@ -22,7 +22,7 @@ from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffer_e
 from policies.decisions.eligibility import RoutingQuestion, may_split, policies_for
 from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.planning.ranking import RankingContext, rank_locations
-from policies.domain.handling_times import rooms_by_day
+from policies.domain.handling_times import most_of_one_order
 from policies.domain.kits import Kit
 from policies.domain.model import Channel, Context, Destination, OrderFacts, StockLevel, World, tags_of, weight_of
 from policies.explanation import FiredRule
@@ -213,8 +213,7 @@ def with_room(
     world, locations = view.question.world, view.memory.catalog
     handled = []
     for figure in figures:
-        rooms = rooms_by_day(locations[figure.location_id], world.now, world.capacity_figures)
-        most = max([units for _, units in rooms], default=0)
+        most = most_of_one_order(locations[figure.location_id], world.now, world.capacity_figures)
         handled.append(replace(figure, sellable=int(min(figure.sellable, most // units_each))))
     return handled
 

@@ -460,7 +460,7 @@ class AllocatedLine(_message.Message):
     returned_count: _builtins.int
     """Of the shipped units, those that were returned."""
     backordered_count: _builtins.int
-    """Units that wait for stock."""
+    """Units that wait for stock, or for room at a location that is full."""
     refunded_count: _builtins.int
     """Of the shipped units, those that were refunded and have not come back."""
     excess_count: _builtins.int

@@ -233,6 +233,17 @@ async def _fill(
         await turn.end_if_long()
 
 
+async def fill_order(
+    connection: Connection, unit_of_work: UnitOfWork, context: LazyPlanningContext, record: AllocationRecord
+) -> None:
+    """Promises available stock to the backorders of one order that the transaction has loaded."""
+    if record.state in PROMISING and any(short.backordered for short in record.shortages):
+        channel_context = await context.channel_context(connection, unit_of_work, record.channel_id)
+        change = await in_turns(fill_backorders, channel_context, unit_of_work.book, record)
+        if change is not None:
+            unit_of_work.record(change)
+
+
 def _fillable_skus(unit_of_work: UnitOfWork, keys: set[tuple[str, str]]) -> set[str]:
     """SKUs that backorders wait for and that have available units at one of these levels."""
     waiting = unit_of_work.book.backordered_skus | unit_of_work.backordered_skus

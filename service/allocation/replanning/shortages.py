@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from policies.decisions.shortages import KEPT_TOGETHER
+from policies.decisions.shortages import KEPT_TOGETHER, NO_CAPACITY
 from policies.domain.model import Commitment, Context, Order, OrderFacts
 from policies.stock.oversell import UNMAPPED, UNMAPPED_OUTLET
 from service.allocation.intake.ordered_kits import kit_skus
@@ -19,7 +19,10 @@ from service.orders.order_exceptions import OrderException
 WAITING_CAUSES = (UNMAPPED, UNMAPPED_OUTLET)
 """Causes of shortages of units that wait for something to be added to the catalog."""
 _BACKORDERING = ("backorder", "hold")
-"""Actions under which short units wait for stock; under `hold` the exception also stays open for a person."""
+"""Actions under which short units wait for stock; under `hold` the exception also stays open for a person.
+
+Units at locations that are full wait under any action but `cancel`: the stock is there, and places become free.
+"""
 _RESOLUTIONS = {"backorder": "backordered", "cancel": "cancelled"}
 """The resolution of a shortage that a policy resolves alone, by the action of its rule."""
 
@@ -62,7 +65,8 @@ def add_shortages(
         line_ids = tuple(dict.fromkeys(short.line_id for short in short_units))
         raised.append(replace(exception, line_ids=line_ids, resolution=_RESOLUTIONS.get(action)))
         for short in short_units:
-            record.add_shortage(replace(short, backordered=action in _BACKORDERING))
+            waits = action in _BACKORDERING or (action != "cancel" and short.cause == NO_CAPACITY)
+            record.add_shortage(replace(short, backordered=waits))
         if action == "cancel":
             cancelled += _cancel_short_units(record, short_units)
     return ShortageExceptions(mark_needs_person(record, raised), cancelled)
