@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     """Whether a rules folder with failing tests or untested rules is refused like one with problems."""
     sample: bool | None = None
     """Whether to load the sample retailer into an empty database; None means only if it is embedded."""
+    sample_orders: bool = True
+    """Whether a sample retailer that is loaded gets its first orders too."""
     database_pool_size: int = Field(default=10, ge=2, le=100)
     """Connections in the database pool of this process."""
     statement_cache_size: int = Field(default=200, ge=0, le=10_000)

@@ -65,6 +65,7 @@ async def run_demo(url: str, rules: Path, seed: int = DEFAULT_SEED) -> None:
             database_url=url,
             rules=rules,
             sample=True,
+            sample_orders=False,
             drain_seconds=2,
             log_calls_per_second=0,
         )

@@ -31,6 +31,7 @@ from service.app.housekeeping import Housekeeping
 from service.app.listening import Listening, StartError, listening
 from service.app.metrics_endpoint import MetricsServer
 from service.app.reporting_lease import ReportingLease
+from service.app.sample_service import place_orders
 from service.app.wiring import SERVICE_NAMES, add_services, new_id
 from service.background import FailureLog
 from service.catalog import catalog_store
@@ -147,11 +148,13 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
         await policy_history.started()
         drain.add("history of rules", policy_history.stopped, needed_seconds=HISTORY_SECONDS)
         metrics_server = _metrics_server(listens, metrics, drain)
+        # Processes that answer by candidates read the same database, also if it is the embedded one.
+        own_settings = settings.model_copy(update={"database_url": source.url})
+        deps = Dependencies(own_settings, database, active_policies, metrics, new_id)
+        if loaded and settings.sample_orders:
+            await place_orders(deps)
         port, health_servicer = await _start_grpc(
-            # Processes that answer by candidates read the same database, also if it is the embedded one.
-            Dependencies(
-                settings.model_copy(update={"database_url": source.url}), database, active_policies, metrics, new_id
-            ),
+            deps,
             policy_history,
             tracing,
             listens=listens,

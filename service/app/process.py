@@ -108,7 +108,7 @@ async def _serve(settings: Settings) -> None:
 
 
 def _banner(service: Running) -> str:
-    sample = "\n  sample      loaded: 7 locations, about 300 products" if service.loaded_sample else ""
+    sample = "\n  sample      loaded: 7 locations, about 300 products, a dozen orders" if service.loaded_sample else ""
     scheme = "https" if service.has_tls else "http"
     return f"""Truestock {VERSION} is running.
   gRPC        {service.address}  (health and reflection are on)

@@ -34,6 +34,10 @@ SOURCE = "sample-retailer"
 SEED = 20_261_127
 WAREHOUSE = "dc-memphis"
 KIT = "DUN-1790-KIT"
+TUMBLER, TUMBLER_ID, TUMBLER_CASE_ID = "TRN-1205-MOS", "1729583201114820001", "1729583201114820002"
+"""A tumbler that TikTok Shop sells alone and in cases of 6, and its ids of both."""
+STORES_OUTLET = "7311456789012345602"
+"""What TikTok Shop calls all stores together."""
 
 
 class _City(NamedTuple):
@@ -106,9 +110,7 @@ def sample_outlets() -> list[Outlet]:
         Outlet(
             channel_id="tiktok_shop", outlet_id="7311456789012345601", display_name="Memphis", location_id=WAREHOUSE
         ),
-        Outlet(
-            channel_id="tiktok_shop", outlet_id="7311456789012345602", display_name="Our stores", pool_id="all-stores"
-        ),
+        Outlet(channel_id="tiktok_shop", outlet_id=STORES_OUTLET, display_name="Our stores", pool_id="all-stores"),
         Outlet(channel_id="shopify", outlet_id="online", display_name="Online", pool_id="everywhere"),
     ]
 
@@ -145,10 +147,9 @@ def sample_kits() -> list[Kit]:
 
 def sample_listings() -> list[Listing]:
     """TikTok Shop sells a tumbler alone and as a case of 6, under ids of its own."""
-    ids, sku = ("1729583201114820001", "1729583201114820002"), "TRN-1205-MOS"
     return [
-        Listing(channel_id="tiktok_shop", item_id=item_id, sku=sku, unit_count=units)
-        for item_id, units in zip(ids, (1, 6), strict=True)
+        Listing(channel_id="tiktok_shop", item_id=item_id, sku=TUMBLER, unit_count=units)
+        for item_id, units in ((TUMBLER_ID, 1), (TUMBLER_CASE_ID, 6))
     ]
 
 

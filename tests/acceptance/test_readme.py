@@ -79,7 +79,7 @@ COMMANDS = {
     "rules test": Command("{small_rules}", r"Kept as candidate [0-9a-f]{16} until "),
     "rules revisions": Command("", r"[0-9a-f]{16} +in force"),
     "rules show": Command("--file rules/routing/default.yaml", r"kind: routing"),
-    "feeds": Command("", r"till-austin .*store-austin|No feed is declared"),
+    "feeds": Command("", r"till-denver .*store-denver"),
     "movements": Command(f"{SKU} --location store-austin", rf"{SKU} +store-austin"),
     "transfer dispatch": Command(
         f"{{transfer}} {SKU}:2 --from dc-memphis --to store-austin", r"Transfer T-\d+ from dc-"

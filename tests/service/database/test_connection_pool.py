@@ -166,7 +166,7 @@ async def test_a_service_refuses_a_pooler_that_allows_no_transactions(database_u
 async def test_a_database_is_migrated_and_the_sample_served_behind_a_pooler(empty_database_url: str) -> None:
     with pgbouncer(empty_database_url) as url:
         await migrate.migrate(url)
-        settings = service_settings(url, RULES).model_copy(update={"sample": True})
+        settings = service_settings(url, RULES).model_copy(update={"sample": True, "sample_orders": False})
         async with running(settings) as service, Retailer.connect(service, url) as shop:
             orders = await asyncio.gather(
                 *(shop.allocate(f"A-{number}", {"TRN-1205-MOS": 1}, channel_id="shopify") for number in range(20))
