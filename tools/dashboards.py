@@ -1,7 +1,8 @@
 """Writes or checks the Grafana dashboards in deploy/grafana/dashboards/.
 
 `python -m tools.dashboards generate` writes them; `check` fails if they differ from the code. What their panels show
-is in `tools.dashboard_panels`; a test evaluates every expression with a real Prometheus.
+is in `tools.operations_dashboard` and `tools.service_dashboard`; a test evaluates every expression with a real
+Prometheus.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableRefresh,
 )
 
-from tools.dashboard_panels import OPERATIONS, SERVICE, Board, Panel
+from tools.dashboard_panels import Board, Panel
+from tools.operations_dashboard import OPERATIONS
+from tools.service_dashboard import SERVICE
 
 FOLDER = Path(__file__).parents[1] / "deploy" / "grafana" / "dashboards"
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
