@@ -6,6 +6,8 @@
     ├── RequestIdReused    INVALID_ARGUMENT     the same request id with other contents
     ├── EventIdReused      INVALID_ARGUMENT     the same event id with other units
     ├── RulesTooCostly     INVALID_ARGUMENT     rules that take too long to load and test
+    ├── Unauthenticated    UNAUTHENTICATED      no token or certificate that the access file knows
+    ├── MissingRole        PERMISSION_DENIED    a principal without the role that the method needs
     ├── NotFound           NOT_FOUND            a channel, order, shipment … that the request names
     ├── WrongState         FAILED_PRECONDITION  a step that the state of an order, shipment or transfer forbids
     │   └── OrderOnHold    FAILED_PRECONDITION  a step of fulfillment while the order is on hold
@@ -108,6 +110,37 @@ class ForwardedError(TruestockError):
     def status(self) -> status_pb2.Status:
         """The status as the process gave it."""
         return self._status
+
+
+class Unauthenticated(TruestockError):
+    """The call carries no token, and its connection no certificate, that the access file knows; nothing was done.
+
+    It does not say which: whoever tries tokens learns nothing of known ones.
+    """
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = "UNAUTHENTICATED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this service wants to know who calls, and the call has no token or certificate that is valid now: send "
+            "`authorization: Bearer TOKEN`, or use the certificate of a principal; `truestock access add` makes tokens"
+        )
+
+
+class MissingRole(TruestockError):
+    """The principal may not call the method; nothing was done."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    reason = "PERMISSION_DENIED"
+
+    def __init__(self, principal: str, method: str, role: str, roles: Iterable[str]) -> None:
+        """`role` is what the method needs, `roles` what the principal has."""
+        super().__init__(
+            f"{principal} may not call {method}: that needs the role '{role}', and it has "
+            f"{', '.join(sorted(roles)) or 'none'}; whoever keeps the access file can add it",
+            metadata={"principal": principal, "method": method, "role": role},
+        )
 
 
 class InvalidFields(TruestockError):

@@ -30,7 +30,9 @@ class Settings(BaseSettings):
     client_ca: Path | None = None
     """The authorities of client certificates; each caller must then show one (mutual TLS)."""
     insecure: bool = False
-    """Whether the service may listen without TLS on addresses that other machines reach."""
+    """Whether the service may listen without TLS or an access file on addresses that other machines reach."""
+    access: Path = Path("access.yaml")
+    """The principals that may call, with their roles; without the file, everybody who can connect may do everything."""
     data_dir: Path = Path(".data/postgres")
     """Data folder of the embedded PostgreSQL."""
     database_url: str | None = Field(

@@ -33,7 +33,8 @@ from service.app.metrics_endpoint import MetricsServer
 from service.app.reporting_lease import ReportingLease
 from service.app.sample_service import place_orders
 from service.app.wiring import SERVICE_NAMES, add_services, new_id
-from service.background import FailureLog
+from service.auth.authentication import Authentication
+from service.background import FailureLog, every
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog
 from service.database import migrate
@@ -79,6 +80,8 @@ GRPC_OPTIONS = (
 )
 
 
+ACCESS_SECONDS = 1.0
+"""How often the service looks whether its access file has changed."""
 CUT_OFF_SECONDS = 0.2
 """What calls get to answer that the service stops, once their connections to the database are cut off."""
 PUBLICATIONS_SECONDS = 0.2
@@ -317,7 +320,10 @@ async def _start_grpc(
 ) -> tuple[int, health_aio.HealthServicer]:
     """Starts gRPC and all background work; returns the port and the gRPC health service."""
     call_log = CallLog(deps.settings.log_calls_per_second, deps.settings.slow_call_seconds)
-    server = grpc.aio.server(interceptors=[CallInterceptor(deps.metrics, call_log, tracing)], options=GRPC_OPTIONS)
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(deps.metrics, call_log, tracing, authentication=listens.authentication)],
+        options=GRPC_OPTIONS,
+    )
     queue, lifecycle = add_services(deps, server)
     health_servicer = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
@@ -379,6 +385,7 @@ async def _start_grpc(
         partial(_test_problems, RuleSandbox()) if deps.settings.require_tests else None,
     )
     _background(drain, "rules folder", watch.run)
+    _background(drain, "access file", partial(_follow_access_file, listens.authentication))
     for work in deps.background:
         _background(drain, "background work", work)
     return port, health_servicer
@@ -398,6 +405,13 @@ async def _set_health(health_servicer: health_aio.HealthServicer, *, alive: bool
     status = health_pb2.HealthCheckResponse.SERVING if alive else health_pb2.HealthCheckResponse.NOT_SERVING
     for name in ("", *SERVICE_NAMES):
         await health_servicer.set(name, status)
+
+
+async def _follow_access_file(authentication: Authentication, stop: asyncio.Event) -> None:
+    async def reload() -> None:
+        authentication.reload()
+
+    await every(ACCESS_SECONDS, stop, reload)
 
 
 async def _end_calls(

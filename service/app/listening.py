@@ -1,4 +1,4 @@
-"""Where the service listens, and with which certificate: checked before anything is started."""
+"""Where the service listens, with which certificate, and who may call: checked before anything is started."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from policies.source.problems import render
+from service.auth.access_file import AccessFileError
+from service.auth.authentication import Authentication
+from service.auth.issuer import KeysError
 from service.settings import Address, Settings
 
 if TYPE_CHECKING:
@@ -23,22 +27,46 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """The addresses of gRPC and of metrics, and the certificate of both; None without TLS."""
+    """The addresses of gRPC and of metrics, the certificate of both (None without TLS), and who may call."""
 
     address: Address
     metrics_address: Address
     certificates: CertificateFiles | None
+    authentication: Authentication
 
 
 def listening(settings: Settings) -> Listening:
-    """What the settings say. Raises StartError, also where others could reach a service without TLS."""
+    """What the settings say. Raises StartError, also for what would leave the service open to others."""
     address, metrics_address = _address(settings.address), _address(settings.metrics_address)
-    certificates = _certificate_files(settings)
-    if certificates is None:
-        for listened, flag in ((address, "--address"), (metrics_address, "--metrics-address")):
-            _check_only_this_machine(listened, flag, insecure=settings.insecure)
+    certificates, authentication = _certificate_files(settings), _authentication(settings)
+    for listened, flag in ((address, "--address"), (metrics_address, "--metrics-address")):
+        if not _is_loopback(listened.host):
+            lacking = [] if certificates else ["TLS (--tls-cert and --tls-key)"]
+            if listened is address and not authentication.is_required:
+                lacking.append(f"an access file (`truestock access add` makes {settings.access})")
+            if lacking:
+                _lack(lacking, listened, flag, insecure=settings.insecure)
+    if not authentication.is_required:
+        log.info("no access file: everybody who can connect is the principal local, with the role admin")
     _check_free(address)
-    return Listening(address, metrics_address, certificates)
+    return Listening(address, metrics_address, certificates, authentication)
+
+
+def _authentication(settings: Settings) -> Authentication:
+    try:
+        return Authentication(settings.access)
+    except AccessFileError as error:
+        text = render(error.problems, {settings.access.name: _text(settings)})
+        raise StartError(f"{text}\ncorrect {settings.access}: who may call is not clear") from error
+    except (KeysError, OSError) as error:
+        raise StartError(f"{settings.access} cannot be used: {error}") from error
+
+
+def _text(settings: Settings) -> bytes:
+    try:
+        return settings.access.read_bytes()
+    except OSError:
+        return b""
 
 
 def _certificate_files(settings: Settings) -> CertificateFiles | None:
@@ -55,16 +83,16 @@ def _certificate_files(settings: Settings) -> CertificateFiles | None:
         raise StartError(f"TLS cannot be used: {error}") from error
 
 
-def _check_only_this_machine(address: Address, flag: str, *, insecure: bool) -> None:
-    if _is_loopback(address.host):
-        return
+def _lack(lacking: list[str], address: Address, flag: str, *, insecure: bool) -> None:
+    """Raises StartError for an address that other machines reach without what protects it, unless that is accepted."""
+    missing = " and ".join(lacking)
     if not insecure:
         raise StartError(
-            f"others could read and change everything at {address}: it is not an address of this machine alone, and "
-            f"there is no TLS; name a certificate with --tls-cert and --tls-key, choose a {flag} such as "
-            f"127.0.0.1:{address.port}, or accept it with --insecure, such as behind a proxy that has TLS"
+            f"others could read or change what the service knows: {address} is not an address of this machine alone, "
+            f"and it lacks {missing}. Add {'both' if len(lacking) > 1 else 'it'}, choose a {flag} "
+            f"such as 127.0.0.1:{address.port}, or accept it with --insecure, such as behind a proxy that sees to it"
         )
-    log.warning("listening without TLS where others may connect (--insecure)", address=str(address))
+    log.warning("open to other machines (--insecure)", address=str(address), without=missing)
 
 
 def _is_loopback(host: str) -> bool:

@@ -13,8 +13,6 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from service.background import FailureLog
-
 log = structlog.get_logger(__name__)
 
 READ_ATTEMPTS = 3
@@ -58,7 +56,6 @@ class CertificateFiles:
         """Raises CertificateError."""
         self._paths = (chain, key) if client_ca is None else (chain, key, client_ca)
         self._lock = threading.Lock()
-        self._failures = FailureLog()
         self._versions = self._read_versions()
         self._certificates = _read(*self._paths)
         _warn_of_expiry(self._certificates)
@@ -99,7 +96,7 @@ class CertificateFiles:
             try:
                 certificates = _read(*self._paths)
             except CertificateError as error:
-                self._failures.failed("changed certificate files are not used", error, traceback=False)
+                log.error("changed certificate files are not used", problem=str(error))
                 self._versions = versions
                 return
             read_versions, versions = versions, self._read_versions()

@@ -68,6 +68,7 @@ _RETRIES = {
 _ADVICE = {
     "OVERLOADED": "The service is overloaded. Try again in a moment.",
     "NOT_READY": "The service is starting, stopping or has lost its database. Try again in a moment.",
+    "UNAUTHENTICATED": "Name the file of a token with --token-file, or a certificate with --client-cert.",
     "REQUEST_ID_REUSED": "Use another request id, or leave --request-id out.",
 }
 
@@ -277,12 +278,7 @@ async def connect(server: str) -> AsyncIterator[Client]:
         # gRPC would send even 127.0.0.1 through the proxy that http_proxy names; Truestock runs in the local network.
         ("grpc.enable_http_proxy", 0),
     ]
-    credentials = connection.current.get().credentials()
-    if credentials is None:
-        channel = aio.insecure_channel(server, options=options)
-    else:
-        channel = aio.secure_channel(server, credentials, options=options)
-    async with channel:
+    async with connection.current.get().channel(server, options) as channel:
         yield Client(channel, server)
 
 

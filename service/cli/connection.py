@@ -1,17 +1,19 @@
-"""How commands connect to the service: TLS, the certificate to show, and profiles that keep both under a name."""
+"""How commands connect to the service: TLS, the certificate or token to show, and profiles that keep them by name."""
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import grpc
 import typer
 import yaml
+from grpc import aio
 
 from policies.domain.near_names import near_name
 from service.cli.console import EXIT_USAGE, UserError
@@ -43,9 +45,13 @@ ClientCert = Annotated[
 ClientKey = Annotated[
     Path | None, typer.Option("--client-key", envvar="TRUESTOCK_CLIENT_KEY", metavar="FILE", help="Its private key.")
 ]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option("--token-file", envvar="TRUESTOCK_TOKEN_FILE", metavar="FILE", help="File with the token to send."),
+]
 
 FLAGS = frozenset({"--tls"})
-OPTIONS = frozenset({"--profile", "--tls-ca", "--client-cert", "--client-key"})
+OPTIONS = frozenset({"--profile", "--tls-ca", "--client-cert", "--client-key", "--token-file"})
 """What may stand before the command or after it; FLAGS take no value."""
 
 
@@ -58,6 +64,8 @@ class _Profile:
     tls_ca: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
+    token: str | None = None
+    token_file: str | None = None
 
 
 _FIELDS = {field.name: bool if field.name == "tls" else str for field in fields(_Profile)}
@@ -71,6 +79,20 @@ class Connection:
     tls_ca: Path | None = None
     client_cert: Path | None = None
     client_key: Path | None = None
+    token: str | None = None
+
+    def channel(self, server: str, options: Sequence[tuple[str, Any]]) -> aio.Channel:
+        """A new channel to the server. Raises UserError, also before a token would be sent where others can read it."""
+        credentials = self.credentials()
+        if credentials is None:
+            if self.token is not None and not _is_this_machine(server):
+                raise _usage(f"a token is sent to {server} only with TLS, where nobody else can read it; add --tls")
+            return aio.insecure_channel(server, options, interceptors=_interceptors(self.token))
+        if self.token is not None:
+            credentials = grpc.composite_channel_credentials(
+                credentials, grpc.access_token_call_credentials(self.token)
+            )
+        return aio.secure_channel(server, credentials, options)
 
     def credentials(self) -> grpc.ChannelCredentials | None:
         """What TLS needs; None without TLS. Raises UserError for a file that cannot be read."""
@@ -90,7 +112,13 @@ current: ContextVar[Connection] = ContextVar("connection", default=Connection())
 
 
 def choose(
-    profile: str | None, *, tls: bool | None, tls_ca: Path | None, client_cert: Path | None, client_key: Path | None
+    profile: str | None,
+    *,
+    tls: bool | None,
+    tls_ca: Path | None,
+    client_cert: Path | None,
+    client_key: Path | None,
+    token_file: Path | None,
 ) -> None:
     """Sets how this command connects: what its options say, and for the rest its profile. Raises UserError."""
     kept = _read_profile(profile) if profile else _Profile()
@@ -103,6 +131,7 @@ def choose(
             tls_ca=tls_ca or _path(kept.tls_ca),
             client_cert=client_cert or _path(kept.client_cert),
             client_key=client_key or _path(kept.client_key),
+            token=_token(token_file or _path(kept.token_file)) or kept.token,
         )
     )
 
@@ -170,6 +199,60 @@ def _content(path: Path | None) -> bytes | None:
         return path.expanduser().read_bytes()
     except OSError as error:
         raise _usage(f"{path} cannot be read: {_reason(error)}") from error
+
+
+def _token(path: Path | None) -> str | None:
+    content = _content(path)
+    if content is None:
+        return None
+    text = content.decode("ascii", "replace").strip()
+    if not text or not text.isprintable() or not text.isascii() or " " in text:
+        raise _usage(f"{path} holds no token; `truestock access add` prints one, to be kept in a file of one line")
+    return text
+
+
+def _is_this_machine(server: str) -> bool:
+    host = server.rpartition(":")[0].strip("[]")
+    return server.startswith("unix:") or host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def _interceptors(token: str | None) -> list[Any]:
+    """What sends a token without TLS, for which gRPC has no credentials."""
+    return [] if token is None else [kind(token) for kind in (_UnaryUnary, _UnaryStream, _StreamUnary, _StreamStream)]
+
+
+class _Sender:
+    """Adds a token to the metadata of calls."""
+
+    def __init__(self, token: str) -> None:
+        self._value = f"Bearer {token}"
+
+    async def send(self, continuation: Any, details: Any, request: Any) -> Any:
+        """The call, with the token."""
+        metadata = details.metadata or aio.Metadata()
+        metadata.add("authorization", self._value)
+        return await continuation(details._replace(metadata=metadata), request)
+
+
+# gRPC looks for exactly one of these base classes in each interceptor.
+class _UnaryUnary(_Sender, aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return await self.send(continuation, client_call_details, request)
+
+
+class _UnaryStream(_Sender, aio.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
+    async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return await self.send(continuation, client_call_details, request)
+
+
+class _StreamUnary(_Sender, aio.StreamUnaryClientInterceptor):  # type: ignore[type-arg]
+    async def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        return await self.send(continuation, client_call_details, request_iterator)
+
+
+class _StreamStream(_Sender, aio.StreamStreamClientInterceptor):  # type: ignore[type-arg]
+    async def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        return await self.send(continuation, client_call_details, request_iterator)
 
 
 def _path(text: str | None) -> Path | None:

@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 
 from service.cli import connection, options
 from service.cli.commands import (
+    access_commands,
     channel_figure_commands,
     decision_commands,
     exception_commands,
@@ -125,9 +126,12 @@ def options_before_commands(
     tls_ca: connection.TlsCa = None,
     client_cert: connection.ClientCert = None,
     client_key: connection.ClientKey = None,
+    token_file: connection.TokenFile = None,
 ) -> None:
     """Reads the options that come before the command."""
-    connection.choose(profile, tls=tls, tls_ca=tls_ca, client_cert=client_cert, client_key=client_key)
+    connection.choose(
+        profile, tls=tls, tls_ca=tls_ca, client_cert=client_cert, client_key=client_key, token_file=token_file
+    )
 
 
 @app.command(rich_help_panel=_SERVICE)
@@ -148,9 +152,12 @@ def serve(
         bool | None,
         typer.Option(
             "--insecure",
-            help="Listen without TLS where other machines may connect. Or TRUESTOCK_INSECURE.",
+            help="Listen where other machines may connect without TLS or an access file. Or TRUESTOCK_INSECURE.",
             show_default=False,
         ),
+    ] = None,
+    access: Annotated[
+        Path | None, typer.Option(help="Who may call; access.yaml by default, if it exists. Or TRUESTOCK_ACCESS.")
     ] = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
@@ -191,6 +198,7 @@ def serve(
         tls_key=tls_key,
         client_ca=client_ca,
         insecure=insecure,
+        access=access,
         data_dir=data_dir,
         database_url=database_url,
         rules=rules,
@@ -299,6 +307,7 @@ def verify_ledger(data_dir: DataDir = None, database_url: DatabaseUrl = None, as
 
 app.command(rich_help_panel=_RULES)(facts_command.facts)
 app.command(rich_help_panel=_RULES)(stock_commands.policies)
+app.add_typer(access_commands.app, rich_help_panel=_SERVICE)
 app.add_typer(rules_commands.app, rich_help_panel=_RULES)
 app.add_typer(history_commands.app, rich_help_panel=_RULES)
 app.add_typer(import_commands.app, rich_help_panel=_CATALOG)

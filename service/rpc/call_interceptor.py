@@ -1,4 +1,4 @@
-"""Wraps every call: refuses bytes that are no request, measures the duration, and turns errors into gRPC statuses."""
+"""Wraps every call: finds out who calls, refuses bytes that are no request, measures, turns errors into statuses."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from service.auth.authentication import Authentication
 from service.background import FailureLog
 from service.errors import DOMAIN, Overloaded, TruestockError, UnreadableRequest
 from service.metrics import Metrics
 from service.observability.call_log import CallLog
 from service.observability.calls import Call, current_call
+from service.rpc import caller
 from service.rpc.call_limit import CallLimit, may_be_shed
 from service.rpc.request_bytes import RefusedBytes, reader, unless_refused
 
@@ -39,8 +41,17 @@ Handler = Callable[..., Any]
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic only in the stubs
     """Wraps the handlers of all services. A stream is one call, from its start to its end."""
 
-    def __init__(self, metrics: Metrics, call_log: CallLog | None = None, tracing: Tracing | None = None) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        call_log: CallLog | None = None,
+        tracing: Tracing | None = None,
+        *,
+        authentication: Authentication | None = None,
+    ) -> None:
+        """Without `authentication`, everybody may call everything."""
         self._metrics = metrics
+        self._authentication = authentication
         self._call_log = call_log
         self._tracing = tracing
         self._wrapped_handlers: dict[str, Any] = {}
@@ -62,9 +73,30 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
                 # The method is unknown. The type stubs do not say that None is an answer.
                 return handler  # type: ignore[return-value]
             self._wrapped_handlers[method] = self._wrap(method, handler)
+        if self._authentication is not None and self._authentication.is_required:
+            try:
+                caller.admit(self._authentication, method, handler_call_details.invocation_metadata)
+            except TruestockError as error:
+                return self._refusing(method, error)  # type: ignore[no-any-return]
         if self._limit.is_reached and method in self._refusing_handlers:
             return self._refusing_handlers[method]  # type: ignore[no-any-return]
         return self._wrapped_handlers[method]  # type: ignore[no-any-return]
+
+    def _refusing(self, path: str, error: TruestockError) -> Any:
+        """A handler that refuses a call of any kind with the error, and reads nothing of it."""
+
+        async def refuse(_: Any, context: Any) -> None:
+            if path.startswith(OWN_SERVICES):
+                self._metrics.service.rpc_seconds.labels(path.rsplit(".", 1)[-1], error.code.name).observe(0)
+            await context.abort_with_status(rpc_status.to_status(error.status()))
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+    def _identified(self, path: str, request: Any, context: Any) -> Any:
+        """The request, naming who calls where it says who acts. Raises Unauthenticated or MissingRole."""
+        if self._authentication is not None and self._authentication.is_required:
+            caller.state_actor(request, caller.identify(self._authentication, path, context))
+        return request
 
     def _wrap(self, path: str, handler: Any) -> Any:
         """`path` is that of the method, such as "/truestock.v1.StockService/ListStockLevels"."""
@@ -88,12 +120,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
             self._metrics.service.shed_calls.labels(method)
             handle = self._limited(handle)
             self._refusing_handlers[path] = make_handler(
-                wrap(method, handle, is_measured=True),
+                wrap(path, handle, is_measured=True),
                 request_deserializer=self._limit.refuse,
                 response_serializer=handler.response_serializer,
             )
         return make_handler(
-            wrap(method, handle, is_measured=is_measured),
+            wrap(path, handle, is_measured=is_measured),
             request_deserializer=reader(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
@@ -112,7 +144,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
 
         return call
 
-    def _coroutine(self, method: str, handle: Handler, *, is_measured: bool) -> Handler:
+    def _coroutine(self, path: str, handle: Handler, *, is_measured: bool) -> Handler:
+        method = path.rsplit(".", 1)[-1]
+
         async def call(request: Any, context: Any) -> Any:
             started, code, response = time.perf_counter(), "OK", None
             current = Call()
@@ -121,7 +155,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
             if self._tracing is not None and is_measured:
                 self._tracing.begin(method, context.invocation_metadata() or (), current)
             try:
-                response = await handle(unless_refused(request), context)
+                response = await handle(self._identified(path, unless_refused(request), context), context)
                 return response
             except BaseException as error:
                 status, code = self._status_of(method, error)
@@ -152,14 +186,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         if self._call_log is not None:
             self._call_log.ended(method, code, seconds, call, messages, may_be_slow=may_be_slow)
 
-    def _generator(self, method: str, handle: Handler, *, is_measured: bool) -> Handler:
+    def _generator(self, path: str, handle: Handler, *, is_measured: bool) -> Handler:
+        method = path.rsplit(".", 1)[-1]
+
         async def call(request: Any, context: Any) -> AsyncIterator[Any]:
             started, code = time.perf_counter(), "OK"
             current = Call()
             current_call.set(current)
             try:
                 # Closes an unfinished generator at once, which releases its watch slot.
-                async with aclosing(handle(_checked(request), context)) as responses:
+                identified = self._identified(path, _checked(request), context)
+                async with aclosing(handle(identified, context)) as responses:
                     async for response in responses:
                         yield response
             except BaseException as error:

@@ -70,6 +70,8 @@ class Command:
 COMMANDS = {
     "serve": Command("", r"gRPC +127\.0\.0\.1:\d+"),
     "check": Command("rules", r"\d+ rules in \d+ files, \d+ tests: \d+ passed, 0 failed"),
+    "access add": Command("shop --role read --file {access_file}", r"tst_[A-Za-z0-9_-]{43}"),
+    "access list": Command("--file {shared_access_file}", r"shop +read"),
     "facts": Command("stock", r"stock\.on_hand .*number"),
     "migrate": Command("--data-dir {data}", r"database is up to date"),
     "verify-ledger": Command("--data-dir {data}", r"balanced +True"),
@@ -267,6 +269,13 @@ class Example:
         for name, text in FILES.items():
             (self._folder / f"{name}.csv").write_text(text)
         return str(self._folder)
+
+    def access_file(self) -> str:
+        return str(self._folder / "access.yaml")
+
+    def shared_access_file(self) -> str:
+        assert self._run("access", "add", "shop", "--role", "read", "--file", self.access_file()).code == 0
+        return self.access_file()
 
     def small_rules(self) -> str:
         folder = self._folder / "small"

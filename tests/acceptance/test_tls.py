@@ -147,7 +147,7 @@ async def test_files_that_cannot_be_used_leave_the_last_certificate_in_use(datab
 
     refused = [line for line in logs if line["event"] == "changed certificate files are not used"]
     assert len(refused) == 1
-    assert "does not belong to" in refused[0]["error"]
+    assert "does not belong to" in refused[0]["problem"]
 
 
 async def test_a_certificate_behind_a_swapped_link_is_noticed(database_url: str, folder: Path) -> None:
@@ -168,15 +168,26 @@ async def test_a_certificate_behind_a_swapped_link_is_noticed(database_url: str,
 
 @pytest.mark.parametrize("flag", ["address", "metrics_address"])
 def test_addresses_that_others_reach_need_tls_or_insecure(flag: str, folder: Path) -> None:
-    settings = Settings(address="127.0.0.1:0", metrics_address="127.0.0.1:0").model_copy(update={flag: "0.0.0.0:0"})
+    (folder / "access.yaml").write_text("principals: [{name: ops, roles: [admin]}]")
+    settings = Settings(address="127.0.0.1:0", metrics_address="127.0.0.1:0", access=folder / "access.yaml").model_copy(
+        update={flag: "0.0.0.0:0"}
+    )
     with pytest.raises(StartError, match=r"--tls-cert and --tls-key.*--insecure"):
         listening(settings)
 
     with structlog.testing.capture_logs() as logs:
         listening(settings.model_copy(update={"insecure": True}))
-    assert [line["event"] for line in logs] == ["listening without TLS where others may connect (--insecure)"]
+    assert [line["event"] for line in logs] == ["open to other machines (--insecure)"]
     with_tls = {"tls_cert": folder / "server.pem", "tls_key": folder / "server.key"}
     assert listening(settings.model_copy(update=with_tls)).certificates is not None
+
+
+def test_an_address_that_others_reach_needs_an_access_file_too(folder: Path) -> None:
+    with_tls = {"tls_cert": folder / "server.pem", "tls_key": folder / "server.key"}
+    settings = Settings(address="0.0.0.0:0", access=folder / "access.yaml").model_copy(update=with_tls)
+
+    with pytest.raises(StartError, match=r"lacks an access file .`truestock access add` makes"):
+        listening(settings)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "127.8.8.8:0", "localhost:0", "[::1]:0"])

@@ -74,6 +74,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT. The report could not be read in time, or has too many groups; ask for a shorter window, a longer
     step or fewer dimensions. Metadata: `limit`.
     """
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 19
+    """UNAUTHENTICATED. The call has no token, and its connection no certificate, that the access file knows. Metadata: none."""
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 20
+    """PERMISSION_DENIED. The principal has not the role that the method needs. Metadata: `principal`, `method`, `role`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `google.rpc.ErrorInfo.reason` of every error, without the `ERROR_REASON_` prefix; its domain is `truestock.v1`."""
@@ -130,4 +134,8 @@ ERROR_REASON_REPORT_TOO_LARGE: ErrorReason.ValueType  # 18
 """INVALID_ARGUMENT. The report could not be read in time, or has too many groups; ask for a shorter window, a longer
 step or fewer dimensions. Metadata: `limit`.
 """
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 19
+"""UNAUTHENTICATED. The call has no token, and its connection no certificate, that the access file knows. Metadata: none."""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 20
+"""PERMISSION_DENIED. The principal has not the role that the method needs. Metadata: `principal`, `method`, `role`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

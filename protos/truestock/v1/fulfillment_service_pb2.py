@@ -24,12 +24,13 @@ _sym_db = _symbol_database.Default()
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from truestock.v1 import access_pb2 as truestock_dot_v1_dot_access__pb2
 from truestock.v1 import allocation_service_pb2 as truestock_dot_v1_dot_allocation__service__pb2
 from truestock.v1 import order_pb2 as truestock_dot_v1_dot_order__pb2
 from truestock.v1 import shipment_pb2 as truestock_dot_v1_dot_shipment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&truestock/v1/fulfillment_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%truestock/v1/allocation_service.proto\x1a\x18truestock/v1/order.proto\x1a\x1btruestock/v1/shipment.proto\"S\n\tLineUnits\x12\x15\n\x07line_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nunit_count\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x15\n\x07item_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"L\n\x15\x41\x63\x63\x65ptShipmentRequest\x12\x19\n\x0bshipment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"F\n\x16\x41\x63\x63\x65ptShipmentResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"\xfa\x01\n\x15RejectShipmentRequest\x12\x19\n\x0bshipment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x30\n\x06reason\x18\x02 \x01(\x0e\x32\x1a.truestock.v1.RejectReasonB\x04\xe2\x41\x01\x02\x12,\n\x05lines\x18\x03 \x03(\x0b\x32\x17.truestock.v1.LineUnitsB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x65vent_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\nevent_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\"F\n\x16RejectShipmentResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"\xf3\x01\n\x13ShipShipmentRequest\x12\x19\n\x0bshipment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12,\n\x05lines\x18\x02 \x03(\x0b\x32\x17.truestock.v1.LineUnitsB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x65vent_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\nevent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12+\n\x07parcels\x18\x06 \x03(\x0b\x32\x14.truestock.v1.ParcelB\x04\xe2\x41\x01\x01\"D\n\x14ShipShipmentResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"b\n\x13UndoShipmentRequest\x12\x19\n\x0bshipment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x65vent_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"D\n\x14UndoShipmentResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"\x9b\x01\n\x16\x44\x65liverShipmentRequest\x12\x19\n\x0bshipment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x65vent_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\"G\n\x17\x44\x65liverShipmentResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"P\n\x19MarkReadyForPickupRequest\x12\x19\n\x0bshipment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"J\n\x1aMarkReadyForPickupResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"\x9b\x01\n\x16\x43ollectShipmentRequest\x12\x19\n\x0bshipment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x65vent_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\"G\n\x17\x43ollectShipmentResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"g\n\x18ReturnUncollectedRequest\x12\x19\n\x0bshipment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x65vent_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"I\n\x19ReturnUncollectedResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"\x9f\x02\n\x13RecordReturnRequest\x12\x1b\n\rallocation_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12,\n\x05lines\x18\x02 \x03(\x0b\x32\x17.truestock.v1.LineUnitsB\x04\xe2\x41\x01\x02\x12:\n\x0b\x64isposition\x18\x03 \x01(\x0e\x32\x1f.truestock.v1.ReturnDispositionB\x04\xe2\x41\x01\x02\x12\x19\n\x0blocation_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x65vent_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\nevent_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\"D\n\x14RecordReturnResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"\x8a\x03\n\x14ListShipmentsRequest\x12\x1a\n\x0clocation_ids\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\x12\x32\n\x06states\x18\x02 \x03(\x0e\x32\x1c.truestock.v1.Shipment.StateB\x04\xe2\x41\x01\x01\x12\x39\n\x0f\x61ssigned_before\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04skus\x18\x06 \x03(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x63hannel_ids\x18\x07 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rorder_id_part\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x37\n\rassigned_from\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12/\n\x08order_by\x18\n \x01(\x0e\x32\x17.truestock.v1.ListOrderB\x04\xe2\x41\x01\x01\"[\n\x15ListShipmentsResponse\x12)\n\tshipments\x18\x01 \x03(\x0b\x32\x16.truestock.v1.Shipment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xd4\x01\n\x0cRejectReason\x12\x1d\n\x19REJECT_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17REJECT_REASON_NOT_FOUND\x10\x01\x12\x19\n\x15REJECT_REASON_DAMAGED\x10\x02\x12\x1d\n\x19REJECT_REASON_NO_CAPACITY\x10\x03\x12\x18\n\x14REJECT_REASON_CLOSED\x10\x04\x12\x1b\n\x17REJECT_REASON_SET_ASIDE\x10\x05\x12\x17\n\x13REJECT_REASON_OTHER\x10\x06*\xbd\x01\n\x11ReturnDisposition\x12\"\n\x1eRETURN_DISPOSITION_UNSPECIFIED\x10\x00\x12\x1f\n\x1bRETURN_DISPOSITION_SELLABLE\x10\x01\x12\x1e\n\x1aRETURN_DISPOSITION_INSPECT\x10\x02\x12\x1e\n\x1aRETURN_DISPOSITION_DAMAGED\x10\x03\x12#\n\x1fRETURN_DISPOSITION_NOT_RETURNED\x10\x04\x32\xbc\x07\n\x12\x46ulfillmentService\x12[\n\x0e\x41\x63\x63\x65ptShipment\x12#.truestock.v1.AcceptShipmentRequest\x1a$.truestock.v1.AcceptShipmentResponse\x12[\n\x0eRejectShipment\x12#.truestock.v1.RejectShipmentRequest\x1a$.truestock.v1.RejectShipmentResponse\x12U\n\x0cShipShipment\x12!.truestock.v1.ShipShipmentRequest\x1a\".truestock.v1.ShipShipmentResponse\x12U\n\x0cUndoShipment\x12!.truestock.v1.UndoShipmentRequest\x1a\".truestock.v1.UndoShipmentResponse\x12^\n\x0f\x44\x65liverShipment\x12$.truestock.v1.DeliverShipmentRequest\x1a%.truestock.v1.DeliverShipmentResponse\x12g\n\x12MarkReadyForPickup\x12\'.truestock.v1.MarkReadyForPickupRequest\x1a(.truestock.v1.MarkReadyForPickupResponse\x12^\n\x0f\x43ollectShipment\x12$.truestock.v1.CollectShipmentRequest\x1a%.truestock.v1.CollectShipmentResponse\x12\x64\n\x11ReturnUncollected\x12&.truestock.v1.ReturnUncollectedRequest\x1a\'.truestock.v1.ReturnUncollectedResponse\x12U\n\x0cRecordReturn\x12!.truestock.v1.RecordReturnRequest\x1a\".truestock.v1.RecordReturnResponse\x12X\n\rListShipments\x12\".truestock.v1.ListShipmentsRequest\x1a#.truestock.v1.ListShipmentsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&truestock/v1/fulfillment_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19truestock/v1/access.proto\x1a%truestock/v1/allocation_service.proto\x1a\x18truestock/v1/order.proto\x1a\x1btruestock/v1/shipment.proto\"S\n\tLineUnits\x12\x15\n\x07line_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nunit_count\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x15\n\x07item_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"L\n\x15\x41\x63\x63\x65ptShipmentRequest\x12\x19\n\x0bshipment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"F\n\x16\x41\x63\x63\x65ptShipmentResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"\xfa\x01\n\x15RejectShipmentRequest\x12\x19\n\x0bshipment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x30\n\x06reason\x18\x02 \x01(\x0e\x32\x1a.truestock.v1.RejectReasonB\x04\xe2\x41\x01\x02\x12,\n\x05lines\x18\x03 \x03(\x0b\x32\x17.truestock.v1.LineUnitsB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x65vent_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\nevent_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\"F\n\x16RejectShipmentResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"\xf3\x01\n\x13ShipShipmentRequest\x12\x19\n\x0bshipment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12,\n\x05lines\x18\x02 \x03(\x0b\x32\x17.truestock.v1.LineUnitsB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x65vent_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\nevent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12+\n\x07parcels\x18\x06 \x03(\x0b\x32\x14.truestock.v1.ParcelB\x04\xe2\x41\x01\x01\"D\n\x14ShipShipmentResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"b\n\x13UndoShipmentRequest\x12\x19\n\x0bshipment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x65vent_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"D\n\x14UndoShipmentResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"\x9b\x01\n\x16\x44\x65liverShipmentRequest\x12\x19\n\x0bshipment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x65vent_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\"G\n\x17\x44\x65liverShipmentResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"P\n\x19MarkReadyForPickupRequest\x12\x19\n\x0bshipment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"J\n\x1aMarkReadyForPickupResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"\x9b\x01\n\x16\x43ollectShipmentRequest\x12\x19\n\x0bshipment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x65vent_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\"G\n\x17\x43ollectShipmentResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"g\n\x18ReturnUncollectedRequest\x12\x19\n\x0bshipment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x65vent_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"I\n\x19ReturnUncollectedResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"\x9f\x02\n\x13RecordReturnRequest\x12\x1b\n\rallocation_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12,\n\x05lines\x18\x02 \x03(\x0b\x32\x17.truestock.v1.LineUnitsB\x04\xe2\x41\x01\x02\x12:\n\x0b\x64isposition\x18\x03 \x01(\x0e\x32\x1f.truestock.v1.ReturnDispositionB\x04\xe2\x41\x01\x02\x12\x19\n\x0blocation_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x65vent_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\nevent_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\"D\n\x14RecordReturnResponse\x12,\n\nallocation\x18\x01 \x01(\x0b\x32\x18.truestock.v1.Allocation\"\x8a\x03\n\x14ListShipmentsRequest\x12\x1a\n\x0clocation_ids\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\x12\x32\n\x06states\x18\x02 \x03(\x0e\x32\x1c.truestock.v1.Shipment.StateB\x04\xe2\x41\x01\x01\x12\x39\n\x0f\x61ssigned_before\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04skus\x18\x06 \x03(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x63hannel_ids\x18\x07 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rorder_id_part\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x37\n\rassigned_from\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12/\n\x08order_by\x18\n \x01(\x0e\x32\x17.truestock.v1.ListOrderB\x04\xe2\x41\x01\x01\"[\n\x15ListShipmentsResponse\x12)\n\tshipments\x18\x01 \x03(\x0b\x32\x16.truestock.v1.Shipment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xd4\x01\n\x0cRejectReason\x12\x1d\n\x19REJECT_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17REJECT_REASON_NOT_FOUND\x10\x01\x12\x19\n\x15REJECT_REASON_DAMAGED\x10\x02\x12\x1d\n\x19REJECT_REASON_NO_CAPACITY\x10\x03\x12\x18\n\x14REJECT_REASON_CLOSED\x10\x04\x12\x1b\n\x17REJECT_REASON_SET_ASIDE\x10\x05\x12\x17\n\x13REJECT_REASON_OTHER\x10\x06*\xbd\x01\n\x11ReturnDisposition\x12\"\n\x1eRETURN_DISPOSITION_UNSPECIFIED\x10\x00\x12\x1f\n\x1bRETURN_DISPOSITION_SELLABLE\x10\x01\x12\x1e\n\x1aRETURN_DISPOSITION_INSPECT\x10\x02\x12\x1e\n\x1aRETURN_DISPOSITION_DAMAGED\x10\x03\x12#\n\x1fRETURN_DISPOSITION_NOT_RETURNED\x10\x04\x32\xf8\x07\n\x12\x46ulfillmentService\x12\x61\n\x0e\x41\x63\x63\x65ptShipment\x12#.truestock.v1.AcceptShipmentRequest\x1a$.truestock.v1.AcceptShipmentResponse\"\x04\xf8\xf3\x18\x03\x12\x61\n\x0eRejectShipment\x12#.truestock.v1.RejectShipmentRequest\x1a$.truestock.v1.RejectShipmentResponse\"\x04\xf8\xf3\x18\x03\x12[\n\x0cShipShipment\x12!.truestock.v1.ShipShipmentRequest\x1a\".truestock.v1.ShipShipmentResponse\"\x04\xf8\xf3\x18\x03\x12[\n\x0cUndoShipment\x12!.truestock.v1.UndoShipmentRequest\x1a\".truestock.v1.UndoShipmentResponse\"\x04\xf8\xf3\x18\x03\x12\x64\n\x0f\x44\x65liverShipment\x12$.truestock.v1.DeliverShipmentRequest\x1a%.truestock.v1.DeliverShipmentResponse\"\x04\xf8\xf3\x18\x03\x12m\n\x12MarkReadyForPickup\x12\'.truestock.v1.MarkReadyForPickupRequest\x1a(.truestock.v1.MarkReadyForPickupResponse\"\x04\xf8\xf3\x18\x03\x12\x64\n\x0f\x43ollectShipment\x12$.truestock.v1.CollectShipmentRequest\x1a%.truestock.v1.CollectShipmentResponse\"\x04\xf8\xf3\x18\x03\x12j\n\x11ReturnUncollected\x12&.truestock.v1.ReturnUncollectedRequest\x1a\'.truestock.v1.ReturnUncollectedResponse\"\x04\xf8\xf3\x18\x03\x12[\n\x0cRecordReturn\x12!.truestock.v1.RecordReturnRequest\x1a\".truestock.v1.RecordReturnResponse\"\x04\xf8\xf3\x18\x03\x12^\n\rListShipments\x12\".truestock.v1.ListShipmentsRequest\x1a#.truestock.v1.ListShipmentsResponse\"\x04\xf8\xf3\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -136,52 +137,72 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSHIPMENTSREQUEST'].fields_by_name['assigned_from']._serialized_options = b'\342A\001\001'
   _globals['_LISTSHIPMENTSREQUEST'].fields_by_name['order_by']._loaded_options = None
   _globals['_LISTSHIPMENTSREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001'
-  _globals['_REJECTREASON']._serialized_start=2913
-  _globals['_REJECTREASON']._serialized_end=3125
-  _globals['_RETURNDISPOSITION']._serialized_start=3128
-  _globals['_RETURNDISPOSITION']._serialized_end=3317
-  _globals['_LINEUNITS']._serialized_start=216
-  _globals['_LINEUNITS']._serialized_end=299
-  _globals['_ACCEPTSHIPMENTREQUEST']._serialized_start=301
-  _globals['_ACCEPTSHIPMENTREQUEST']._serialized_end=377
-  _globals['_ACCEPTSHIPMENTRESPONSE']._serialized_start=379
-  _globals['_ACCEPTSHIPMENTRESPONSE']._serialized_end=449
-  _globals['_REJECTSHIPMENTREQUEST']._serialized_start=452
-  _globals['_REJECTSHIPMENTREQUEST']._serialized_end=702
-  _globals['_REJECTSHIPMENTRESPONSE']._serialized_start=704
-  _globals['_REJECTSHIPMENTRESPONSE']._serialized_end=774
-  _globals['_SHIPSHIPMENTREQUEST']._serialized_start=777
-  _globals['_SHIPSHIPMENTREQUEST']._serialized_end=1020
-  _globals['_SHIPSHIPMENTRESPONSE']._serialized_start=1022
-  _globals['_SHIPSHIPMENTRESPONSE']._serialized_end=1090
-  _globals['_UNDOSHIPMENTREQUEST']._serialized_start=1092
-  _globals['_UNDOSHIPMENTREQUEST']._serialized_end=1190
-  _globals['_UNDOSHIPMENTRESPONSE']._serialized_start=1192
-  _globals['_UNDOSHIPMENTRESPONSE']._serialized_end=1260
-  _globals['_DELIVERSHIPMENTREQUEST']._serialized_start=1263
-  _globals['_DELIVERSHIPMENTREQUEST']._serialized_end=1418
-  _globals['_DELIVERSHIPMENTRESPONSE']._serialized_start=1420
-  _globals['_DELIVERSHIPMENTRESPONSE']._serialized_end=1491
-  _globals['_MARKREADYFORPICKUPREQUEST']._serialized_start=1493
-  _globals['_MARKREADYFORPICKUPREQUEST']._serialized_end=1573
-  _globals['_MARKREADYFORPICKUPRESPONSE']._serialized_start=1575
-  _globals['_MARKREADYFORPICKUPRESPONSE']._serialized_end=1649
-  _globals['_COLLECTSHIPMENTREQUEST']._serialized_start=1652
-  _globals['_COLLECTSHIPMENTREQUEST']._serialized_end=1807
-  _globals['_COLLECTSHIPMENTRESPONSE']._serialized_start=1809
-  _globals['_COLLECTSHIPMENTRESPONSE']._serialized_end=1880
-  _globals['_RETURNUNCOLLECTEDREQUEST']._serialized_start=1882
-  _globals['_RETURNUNCOLLECTEDREQUEST']._serialized_end=1985
-  _globals['_RETURNUNCOLLECTEDRESPONSE']._serialized_start=1987
-  _globals['_RETURNUNCOLLECTEDRESPONSE']._serialized_end=2060
-  _globals['_RECORDRETURNREQUEST']._serialized_start=2063
-  _globals['_RECORDRETURNREQUEST']._serialized_end=2350
-  _globals['_RECORDRETURNRESPONSE']._serialized_start=2352
-  _globals['_RECORDRETURNRESPONSE']._serialized_end=2420
-  _globals['_LISTSHIPMENTSREQUEST']._serialized_start=2423
-  _globals['_LISTSHIPMENTSREQUEST']._serialized_end=2817
-  _globals['_LISTSHIPMENTSRESPONSE']._serialized_start=2819
-  _globals['_LISTSHIPMENTSRESPONSE']._serialized_end=2910
-  _globals['_FULFILLMENTSERVICE']._serialized_start=3320
-  _globals['_FULFILLMENTSERVICE']._serialized_end=4276
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['AcceptShipment']._loaded_options = None
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['AcceptShipment']._serialized_options = b'\370\363\030\003'
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['RejectShipment']._loaded_options = None
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['RejectShipment']._serialized_options = b'\370\363\030\003'
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['ShipShipment']._loaded_options = None
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['ShipShipment']._serialized_options = b'\370\363\030\003'
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['UndoShipment']._loaded_options = None
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['UndoShipment']._serialized_options = b'\370\363\030\003'
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['DeliverShipment']._loaded_options = None
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['DeliverShipment']._serialized_options = b'\370\363\030\003'
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['MarkReadyForPickup']._loaded_options = None
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['MarkReadyForPickup']._serialized_options = b'\370\363\030\003'
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['CollectShipment']._loaded_options = None
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['CollectShipment']._serialized_options = b'\370\363\030\003'
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['ReturnUncollected']._loaded_options = None
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['ReturnUncollected']._serialized_options = b'\370\363\030\003'
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['RecordReturn']._loaded_options = None
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['RecordReturn']._serialized_options = b'\370\363\030\003'
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['ListShipments']._loaded_options = None
+  _globals['_FULFILLMENTSERVICE'].methods_by_name['ListShipments']._serialized_options = b'\370\363\030\001'
+  _globals['_REJECTREASON']._serialized_start=2940
+  _globals['_REJECTREASON']._serialized_end=3152
+  _globals['_RETURNDISPOSITION']._serialized_start=3155
+  _globals['_RETURNDISPOSITION']._serialized_end=3344
+  _globals['_LINEUNITS']._serialized_start=243
+  _globals['_LINEUNITS']._serialized_end=326
+  _globals['_ACCEPTSHIPMENTREQUEST']._serialized_start=328
+  _globals['_ACCEPTSHIPMENTREQUEST']._serialized_end=404
+  _globals['_ACCEPTSHIPMENTRESPONSE']._serialized_start=406
+  _globals['_ACCEPTSHIPMENTRESPONSE']._serialized_end=476
+  _globals['_REJECTSHIPMENTREQUEST']._serialized_start=479
+  _globals['_REJECTSHIPMENTREQUEST']._serialized_end=729
+  _globals['_REJECTSHIPMENTRESPONSE']._serialized_start=731
+  _globals['_REJECTSHIPMENTRESPONSE']._serialized_end=801
+  _globals['_SHIPSHIPMENTREQUEST']._serialized_start=804
+  _globals['_SHIPSHIPMENTREQUEST']._serialized_end=1047
+  _globals['_SHIPSHIPMENTRESPONSE']._serialized_start=1049
+  _globals['_SHIPSHIPMENTRESPONSE']._serialized_end=1117
+  _globals['_UNDOSHIPMENTREQUEST']._serialized_start=1119
+  _globals['_UNDOSHIPMENTREQUEST']._serialized_end=1217
+  _globals['_UNDOSHIPMENTRESPONSE']._serialized_start=1219
+  _globals['_UNDOSHIPMENTRESPONSE']._serialized_end=1287
+  _globals['_DELIVERSHIPMENTREQUEST']._serialized_start=1290
+  _globals['_DELIVERSHIPMENTREQUEST']._serialized_end=1445
+  _globals['_DELIVERSHIPMENTRESPONSE']._serialized_start=1447
+  _globals['_DELIVERSHIPMENTRESPONSE']._serialized_end=1518
+  _globals['_MARKREADYFORPICKUPREQUEST']._serialized_start=1520
+  _globals['_MARKREADYFORPICKUPREQUEST']._serialized_end=1600
+  _globals['_MARKREADYFORPICKUPRESPONSE']._serialized_start=1602
+  _globals['_MARKREADYFORPICKUPRESPONSE']._serialized_end=1676
+  _globals['_COLLECTSHIPMENTREQUEST']._serialized_start=1679
+  _globals['_COLLECTSHIPMENTREQUEST']._serialized_end=1834
+  _globals['_COLLECTSHIPMENTRESPONSE']._serialized_start=1836
+  _globals['_COLLECTSHIPMENTRESPONSE']._serialized_end=1907
+  _globals['_RETURNUNCOLLECTEDREQUEST']._serialized_start=1909
+  _globals['_RETURNUNCOLLECTEDREQUEST']._serialized_end=2012
+  _globals['_RETURNUNCOLLECTEDRESPONSE']._serialized_start=2014
+  _globals['_RETURNUNCOLLECTEDRESPONSE']._serialized_end=2087
+  _globals['_RECORDRETURNREQUEST']._serialized_start=2090
+  _globals['_RECORDRETURNREQUEST']._serialized_end=2377
+  _globals['_RECORDRETURNRESPONSE']._serialized_start=2379
+  _globals['_RECORDRETURNRESPONSE']._serialized_end=2447
+  _globals['_LISTSHIPMENTSREQUEST']._serialized_start=2450
+  _globals['_LISTSHIPMENTSREQUEST']._serialized_end=2844
+  _globals['_LISTSHIPMENTSRESPONSE']._serialized_start=2846
+  _globals['_LISTSHIPMENTSRESPONSE']._serialized_end=2937
+  _globals['_FULFILLMENTSERVICE']._serialized_start=3347
+  _globals['_FULFILLMENTSERVICE']._serialized_end=4363
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,150 @@
+"""Finds out who calls: by a token of the call, else by the certificate of its connection."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import structlog
+
+from service.auth.access_file import Access, AccessFileError, read_access
+from service.auth.issuer import KeysError
+from service.auth.principals import LOCAL, Principal
+from service.auth.tokens import PREFIX
+from service.errors import Unauthenticated
+
+if TYPE_CHECKING:
+    from service.auth.json_web_tokens import JsonWebTokens
+
+log = structlog.get_logger(__name__)
+
+HEADER = "authorization"
+SCHEME = "bearer "
+LARGEST_FILE = 1 << 20
+LONGEST_TOKEN = 16 << 10
+"""Characters of a token; gRPC bounds the metadata of a call to less."""
+REMEMBERED_TOKENS = 10_000
+"""Verified JSON Web Tokens that are remembered: a signature takes a tenth of a millisecond to verify."""
+REMEMBERED_SECONDS = 10.0
+"""How long a verified one is remembered; it may be used this much longer than it says."""
+COMMON_NAME = "x509_common_name"
+ALTERNATIVE_NAME = "x509_subject_alternative_name"
+"""What gRPC calls the names in the certificate of a connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class _InForce:
+    """An access file that was read without problems, with the keys of its issuer."""
+
+    access: Access
+    json_web_tokens: JsonWebTokens | None
+
+
+class Authentication:
+    """Who may call, as the access file says now. Without one, everybody who can connect is `LOCAL`.
+
+    A file that has come into force stays in force while the file has problems or is gone: a typing error must not
+    open the service, nor close it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """`path` need not exist. Raises AccessFileError or KeysError for a file that cannot be used."""
+        self._path = path
+        self._in_force: _InForce | None = None
+        self._remembered: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
+        self._read: tuple[bytes, bytes] | None = None
+        content = self._contents()
+        if content is not None:
+            self._in_force = self._load(content[0])
+            self._read = content
+
+    @property
+    def is_required(self) -> bool:
+        """Whether callers have to say who they are."""
+        return self._in_force is not None
+
+    def reload(self) -> None:
+        """Reads the access file and the issuer's keys again, if they changed; logs what came of it."""
+        try:
+            content = self._contents()
+            if content is None or content == self._read:
+                return
+            # Also if it is refused, so that its problems are logged once.
+            self._read = content
+            self._in_force = self._load(content[0])
+        except (AccessFileError, KeysError, OSError) as error:
+            log.error("the access file was refused; the last one stays in force", problem=str(error))
+            return
+        self._remembered.clear()
+        log.info("access file in force", file=str(self._path), principals=len(self._in_force.access.principals))
+
+    def by_metadata(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> Principal | None:
+        """Whose token a call carries; None if it carries none. Raises Unauthenticated for one that is not valid."""
+        in_force = self._in_force
+        if in_force is None:
+            return LOCAL
+        values = [value for key, value in metadata or () if key == HEADER]
+        if not values:
+            return None
+        value = values[0]
+        if len(values) > 1 or not isinstance(value, str) or value[: len(SCHEME)].lower() != SCHEME:
+            raise Unauthenticated()
+        token = value[len(SCHEME) :].strip()
+        principal = in_force.access.tokens.principal(token) if token.startswith(PREFIX) else None
+        principal = principal or self._by_json_web_token(token, in_force)
+        if principal is None:
+            raise Unauthenticated()
+        return principal
+
+    def by_certificate(self, properties: Mapping[str, Sequence[bytes]]) -> Principal:
+        """Whose certificate the connection has. Raises Unauthenticated if it has none, or nobody's."""
+        in_force = self._in_force
+        if in_force is None:
+            return LOCAL
+        for name in (*properties.get(COMMON_NAME, ()), *properties.get(ALTERNATIVE_NAME, ())):
+            if principal := in_force.access.by_certificate.get(name.decode("utf-8", "replace")):
+                return principal
+        raise Unauthenticated()
+
+    def _by_json_web_token(self, token: str, in_force: _InForce) -> Principal | None:
+        if in_force.json_web_tokens is None or len(token) > LONGEST_TOKEN:
+            return None
+        digest, now = sha256(token.encode("utf-8", "surrogateescape")).digest(), monotonic()
+        until, principal = self._remembered.get(digest, (0.0, None))
+        if principal is not None and now < until:
+            return principal
+        subject = in_force.json_web_tokens.subject(token)
+        principal = None if subject is None else in_force.access.by_subject.get(subject)
+        if principal is not None:
+            self._remembered[digest] = (now + REMEMBERED_SECONDS, principal)
+            if len(self._remembered) > REMEMBERED_TOKENS:
+                self._remembered.popitem(last=False)
+        return principal
+
+    def _contents(self) -> tuple[bytes, bytes] | None:
+        """The bytes of the access file and of the issuer's keys, if it is known; None without an access file."""
+        try:
+            with self._path.open("rb") as file:
+                content = file.read(LARGEST_FILE)
+        except FileNotFoundError:
+            return None
+        keys = b""
+        issuer = self._in_force.access.issuer if self._in_force else None
+        if issuer is not None:
+            with (self._path.parent / issuer.keys_file).open("rb") as file:
+                keys = file.read(LARGEST_FILE)
+        return content, keys
+
+    def _load(self, content: bytes) -> _InForce:
+        access = read_access(self._path.name, content)
+        if access.issuer is None:
+            return _InForce(access, None)
+        # Takes a fifth of a second to import, which a service without an identity provider spares.
+        from service.auth.json_web_tokens import JsonWebTokens
+
+        return _InForce(access, JsonWebTokens.read(access.issuer, self._path.parent))
