@@ -23,6 +23,7 @@ from truestock.v1.stock_service_pb2_grpc import StockServiceStub
 from truestock_client.channels import CALL_SECONDS, Options, with_defaults
 from truestock_client.errors import call_error
 from truestock_client.retries import Attempts, is_repeatable, request_id, with_request_ids
+from truestock_client.tokens import async_senders, with_token
 from truestock_client.watches import Resumption, ended
 
 Request = TypeVar("Request")
@@ -41,11 +42,12 @@ class AsyncClient:
         *,
         timeout: float = CALL_SECONDS,
         credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
         options: Options = (),
     ) -> None:
         """As of `Client`. Make it within a coroutine."""
         self._timeout = timeout
-        self.channel = connect(address, timeout=timeout, credentials=credentials, options=options)
+        self.channel = connect(address, timeout=timeout, credentials=credentials, token=token, options=options)
         self.allocations = AllocationServiceStub(self.channel)
         self.availability = AvailabilityServiceStub(self.channel)
         self.catalog = CatalogServiceStub(self.channel)
@@ -96,13 +98,15 @@ def connect(
     *,
     timeout: float = CALL_SECONDS,
     credentials: grpc.ChannelCredentials | None = None,
+    token: str | None = None,
     options: Options = (),
 ) -> aio.Channel:
     """A channel for any stub whose unary calls have deadlines, request ids and retries, and raise CallError."""
     options, interceptors = list(with_defaults(options)), [cast(Any, _Calls(timeout))]
     if credentials is None:
-        return aio.insecure_channel(address, options, interceptors=interceptors)
-    return aio.secure_channel(address, credentials, options, interceptors=interceptors)
+        senders = async_senders(address, token)
+        return aio.insecure_channel(address, options, interceptors=[*interceptors, *senders])
+    return aio.secure_channel(address, with_token(credentials, token), options, interceptors=interceptors)
 
 
 async def pages(call: Callable[[Request], Awaitable[Response]], request: Request) -> AsyncIterator[Response]:

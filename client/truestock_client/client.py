@@ -22,6 +22,7 @@ from truestock.v1.stock_service_pb2_grpc import StockServiceStub
 from truestock_client.channels import CALL_SECONDS, Options, with_defaults
 from truestock_client.errors import call_error
 from truestock_client.retries import Attempts, is_repeatable, request_id, with_request_ids
+from truestock_client.tokens import sync_senders, with_token
 from truestock_client.watches import Resumption, ended
 
 Request = TypeVar("Request")
@@ -40,15 +41,17 @@ class Client:
         *,
         timeout: float = CALL_SECONDS,
         credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
         options: Options = (),
     ) -> None:
         """`address` is HOST:PORT; `timeout` in seconds is the deadline of calls that state none.
 
-        `credentials` are for a service with TLS, such as `grpc.ssl_channel_credentials(ca)`.
+        `credentials` are for a service with TLS, such as `grpc.ssl_channel_credentials(ca)`; `token` is for one that
+        wants to know who calls, and without TLS goes to this machine only (ValueError).
         """
         self._timeout = timeout
         self._closed = False
-        self.channel = connect(address, timeout=timeout, credentials=credentials, options=options)
+        self.channel = connect(address, timeout=timeout, credentials=credentials, token=token, options=options)
         self.allocations = AllocationServiceStub(self.channel)
         self.availability = AvailabilityServiceStub(self.channel)
         self.catalog = CatalogServiceStub(self.channel)
@@ -105,14 +108,15 @@ def connect(
     *,
     timeout: float = CALL_SECONDS,
     credentials: grpc.ChannelCredentials | None = None,
+    token: str | None = None,
     options: Options = (),
 ) -> grpc.Channel:
     """A channel for any stub whose unary calls have deadlines, request ids and retries, and raise CallError."""
     options = list(with_defaults(options))
     if credentials is None:
-        channel = grpc.insecure_channel(address, options)
-    else:
-        channel = grpc.secure_channel(address, credentials, options)
+        senders = sync_senders(address, token)
+        return grpc.intercept_channel(grpc.insecure_channel(address, options), _Calls(timeout), *senders)
+    channel = grpc.secure_channel(address, with_token(credentials, token), options)
     return grpc.intercept_channel(channel, _Calls(timeout))
 
 
