@@ -43,8 +43,11 @@ def within_capacity(
     beyond: dict[str, dict[str, int]] = {}
     dropped: list[DroppedLocation] = []
     offering = {location_id for by_location in units.values() for location_id in by_location}
+    ordered = sum(demand.values())
     for location_id in sorted(offering & view.memory.limited_ids):
         view.question.world.pause()
+        if _fits_at_first(view, location_id, ordered):
+            continue
         there = {sku: count for sku, by_location in units.items() if (count := by_location.get(location_id, 0))}
         wanted = _wanted_at(location_id, parts) if parts else demand
         wanted = {sku: min(count, wanted.get(sku, 0)) for sku, count in there.items() if wanted.get(sku)}
@@ -66,6 +69,19 @@ def within_capacity(
     if not beyond:
         return usable
     return replace(usable, units=units, dropped=(*usable.dropped, *dropped), beyond_capacity=beyond)
+
+
+def _fits_at_first(view: PolicyView, location_id: str, unit_count: int) -> bool:
+    """Whether a location surely has room for so many units at the first time at which it would handle them.
+
+    Most locations do, and to look for a time costs more than all else that an order asks of a location.
+    """
+    memory, world = view.memory, view.question.world
+    number = memory.numbers[location_id]
+    capacity, first = memory.locations[number].capacity, memory.first_handling_times(world.now)[number]
+    if view.late is not None or capacity is None or first is None or first.hour is not None:
+        return False
+    return world.capacity_figures.fits_on(location_id, capacity, first.day, unit_count)
 
 
 def _wanted_at(location_id: str, parts: Sequence[DemandPart]) -> dict[str, int]:

@@ -6,7 +6,6 @@ Days follow the wall clock, so that a change to or from daylight saving time mov
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
@@ -16,6 +15,9 @@ from policies.domain.model import EVERY_DAY, Location
 
 MAX_DAYS_AHEAD = 500
 """How many days ahead are searched; 60 days of transit on one day a week take 420 days."""
+
+REMEMBERED_LOCATIONS = 4_096
+"""Locations of which it is remembered by when they handle an order. When there are more, all are forgotten."""
 
 _DAY = timedelta(days=1)
 
@@ -33,17 +35,34 @@ def is_open(location: Location, moment: datetime) -> bool | None:
     return location.hours_on(moment.date()).include(moment.time()) if location.opens_on(moment.date()) else False
 
 
-def handled_by(location: Location, now: datetime) -> tuple[date, datetime] | None:
+def handled_by(location: Location, now: datetime, unstated_minutes: int | None = None) -> tuple[date, datetime] | None:
     """The local day on which, and the moment at which, an order received now is ready to leave the location.
 
     Work starts at once, or at the next opening if the location is closed or the cut-off has passed. It takes
     `handling_minutes` of opening hours: what does not fit before closing continues on the next opening day. An opening
     day without stated hours lasts from midnight to midnight. None if the handling time is unknown, or if the work needs
-    more than MAX_DAYS_AHEAD days.
+    more than MAX_DAYS_AHEAD days. `unstated_minutes` are the handling time of a location that states none.
     """
-    if location.handling_minutes is None:
+    minutes = unstated_minutes if location.handling_minutes is None else location.handling_minutes
+    if minutes is None:
         return None
-    now, remaining = now.astimezone(UTC), timedelta(minutes=location.handling_minutes)
+    # All orders of a batch are received at one moment, and each asks for many of the same locations.
+    known = _handled.get((id(location), minutes))
+    if known is not None and known[0] is location and known[1] == now:
+        return known[2]
+    handled = _handled_by(location, now, minutes)
+    if len(_handled) >= REMEMBERED_LOCATIONS:
+        _handled.clear()
+    _handled[id(location), minutes] = (location, now, handled)
+    return handled
+
+
+_handled: dict[tuple[int, int], tuple[Location, datetime, tuple[date, datetime] | None]] = {}
+"""The newest answers of `handled_by`, by the location's identity: to hash it takes as long as to find the day."""
+
+
+def _handled_by(location: Location, now: datetime, minutes: int) -> tuple[date, datetime] | None:
+    now, remaining = now.astimezone(UTC), timedelta(minutes=minutes)
     moment = local_time(now, location.time_zone)
     is_in_time = location.hours_on(moment.date()).is_before_cut_off(moment.time())
     day = moment.date() if is_in_time else moment.date() + _DAY
@@ -79,9 +98,7 @@ def first_ship_day(location: Location, start: date, ships_on: frozenset[int]) ->
 
 def ready_by(location: Location, now: datetime) -> tuple[date, datetime] | None:
     """As `handled_by`; a location that states a cut-off and no handling time is ready when it begins with the order."""
-    if location.handling_minutes is None and location.states_cut_off():
-        location = replace(location, handling_minutes=0)
-    return handled_by(location, now)
+    return handled_by(location, now, 0 if location.states_cut_off() else None)
 
 
 def ship_by(location: Location, now: datetime, ships_on: frozenset[int] = EVERY_DAY) -> datetime | None:

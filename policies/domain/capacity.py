@@ -97,6 +97,14 @@ class CapacityFigures:
         in_hour = self._room(CapacityPeriod(location_id, day, hour), capacity.orders_per_hour, capacity.units_per_hour)
         return Room(min(room.order_count, in_hour.order_count), min(room.unit_count, in_hour.unit_count))
 
+    def fits_on(self, location_id: str, capacity: Capacity, day: date, unit_count: int) -> bool:
+        """Whether one more order of so many units, at least one, fits on a day at a location that limits no hours."""
+        orders, units = self.used.get(CapacityPeriod(location_id, day), NOTHING_USED)
+        order_limit, unit_limit = capacity.orders_per_day, capacity.units_per_day
+        return (order_limit is None or orders < order_limit) and (
+            unit_limit is None or units + unit_count <= unit_limit
+        )
+
     def load(self, location_id: str, capacity: Capacity, day: date) -> float:
         """The share of the day's capacity that was taken, 0 to 1 and above if a limit was lowered."""
         used = self.used.get(CapacityPeriod(location_id, day), NOTHING_USED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from math import inf
 from typing import NamedTuple
@@ -81,7 +80,7 @@ def last_day_before(location: Location, moment: datetime) -> date:
 
 
 def _handled_by(location: Location, now: datetime) -> tuple[date, datetime] | None:
-    return handled_by(location if location.handling_minutes is not None else replace(location, handling_minutes=0), now)
+    return handled_by(location, now, 0)
 
 
 def _is_hourly(location: Location) -> bool:

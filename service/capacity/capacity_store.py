@@ -119,9 +119,7 @@ async def read_figures(connection: Connection, book: Book, catalog: Catalog) -> 
     ids = catalog.limited_ids.intersection(location_id for _, location_id in book.levels).difference(ledger.locations)
     missing = [catalog.locations[id] for id in ids]
     if missing:
-        ledger.locations.update({x.id: x for x in missing})
-        for period, use in (await _figures(connection, missing, now)).items():
-            ledger.figures[period] = use
+        ledger.read(missing, await _figures(connection, missing, now))
 
 
 async def current_figures(connection: Connection, catalog: Catalog, now: datetime) -> CapacityFigures | None:

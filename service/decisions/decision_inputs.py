@@ -163,18 +163,15 @@ def _units_of(messages: Iterable[decision_pb2.PromisedUnits]) -> dict[tuple[str,
     return {(x.sku, x.location_id): x.unit_count for x in messages}
 
 
-def capacity_messages(figures: CapacityFigures) -> list[decision_pb2.CapacityUse]:
-    """What was taken of locations' capacity as decision inputs."""
-    return [
-        decision_pb2.CapacityUse(
-            location_id=period.location_id,
-            day=Date(year=period.day.year, month=period.day.month, day=period.day.day),
-            hour=period.hour if period.is_hour else None,
-            order_count=use.order_count,
-            unit_count=use.unit_count,
-        )
-        for period, use in sorted(figures.used.items())
-    ]
+def capacity_message(period: CapacityPeriod, use: CapacityUse) -> decision_pb2.CapacityUse:
+    """What was taken of a period of a location's capacity as decision inputs."""
+    return decision_pb2.CapacityUse(
+        location_id=period.location_id,
+        day=Date(year=period.day.year, month=period.day.month, day=period.day.day),
+        hour=period.hour if period.is_hour else None,
+        order_count=use.order_count,
+        unit_count=use.unit_count,
+    )
 
 
 def _limits_anything(locations: Mapping[str, Location]) -> bool:

@@ -17,7 +17,7 @@ from sqlalchemy import Interval, LargeBinary, Text, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS, WholeOrder
-from policies.domain.capacity import CapacityFigures
+from policies.domain.capacity import CapacityFigures, CapacityPeriod, CapacityUse
 from policies.domain.model import Channel, Location, Order, Product, StockLevel, World
 from policies.stock.oversell import OversellEvidence
 from service import limits
@@ -25,7 +25,7 @@ from service.background import let_others_run
 from service.database.database import Connection, Statement, parameter, transposed, unnested
 from service.database.tables import decision_catalog
 from service.decisions.decision_inputs import (
-    capacity_messages,
+    capacity_message,
     channel_message,
     level_message,
     location_message,
@@ -125,11 +125,13 @@ def order_bytes(inputs: DecisionInputs) -> bytes:
         message.promised_units.extend(promised_units_messages(inputs.own_units))
     for sku, location_id in sorted(inputs.rejected_by):
         message.excluded_stock.add(sku=sku, location_id=location_id)
-    if inputs.capacity is not None and inputs.capacity.used:
-        message.capacity_used.extend(capacity_messages(inputs.capacity))
     if inputs.oversells:
         message.oversells.extend(oversell(evidence) for evidence in inputs.oversells)
-    return message.SerializeToString(deterministic=True)
+    content = message.SerializeToString(deterministic=True)
+    if inputs.capacity is None or not inputs.capacity.used:
+        return content
+    # Of a batch, each order changes what is taken of a period or two.
+    return b"".join([content, *map(_capacity_bytes, sorted(inputs.capacity.used.items()))])
 
 
 def moment_bytes(now: datetime) -> bytes:
@@ -217,6 +219,12 @@ def _snapshot_of(locations: Mapping[str, Location], channel: Channel) -> Channel
 @lru_cache(CACHED_LEVELS)
 def _level_bytes(level: StockLevel) -> bytes:
     return decision_pb2.DecisionInputs(levels=[level_message(level)]).SerializeToString(deterministic=True)
+
+
+@lru_cache(CACHED_LEVELS)
+def _capacity_bytes(used: tuple[CapacityPeriod, CapacityUse]) -> bytes:
+    inputs = decision_pb2.DecisionInputs(capacity_used=[capacity_message(*used)])
+    return inputs.SerializeToString(deterministic=True)
 
 
 @lru_cache(CACHED_PRODUCTS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -40,41 +40,49 @@ def total_uses(shipments: list[ShipmentUse]) -> Uses:
 
 @dataclass(slots=True)
 class CapacityLedger:
-    """The figures read so far, by location, and what the orders of the transaction took before it and take now."""
+    """What the orders of the transaction took before it and take now, at the locations whose figures were read."""
 
     figures: dict[CapacityPeriod, CapacityUse] = field(default_factory=dict)
+    """What is taken of each period now, by others and by these orders; periods of which nothing is are left out."""
     locations: dict[str, Location] = field(default_factory=dict)
     """The locations whose figures were read, by id."""
     _before: dict[UUID, Uses] = field(default_factory=dict)
-    _counted: dict[UUID, Uses] = field(default_factory=dict)
-    """What `figures` include of each order before the transaction: nothing of a hold that has expired."""
     _now: dict[UUID, Uses] = field(default_factory=dict)
+
+    def read(self, locations: Iterable[Location], figures: Mapping[CapacityPeriod, CapacityUse]) -> None:
+        """Adds what is taken at locations whose figures have just been read: nothing of a hold that has expired."""
+        self.locations.update({location.id: location for location in locations})
+        _add(self.figures, figures, 1)
 
     def load(self, order_id: UUID, uses: Uses, *, is_expired: bool) -> None:
         """Notes what a stored order takes."""
-        self._before[order_id] = uses
-        self._counted[order_id] = self._now[order_id] = NO_USES if is_expired else uses
+        known, now = self._now.get(order_id), NO_USES if is_expired else uses
+        if known is not None:
+            # It is read again as it is stored: what it was going to take no longer counts.
+            self._replace(known, now)
+        self._before[order_id], self._now[order_id] = uses, now
 
     def note(self, order_id: UUID, uses: Uses) -> None:
         """Notes what an order takes from now on, for the orders that are planned after it."""
-        if uses or order_id in self._now:
-            self._now[order_id] = uses
+        known = self._now.get(order_id)
+        if known is None and not uses:
+            return
+        self._replace(known or NO_USES, uses)
+        self._now[order_id] = uses
 
     def figures_for(self, order_id: UUID, uses: Uses) -> CapacityFigures | None:
         """What is taken if this order takes these uses, which it keeps; None if no figures were read."""
         if not self.locations:
             return None
         figures = dict(self.figures)
-        for id, now in self._now.items():
-            counted = self._counted.get(id, NO_USES)
-            if id == order_id:
-                continue
-            if now is not counted:
-                _add(figures, counted, -1)
-                _add(figures, now, 1)
-        _add(figures, self._counted.get(order_id, NO_USES), -1)
+        _add(figures, self._now.get(order_id, NO_USES), -1)
         _add(figures, uses, 1)
-        return CapacityFigures({period: use for period, use in figures.items() if use != NOTHING_USED})
+        return CapacityFigures(figures)
+
+    def _replace(self, known: Uses, uses: Uses) -> None:
+        if known != uses:
+            _add(self.figures, known, -1)
+            _add(self.figures, uses, 1)
 
     def changes(self) -> dict[CapacityPeriod, CapacityUse]:
         """By how much this transaction changes what is stored, in the order in which rows are locked."""
@@ -90,7 +98,11 @@ class CapacityLedger:
 def _add(figures: dict[CapacityPeriod, CapacityUse], uses: Uses, sign: int) -> None:
     for period, use in uses.items():
         change = CapacityUse(sign * use.order_count, sign * use.unit_count)
-        figures[period] = _sum(figures.get(period, NOTHING_USED), change)
+        total = _sum(figures.get(period, NOTHING_USED), change)
+        if total == NOTHING_USED:
+            figures.pop(period, None)
+        else:
+            figures[period] = total
 
 
 def _sum(first: CapacityUse, second: CapacityUse) -> CapacityUse:

@@ -17,6 +17,7 @@ from policies.decisions.planning.by_location import ByLocation
 from policies.decisions.planning.product_stock import ProductStock
 from policies.decisions.planning.question_facts import QuestionReader, question_reader
 from policies.domain.geography import great_circle_km
+from policies.domain.handling_times import HandlingTime, first_handling_time
 from policies.domain.model import Channel, Context, Coordinates, ErasedPoint, Location, Product, StockLevel, World
 from policies.explanation import DroppedLocation, DropReason, FiredRule
 from policies.policy_set import PolicySet, RankStep, RoutingPolicy, Scope
@@ -44,6 +45,7 @@ class PlanningMemory:
     __slots__ = (
         "_distances",
         "_eligibilities",
+        "_first_times",
         "_moment",
         "_policy_set",
         "_preferences",
@@ -79,6 +81,7 @@ class PlanningMemory:
         self._distances: dict[Coordinates | ErasedPoint | None, ByLocation[float | None]] = {}
         self._preferences: dict[Hashable, ByLocation[bool]] = {}
         self._moment: tuple[datetime, int] | None = None
+        self._first_times: tuple[datetime, ByLocation[HandlingTime | None]] | None = None
         self._stocks: dict[Hashable, ProductStock] = {}
 
     def holds_for(self, policy_set: PolicySet, catalog: Mapping[str, Location], channel: Channel) -> bool:
@@ -119,6 +122,14 @@ class PlanningMemory:
             found = ByLocation(lambda number: bool(matcher.fired(asked.context(self.locations[number]))))
             _keep(self._preferences, key, found, MAX_QUESTIONS)
         return found
+
+    def first_handling_times(self, now: datetime) -> ByLocation[HandlingTime | None]:
+        """When each location would handle an order received now, were there room; None if it never would."""
+        known = self._first_times
+        if known is None or known[0] != now:
+            times = ByLocation(lambda number: first_handling_time(self.locations[number], now))
+            known = self._first_times = now, times
+        return known[1]
 
     def stock(self, sku: str, question: RoutingQuestion, context: Context) -> ProductStock:
         """The product's levels in the question's world; `context` is the question's."""

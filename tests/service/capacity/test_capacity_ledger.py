@@ -1,0 +1,69 @@
+"""What orders of one transaction take of locations' capacity, added up as they are planned one after another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date
+from uuid import UUID
+
+from hypothesis import given, strategies as st
+
+from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse
+from policies.domain.handling_times import HandlingTime
+from policies.domain.model import Location
+from service.stock.capacity_ledger import CapacityLedger, ShipmentUse, Uses, total_uses
+
+DAY = date(2026, 11, 27)
+LOCATIONS = [Location(id, "store", capacity=Capacity(orders_per_day=9)) for id in ("a", "b")]
+TIMES = [HandlingTime(DAY), HandlingTime(DAY, 9), HandlingTime(DAY, 10)]
+
+shipments = st.lists(
+    st.builds(ShipmentUse, st.sampled_from(["a", "b"]), st.sampled_from(TIMES), st.integers(1, 5)), max_size=3
+)
+uses = st.builds(total_uses, shipments)
+orders = st.integers(1, 4).map(lambda number: UUID(int=number))
+
+
+def summed(*added: tuple[int, Uses]) -> dict[CapacityPeriod, CapacityUse]:
+    """The sum of uses, each with the sign with which it counts; periods of which nothing is taken are left out."""
+    order_counts: Counter[CapacityPeriod] = Counter()
+    unit_counts: Counter[CapacityPeriod] = Counter()
+    for sign, uses in added:
+        for period, use in uses.items():
+            order_counts[period] += sign * use.order_count
+            unit_counts[period] += sign * use.unit_count
+    periods = {period for period in order_counts if order_counts[period] or unit_counts[period]}
+    return {period: CapacityUse(order_counts[period], unit_counts[period]) for period in periods}
+
+
+@given(
+    st.dictionaries(orders, st.tuples(uses, st.booleans()), max_size=3),
+    uses,
+    st.lists(st.tuples(orders, uses), max_size=6),
+    st.tuples(orders, uses),
+)
+def test_each_order_finds_taken_what_others_take_and_those_before_it_in_its_transaction(
+    stored: dict[UUID, tuple[Uses, bool]], by_others: Uses, planned: list[tuple[UUID, Uses]], asked: tuple[UUID, Uses]
+) -> None:
+    counted = {id: {} if is_expired else uses for id, (uses, is_expired) in stored.items()}
+    ledger = CapacityLedger()
+    for id, (before, is_expired) in stored.items():
+        ledger.load(id, before, is_expired=is_expired)
+    ledger.read(LOCATIONS, summed((1, by_others), *((1, uses) for uses in counted.values())))
+    for id, taken in planned:
+        ledger.note(id, taken)
+
+    figures = ledger.figures_for(*asked)
+
+    now = {**counted, **dict(planned)}
+    others = [(1, uses) for id, uses in now.items() if id != asked[0]]
+    assert figures == CapacityFigures(summed((1, by_others), (1, asked[1]), *others))
+
+
+@given(uses, st.integers(0, 9), st.integers(0, 9), st.integers(1, 9))
+def test_an_order_fits_on_a_day_exactly_if_there_is_room_for_it(
+    taken: Uses, orders: int, units: int, count: int
+) -> None:
+    figures, capacity = CapacityFigures(dict(taken)), Capacity(orders_per_day=orders, units_per_day=units)
+
+    assert figures.fits_on("a", capacity, DAY, count) == figures.room("a", capacity, DAY).fits(count)
