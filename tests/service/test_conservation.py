@@ -1,5 +1,7 @@
 """Random retailers conserve every unit: long random operations, compared with a plain model after each step.
 
+After a random life every counter is what the tables say.
+
 `TRUESTOCK_RUNS=200 pytest -m long tests/service/test_conservation.py` runs 200 of the longer ones with new random
 numbers; with TRUESTOCK_SHRINK also set, a failing run is shortened, which takes minutes.
 """
@@ -17,6 +19,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.conftest import REPOSITORY, RESOLVED_RULES, RetailerMaker
+from tests.counters import check_counters
 from tests.random_retailer import LOCATIONS, RandomRetailer
 from tests.retailer import Retailer
 from truestock.v1 import catalog_service_pb2 as catalog_pb
@@ -31,6 +34,8 @@ def test_random_operations_conserve_every_unit_and_promise_only_real_stock(
 ) -> None:
     run_state_machine_as_test(random_retailer, settings=_settings(runs=3, steps=40, shrink=True, derandomize=True))
 
+    random_retailer.runner.run(check_counters(random_retailer.shop))
+
 
 @pytest.mark.long
 @pytest.mark.parametrize("run", range(3))
@@ -42,6 +47,7 @@ def test_longer_random_operations_conserve_every_unit_and_promise_only_real_stoc
         random_retailer if RUNS else seed(run)(random_retailer),
         settings=_settings(runs=RUNS or 8, steps=60, shrink="TRUESTOCK_SHRINK" in os.environ, derandomize=False),
     )
+    random_retailer.runner.run(check_counters(random_retailer.shop))
     print(sum(RandomRetailer.steps_passed.values()), dict(RandomRetailer.steps_passed))  # noqa: T201
 
 

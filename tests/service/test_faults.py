@@ -9,10 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
+from prometheus_client.parser import text_string_to_metric_families
 
 from service import limits
 from service.app.application import running
@@ -30,6 +33,7 @@ from service.database.database import plain_url
 from service.rpc.page_tokens import PageTokens
 from service.settings import Settings
 from tests.conftest import PLAIN_RULES, REPOSITORY, RetailerMaker, _addresses_of, service_settings
+from tests.counters import counted, written
 from tests.retailer import HOLD, SOLD, Retailer, State, change, eventually, movement, promised, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -586,7 +590,13 @@ async def test_a_killed_service_loses_no_acknowledged_order(shop: Retailer, kill
     orders = [order(f"A-{n}", request_id=request_id()) for n in range(4_000)]
     acknowledged: dict[str, str] = {}
 
-    async with killable(shop.database_url) as (process, stub):
+    async with killable(shop.database_url) as (process, stub, metrics_address):
+        pages = [await asyncio.to_thread(_page_of, metrics_address)]
+
+        async def scrape() -> None:
+            while process.poll() is None:
+                with suppress(OSError, HTTPException):
+                    pages.append(await asyncio.to_thread(_page_of, metrics_address))
 
         async def send(requests: list[allocation_pb.AllocateOrderRequest]) -> None:
             for request in requests:
@@ -597,7 +607,10 @@ async def test_a_killed_service_loses_no_acknowledged_order(shop: Retailer, kill
                 if len(acknowledged) == kill_after:
                     process.send_signal(signal.SIGKILL)
 
-        await asyncio.gather(*(send(orders[n::40]) for n in range(40)))
+        await asyncio.gather(scrape(), *(send(orders[n::40]) for n in range(40)))
+    # What the killed service counted last is at most what it had written, and was.
+    last, tables = counted(text_string_to_metric_families(pages[-1])), await written(shop)
+    assert all(count <= tables[key] for key, count in last.items()), (last, tables)
     retries = [request for request in orders if request.order_id in acknowledged or int(request.order_id[2:]) < 600]
     responses = await asyncio.gather(*(shop.allocations.AllocateOrder(request) for request in retries))
 
@@ -610,8 +623,8 @@ async def test_a_killed_service_loses_no_acknowledged_order(shop: Retailer, kill
 
 
 @asynccontextmanager
-async def killable(database_url: str) -> AsyncIterator[tuple[subprocess.Popen[str], Any]]:
-    """A service in its own process, which the test may kill."""
+async def killable(database_url: str) -> AsyncIterator[tuple[subprocess.Popen[str], Any, str]]:
+    """A service in its own process, which the test may kill, a stub and the address of its metrics."""
     flags = ["--address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--rules", str(PLAIN_RULES)]
     process = await asyncio.to_thread(
         subprocess.Popen,
@@ -624,10 +637,16 @@ async def killable(database_url: str) -> AsyncIterator[tuple[subprocess.Popen[st
     try:
         addresses = await asyncio.to_thread(_addresses_of, process)
         async with grpc.aio.insecure_channel(addresses.grpc) as channel:
-            yield process, allocation_grpc.AllocationServiceStub(channel)
+            yield process, allocation_grpc.AllocationServiceStub(channel), addresses.metrics
     finally:
         process.kill()
         await asyncio.to_thread(process.communicate)
+
+
+def _page_of(metrics_address: str) -> str:
+    with urllib.request.urlopen(f"http://{metrics_address}/metrics", timeout=5) as answer:
+        page: str = answer.read().decode()
+    return page
 
 
 def order(order_id: str, **fields: Any) -> allocation_pb.AllocateOrderRequest:
