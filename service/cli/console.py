@@ -181,6 +181,6 @@ def _with_counts_as_numbers(message: Any, values: Any) -> Any:
             parts = values[field.name]
             for part in parts if isinstance(parts, list) else [parts]:
                 _with_counts_as_numbers(field.message_type, part)
-        elif field.cpp_type == FieldDescriptor.CPPTYPE_INT64 and field.name.endswith("_count"):
+        elif field.cpp_type == FieldDescriptor.CPPTYPE_INT64 and f"_{field.name}".endswith("_count"):
             values[field.name] = int(values[field.name])
     return values

@@ -22,6 +22,7 @@ from service.cli.commands import (
     order_commands,
     pickup_commands,
     replay_command,
+    report_command,
     shipment_commands,
     stock_commands,
     sync_commands,
@@ -346,6 +347,7 @@ app.add_typer(exception_commands.app, rich_help_panel=_FULFILLMENT)
 app.command(rich_help_panel=_FULFILLMENT)(channel_figure_commands.channel_figures)
 app.command(rich_help_panel=_FULFILLMENT)(sync_commands.report_failure)
 app.command(rich_help_panel=_FULFILLMENT)(sync_commands.report_recovery)
+app.command(rich_help_panel=_FULFILLMENT)(report_command.report)
 
 
 def _settings(**given: object) -> Settings:

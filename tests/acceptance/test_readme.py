@@ -126,6 +126,7 @@ COMMANDS = {
     "history demand": Command("--channel shopify", rf"{SCARCE} +shopify +hold (cut|refused) +90000"),
     "history rules": Command("", r"started +[0-9a-f]+"),
     "history catalog": Command("store-austin --kind location", r"location +store-austin +created"),
+    "report": Command("--since 1d --by channel", r"Oversold units +[\d.]+%"),
     "watch availability": Command(f"{SKU} --channel shopify", rf"{SKU} .*\d+ sellable", 130),
     "watch orders": Command("", r"shopify/A-\d+", 130),
     "replay-decision": Command("{decision}", r"Identical"),
