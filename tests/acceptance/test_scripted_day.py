@@ -165,6 +165,19 @@ def report_of(day: PlayedDay, *dimensions: str) -> report_pb.GetReportResponse:
     return answer
 
 
+def test_the_alerts_of_the_day_s_troubles_are_raised_and_those_of_others_are_not(day: PlayedDay) -> None:
+    raised = {dict(labels)["alertname"] for labels in day.prometheus.query("count by (alertname) (ALERTS)")}
+
+    # How busy the machine is decides about the others.
+    assert raised - {"TruestockEventLoopBlocked", "TruestockShedding"} == {
+        "TruestockOversellBurnsFast",
+        "TruestockOversellBurnsSlowly",
+        "TruestockShipmentsLateFast",
+        "TruestockShipmentsLateSlowly",
+        "TruestockExceptionsOverdue",
+    }
+
+
 @pytest.mark.parametrize("file", ["operations.json", "service.json"])
 def test_every_expression_of_a_dashboard_has_data_after_the_day(day: PlayedDay, file: str) -> None:
     panels = [x for x in json.loads((DASHBOARDS / file).read_text())["panels"] if x["type"] != "row"]
