@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from policies.domain.model import LOCATED_BY, Coordinates, Destination
-from service.geocoding.country_centers import country_center, region_center
+from service.geocoding.country_centers import country_center, load_countries, region_center
 from service.geocoding.postal_codes import PostalCodes
 from service.metrics import UNKNOWN_PLACE, Metrics
 
@@ -27,6 +27,7 @@ class DestinationPoints:
     """Finds the coordinates of destinations that state none, and counts what they were found by."""
 
     def __init__(self, postal_codes: PostalCodes, metrics: Metrics) -> None:
+        load_countries()
         self._postal_codes = postal_codes
         self._counters = {key: metrics.orders.located_destinations.labels(key) for key in (*LOCATED_BY, UNKNOWN_PLACE)}
         self._remembered: dict[Destination, Destination] = {}

@@ -119,3 +119,13 @@ async def test_a_reading_that_is_not_over_ends_with_the_service() -> None:
     assert not codes._readings
     with pytest.raises(asyncio.CancelledError):
         await asking
+
+
+async def test_the_first_look_up_of_a_region_does_not_import_the_package_with_the_data(
+    points: DestinationPoints,
+) -> None:
+    """Importing it would stall every call for a third of a second."""
+    found = await points.find("US", "TX")
+
+    assert found is not None
+    assert not any(name.startswith("countrystatecity") for name in sys.modules)
