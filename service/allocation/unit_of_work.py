@@ -8,6 +8,7 @@ from uuid import UUID
 
 from policies.decisions.cancellations import SELLER
 from policies.domain.model import Commitment
+from policies.explanation import DropReason
 from service.allocation import oversell_evidence
 from service.allocation.cancellations.ended_cancellation_requests import answer_ended
 from service.allocation.order_counts import (
@@ -268,6 +269,8 @@ class UnitOfWork:
         hold_demand.count(metrics, self._unmet_rows)
         for allocation_id, changes in self.changes.items():
             count_changes(metrics, self._before[allocation_id], changes, self._added[allocation_id])
+            if self.book.capacity.locations:
+                _count_full_locations(metrics, changes)
             if any(change.decision is not None for change in changes):
                 self._observe_age(metrics, changes[-1].record)
         for shipment in self.shipments:
@@ -294,3 +297,12 @@ def _cancellation_columns(change: AllocationChange) -> tuple[int | None, str | N
         cause = change.cancellation.cause
         return change.cancellation.unit_count, cause.fault, cause.reason
     return (change.cancelled, SELLER, None) if change.cancelled else _NO_CANCELLATION
+
+
+def _count_full_locations(metrics: Metrics, changes: Sequence[AllocationChange]) -> None:
+    """Counts each location once for each decision that dropped it because it was full."""
+    for change in changes:
+        if change.decision is not None:
+            full = {x.location_id for x in change.decision.dropped if x.reason is DropReason.CAPACITY}
+            for location_id in full:
+                metrics.capacity.dropped.labels(location_id).inc()

@@ -21,7 +21,7 @@ from policies.domain.capacity import (
     CapacityPeriod,
     CapacityUse,
 )
-from policies.domain.handling_times import HandlingTime, first_handling_time, most_of_one_order
+from policies.domain.handling_times import HandlingTime, first_handling_time
 from policies.domain.model import Location
 from service.catalog.catalog_store import Catalog
 from service.database.database import Connection, RowsBusy, Statement, any_of, parameter, transposed, unnested
@@ -128,14 +128,6 @@ async def current_figures(connection: Connection, catalog: Catalog, now: datetim
         return None
     limited = [catalog.locations[location_id] for location_id in sorted(catalog.limited_ids)]
     return CapacityFigures(await _figures(connection, limited, now))
-
-
-async def most_by_location(connection: Connection, catalog: Catalog, now: datetime) -> dict[str, float]:
-    """The most units of one order that each location with a capacity could handle, 0 if it is full, by location id."""
-    figures = await current_figures(connection, catalog, now)
-    if figures is None:
-        return {}
-    return {key: most_of_one_order(catalog.locations[key], now, figures) for key in sorted(catalog.limited_ids)}
 
 
 async def write_changes(connection: Connection, ledger: CapacityLedger, now: datetime) -> None:

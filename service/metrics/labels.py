@@ -38,6 +38,8 @@ SOURCE_LABELS = 200
 """Values of the label `source`; callers may invent any number of sources."""
 OBSERVED_PLACES = 5_000
 """Pairs of the labels `source` and `location` of counts that are only compared."""
+CAPACITY_LOCATIONS = 500
+"""Locations whose capacity today is in gauges: the first by id of those that state one."""
 OWNER_LABELS = 200
 """Values of the label `owner`; people may assign exceptions to any number of owners."""
 ORDER, AVAILABILITY = STOCK_ANSWERS = ("order", "availability")

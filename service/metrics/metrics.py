@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry
 
+from service.metrics.capacity_metrics import CapacityMetrics
 from service.metrics.exception_metrics import ExceptionMetrics
 from service.metrics.kinds import MetricMaker
 from service.metrics.order_metrics import OrderMetrics
@@ -26,6 +27,7 @@ class Metrics:
         self.stock = StockMetrics(make)
         self.exceptions = ExceptionMetrics(make)
         self.shipments = ShipmentMetrics(make)
+        self.capacity = CapacityMetrics(make)
         self.policies = PolicyMetrics(make)
         self.watches = WatchMetrics(make)
         self.service = ServiceMetrics(make)
@@ -47,6 +49,7 @@ class Metrics:
         for location in location_ids:
             self.stock.start_location(location)
             self.shipments.start_location(location)
+            self.capacity.start_location(location)
 
     def report_database(self, *, is_reported: bool) -> None:
         """Adds the gauges of the database's figures to the registry, or removes them.
@@ -60,6 +63,8 @@ class Metrics:
             self.exceptions.open,
             self.exceptions.overdue,
             self.orders.backordered_units,
+            self.capacity.used,
+            self.capacity.limit,
             self.orders.cancellation_headroom,
             self.stock.ledger_differences,
             self.stock.ledger_verified,

@@ -14,8 +14,7 @@ from sqlalchemy import BigInteger, Integer, Text, cast, exists, func, literal_co
 from policies.decisions.shortages import NO_CAPACITY
 from service.allocation.replanning import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
-from service.capacity import capacity_store
-from service.catalog import catalog_store
+from service.capacity import capacity_now
 from service.database.database import Connection, Statement, any_of, parameter
 from service.database.tables import allocation, shortage, stock_level
 from service.dependencies import Dependencies
@@ -100,16 +99,11 @@ class Backorders:
             await self._transaction(partial(self._fill, sku))
 
     async def _read_room(self) -> Mapping[str, float]:
-        """The most units of one order that each location with a capacity could handle."""
-
-        async def read(connection: Connection) -> Mapping[str, float]:
-            version = await catalog_store.version(connection)
-            catalog = await self._deps.catalog_cache.at(connection, version)
-            if not catalog.limited_ids:
-                return {}
-            return await capacity_store.most_by_location(connection, catalog, await levels.clock(connection))
-
-        return await self._deps.database.unlocked("capacity", read)
+        """The most units of one order that each location with a capacity could handle; also reported as metrics."""
+        cache = self._deps.catalog_cache
+        now = await self._deps.database.unlocked("capacity", partial(capacity_now.read, cache=cache))
+        now.report(self._deps.metrics)
+        return now.room()
 
     async def _fill_room(self, full_ids: Sequence[str]) -> None:
         async def read(connection: Connection) -> list[UUID]:

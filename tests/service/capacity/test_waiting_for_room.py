@@ -19,6 +19,7 @@ from service.settings import Settings
 from tests.conftest import PLAIN_RULES, RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, promised
 from tests.service.capacity.test_capacity import LEDGER
+from tests.service.watch.test_watch_availability import until, watching
 from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb
 
 Sweep = Callable[[], Awaitable[None]]
@@ -35,8 +36,13 @@ async def shop(retailers: RetailerMaker, monkeypatch: pytest.MonkeyPatch) -> Ret
 
 
 @pytest.fixture
-async def sweep(shop: Retailer) -> AsyncIterator[Sweep]:
-    metrics = Metrics(CollectorRegistry())
+def metrics() -> Metrics:
+    """Those of a service that only sweeps."""
+    return Metrics(CollectorRegistry())
+
+
+@pytest.fixture
+async def sweep(shop: Retailer, metrics: Metrics) -> AsyncIterator[Sweep]:
     database = await Database.open(shop.database_url, metrics, connections=2)
     yield Backorders(Dependencies(Settings(), database, ActivePolicies(PLAIN_RULES, metrics), metrics, new_id)).sweep
     await database.close()
@@ -125,3 +131,39 @@ async def test_the_exception_about_a_full_location_ends_when_the_order_gets_its_
 
     assert [x.allocation_id for x in before] == [second.allocation_id]
     assert await shop.open_exceptions() == []
+
+
+async def test_metrics_show_what_is_taken_today_and_how_often_a_full_location_was_dropped(
+    shop: Retailer, sweep: Sweep, metrics: Metrics
+) -> None:
+    await shop.stock({("A", "dc"): 9, ("A", "far"): 9})
+    await shop.locations(
+        "dc", priority=1, capacity=catalog_pb.Capacity(orders_per_day=1, units_per_day=9, days_ahead=0)
+    )
+    for number in range(3):
+        await shop.allocate(str(number), {"A": 2})
+    await sweep()
+
+    def value(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(f"truestock_capacity_{name}", {"location": "dc", **labels})
+
+    assert (value("used", of="orders"), value("limit", of="orders")) == (1, 1)
+    assert (value("used", of="units"), value("limit", of="units")) == (2, 9)
+    assert shop.metric("capacity_dropped_total", location="dc") == 2
+
+    await shop.locations("dc")
+    await sweep()
+
+    assert value("used", of="orders") is value("limit", of="orders") is None
+
+
+async def test_a_watch_is_told_when_a_location_becomes_full_and_when_it_has_room_again(shop: Retailer) -> None:
+    """The order is for another product, so that no stock of the watched one changes."""
+    await shop.stock({("A", "dc"): 9, ("B", "dc"): 9})
+    await shop.locations("dc", capacity=FULL)
+    async with watching(shop, "B") as client:
+        await until(lambda: client.largest.get("B") == 9)
+        order = await shop.allocate("1", {"A": 1})
+        await until(lambda: client.largest.get("B") == 0)
+        await shop.cancel(order.allocation_id, {"1": 1})
+        await until(lambda: client.largest.get("B") == 9)
