@@ -174,6 +174,11 @@ class DeliveryRule:
     ships_on: frozenset[int]
     rates: RateTable | None = None
 
+    @property
+    def sees_weight(self) -> bool:
+        """Whether its cost depends on the weight of a shipment."""
+        return any(rates is not None and rates.sees_weight for rates in (self.cost, self.rates))
+
 
 @dataclass(frozen=True, slots=True)
 class ExceptionRule:
@@ -223,10 +228,11 @@ class PolicySet:
 
     @property
     def facts(self) -> frozenset[str]:
-        """The names of all facts that its rules compare, except its exception rules."""
+        """The names of all facts that its rules compare, except its exception rules, or that costs depend on."""
         matchers: list[Matcher[Any] | None] = [self.exposure_matcher, self.routing_matcher, self.delivery_matcher]
         matchers += [buffer.matcher for buffer in self.buffers]
         for policy in self.routing:
             matchers += [policy.only_matcher, policy.exclude_matcher, policy.review_matcher, policy.split_matcher]
             matchers += [step.matcher for step in policy.rank]
-        return frozenset(fact for matcher in matchers if matcher is not None for fact in matcher.facts)
+        compared = frozenset(fact for matcher in matchers if matcher is not None for fact in matcher.facts)
+        return compared | {"product.weight_grams"} if any(rule.sees_weight for rule in self.delivery) else compared

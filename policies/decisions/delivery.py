@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from math import isfinite
 
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate
 from policies.domain.calendars import delivery_day, first_ship_day, local_time, ship_day
-from policies.domain.model import Context, Location
-from policies.domain.rate_table import RateTable, ShippingCost, Zone
+from policies.domain.model import Context, Location, weight_of
+from policies.domain.rate_table import UNKNOWN_WEIGHT, ShipmentSize, ShippingRates
 from policies.domain.shipping_dates import ShippingDates, shipping_dates
 from policies.explanation import FiredRule, RuleEvidence
 from policies.facts.measures import distance_km
@@ -23,6 +24,9 @@ from policies.source.problems import Source
 
 COST_FACTS = frozenset({"plan.cost", "plan.margin_after_shipping"})
 """Facts of a plan that need a quote for its shipments."""
+
+UnitsByLocation = Mapping[str, Mapping[str, int]]
+"""Units of each SKU, by location id."""
 
 DAYS_UNTIL_DELIVERY = "plan.days_until_delivery"
 DELIVERY_FACTS = COST_FACTS | {DAYS_UNTIL_DELIVERY}
@@ -49,25 +53,42 @@ def delivery_rule_for(policy_set: PolicySet, context: Context) -> DeliveryRule |
     return applying[0] if applying else None
 
 
-def quote(policy_set: PolicySet, context: Context, unit_count: int) -> Quote | None:
-    """Delivery of this many units from the context's location; None if no delivery rule applies."""
+def quote(policy_set: PolicySet, context: Context, unit_count: int, grams: float = UNKNOWN_WEIGHT) -> Quote | None:
+    """Delivery of so many units of this weight from the context's location; None if no delivery rule applies."""
     rule = delivery_rule_for(policy_set, context)
     if rule is None:
         return None
-    cost = shipping_cost(rule, context)
-    return Quote(rule.name, rule.source, rule.service, rule.transit_days, None if cost is None else cost.of(unit_count))
+    cost = known_cost(shipping_rates(rule, context), ShipmentSize(unit_count, grams))
+    return Quote(rule.name, rule.source, rule.service, rule.transit_days, cost)
 
 
-def shipping_cost(rule: DeliveryRule, context: Context) -> ShippingCost | None:
-    """The cost of a shipment by this rule, of its zone if the rule has a rate table; None if it is unknown."""
+def shipping_rates(rule: DeliveryRule, context: Context) -> ShippingRates | None:
+    """What shipments by this rule cost, by their weight, in their zone if it has a rate table; None if unknown."""
     if rule.rates is None:
         return rule.cost
-    zone = _zone(rule.rates, context)
-    return None if zone is None else zone.cost_of(context.order.value if context.order else None)
+    order_value = context.order.value if context.order else None
+    return rule.rates.rates_to(context.destination, distance_km(context), order_value)
 
 
-def _zone(rates: RateTable, context: Context) -> Zone | None:
-    return rates.zone_of(context.destination, distance_km(context))
+def known_cost(rates: ShippingRates | None, size: ShipmentSize) -> Decimal | None:
+    """The cost of a shipment; None if it is unknown, as it is if it depends on a weight that is."""
+    if rates is None:
+        return None
+    cost = rates.of(size.unit_count, size.grams)
+    return cost if cost.is_finite() else None
+
+
+def shipment_size(question: RoutingQuestion, units: Mapping[str, int]) -> ShipmentSize:
+    """The size of a shipment of these units, by SKU."""
+    grams = weight_of(units, question.world.products)
+    return ShipmentSize(sum(units.values()), UNKNOWN_WEIGHT if grams is None else grams)
+
+
+def unit_weights(policy_set: PolicySet, question: RoutingQuestion, skus: Iterable[str]) -> dict[str, float]:
+    """The weight of one unit of each SKU in grams; empty if no cost depends on it."""
+    if not any(rule.sees_weight for rule in policy_set.delivery):
+        return {}
+    return {sku: shipment_size(question, {sku: 1}).grams for sku in skus}
 
 
 def promise_date(rule: DeliveryRule, location: Location, now: datetime, handled_on: date | None = None) -> date | None:
@@ -119,11 +140,12 @@ def shipping_estimates(
     }
 
 
-def plan_cost(policy_set: PolicySet, question: RoutingQuestion, unit_counts: Mapping[str, int]) -> Decimal | None:
-    """Total shipping cost of this many units from each location; None if the cost of one shipment is unknown."""
+def plan_cost(policy_set: PolicySet, question: RoutingQuestion, units: UnitsByLocation) -> Decimal | None:
+    """Total shipping cost of these units from each location; None if the cost of one shipment is unknown."""
     total = Decimal(0)
-    for location_id, unit_count in unit_counts.items():
-        shipment_quote = quote(policy_set, question.context(question.world.locations[location_id]), unit_count)
+    for location_id, shipped in units.items():
+        size, context = shipment_size(question, shipped), question.context(question.world.locations[location_id])
+        shipment_quote = quote(policy_set, context, size.unit_count, size.grams)
         if shipment_quote is None or shipment_quote.cost is None:
             return None
         total += shipment_quote.cost
@@ -148,16 +170,16 @@ def days_until_delivery(
 
 
 def fired_delivery_rules(
-    policy_set: PolicySet, question: RoutingQuestion, unit_counts: Mapping[str, int]
+    policy_set: PolicySet, question: RoutingQuestion, sizes: Mapping[str, ShipmentSize]
 ) -> tuple[FiredRule, ...]:
-    """The delivery rules that decided the shipments of a plan, each with its effect."""
+    """The delivery rules that decided the shipments of a plan, by location id, each with its effect."""
     fired = []
-    for location_id, unit_count in unit_counts.items():
+    for location_id, size in sizes.items():
         location = question.world.locations[location_id]
         context = question.context(location)
         rule = delivery_rule_for(policy_set, context)
         if rule is not None:
-            effect = _effect(rule, context, unit_count, promise_date(rule, location, question.world.now))
+            effect = _effect(rule, context, size, promise_date(rule, location, question.world.now))
             fired.append(FiredRule(rule.name, rule.source, location_id, None, effect, RuleEvidence(rule.when, context)))
     return tuple(fired)
 
@@ -169,14 +191,17 @@ def _shipping_estimate(
     rule = delivery_rule_for(policy_set, context)
     if rule is None:
         return UNKNOWN_ESTIMATE
-    return ShippingEstimate(shipping_cost(rule, context), promise_date(rule, location, question.world.now, handled_on))
+    return ShippingEstimate(shipping_rates(rule, context), promise_date(rule, location, question.world.now, handled_on))
 
 
-def _effect(rule: DeliveryRule, context: Context, unit_count: int, arrives: date | None) -> str:
+def _effect(rule: DeliveryRule, context: Context, size: ShipmentSize, arrives: date | None) -> str:
     parts = [f"by {rule.service}"]
-    cost = shipping_cost(rule, context)
-    zone = _zone(rule.rates, context) if rule.rates else None
+    rates = shipping_rates(rule, context)
+    cost = known_cost(rates, size)
+    zone = rule.rates.zone_of(context.destination, distance_km(context), size.grams) if rule.rates else None
     row = f" ({rule.rates.file}:{zone.line})" if rule.rates and zone else ""
-    parts += [f"cost {cost.of(unit_count)}{row}"] if cost is not None else []
+    parts += [f"cost {cost}{row}"] if cost is not None else []
+    if cost is None and rates is not None:
+        parts.append("cost unknown for its weight" if isfinite(size.grams) else "cost unknown, as its weight is")
     parts += [f"expected {arrives}"] if arrives is not None else []
     return ", ".join(parts)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from policies.decisions.capacity import planned_handling
-from policies.decisions.delivery import NO_LIMITS, shipping_estimates
+from policies.decisions.delivery import NO_LIMITS, shipping_estimates, unit_weights
 from policies.decisions.eligibility import RoutingQuestion, WholeOrder, may_split
 from policies.decisions.kits.kit_limits import KitLimit
 from policies.decisions.order_limits import UsableUnits
@@ -19,6 +19,7 @@ from policies.decisions.planning.plan_steps import ShippingEstimate
 from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.planning.plans import NO_ESTIMATES, Plan, best_plan
 from policies.decisions.planning.ranking import RankingContext, Ranks, rank_locations
+from policies.decisions.planning.sets.candidate_stock import NO_WEIGHTS
 from policies.decisions.splits import SplitRuling, rule_on_split
 from policies.domain.demand import DemandPart
 from policies.domain.model import Order
@@ -133,10 +134,13 @@ def _best_plan(
     """
     policy = run.policy
     compares_delivery = any(step.kind in DELIVERY_STEPS for step in policy.rank)
+    skus = [line.sku for line in run.order.lines] if compares_delivery else ()
+    weights = unit_weights(run.policy_set, run.question, skus) if compares_delivery else NO_WEIGHTS
     plan_of = partial(
         plan_demand,
         steps=[step.kind for step in policy.rank],
         estimates=delivery_estimates(run, usable, ranked) if compares_delivery else NO_ESTIMATES,
+        weights=weights,
         pause=run.question.world.pause,
     )
     max_shipments, kept = run.max_shipments, run.kept_locations

@@ -9,7 +9,7 @@ from typing import Final
 
 from policies.decisions.capacity import planned_handling, within_capacity
 from policies.decisions.decision import Decision, PlannedShipment, ShipmentLine
-from policies.decisions.delivery import DELIVERY_FACTS, fired_delivery_rules
+from policies.decisions.delivery import DELIVERY_FACTS, fired_delivery_rules, shipment_size
 from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, WholeOrder, policies_for
 from policies.decisions.kits.kit_limits import kit_limits
 from policies.decisions.order_limits import UsableUnits, units_saved_by_buffers, usable_units
@@ -313,9 +313,7 @@ def _reviews(run: RoutingRun, shipments: Sequence[PlannedShipment]) -> tuple[Fir
     matcher = run.policy.review_matcher
     if matcher is None or not shipments:
         return ()
-    facts = plan_facts(
-        run.view, run.question, _unit_counts(shipments), matcher.facts, handled_on=_handling_days(shipments)
-    )
+    facts = plan_facts(run.view, run.question, _units(shipments), matcher.facts, handled_on=_handling_days(shipments))
     context = run.question.context(plan=facts)
     return tuple(
         [
@@ -338,11 +336,18 @@ def _delivery_rules(
         facts = {comparison.fact for rule in asked if rule.evidence for comparison in comparisons(rule.evidence.when)}
         if facts.isdisjoint(_FACTS_OF_DELIVERY):
             return ()
-    return fired_delivery_rules(run.policy_set, run.question, _unit_counts(shipments))
+    sizes = {location_id: shipment_size(run.question, shipped) for location_id, shipped in _units(shipments).items()}
+    return fired_delivery_rules(run.policy_set, run.question, sizes)
 
 
-def _unit_counts(shipments: Sequence[PlannedShipment]) -> dict[str, int]:
-    return {shipment.location_id: sum(line.unit_count for line in shipment.lines) for shipment in shipments}
+def _units(shipments: Sequence[PlannedShipment]) -> dict[str, dict[str, int]]:
+    """Units by location id and SKU."""
+    units: dict[str, dict[str, int]] = {}
+    for shipment in shipments:
+        shipped = units[shipment.location_id] = {}
+        for line in shipment.lines:
+            shipped[line.sku] = shipped.get(line.sku, 0) + line.unit_count
+    return units
 
 
 def _outcome(

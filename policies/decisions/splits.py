@@ -9,6 +9,7 @@ from datetime import date
 from policies.decisions.delivery import (
     COST_FACTS,
     DAYS_UNTIL_DELIVERY,
+    UnitsByLocation,
     days_until_delivery,
     plan_cost,
     shipping_dates_of,
@@ -50,7 +51,8 @@ def rule_on_split(
     rule, matcher = policy.split_only_if, policy.split_matcher
     if rule is None or matcher is None:
         return None
-    unit_counts, single_counts = units_by_location(split), units_by_location(single)
+    units = units_by_location(split)
+    unit_counts, single_counts = unit_counts_of(units), unit_counts_of(units_by_location(single))
     handled_on = handling_days(unit_counts)
     days_saved = None
     # One location that has not all units of the split is no other way to ship them.
@@ -58,7 +60,7 @@ def rule_on_split(
         soon = _arrival(view.policy_set, question, handled_on)
         late = _arrival(view.policy_set, question, handling_days(single_counts))
         days_saved = None if soon is None or late is None else (late - soon).days
-    facts = plan_facts(view, question, unit_counts, matcher.facts, handled_on=handled_on, days_saved=days_saved)
+    facts = plan_facts(view, question, units, matcher.facts, handled_on=handled_on, days_saved=days_saved)
     context = question.context(plan=facts)
     is_allowed = bool(matcher.fired(context))
     shipments = f"{len(unit_counts)} shipments"
@@ -71,32 +73,39 @@ def rule_on_split(
 def plan_facts(
     view: PolicyView,
     question: RoutingQuestion,
-    unit_counts: Mapping[str, int],
+    units: UnitsByLocation,
     compared: Collection[str],
     *,
     handled_on: Mapping[str, date | None],
     days_saved: int | None = None,
 ) -> PlanFacts:
-    """What rules see of a plan. `unit_counts` are by location id; `compared` are the facts that rules compare."""
-    distances = [view.distances[view.memory.numbers[location_id]] for location_id in unit_counts]
+    """What rules see of a plan of these units; `compared` are the facts that rules compare."""
+    distances = [view.distances[view.memory.numbers[location_id]] for location_id in units]
     known = [distance for distance in distances if distance is not None]
     # Shipments are quoted, and dated, only if a rule tests it.
     needs_cost, needs_days = not COST_FACTS.isdisjoint(compared), DAYS_UNTIL_DELIVERY in compared
     return PlanFacts(
-        len(unit_counts),
+        len(units),
         sum(known) if len(known) == len(distances) else None,
-        plan_cost(view.policy_set, question, unit_counts) if needs_cost else None,
+        plan_cost(view.policy_set, question, units) if needs_cost else None,
         days_until_delivery(view.policy_set, question, handled_on) if needs_days else None,
         days_saved,
     )
 
 
-def units_by_location(plan: Plan) -> dict[str, int]:
-    """The units of each of the plan's locations, by location id."""
-    counts: dict[str, int] = {}
+def units_by_location(plan: Plan) -> dict[str, dict[str, int]]:
+    """Units by location id and SKU."""
+    placed: dict[str, dict[str, int]] = {}
     for load in plan.loads:
-        counts[load.location_id] = counts.get(load.location_id, 0) + sum(load.units.values())
-    return counts
+        units = placed.setdefault(load.location_id, {})
+        for sku, count in load.units.items():
+            units[sku] = units.get(sku, 0) + count
+    return placed
+
+
+def unit_counts_of(units: UnitsByLocation) -> dict[str, int]:
+    """The units of each location, by location id."""
+    return {location_id: sum(shipped.values()) for location_id, shipped in units.items()}
 
 
 def _arrival(policy_set: PolicySet, question: RoutingQuestion, handled_on: Mapping[str, date | None]) -> date | None:

@@ -20,10 +20,10 @@ MONDAY_TO_FRIDAY = frozenset(range(5))
 MAX_TRANSIT_DAYS = 60
 MAX_POSITION = 1_000_000
 MAX_COST = 1_000_000
-"""The highest cost of one shipment or unit, in the merchant's currency."""
+"""The highest cost of one shipment, unit or kilogram, in the merchant's currency."""
 
 _KEYS = ("name", "description", "position", "when", *TIME_KEYS, "service", "transit_days", "cost", "rates", "ships_on")
-_COSTS = ("per_shipment", "per_unit")
+_COSTS = ("per_shipment", "per_unit", "per_kg")
 
 
 def delivery_rules(
@@ -87,10 +87,10 @@ def _cost(rule_file: RuleFile, node: Node, title: str) -> ShippingCost | None:
     if fields is None:
         return None
     if isinstance(node, MappingNode) and not node.entries:
-        rule_file.note(node, "missing-key", f"{what} has no amount", f"write one of: {', '.join(_COSTS)}, or both.")
+        rule_file.note(node, "missing-key", f"{what} has no amount", f"write one or more of: {', '.join(_COSTS)}.")
     amounts = [_amount(rule_file, fields[key], f"'{key}'") if key in fields else Decimal(0) for key in _COSTS]
-    per_shipment, per_unit = amounts
-    return None if per_shipment is None or per_unit is None else ShippingCost(per_shipment, per_unit)
+    known = [amount for amount in amounts if amount is not None]
+    return ShippingCost(*known) if len(known) == len(amounts) else None
 
 
 def _amount(rule_file: RuleFile, node: Node, what: str) -> Decimal | None:

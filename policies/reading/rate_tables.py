@@ -14,14 +14,15 @@ from policies.source.yaml_nodes import Node
 
 EXTENSION = ".csv"
 PLACE_COLUMNS = ("country", "region", "postal_code", "up_to_km")
-COST_COLUMNS = ("per_shipment", "per_unit")
-COLUMNS = (*PLACE_COLUMNS, *COST_COLUMNS, "free_from")
+LIMIT_COLUMNS = ("up_to_km", "up_to_kg")
+COST_COLUMNS = ("per_shipment", "per_unit", "per_kg")
+COLUMNS = (*PLACE_COLUMNS, "up_to_kg", *COST_COLUMNS, "free_from")
 MAX_ZONES = 1_000
 MAX_BYTES = 1 << 20
 MAX_CELLS = 50
 """Cells of a line that are looked at."""
 MAX_AMOUNT = 1_000_000
-"""The highest amount, in the merchant's currency, and the highest distance in km."""
+"""The highest amount, in the merchant's currency, and the highest distance in km and weight in kg."""
 MAX_PROBLEMS = 20
 
 _COUNTRY = re.compile(r"[A-Z]{2}")
@@ -143,7 +144,7 @@ class _Reader:
             if name in stated and country is None:
                 help = "fill in the country too; other countries have the same ones."
                 self._note(stated[name], "missing-key", f"this {name} is of no country", help)
-        amounts = {name: self._amount(stated.get(name), name) for name in ("up_to_km", *COST_COLUMNS, "free_from")}
+        amounts = {name: self._amount(stated.get(name), name) for name in (*LIMIT_COLUMNS, *COST_COLUMNS, "free_from")}
         if len(self.problems) > before:
             return None
         up_to_km, postal_code = amounts["up_to_km"], stated.get("postal_code")
@@ -155,6 +156,7 @@ class _Reader:
             plain_postal_code(postal_code.text) if postal_code else None,
             None if up_to_km is None else float(up_to_km),
             amounts["free_from"],
+            amounts["up_to_kg"],
         )
 
     def _amount(self, cell: _Cell | None, name: str) -> Decimal | None:
@@ -189,7 +191,7 @@ def _takes_all(earlier: Zone, later: Zone) -> bool:
     same = all(a in (None, b) for a, b in ((earlier.country, later.country), (earlier.region, later.region)))
     codes = earlier.postal_code is None or (later.postal_code or "").startswith(earlier.postal_code)
     near = earlier.up_to_km is None or (later.up_to_km is not None and later.up_to_km <= earlier.up_to_km)
-    return same and codes and near
+    return same and codes and near and later.up_to_grams <= earlier.up_to_grams
 
 
 def _cells(line: str, number: int) -> list[_Cell]:

@@ -131,7 +131,7 @@ def delivery() -> Schema:
         "when": _when(RulePlace.DELIVERY),
         "service": NAME,
         "transit_days": {"type": "integer", "minimum": 0, "maximum": MAX_TRANSIT_DAYS},
-        "cost": closed({"per_shipment": amount, "per_unit": amount}, minProperties=1),
+        "cost": closed(dict.fromkeys(("per_shipment", "per_unit", "per_kg"), amount), minProperties=1),
         "rates": {
             "type": "string",
             "pattern": r"^[^/]+\.[cC][sS][vV]$",

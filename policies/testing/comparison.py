@@ -175,7 +175,7 @@ def _next_best(routed: RoutedOrder) -> dict[str, Figure]:
 def _delivery_answer(policy_set: PolicySet, test: RuleTest, delivery: DeliveryGiven) -> Answer:
     question = RoutingQuestion(test.world, test.channel, delivery.order, delivery.destination)
     location = test.world.locations[delivery.location_id]
-    fired = fired_delivery_rules(policy_set, question, {delivery.location_id: delivery.unit_count})
+    fired = fired_delivery_rules(policy_set, question, {delivery.location_id: delivery.size})
     evidence = tuple(delivery_evidence(test, question, location, fired))
     return Answer(_delivery(policy_set, question, delivery), _rule_names(fired, ()), _rule_sources(fired, ()), evidence)
 
@@ -183,7 +183,7 @@ def _delivery_answer(policy_set: PolicySet, test: RuleTest, delivery: DeliveryGi
 def _delivery(policy_set: PolicySet, question: RoutingQuestion, delivery: DeliveryGiven) -> dict[str, Figure]:
     location = question.world.locations[delivery.location_id]
     rule = delivery_rule_for(policy_set, question.context(location))
-    shipment_quote = quote(policy_set, question.context(location), delivery.unit_count)
+    shipment_quote = quote(policy_set, question.context(location), delivery.unit_count, delivery.size.grams)
     if rule is None or shipment_quote is None:
         return dict.fromkeys(DELIVERY_FIGURES, UNKNOWN)
     arrives = promise_date(rule, location, question.world.now)

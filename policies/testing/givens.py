@@ -27,6 +27,7 @@ from policies.domain.model import (
     StockLevel,
 )
 from policies.domain.placement import ANYWHERE
+from policies.domain.rate_table import UNKNOWN_WEIGHT, ShipmentSize
 from policies.source.problems import quoted
 from policies.source.rule_file import RuleFile
 from policies.source.yaml_nodes import MappingNode, Node
@@ -86,6 +87,12 @@ class DeliveryGiven:
     unit_count: int
     order: OrderFacts
     destination: Destination | None = None
+
+    @property
+    def size(self) -> ShipmentSize:
+        """The size of the shipment, which is the whole order."""
+        grams = self.order.weight_grams
+        return ShipmentSize(self.unit_count, UNKNOWN_WEIGHT if grams is None else grams)
 
 
 @dataclass(frozen=True, slots=True)

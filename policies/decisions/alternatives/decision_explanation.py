@@ -17,6 +17,7 @@ from policies.decisions.alternatives.plan_differences import PlanDifference, Pla
 from policies.decisions.alternatives.step_figures import StepFigure
 from policies.decisions.planning.plans import Load, Plan
 from policies.decisions.routing import RoutedOrder
+from policies.decisions.splits import units_by_location
 from policies.domain.shipping_dates import DateStep
 from policies.explanation import unit_count_text
 
@@ -147,7 +148,7 @@ class _Explainer:
         if self._routed.run.max_shipments is None and not policy.ship_complete:
             return None
         plan = self._routed.without_split_limits()
-        is_same = _units_by_location(plan) == _units_by_location(self._plan)
+        is_same = units_by_location(plan) == units_by_location(self._plan)
         return plan if plan.loads and not is_same and self._refusals(plan) else None
 
     def _refusals(self, plan: Plan) -> tuple[str, ...]:
@@ -172,7 +173,7 @@ class _Explainer:
         return tuple(refusals)
 
     def _locations(self) -> Iterator[RankedLocation]:
-        comparison, shipped = self._comparison, _units_by_location(self._plan)
+        comparison, shipped = self._comparison, units_by_location(self._plan)
         places = {location_id: place for place, location_id in enumerate(comparison.ids, start=1)}
         listed = [*[key for key in comparison.ids if key in shipped], *[x for x in comparison.ids if x not in shipped]]
         level_count = len(comparison.ids) * len(self._routed.run.order.units_by_sku())
@@ -183,7 +184,7 @@ class _Explainer:
                 replacements -= max(1, min(MOST_LEFT_OUT, len(shipped)))
                 differences = self._behind(location_id)
             count = self._suppliable.get(location_id, 0)
-            estimate = self._shipment(Load(location_id, shipped.get(location_id) or {"": count}))
+            estimate = self._shipment(Load(location_id, shipped.get(location_id) or self._suppliable_load(location_id)))
             yield RankedLocation(
                 location_id=location_id,
                 place=places[location_id],
@@ -194,6 +195,15 @@ class _Explainer:
                 delivery_day=estimate.delivery_day,
                 differences=differences,
             )
+
+    def _suppliable_load(self, location_id: str) -> dict[str, int]:
+        """What a location could ship by itself, by SKU; of parts, only how many units are known."""
+        routed = self._routed
+        if routed.run.parts:
+            return {"": self._suppliable.get(location_id, 0)}
+        stock, demand = routed.usable.units, routed.run.order.units_by_sku()
+        units = {sku: min(count, stock.get(sku, {}).get(location_id, 0)) for sku, count in demand.items()}
+        return {sku: count for sku, count in units.items() if count}
 
     def _behind(self, location_id: str) -> tuple[PlanDifference, ...]:
         """The differences of the best plan in which a location stands in for one of the chosen plan."""
@@ -224,13 +234,3 @@ class _Explainer:
             comparison.handling_day(load),
             dates.steps,
         )
-
-
-def _units_by_location(plan: Plan) -> dict[str, dict[str, int]]:
-    """Units by location id and SKU."""
-    placed: dict[str, dict[str, int]] = {}
-    for load in plan.loads:
-        units = placed.setdefault(load.location_id, {})
-        for sku, count in load.units.items():
-            units[sku] = units.get(sku, 0) + count
-    return placed

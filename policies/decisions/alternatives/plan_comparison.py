@@ -27,11 +27,12 @@ from policies.decisions.alternatives.plan_differences import (
 )
 from policies.decisions.alternatives.step_figures import StepFigure, location_figures
 from policies.decisions.capacity import planned_handling
-from policies.decisions.delivery import shipping_dates_of
+from policies.decisions.delivery import known_cost, shipment_size, shipping_dates_of
 from policies.decisions.order_plans import delivery_estimates
-from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate, cost_of, plan_steps
+from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate, plan_steps
 from policies.decisions.planning.plans import Load, Plan
 from policies.decisions.routing import RoutedOrder
+from policies.domain.rate_table import INFINITE_COST
 from policies.domain.shipping_dates import NO_DATES, ShippingDates
 from policies.policy_set import (
     DELIVERY_STEPS,
@@ -106,8 +107,7 @@ class PlanComparison:
 
     def cost(self, load: Load) -> Decimal | None:
         """What shipping a load costs; None if that is unknown."""
-        cost = self.estimate(load.location_id).cost
-        return None if cost is None else cost.of(_unit_count(load))
+        return known_cost(self.estimate(load.location_id).cost, shipment_size(self._run.question, load.units))
 
     def dates(self, load: Load) -> ShippingDates:
         """When the load would leave and arrive, as a shipment of it would say; unknown of an order for pickup."""
@@ -187,7 +187,8 @@ class PlanComparison:
     def _total_cost(self, loads: Sequence[Load]) -> Decimal:
         if not any(step.kind == LOWEST_COST for step in self.steps):
             return Decimal(0)
-        return sum([cost_of(self.estimate(load.location_id)).of(_unit_count(load)) for load in loads], Decimal(0))
+        costs = [self.cost(load) for load in loads]
+        return sum([INFINITE_COST if cost is None else cost for cost in costs], Decimal(0))
 
     def _split_kits(self, loads: Sequence[Load]) -> int:
         """How many of the order's kits that may be split have components from several locations."""

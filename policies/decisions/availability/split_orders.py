@@ -8,11 +8,12 @@ from datetime import date
 from decimal import Decimal
 from itertools import accumulate, pairwise
 
-from policies.decisions.delivery import NO_LIMITS, shipping_estimates
+from policies.decisions.delivery import NO_LIMITS, shipping_estimates, unit_weights
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.planning.plans import NO_ESTIMATES, best_plan
 from policies.decisions.planning.ranking import RankingContext, rank_locations
+from policies.decisions.planning.sets.candidate_stock import NO_WEIGHTS
 from policies.decisions.splits import rule_on_split
 from policies.domain.handling_times import rooms_by_day
 from policies.domain.model import OrderFacts, tags_of, weight_of
@@ -98,9 +99,10 @@ def _is_filled(view: PolicyView, sku: str, units: Mapping[str, int], size: int) 
     compares_delivery = any(step.kind in DELIVERY_STEPS for step in policy.rank)
     handled_on = _days_with_room(view, units, size) if compares_delivery else NO_LIMITS
     estimates = shipping_estimates(view.policy_set, question, units, handled_on) if compares_delivery else NO_ESTIMATES
+    weights = unit_weights(view.policy_set, question, [sku]) if compares_delivery else NO_WEIGHTS
     steps = [step.kind for step in policy.rank]
     split, single = (
-        best_plan(demand, {sku: units}, ranks, steps=steps, max_shipments=limit, estimates=estimates)
+        best_plan(demand, {sku: units}, ranks, steps=steps, max_shipments=limit, estimates=estimates, weights=weights)
         for limit in (policy.max_shipments, 1)
     )
     ruling = None if len(split.loads) < 2 else rule_on_split(policy, view, question, split, single)

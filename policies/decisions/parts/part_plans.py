@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import inf
 
 from policies.decisions.parts.assignment import SetDemand, SharedStock
 from policies.decisions.parts.shared_stock import Candidates, best_shared_plan
 from policies.decisions.planning.plan_steps import ShippingEstimate
 from policies.decisions.planning.plans import NO_ESTIMATES, Load, Plan, best_plan
 from policies.decisions.planning.ranking import Ranks
+from policies.decisions.planning.sets.candidate_stock import NO_WEIGHTS, Weight
 from policies.domain.demand import DemandPart
 from policies.domain.model import Order, go_on
 
@@ -70,9 +73,14 @@ class PartDemand:
         steps: Sequence[str] = (),
         max_shipments: int | None = None,
         estimates: Mapping[str, ShippingEstimate] = NO_ESTIMATES,
+        weights: Mapping[str, Weight] = NO_WEIGHTS,
         pause: Callable[[], None] = go_on,
     ) -> Plan:
-        """The best plan of this demand, which is `units` or what is left of it; by part, as `best_plan` is by SKU."""
+        """The best plan of this demand, which is `units` or what is left of it; by part, as `best_plan` is by SKU.
+
+        `weights` are by SKU.
+        """
+        by_part = {key: _weight_of(part, weights) for key, part in self.parts.items()} if weights else NO_WEIGHTS
         if not self.shares_products:
             return best_plan(
                 demand,
@@ -81,10 +89,13 @@ class PartDemand:
                 steps=steps,
                 max_shipments=max_shipments,
                 estimates=estimates,
+                weights=by_part,
                 pause=pause,
             )
         candidates = self._candidates(demand, ranks, pause)
-        return best_shared_plan(candidates, steps=steps, max_shipments=max_shipments, estimates=estimates, pause=pause)
+        return best_shared_plan(
+            candidates, steps=steps, max_shipments=max_shipments, estimates=estimates, weights=by_part, pause=pause
+        )
 
     def _candidates(
         self, demand: Mapping[str, int], ranks: Mapping[str, Ranks], pause: Callable[[], None]
@@ -149,6 +160,12 @@ def _load(load: Load, counts: Mapping[str, int], order: Order) -> Load:
         if line.line_id in counts:
             units[line.sku] = units.get(line.sku, 0) + counts[line.line_id]
     return Load(load.location_id, units, lines)
+
+
+def _weight_of(part: DemandPart, weights: Mapping[str, Weight]) -> Weight:
+    """The weight of a unit of the part: a share of that of a whole set, in which the part is shipped."""
+    grams = [weights[sku] * count for sku, count in part.units.items()]
+    return inf if inf in grams else sum((Fraction(each) for each in grams), Fraction(0)) / part.set_size
 
 
 def _sets_within(part: DemandPart, limits: Mapping[str, int]) -> int:

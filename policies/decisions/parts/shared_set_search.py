@@ -14,7 +14,7 @@ from policies.decisions.parts.assignment import SharedStock, assign
 from policies.decisions.planning.plan_steps import ShippingEstimate
 from policies.decisions.planning.ranking import Ranks
 from policies.decisions.planning.sets.candidate_pool import CandidatePool
-from policies.decisions.planning.sets.candidate_stock import CandidateStock
+from policies.decisions.planning.sets.candidate_stock import CandidateStock, Weight
 from policies.decisions.planning.sets.fixed_size_search import FixedSizeSearch
 from policies.decisions.planning.sets.set_comparison import NOTHING, SetComparison
 from policies.decisions.planning.sets.set_search import MAX_STEPS
@@ -45,10 +45,13 @@ class SharedSetSearch:
         ranks: Sequence[Ranks],
         limit: int,
         pause: Callable[[], None],
+        *,
+        grams: tuple[Weight, ...] = (),
     ) -> None:
+        """`grams` are those of a unit of each part, empty if no cost depends on them."""
         self.stock, self.limit = stock, limit
         self.counter = StepCounter(MAX_STEPS, pause)
-        self.relaxed = _relaxed(stock, ids, ranks)
+        self.relaxed = _relaxed(stock, ids, ranks, grams)
 
     @property
     def total(self) -> int:
@@ -95,13 +98,14 @@ class _SharedComparison(SetComparison):
         if assignment.covered < search.total or not all(map(any, assignment.counts)):
             return None
         sizes = [part.size for part in search.stock.parts]
-        counts = [sum(map(int.__mul__, sets, sizes)) for sets in assignment.counts]
-        cost = self.cost(chosen, counts)
+        cost = self.cost(chosen, [tuple(map(int.__mul__, sets, sizes)) for sets in assignment.counts])
         self.keep(chosen, self.total, cost)
         return cost
 
 
-def _relaxed(stock: SharedStock, ids: Sequence[str], ranks: Sequence[Ranks]) -> CandidateStock:
+def _relaxed(
+    stock: SharedStock, ids: Sequence[str], ranks: Sequence[Ranks], grams: tuple[Weight, ...]
+) -> CandidateStock:
     """What each part needs alone, in sets, and then what the parts of each shared product need together, in units."""
     places = range(len(ids))
     columns = [
@@ -125,4 +129,4 @@ def _relaxed(stock: SharedStock, ids: Sequence[str], ranks: Sequence[Ranks]) -> 
             columns.append([min(sum(units), stock.holdings[place][sku]) for place in places])
             demand.append(sum(units))
     rows = tuple(zip(*columns, strict=True))
-    return CandidateStock(tuple(map(str, range(len(columns)))), tuple(demand), tuple(ids), tuple(ranks), rows)
+    return CandidateStock(tuple(map(str, range(len(columns)))), tuple(demand), tuple(ids), tuple(ranks), rows, grams)

@@ -15,6 +15,7 @@ from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, Branch, Shi
 from policies.decisions.planning.plans import Load, Plan
 from policies.decisions.planning.ranking import Ranks
 from policies.decisions.planning.sets.branch_search import MAX_LOOKUPS, fewest_for, units_within_reach
+from policies.decisions.planning.sets.candidate_stock import NO_WEIGHTS, Weight, weight_of
 from policies.policy_set import FEWEST_SHIPMENTS, LOWEST_COST, PLAN_STEPS
 
 _NOTHING = Decimal(0)
@@ -52,9 +53,13 @@ def best_shared_plan(
     steps: Sequence[str],
     max_shipments: int | None,
     estimates: Mapping[str, ShippingEstimate],
+    weights: Mapping[str, Weight],
     pause: Callable[[], None],
 ) -> Plan:
-    """The plan that covers most units within `max_shipments`; of equal plans the first by `steps`."""
+    """The plan that covers most units within `max_shipments`; of equal plans the first by `steps`.
+
+    `weights` are grams of a unit by part, for costs that depend on them.
+    """
     count = len(candidates.ids)
     search = _SharedSearch(candidates, steps, count if max_shipments is None else min(max_shipments, count), pause)
     compared = [step for step in steps if step in PLAN_STEPS]
@@ -62,10 +67,12 @@ def best_shared_plan(
         chosen = search.joined()
         return candidates.plan(chosen, search.filled(chosen))
     known_estimates = [estimates.get(key, UNKNOWN_ESTIMATE) for key in candidates.ids]
-    search.prepare(known_estimates)
+    search.prepare(known_estimates, weights)
     found = NONE_FOUND
     if steps[0] == FEWEST_SHIPMENTS and count > _FEW_LOCATIONS:
-        by_size = SharedSetSearch(candidates.stock, candidates.ids, candidates.ranks, search.limit, pause)
+        by_size = SharedSetSearch(
+            candidates.stock, candidates.ids, candidates.ranks, search.limit, pause, grams=search.grams
+        )
         found = by_size.run(steps, known_estimates) if by_size.total == search.total else NONE_FOUND
         if found.is_best:
             return candidates.plan(found.members, assign(candidates.stock, found.members))
@@ -148,8 +155,9 @@ class _SharedSearch:
                 return number, left, {key: [*row] for key, row in zip(users, others.counts, strict=True)}
         return None
 
-    def prepare(self, estimates: Sequence[ShippingEstimate]) -> None:
+    def prepare(self, estimates: Sequence[ShippingEstimate], weights: Mapping[str, Weight] = NO_WEIGHTS) -> None:
         """Reads what sets are compared by."""
+        self.grams = tuple([weights[key] for key in self.candidates.keys]) if weights else ()
         ids = self.candidates.ids
         numbers = {key: number for number, key in enumerate(sorted(ids))}
         self.steps = plan_steps(self.step_names, self.candidates.ranks, estimates, [numbers[key] for key in ids])
@@ -218,9 +226,9 @@ class _SharedSearch:
         if self.costs is None:
             return _NOTHING
         sizes = [part.size for part in self.stock.parts]
-        units = [sum(count * size for count, size in zip(counts, sizes, strict=True)) for counts in assignment.counts]
-        shipped = [(index, count) for index, count in zip(chosen, units, strict=True) if count]
-        return sum([self.costs[index].of(count) for index, count in shipped], _NOTHING)
+        units = [[count * size for count, size in zip(counts, sizes, strict=True)] for counts in assignment.counts]
+        shipped = [(index, counts) for index, counts in zip(chosen, units, strict=True) if any(counts)]
+        return sum([self.costs[x].of(sum(counts), weight_of(counts, self.grams)) for x, counts in shipped], _NOTHING)
 
     def _greedy(self) -> list[int]:
         """Always adds the candidate with which most units are covered, the best-ranked of equals."""

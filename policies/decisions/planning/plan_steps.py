@@ -13,17 +13,18 @@ from itertools import accumulate
 from math import inf
 from typing import NamedTuple, Protocol, TypeVar
 
-from policies.domain.rate_table import ShippingCost
+from policies.domain.rate_table import INFINITE_COST, ShippingCost, ShippingRates
 from policies.policy_set import EARLIEST_PROMISE, FEWEST_SHIPMENTS, LOWEST_COST
 
-UNKNOWN_COST = ShippingCost(per_shipment=Decimal("Infinity"))
+UNKNOWN_COST = ShippingCost(per_shipment=INFINITE_COST)
+_GRAMS_PER_KG = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class ShippingEstimate:
     """Shipping cost and delivery day from one location. None means unknown."""
 
-    cost: ShippingCost | None = None
+    cost: ShippingRates | None = None
     arrives: date | None = None
 
 
@@ -33,7 +34,7 @@ UNKNOWN_ESTIMATE = ShippingEstimate()
 class Branch(NamedTuple):
     """All sets of `location_set` plus `fewest` to `slots` candidates from `start` on that supply `missing` more units.
 
-    `cost` is the shipping cost of `location_set`.
+    `cost` is the shipping cost of `location_set`; the missing units weigh `missing_grams` or more.
     """
 
     location_set: Sequence[int]
@@ -42,6 +43,7 @@ class Branch(NamedTuple):
     slots: int
     missing: int
     cost: Decimal
+    missing_grams: float = 0
 
 
 class PlanStep(Protocol):
@@ -80,7 +82,7 @@ def plan_steps(
     return [*steps, _ByRank(numbers, _compares_count(steps))]
 
 
-def cost_of(estimate: ShippingEstimate) -> ShippingCost:
+def cost_of(estimate: ShippingEstimate) -> ShippingRates:
     """The shipping cost of an estimate, infinite if it is unknown."""
     return UNKNOWN_COST if estimate.cost is None else estimate.cost
 
@@ -119,17 +121,21 @@ class _ByShipmentCount:
 class _ByCost:
     """Lower total shipping cost first."""
 
-    __slots__ = ("_per_shipment", "_per_unit")
+    __slots__ = ("_per_kg", "_per_shipment", "_per_unit")
 
-    def __init__(self, costs: Sequence[ShippingCost]) -> None:
+    def __init__(self, rates: Sequence[ShippingRates]) -> None:
+        costs = [of_location.least for of_location in rates]
         self._per_shipment = _minimum_from([cost.per_shipment for cost in costs])
         self._per_unit = _minimum_from([cost.per_unit for cost in costs])
+        self._per_kg = _minimum_from([cost.per_kg for cost in costs])
 
     def key_part(self, location_set: Sequence[int], cost: Decimal) -> object:
         return cost
 
     def bound(self, branch: Branch) -> object:
         more = self._per_shipment[branch.start] * branch.fewest + self._per_unit[branch.start] * branch.missing
+        if branch.missing_grams:
+            more += self._per_kg[branch.start] * Decimal(branch.missing_grams) / _GRAMS_PER_KG
         return branch.cost + more
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate
 from policies.decisions.planning.ranking import Ranks
 from policies.decisions.planning.sets.branch_search import BranchSearch
-from policies.decisions.planning.sets.candidate_stock import CandidateStock
+from policies.decisions.planning.sets.candidate_stock import NO_WEIGHTS, CandidateStock, Weight
 from policies.decisions.planning.sets.set_search import SetSearch
 from policies.domain.model import go_on
 from policies.policy_set import FEWEST_SHIPMENTS, PLAN_STEPS
@@ -68,15 +68,17 @@ def best_plan(
     steps: Sequence[str] = (),
     max_shipments: int | None = None,
     estimates: Mapping[str, ShippingEstimate] = NO_ESTIMATES,
+    weights: Mapping[str, Weight] = NO_WEIGHTS,
     pause: Callable[[], None] = go_on,
 ) -> Plan:
     """The plan that covers most of the demand within `max_shipments`; of equal plans the first by `steps`.
 
     `stock` is by SKU and location id, in units. `ranks` has the locations that may be used, with a rank for each
     location step of `steps`. Without a plan step the locations are filled in the order of (ranks, id). `estimates` are
-    by location id, for plan steps that compare cost or delivery days. `pause` is that of the world (`World`).
+    by location id, for plan steps that compare cost or delivery days; `weights` are grams of a unit by SKU, for costs
+    that depend on them. `pause` is that of the world (`World`).
     """
-    candidates = CandidateStock.of(demand, stock, ranks, pause)
+    candidates = CandidateStock.of(demand, stock, ranks, pause, weights)
     limit = len(candidates.ids) if max_shipments is None else max_shipments
     compared = [step for step in steps if step in PLAN_STEPS]
     if not compared or limit == 0 or not candidates.ids:

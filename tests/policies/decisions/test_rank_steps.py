@@ -167,7 +167,7 @@ def part_of(step: str, loads: Mapping[str, Mapping[str, int]], problem: Problem)
             priced = [
                 (item.cost, sum(units.values())) for item, units in zip(known_estimates, loads.values(), strict=True)
             ]
-            costs = [cost.per_shipment + cost.per_unit * count for cost, count in priced if cost is not None]
+            costs = [cost.of(count) for cost, count in priced if cost is not None]
             return sum(costs, Decimal(0)) if len(costs) == len(loads) else inf
         case "earliest_promise":
             return max(

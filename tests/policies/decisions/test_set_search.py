@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import reduce
@@ -23,12 +23,13 @@ from policies.decisions.planning.sets.candidate_stock import CandidateStock
 from policies.decisions.planning.sets.set_search import SetSearch
 from policies.decisions.planning.sets.subset_tables import StepCounter
 from policies.domain.model import go_on
-from policies.domain.rate_table import ShippingCost
+from policies.domain.rate_table import ShippingCost, ShippingRates, WeightBands
 
 STEPS = ["fewest_shipments", "nearest", "prefer", "priority", "lowest_cost", "earliest_promise"]
 LOCATION_STEPS = ("nearest", "prefer", "priority")
 DAYS = st.none() | st.integers(0, 3).map(lambda days: date(2026, 11, 27) + timedelta(days))
 SHIPMENT_COSTS = st.sampled_from(["0", "4.90", "5", "9.90"]).map(Decimal)
+KILOGRAM_COSTS = st.sampled_from(["0", "0.10", "0.45", "3"]).map(Decimal)
 UNIT_COSTS = st.sampled_from(["0", "0.10", "0.20"]).map(Decimal)
 
 
@@ -40,6 +41,7 @@ class Problem:
     steps: Sequence[str]
     limit: int | None
     estimates: Mapping[str, ShippingEstimate]
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         return best_plan(
@@ -49,10 +51,11 @@ class Problem:
             steps=self.steps,
             max_shipments=self.limit,
             estimates=self.estimates,
+            weights=self.weights,
         )
 
     def candidates(self) -> CandidateStock:
-        return CandidateStock.of(self.demand, self.stock, self.ranks, go_on)
+        return CandidateStock.of(self.demand, self.stock, self.ranks, go_on, self.weights)
 
     def loads(self, chosen: Sequence[str]) -> dict[str, dict[str, int]]:
         """What each location ships if these are filled in rank order."""
@@ -65,20 +68,31 @@ class Problem:
         return loads
 
     def key(self, loads: Mapping[str, Mapping[str, int]]) -> tuple[object, ...]:
-        units = {key: sum(counts.values()) for key, counts in loads.items()}
-        return (-sum(units.values()), *[self.part(step, units) for step in self.steps], sorted(loads))
+        unit_count = sum(sum(counts.values()) for counts in loads.values())
+        return (-unit_count, *[self.part(step, loads) for step in self.steps], sorted(loads))
 
-    def part(self, step: str, units: Mapping[str, int]) -> object:
+    def part(self, step: str, units: Mapping[str, Mapping[str, int]]) -> object:
         known = {key: self.estimates.get(key, UNKNOWN_ESTIMATE) for key in units}
         if step == "fewest_shipments":
             return len(units)
         if step == "lowest_cost":
-            costs = [x.cost.of(units[key]) for key, x in known.items() if x.cost is not None]
-            return sum(costs, Decimal(0)) if len(costs) == len(units) else inf
+            costs = [self.cost(x.cost, units[key]) for key, x in known.items()]
+            stated = [cost for cost in costs if cost is not None]
+            return sum(stated, Decimal(0)) if len(stated) == len(units) else inf
         if step == "earliest_promise":
             return max([inf if x.arrives is None else x.arrives.toordinal() for x in known.values()], default=0)
         column = [name for name in self.steps if name in LOCATION_STEPS].index(step)
         return sorted(self.ranks[key][column] for key in units)
+
+    def cost(self, rates: ShippingRates | None, units: Mapping[str, int]) -> Decimal | None:
+        """What these units cost to ship, by hand."""
+        grams = sum(self.weights.get(sku, inf) * count for sku, count in units.items())
+        if isinstance(rates, WeightBands):
+            rates = next((cost for up_to_grams, cost in rates.bands if grams <= up_to_grams), None)
+        if rates is None or (rates.per_kg and grams == inf):
+            return None
+        by_weight = rates.per_kg * int(grams) / 1000 if rates.per_kg else Decimal(0)
+        return rates.per_shipment + rates.per_unit * sum(units.values()) + by_weight
 
     def best_of_all(self) -> dict[str, dict[str, int]]:
         ids = sorted(self.ranks, key=lambda key: (self.ranks[key], key))
@@ -106,13 +120,28 @@ def problems(draw: st.DrawFn, most_locations: int = 7) -> Problem:
     columns = sum(step in LOCATION_STEPS for step in steps)
     classes = draw(st.integers(0, 5))
     ranks = {key: tuple(float(random.randint(0, classes)) for _ in range(columns)) for key in ids}
+    costs: st.SearchStrategy[ShippingRates | None]
     if draw(st.booleans()):
         per_unit = draw(UNIT_COSTS)
         costs = st.none() | st.builds(ShippingCost, SHIPMENT_COSTS, st.just(per_unit))
     else:
         costs = st.none() | st.builds(ShippingCost, SHIPMENT_COSTS, UNIT_COSTS)
+    weights: dict[str, float] = {}
+    if draw(st.booleans()):
+        costs = st.one_of(costs, weighed_costs(draw))
+        weights = {sku: draw(st.sampled_from([100, 250, 250, 1_500, 1_500, inf])) for sku in skus}
     estimates = {key: ShippingEstimate(draw(costs), draw(DAYS)) for key in ids if random.random() < 0.9}
-    return Problem(demand, stock, ranks, steps, draw(st.none() | st.integers(1, 5)), estimates)
+    return Problem(demand, stock, ranks, steps, draw(st.none() | st.integers(1, 5)), estimates, weights)
+
+
+def weighed_costs(draw: st.DrawFn) -> st.SearchStrategy[ShippingRates]:
+    """Costs by weight: the same per kilogram everywhere, or not, or by bands."""
+    per_kg = draw(KILOGRAM_COSTS)
+    same = st.builds(ShippingCost, SHIPMENT_COSTS, st.just(Decimal("0.10")), st.just(per_kg))
+    amounts = st.builds(ShippingCost, SHIPMENT_COSTS, UNIT_COSTS, KILOGRAM_COSTS)
+    limits = st.sampled_from([(250.0, 2_000.0), (500.0, 5_000.0), (1_000.0, inf), (inf,)])
+    bands = limits.flatmap(lambda ends: st.tuples(*[st.tuples(st.just(end), amounts) for end in ends]))
+    return draw(st.sampled_from([same, same | amounts, bands.map(WeightBands) | amounts, bands.map(WeightBands)]))
 
 
 def check_best(problem: Problem) -> None:

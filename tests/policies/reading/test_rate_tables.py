@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from policies.domain.model import Destination
-from policies.domain.rate_table import RateTable
+from policies.domain.rate_table import UNKNOWN_WEIGHT, RateTable
 from policies.reading.rate_tables import read_rate_table
 from policies.reading.rules_reader import read, revision
 
@@ -60,6 +60,41 @@ def test_the_first_zone_that_a_shipment_fits_counts(
 
 def test_a_shipment_that_no_zone_fits_has_an_unknown_cost() -> None:
     assert table(b"country,per_shipment\nUS,4\n").zone_of(Destination("DE"), 5) is None
+
+
+BY_WEIGHT = b"""country,up_to_kg,per_shipment,per_kg
+US,0.5,4,
+US,2,5.50,
+US,,5,0.80
+,10,20,
+"""
+
+
+@pytest.mark.parametrize(
+    ("country", "grams", "cost"),
+    [
+        ("US", 500, "4"),
+        ("US", 501, "5.50"),
+        ("US", 2_000, "5.50"),
+        ("US", 2_500, "7"),
+        ("US", UNKNOWN_WEIGHT, "Infinity"),
+        ("CA", 10_000, "20"),
+        ("CA", 10_001, "Infinity"),
+        ("CA", UNKNOWN_WEIGHT, "Infinity"),
+    ],
+)
+def test_a_shipment_is_in_the_first_zone_that_carries_its_weight(country: str, grams: float, cost: str) -> None:
+    rates = table(BY_WEIGHT).rates_to(Destination(country), None, None)
+
+    assert rates is not None
+    assert rates.of(3, grams) == Decimal(cost)
+
+
+def test_the_cost_of_an_unweighed_shipment_is_that_of_a_line_without_weights() -> None:
+    rates = table(b"up_to_kg,per_shipment\n1,4\n,9\n").rates_to(None, None, None)
+
+    assert rates is not None
+    assert [rates.of(1, 1_000), rates.of(1, UNKNOWN_WEIGHT)] == [Decimal(4), Decimal(9)]
 
 
 @pytest.mark.parametrize(("order_value", "cost"), [(None, "5.50"), ("59.99", "5.50"), ("60", "0"), ("61", "0")])

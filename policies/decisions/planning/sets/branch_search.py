@@ -50,7 +50,7 @@ class BranchSearch(BestSet):
         """Finds the best set, which is one of `sole_suppliers` if given; False if it took too many lookups."""
         if sole_suppliers:
             for index in sole_suppliers:
-                self.keep([index], self.total, self._member_cost(index, self.total))
+                self.keep([index], self.total, self.member_cost(index, self.stock.demand))
             return True
         all_candidates = range(len(self.stock.ids))
         self._offer_filled(self.stock.fill(all_candidates, self.limit))
@@ -69,34 +69,34 @@ class BranchSearch(BestSet):
         for index in range(start, len(self.stock.ids)):
             self.pause()
             self.lookups_left -= _LOOKUPS_PER_SET + len(remaining) + 2 * len(chosen)
-            if self.lookups_left <= 0 or self._is_hopeless(index, chosen, given, cost):
+            if self.lookups_left <= 0 or self._is_hopeless(index, chosen, remaining, cost):
                 return
             gives = units_given(remaining, self.stock.holdings[index])
             unit_count = sum(gives)
             if not unit_count:
                 continue
-            extended, extended_cost = [*chosen, index], cost + self._member_cost(index, unit_count)
+            extended, extended_cost = [*chosen, index], cost + self.member_cost(index, gives)
             if given + unit_count >= self.best_covered:
                 self.keep(extended, given + unit_count, extended_cost)
             if len(extended) < self.limit and given + unit_count < self.total:
                 self._extend(index + 1, extended, tuple(map(sub, remaining, gives)), extended_cost)
 
     def _offer_filled(self, chosen: list[int]) -> None:
-        counts = [sum(units) for _, units in self.stock.given(chosen)]
-        self.keep(chosen, sum(counts), self.cost(chosen, counts))
+        units = [units for _, units in self.stock.given(chosen)]
+        self.keep(chosen, sum(map(sum, units)), self.cost(chosen, units))
 
-    def _member_cost(self, index: int, unit_count: int) -> Decimal:
-        return NOTHING if self.costs is None else self.costs[index].of(unit_count)
-
-    def _is_hopeless(self, start: int, chosen: Sequence[int], given: int, cost: Decimal) -> bool:
+    def _is_hopeless(self, start: int, chosen: Sequence[int], remaining: Sequence[int], cost: Decimal) -> bool:
         """Whether no set of `chosen` plus one or more candidates from `start` on can beat the best set so far."""
-        slots = self.limit - len(chosen)
+        slots, given = self.limit - len(chosen), self.total - sum(remaining)
         most = min(self.total, given + self.reach[start][slots])
         if most != self.best_covered:
             return most < self.best_covered
         missing = self.best_covered - given
         fewest = max(1, bisect_left(self.reach[start], missing))
-        branch = Branch(chosen, start, fewest, slots, missing, cost)
+        # Which units a set leaves short is only known if it leaves none.
+        is_weighed = self.sees_weight and self.best_covered == self.total
+        grams = self.stock.known_weight(remaining) if is_weighed else 0
+        branch = Branch(chosen, start, fewest, slots, missing, cost, grams)
         return (-self.best_covered, *[step.bound(branch) for step in self.steps]) >= self.best_key
 
 

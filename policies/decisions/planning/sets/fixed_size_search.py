@@ -20,6 +20,7 @@ from policies.decisions.planning.sets.candidate_pool import CandidatePool
 from policies.decisions.planning.sets.set_comparison import NOTHING, SetComparison, StepNumbers
 from policies.decisions.planning.sets.set_narrowing import Narrow, narrowing
 from policies.decisions.planning.sets.subset_tables import Need
+from policies.domain.rate_table import ShippingCost
 from policies.policy_set import LOWEST_COST
 
 _STEPS_PER_OFFER = 300
@@ -56,17 +57,20 @@ class FixedSizeSearch:
             [comparison.estimates[index] for index in chosen],
             [comparison.ids[index] for index in chosen],
         )
-        costs = None if comparison.costs is None else [comparison.costs[index] for index in chosen]
+        costs = None if comparison.costs is None else [comparison.costs[index].least for index in chosen]
+        fixed_costs = comparison.fixed_costs()
         self._narrowing: list[Narrow | None] = []
         self._compared = [step for step in compared if self._tells_apart(step)]
         self._costs = costs
+        self._fixed_costs = None if fixed_costs is None else [fixed_costs[index] for index in chosen]
         self._narrows = True
         self._is_cost_first = [step.name for step in self._compared[:1]] == [LOWEST_COST]
         self._lowest_cost: Decimal | None = None
         if comparison.names[0] == LOWEST_COST and comparison.best_covered == comparison.total:
             self._lowest_cost = comparison.best_cost
         self._shipment_costs = None if costs is None else [cost.per_shipment for cost in costs]
-        self._least_unit_cost = min([cost.per_unit for cost in costs or ()], default=NOTHING) * comparison.total
+        self._grams = stock.known_weight(stock.demand) if comparison.sees_weight else 0
+        self._least_unit_cost = self._least_for_all(costs or ())
 
     @property
     def is_hopeless(self) -> bool:
@@ -173,7 +177,7 @@ class FixedSizeSearch:
             if found.bit_count() <= _FEW_SETS:
                 break
             if number == len(self._narrowing):
-                self._narrowing.append(narrowing(self.pool, step, self._costs, is_first=not number))
+                self._narrowing.append(narrowing(self.pool, step, self._fixed_costs, is_first=not number))
             narrow = self._narrowing[number]
             if narrow is None:
                 break
@@ -190,10 +194,16 @@ class FixedSizeSearch:
             if cost is not None and (self._lowest_cost is None or cost < self._lowest_cost):
                 self._lowest_cost = cost
 
+    def _least_for_all(self, costs: Sequence[ShippingCost]) -> Decimal:
+        """What all of the demand costs at least, besides what each shipment costs."""
+        per_unit = min([cost.per_unit for cost in costs], default=NOTHING)
+        per_kg = min([cost.per_kg for cost in costs], default=NOTHING) if self._grams else NOTHING
+        return ShippingCost(NOTHING, per_unit, per_kg).of(self.comparison.total, self._grams)
+
     def _costs_too_much(self, places: Sequence[int]) -> bool:
         """Whether a set costs more than one that was offered, where cost is the first step that tells them apart."""
         if self._costs is None or self._lowest_cost is None or not self._is_cost_first:
             return False
         chosen = [self._costs[place] for place in places]
-        least = min([cost.per_unit for cost in chosen]) * self.comparison.best_covered
+        least = self._least_for_all(chosen)
         return sum([cost.per_shipment for cost in chosen], least) > self._lowest_cost

@@ -25,7 +25,7 @@ def narrowing(
     """What leaves of some sets of equal size those that are first by a step; None if they must be compared.
 
     The sets are those that complete the same chosen candidates. `costs` are those of the pool's candidates, None if no
-    step compares them. `is_first` says that no step before tells sets apart.
+    step compares them or they are not all sums of amounts. `is_first` says that no step before tells sets apart.
     """
     numbers = [step.numbers[index] for index in pool.candidates]
     values = sorted(set(numbers))
@@ -44,7 +44,7 @@ def narrowing(
             pool, by_day, found, size, max([numbers[place] for place in chosen], default=-inf)
         )
     known = [cost for cost in costs or () if cost.per_shipment.is_finite()]
-    if step.name == LOWEST_COST and costs is not None and len({cost.per_unit for cost in known}) == 1:
+    if step.name == LOWEST_COST and costs is not None and len({(cost.per_unit, cost.per_kg) for cost in known}) == 1:
         amounts = [cost.per_shipment for cost in costs]
         columns = {x: pool.tables.add_column([int(amount == x) for amount in amounts]) for x in set(amounts)}
         if len(columns) <= _MAX_COSTS:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from math import isinf
 
 from policies.decisions.planning.plan_steps import ShippingEstimate, cost_of
 from policies.decisions.planning.sets.branch_search import BranchSearch, fewest_for
@@ -15,7 +16,7 @@ from policies.decisions.planning.sets.candidate_stock import CandidateStock
 from policies.decisions.planning.sets.fixed_size_search import FixedSizeSearch
 from policies.decisions.planning.sets.set_comparison import SetComparison, StepNumbers
 from policies.decisions.planning.sets.subset_tables import StepCounter, StepsSpent
-from policies.domain.rate_table import ShippingCost
+from policies.domain.rate_table import UNKNOWN_WEIGHT, ShippingCost, ShippingRates
 from policies.policy_set import EARLIEST_PROMISE, FEWEST_SHIPMENTS, LOWEST_COST
 
 MAX_STEPS = 150_000
@@ -89,7 +90,7 @@ class SetSearch:
         if step.name == LOWEST_COST:
             costs = {cost_of(self.estimates[index]) for index in pool.candidates}
             # If they are all free or all unknown, costs tell no sets apart.
-            is_equal = len(costs) == 1 and all(_is_like_none(cost) for cost in costs)
+            is_equal = (len(costs) == 1 and all(map(_is_like_none, costs))) or self._are_unknown(costs)
             return self._cover(pool, rest) if is_equal else self._cover_at_least_cost(pool, numbers, costs)
         if not step.compares_members:
             return None
@@ -101,6 +102,11 @@ class SetSearch:
         self.comparison.offer(in_order)
         is_unique = all(values.count(step.numbers[index]) == 1 for index in in_order)
         return True if is_unique else None
+
+    def _are_unknown(self, costs: Iterable[ShippingRates]) -> bool:
+        """Whether the cost of every set is unknown, because a product has no weight."""
+        has_unweighed = self.comparison.sees_weight and any(map(isinf, self.stock.grams))
+        return has_unweighed and all(not cost.of(1, UNKNOWN_WEIGHT).is_finite() for cost in costs)
 
     def _first_to_cover(
         self, pool: CandidatePool, days: Sequence[float | Decimal], numbers: Sequence[StepNumbers]
@@ -114,7 +120,7 @@ class SetSearch:
         return self._pool(pool.candidates, numbers[1:])
 
     def _cover_at_least_cost(
-        self, pool: CandidatePool, numbers: Sequence[StepNumbers], costs: Iterable[ShippingCost]
+        self, pool: CandidatePool, numbers: Sequence[StepNumbers], costs: Iterable[ShippingRates]
     ) -> bool:
         """Searches sets of every size that can be as cheap as the best so far."""
         fewest = self._fewest(pool)
@@ -177,6 +183,6 @@ class SetSearch:
         return CandidatePool(self.stock, by_step, self.counter)
 
 
-def _is_like_none(cost: ShippingCost) -> bool:
+def _is_like_none(cost: ShippingRates) -> bool:
     """Whether one shipment more or less makes no difference: it is free, or its cost is unknown."""
-    return not cost.per_shipment or not cost.per_shipment.is_finite()
+    return isinstance(cost, ShippingCost) and (not cost.per_shipment or not cost.per_shipment.is_finite())
