@@ -8,6 +8,7 @@
     ├── RulesTooCostly     INVALID_ARGUMENT     rules that take too long to load and test
     ├── Unauthenticated    UNAUTHENTICATED      no token or certificate that the access file knows
     ├── MissingRole        PERMISSION_DENIED    a principal without the role that the method needs
+    ├── NotBound           PERMISSION_DENIED    what is not of the channels or locations that a principal is bound to
     ├── NotFound           NOT_FOUND            a channel, order, shipment … that the request names
     ├── WrongState         FAILED_PRECONDITION  a step that the state of an order, shipment or transfer forbids
     │   └── OrderOnHold    FAILED_PRECONDITION  a step of fulfillment while the order is on hold
@@ -140,6 +141,26 @@ class MissingRole(TruestockError):
             f"{principal} may not call {method}: that needs the role '{role}', and it has "
             f"{', '.join(sorted(roles)) or 'none'}; whoever keeps the access file can add it",
             metadata={"principal": principal, "method": method, "role": role},
+        )
+
+
+class NotBound(TruestockError):
+    """A principal asks for what is not of the channels or locations that it is bound to; nothing was done.
+
+    The error is the same whether what it asks for exists or not.
+    """
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    reason = "PERMISSION_DENIED"
+
+    def __init__(self, principal: str, noun: str, bound: Iterable[str], asked: str) -> None:
+        """`noun` is channel or location, `bound` the ids that the principal has, `asked` what it asked for."""
+        own = sorted(bound)
+        more = f" and {len(own) - NAMES_SHOWN} more" if len(own) > NAMES_SHOWN else ""
+        super().__init__(
+            f"{principal} may not ask for {asked}: it is bound to the {noun}{'s' if len(own) > 1 else ''} "
+            f"{', '.join(own[:NAMES_SHOWN])}{more}; name one of these, or let whoever keeps the access file widen it",
+            metadata={"principal": principal, "bound_to": noun},
         )
 
 

@@ -46,6 +46,7 @@ from service.errors import NotReady, Overloaded
 from service.metrics import Metrics
 from service.observability.call_log import CallLog
 from service.observability.trace_export import MissingPackages, close_tracing, open_tracing
+from service.orders import order_places
 from service.policy import policy_store
 from service.policy.active_policies import ActivePolicies
 from service.policy.folder_watcher import FolderWatcher
@@ -56,7 +57,9 @@ from service.policy.rules_folder import problems_text
 from service.resolution.cancellation_deadlines import CancellationDeadlines
 from service.resolution.exception_sweep import ExceptionSweep
 from service.resolution.location_sweep import LocationSweep
+from service.rpc.bindings import Places
 from service.rpc.call_interceptor import CallInterceptor
+from service.rpc.caller import AccessCheck
 from service.sample.sample_loading import load_sample
 from service.sample.sample_retailer import WAREHOUSE
 from service.settings import Address, Settings
@@ -320,8 +323,16 @@ async def _start_grpc(
 ) -> tuple[int, health_aio.HealthServicer]:
     """Starts gRPC and all background work; returns the port and the gRPC health service."""
     call_log = CallLog(deps.settings.log_calls_per_second, deps.settings.slow_call_seconds)
+
+    async def find_places(field: str, id: str) -> Places | None:
+        return await deps.database.unlocked(
+            "find places", lambda connection: order_places.places(connection, field, id)
+        )
+
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(deps.metrics, call_log, tracing, authentication=listens.authentication)],
+        interceptors=[
+            CallInterceptor(deps.metrics, call_log, tracing, access=AccessCheck(listens.authentication, find_places))
+        ],
         options=GRPC_OPTIONS,
     )
     queue, lifecycle = add_services(deps, server)

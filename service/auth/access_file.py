@@ -17,9 +17,11 @@ from service.auth.tokens import Token, Tokens
 MOST_PRINCIPALS = 1_000
 MOST_TOKENS = 20
 """Tokens, certificates or subjects of one principal."""
+MOST_IDS = 1_000
+"""Channels or locations of one principal."""
 LONGEST_NAME = 200
 
-_KEYS = ("name", "roles", "tokens", "certificates", "subjects", "on_behalf_of")
+_KEYS = ("name", "roles", "channels", "locations", "tokens", "certificates", "subjects", "on_behalf_of")
 _TOKEN_KEYS = ("sha256", "created", "expires")
 _ISSUER_KEYS = ("issuer", "audience", "keys")
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -94,13 +96,27 @@ class _Reader:
             for entry in self._file.items(fields["roles"], "'roles'", "roles: [read, allocate]", at_most=len(Role))
         ]
         on_behalf_of = "on_behalf_of" in fields and self._file.flag(fields["on_behalf_of"], "'on_behalf_of'")
-        principal = Principal(name or "", frozenset(Role(role) for role in roles if role), bool(on_behalf_of))
+        principal = Principal(
+            name or "",
+            frozenset(Role(role) for role in roles if role),
+            bool(on_behalf_of),
+            self._ids(fields, "channels"),
+            self._ids(fields, "locations"),
+        )
         for entry in self._entries(fields, "tokens"):
             self._token(entry, principal)
         for key, known in (("certificates", self._certificates), ("subjects", self._subjects)):
             for entry in self._entries(fields, key):
                 self._peer(entry, f"an entry of '{key}'", known, principal)
         return principal
+
+    def _ids(self, fields: Mapping[str, Node], key: str) -> frozenset[str] | None:
+        if key not in fields:
+            return None
+        entries = self._file.items(fields[key], f"'{key}'", f"{key}: [shopify]", at_most=MOST_IDS)
+        return frozenset(
+            id for entry in entries if (id := self._file.text(entry, f"an entry of '{key}'", at_most=LONGEST_NAME))
+        )
 
     def _entries(self, fields: Mapping[str, Node], key: str) -> Iterable[Node]:
         return self._file.items(fields[key], f"'{key}'", at_most=MOST_TOKENS) if key in fields else ()

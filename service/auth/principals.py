@@ -24,12 +24,20 @@ class Role(StrEnum):
 class Principal:
     """A program or a person that calls, with its roles.
 
-    With `on_behalf_of` it may name the person for whom it calls, in the field `actor` of requests.
+    With `on_behalf_of` it may name the person for whom it calls, in the field `actor` of requests. It sees and changes
+    only what concerns its channels and its locations; None means all of them.
     """
 
     name: str
     roles: frozenset[Role]
     on_behalf_of: bool = False
+    channel_ids: frozenset[str] | None = None
+    location_ids: frozenset[str] | None = None
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it is bound to channels or locations."""
+        return self.channel_ids is not None or self.location_ids is not None
 
     def may(self, role: Role) -> bool:
         """Whether it may call methods that need the role."""

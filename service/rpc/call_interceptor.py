@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from service.auth.authentication import Authentication
+from service.auth.principals import Principal
 from service.background import FailureLog
 from service.errors import DOMAIN, Overloaded, TruestockError, UnreadableRequest
 from service.metrics import Metrics
@@ -24,6 +24,7 @@ from service.observability.call_log import CallLog
 from service.observability.calls import Call, current_call
 from service.rpc import caller
 from service.rpc.call_limit import CallLimit, may_be_shed
+from service.rpc.caller import AccessCheck
 from service.rpc.request_bytes import RefusedBytes, reader, unless_refused
 
 if TYPE_CHECKING:
@@ -47,11 +48,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         call_log: CallLog | None = None,
         tracing: Tracing | None = None,
         *,
-        authentication: Authentication | None = None,
+        access: AccessCheck | None = None,
     ) -> None:
-        """Without `authentication`, everybody may call everything."""
+        """Without `access`, everybody may call everything."""
         self._metrics = metrics
-        self._authentication = authentication
+        self._access = access
         self._call_log = call_log
         self._tracing = tracing
         self._wrapped_handlers: dict[str, Any] = {}
@@ -73,9 +74,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
                 # The method is unknown. The type stubs do not say that None is an answer.
                 return handler  # type: ignore[return-value]
             self._wrapped_handlers[method] = self._wrap(method, handler)
-        if self._authentication is not None and self._authentication.is_required:
+        if self._access is not None and self._access.authentication.is_required:
             try:
-                caller.admit(self._authentication, method, handler_call_details.invocation_metadata)
+                caller.admit(self._access.authentication, method, handler_call_details.invocation_metadata)
             except TruestockError as error:
                 return self._refusing(method, error)  # type: ignore[no-any-return]
         if self._limit.is_reached and method in self._refusing_handlers:
@@ -92,11 +93,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
 
         return grpc.stream_stream_rpc_method_handler(refuse)
 
-    def _identified(self, path: str, request: Any, context: Any) -> Any:
-        """The request, naming who calls where it says who acts. Raises Unauthenticated or MissingRole."""
-        if self._authentication is not None and self._authentication.is_required:
-            caller.state_actor(request, caller.identify(self._authentication, path, context))
-        return request
+    async def _identified(self, path: str, request: Any, context: Any) -> Any:
+        """The request as its caller may make it. Raises Unauthenticated, MissingRole or NotBound."""
+        if self._access is None or not self._access.authentication.is_required:
+            return request
+        principal = caller.identify(self._access.authentication, path, context)
+        if isinstance(request, Message):
+            await self._access.check(principal, path, request)
+            return request
+        return _each_held(self._access, principal, path, request) if principal.is_bound else request
 
     def _wrap(self, path: str, handler: Any) -> Any:
         """`path` is that of the method, such as "/truestock.v1.StockService/ListStockLevels"."""
@@ -155,7 +160,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
             if self._tracing is not None and is_measured:
                 self._tracing.begin(method, context.invocation_metadata() or (), current)
             try:
-                response = await handle(self._identified(path, unless_refused(request), context), context)
+                response = await handle(await self._identified(path, unless_refused(request), context), context)
                 return response
             except BaseException as error:
                 status, code = self._status_of(method, error)
@@ -195,7 +200,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
             current_call.set(current)
             try:
                 # Closes an unfinished generator at once, which releases its watch slot.
-                identified = self._identified(path, _checked(request), context)
+                identified = await self._identified(path, _checked(request), context)
                 async with aclosing(handle(identified, context)) as responses:
                     async for response in responses:
                         yield response
@@ -228,6 +233,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         if isinstance(error, grpc.aio.AbortError) or not isinstance(error, Exception):
             return None, "ABORTED_BY_HANDLER"
         return internal_error(method), grpc.StatusCode.INTERNAL.name
+
+
+async def _each_held(
+    access: AccessCheck, principal: Principal, path: str, requests: AsyncIterable[Message]
+) -> AsyncIterator[Message]:
+    """Each request of a stream, checked when it arrives."""
+    async for request in requests:
+        await access.check(principal, path, request)
+        yield request
 
 
 def _with_checked_requests(handle: Handler) -> Handler:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import Message
@@ -11,10 +12,25 @@ from service.auth import principals
 from service.auth.authentication import Authentication
 from service.auth.principals import LOCAL, Principal
 from service.errors import MissingRole
+from service.rpc.bindings import FindPlaces, hold_to
 from service.rpc.method_roles import required_role
 
 _BY_CERTIFICATE = Principal("", frozenset())
 """Stands for the owner of a connection's certificate, which only the handler of a call can see."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessCheck:
+    """Who calls, and how to find the channel and locations of the records that requests point to."""
+
+    authentication: Authentication
+    find_places: FindPlaces
+
+    async def check(self, principal: Principal, path: str, request: Message) -> None:
+        """Names who acts in the request, and holds it to what the principal is bound to. Raises NotBound."""
+        _state_actor(request, principal)
+        if principal.is_bound:
+            await hold_to(principal, path.rpartition("/")[2], request, self.find_places)
 
 
 def admit(authentication: Authentication, path: str, metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
@@ -39,12 +55,12 @@ def identify(authentication: Authentication, path: str, context: Any) -> Princip
     return principal
 
 
-def state_actor(request: object, principal: Principal) -> None:
+def _state_actor(request: Message, principal: Principal) -> None:
     """Makes `actor` of a request who calls, instead of whatever it states.
 
     A principal that calls on behalf of others may name the person: `anna via store-tablet`.
     """
-    if principal is LOCAL or not isinstance(request, Message) or "actor" not in request.DESCRIPTOR.fields_by_name:
+    if principal is LOCAL or "actor" not in request.DESCRIPTOR.fields_by_name:
         return
     stated: str = getattr(request, "actor", "")
     name = f"{stated} via {principal.name}" if principal.on_behalf_of and stated else principal.name

@@ -77,7 +77,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 19
     """UNAUTHENTICATED. The call has no token, and its connection no certificate, that the access file knows. Metadata: none."""
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 20
-    """PERMISSION_DENIED. The principal has not the role that the method needs. Metadata: `principal`, `method`, `role`."""
+    """PERMISSION_DENIED. The principal has not the role that the method needs, or asks for what is not of the channels or
+    locations that it is bound to, whether that exists or not. Metadata: `principal`; `method` and `role`, or `bound_to`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `google.rpc.ErrorInfo.reason` of every error, without the `ERROR_REASON_` prefix; its domain is `truestock.v1`."""
@@ -137,5 +139,7 @@ step or fewer dimensions. Metadata: `limit`.
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 19
 """UNAUTHENTICATED. The call has no token, and its connection no certificate, that the access file knows. Metadata: none."""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 20
-"""PERMISSION_DENIED. The principal has not the role that the method needs. Metadata: `principal`, `method`, `role`."""
+"""PERMISSION_DENIED. The principal has not the role that the method needs, or asks for what is not of the channels or
+locations that it is bound to, whether that exists or not. Metadata: `principal`; `method` and `role`, or `bound_to`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

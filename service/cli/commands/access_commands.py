@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -37,6 +39,12 @@ def add(
         int | None,
         typer.Option("--days", min=1, max=LONGEST_DAYS, help="Days until the token expires; never by default."),
     ] = None,
+    channels: Annotated[
+        list[str] | None, typer.Option("--channel", help="It sees and sells for this channel only; repeatable.")
+    ] = None,
+    locations: Annotated[
+        list[str] | None, typer.Option("--location", help="It sees and works for this location only; repeatable.")
+    ] = None,
     on_behalf_of: Annotated[
         bool, typer.Option("--on-behalf-of", help="It may name the person for whom it calls.")
     ] = False,
@@ -48,6 +56,7 @@ def add(
     Examples:
       truestock access add ops --role admin
       truestock access add shopify-adapter --role read --role allocate --days 365
+      truestock access add tablet --role fulfil --location store-denver
     """
     for role in roles:
         if role not in tuple(Role):
@@ -58,7 +67,8 @@ def add(
         raise UserError(f"{file} has the principal {name} already; choose another name, or edit its entry")
     token = new_token()
     text = content.decode("utf-8").rstrip("\n") + "\n" if content.strip() else _HEADER
-    entry = _entry(name, list(dict.fromkeys(roles)), digest_of(token).hex(), days, on_behalf_of=on_behalf_of)
+    lists = {"roles": roles, "channels": channels or [], "locations": locations or []}
+    entry = _entry(name, lists, digest_of(token).hex(), days, on_behalf_of=on_behalf_of)
     changed = _with_entry(text, entry)
     _read(file, changed.encode())
     _replace(file, changed)
@@ -80,12 +90,22 @@ def list_principals(file: File = FILE, as_json: options.Json = False) -> None:
     principals = _read(file, file.read_bytes()).principals
     if as_json:
         print_json(
-            [{"name": who.name, "roles": sorted(who.roles), "on_behalf_of": who.on_behalf_of} for who in principals]
+            [
+                {
+                    "name": who.name,
+                    "roles": sorted(who.roles),
+                    "channels": None if who.channel_ids is None else sorted(who.channel_ids),
+                    "locations": None if who.location_ids is None else sorted(who.location_ids),
+                    "on_behalf_of": who.on_behalf_of,
+                }
+                for who in principals
+            ]
         )
         return
-    table = new_table("principal", "roles", "on behalf of others")
+    table = new_table("principal", "roles", "channels", "locations", "on behalf of others")
     for who in principals:
-        add_row(table, who.name, ", ".join(sorted(who.roles)), "yes" if who.on_behalf_of else "")
+        bound = ("all" if ids is None else ", ".join(sorted(ids)) for ids in (who.channel_ids, who.location_ids))
+        add_row(table, who.name, ", ".join(sorted(who.roles)), *bound, "yes" if who.on_behalf_of else "")
     stdout_console().print(table)
 
 
@@ -96,12 +116,12 @@ def _read(file: Path, content: bytes) -> Access:
         raise UserError(render(error.problems, {file.name: content}).rstrip("\n")) from error
 
 
-def _entry(name: str, roles: list[str], digest: str, days: int | None, *, on_behalf_of: bool) -> str:
+def _entry(name: str, lists: Mapping[str, list[str]], digest: str, days: int | None, *, on_behalf_of: bool) -> str:
     today = datetime.now(UTC).date()
     expires = f", expires: {today + timedelta(days=days)}" if days else ""
     lines = [
         f"  - name: {name}",
-        f"    roles: [{', '.join(roles)}]",
+        *(f"    {key}: {json.dumps(list(dict.fromkeys(words)))}" for key, words in lists.items() if words),
         *(["    on_behalf_of: true"] if on_behalf_of else []),
         "    tokens:",
         f"      - {{sha256: {digest}, created: {today}{expires}}}",

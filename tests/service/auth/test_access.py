@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import pytest
@@ -22,8 +23,9 @@ from service.app.wiring import SERVICE_NAMES
 from service.auth.principals import Role
 from service.auth.tokens import digest_of
 from service.rpc.method_roles import required_role
-from tests.conftest import PLAIN_RULES, service_settings
-from truestock.v1 import access_pb2, exception_service_pb2 as exception_pb
+from tests.conftest import PLAIN_RULES, RULES, service_settings
+from truestock.v1 import access_pb2, allocation_service_pb2 as allocation_pb, exception_service_pb2 as exception_pb
+from truestock.v1.allocation_service_pb2_grpc import AllocationServiceStub
 from truestock.v1.catalog_service_pb2 import ListChannelsRequest
 from truestock.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from truestock.v1.exception_pb2 import ExceptionResolution
@@ -263,3 +265,39 @@ async def test_the_history_names_who_called_and_not_who_was_stated(database_url:
             )
             recorded.append(detail.history[-1].actor)
     assert recorded == ["desk", "desk", "anna via tablet", "tablet"]
+
+
+async def test_a_principal_that_is_bound_to_a_channel_sees_and_changes_its_orders_only(
+    database_url: str, tmp_path: Path
+) -> None:
+    access = tmp_path / "access.yaml"
+    access.write_text(
+        "principals:\n" + principal("ops", "admin") + principal("shop", "read, allocate", channels="[shopify]")
+    )
+    async with (
+        served(database_url, access, rules=RULES, sample=True) as service,
+        grpc.aio.insecure_channel(service.address) as channel,
+    ):
+        orders = AllocationServiceStub(channel)
+
+        async def get(name: str, allocation_id: str) -> str:
+            request = allocation_pb.GetAllocationRequest(allocation_id=allocation_id)
+            try:
+                return (await orders.GetAllocation(request, metadata=bearer(name))).allocation.allocation_id
+            except grpc.aio.AioRpcError as error:
+                return error.code().name
+
+        everything = await orders.ListAllocations(allocation_pb.ListAllocationsRequest(), metadata=bearer("ops"))
+        ids = {listed.channel_id: listed.allocation_id for listed in everything.allocations}
+        own, foreign = ids["shopify"], ids["tiktok_shop"]
+        seen = await orders.ListAllocations(allocation_pb.ListAllocationsRequest(), metadata=bearer("shop"))
+
+        assert {listed.channel_id for listed in seen.allocations} == {"shopify"}
+        assert await get("shop", own) == own
+        assert await get("shop", foreign) == await get("shop", str(uuid4())) == "PERMISSION_DENIED"
+        assert await get("ops", foreign) == foreign
+        watch = orders.WatchOrders(
+            allocation_pb.WatchOrdersRequest(channel_ids=["tiktok_shop"]), metadata=bearer("shop")
+        )
+        with pytest.raises(grpc.aio.AioRpcError, match="bound to the channel shopify"):
+            await watch.read()

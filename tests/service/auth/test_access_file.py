@@ -18,6 +18,7 @@ def test_a_principal_is_found_by_token_certificate_and_subject() -> None:
         "access.yaml",
         f"{PRINCIPAL}    tokens:\n"
         f"      - {{sha256: {digest_of(token).hex()}, created: 2026-11-27, expires: 9999-12-31}}\n"
+        "    channels: [shopify]\n    locations: [dc, store-1]\n"
         "    certificates: [shop.example]\n    subjects: ['auth0|7']\n    on_behalf_of: true\n"
         "jwt: {issuer: https://id.example, audience: truestock, keys: keys.json}\n".encode(),
     )
@@ -25,6 +26,7 @@ def test_a_principal_is_found_by_token_certificate_and_subject() -> None:
     found = access.tokens.principal(token)
     assert found is not None
     assert (found.name, set(found.roles), found.on_behalf_of) == ("shop", {Role.READ}, True)
+    assert (sorted(found.channel_ids or ()), sorted(found.location_ids or ())) == (["shopify"], ["dc", "store-1"])
     assert access.by_certificate == {"shop.example": found}
     assert access.by_subject == {"auth0|7": found}
     assert access.issuer is not None
@@ -46,6 +48,8 @@ def test_a_principal_is_found_by_token_certificate_and_subject() -> None:
         (PRINCIPAL + f"    tokens: [{{sha256: {DIGEST}, expires: 2026-02-30}}]\n", "'expires' must be a date"),
         (PRINCIPAL + "    certificates: [a, a]\n", "an entry of 'certificates' 'an entry of"),
         (PRINCIPAL + "    on_behalf_of: yes\n", "'on_behalf_of' must be true or false"),
+        (PRINCIPAL + "    channels: []\n", "'channels' is an empty list"),
+        (PRINCIPAL + "    channels: shopify\n", "'channels' must be a list"),
         (PRINCIPAL + "jwt: {issuer: a}\n", "'jwt' has no 'audience'"),
     ],
 )

@@ -24,7 +24,20 @@ def file(tmp_path: Path) -> Path:
 def test_an_added_principal_is_known_by_the_printed_token_and_the_file_has_its_digest_only(file: Path) -> None:
     added = [
         run("add", "ops", "--role", "admin", "--file", str(file)),
-        run("add", "shop", "--role", "read", "--role", "allocate", "--days", "30", "--file", str(file)),
+        run(
+            "add",
+            "shop",
+            "--role",
+            "read",
+            "--role",
+            "allocate",
+            "--days",
+            "30",
+            "--channel",
+            "shopify",
+            "--file",
+            str(file),
+        ),
     ]
     tokens = [result.stdout.strip() for result in added]
     access = read_access(file.name, file.read_bytes())
@@ -38,6 +51,7 @@ def test_an_added_principal_is_known_by_the_printed_token_and_the_file_has_its_d
     assert file.stat().st_mode & 0o777 == 0o600
     listed = json.loads(run("list", "--json", "--file", str(file)).stdout)
     assert {who["name"]: who["roles"] for who in listed} == {"ops": ["admin"], "shop": ["allocate", "read"]}
+    assert {who["name"]: who["channels"] for who in listed} == {"ops": None, "shop": ["shopify"]}
 
 
 def test_what_a_person_wrote_into_the_file_stays(file: Path) -> None:
