@@ -12,6 +12,9 @@ from service.auth.access_file import read_access
 from service.cli.main import app
 
 
+SHOP = ["--role", "read", "--role", "allocate", "--days", "30", "--channel", "shopify"]
+
+
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["access", *arguments], env={"COLUMNS": "200"})
 
