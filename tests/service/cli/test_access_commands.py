@@ -11,7 +11,6 @@ from typer.testing import CliRunner, Result
 from service.auth.access_file import read_access
 from service.cli.main import app
 
-
 SHOP = ["--role", "read", "--role", "allocate", "--days", "30", "--channel", "shopify"]
 
 
