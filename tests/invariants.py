@@ -46,6 +46,17 @@ def check_levels(snapshot: Snapshot, paper: PlainModel) -> None:
         assert promised_units <= max(0, on_hand - unavailable), key
 
 
+def check_parcels(snapshot: Snapshot) -> None:
+    """The parcels of a shipment have no more units of a line than have shipped."""
+    for order, allocation in snapshot.orders.items():
+        for shipment in allocation.shipments:
+            shipped = {line.line_id: line.shipped_count for line in shipment.lines}
+            packed: Counter[str] = Counter()
+            for parcel in shipment.parcels:
+                packed.update({line.line_id: line.unit_count for line in parcel.lines})
+            assert all(count <= shipped.get(line_id, 0) for line_id, count in packed.items()), (order, shipment)
+
+
 def check_outlets(
     answers: Iterable[availability_pb.Availability], homes: Mapping[str, Collection[str]], snapshot: Snapshot
 ) -> None:

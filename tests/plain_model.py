@@ -42,6 +42,10 @@ class FulfillmentChoice:
     country: str | None = None
     is_pickup: bool = False
     outlet: str = ""
+    not_at: str = ""
+    """The location that may ship none of its lines."""
+    by_item: bool = False
+    """Whether its lines name the channel's items, not SKUs."""
     outlet_locations: frozenset[str] = field(default=frozenset(), compare=False)
 
 

@@ -27,6 +27,7 @@ from tests.invariants import (
     check_locations,
     check_outcomes,
     check_outlets,
+    check_parcels,
     fillable_backorder,
 )
 from tests.plain_model import FulfillmentChoice, LevelKey, ModelOrder, ModelTransfer, PlainModel
@@ -35,6 +36,9 @@ from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     availability_service_pb2 as availability_pb,
     catalog_service_pb2 as catalog_pb,
+    channel_figure_pb2 as figure_pb,
+    demand_pb2 as demand_pb,
+    exception_pb2,
     fulfillment_service_pb2 as fulfillment_pb,
     order_pb2,
     outlet_pb2,
@@ -52,6 +56,7 @@ TAGS = ("", "launch", "clearance")
 REFUSALS = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT}
 
 State = shipment_pb2.Shipment.State
+Request = allocation_pb.CancellationRequest
 OPEN = {State.STATE_ASSIGNED, State.STATE_ACCEPTED, State.STATE_READY_FOR_PICKUP}
 LEAVING = {State.STATE_ASSIGNED, State.STATE_ACCEPTED}
 KINDS: dict[int, int] = {
@@ -83,6 +88,9 @@ delivery_ways = st.sampled_from(
         FulfillmentChoice("a-store", is_pickup=True),
         FulfillmentChoice(outlet="some"),
         FulfillmentChoice(country="US", outlet="all-but-some"),
+        FulfillmentChoice(not_at="dc"),
+        FulfillmentChoice(outlet="some", not_at="a-store", by_item=True),
+        FulfillmentChoice(by_item=True),
     ]
 )
 carts = st.lists(st.tuples(skus, few), min_size=1, max_size=3)
@@ -129,6 +137,8 @@ class RandomRetailer(RuleBasedStateMachine):
         """By (shipment id, event id): the order, and when how many units of which lines left."""
         self.undone: set[tuple[str, str]] = set()
         self.has_unswept_hold = False
+        self.unmet: Counter[str] = Counter()
+        """Units of each product that the channel reported as unmet demand."""
         self.homes: dict[str, frozenset[str]] = {}
         self.snapshot = Snapshot()
         self.run(self._set_up())
@@ -152,6 +162,8 @@ class RandomRetailer(RuleBasedStateMachine):
         ]
         await self.shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
         await self._set_homes({"a-store": "some", "b-store": "some", "dc": "all-but-some"})
+        for sku in self.skus:
+            await self.shop.list_item("web", _item_of(sku), sku, 1)
         outlets = [outlet_pb2.Outlet(channel_id="web", outlet_id=name, pool_id=name) for name in OUTLETS]
         await self.shop.catalog.UpsertOutlets(outlet_pb2.UpsertOutletsRequest(outlets=outlets))
 
@@ -323,7 +335,7 @@ class RandomRetailer(RuleBasedStateMachine):
             channel_id="web",
             order_id=self.order_ids[order],
             commitment=SOLD if sold else HOLD,
-            lines=[order_pb2.OrderLine(line_id=x, sku=sku, unit_count=units) for x, (sku, units) in lines.items()],
+            lines=[_line(x, sku, units, way) for x, (sku, units) in lines.items()],
             request_id=request_id(),
         )
         if way.country:
@@ -442,6 +454,78 @@ class RandomRetailer(RuleBasedStateMachine):
         self.paper.orders[order].cancel_everything()
         self._check("cancel everything")
 
+    @precondition(lambda self: self.snapshot.orders)
+    @rule(order=orders, accepts=st.booleans())
+    def ask_to_cancel(self, order: str, accepts: bool) -> None:
+        """A shopper asks to cancel all of an order, and the desk answers, if the rules leave it to the desk."""
+        order = self._existing_order(order)
+        request = allocation_pb.RequestCancellationRequest(
+            allocation_id=self.allocation_ids[order], whole_order=True, event_id=_event(), request_id=request_id()
+        )
+        answer = self._call(self.shop.allocations.RequestCancellation, request)
+        if answer is not None:
+            asked = answer.cancellation_request
+            if asked.state == Request.STATE_REQUESTED:
+                resolution = f"EXCEPTION_RESOLUTION_{'CANCELLED' if accepts else 'DECLINED'}"
+                self.run(self.shop.resolve(asked.exception_id, exception_pb2.ExceptionResolution.Value(resolution)))
+                asked = self.run(self.shop.get(self.allocation_ids[order])).cancellation_requests[-1]
+            assert asked.state in (Request.STATE_ACCEPTED, Request.STATE_DECLINED), asked
+            # Of an order that promises nothing, nothing is cancelled either.
+            if asked.cancelled_count:
+                self.paper.orders[order].cancel_everything()
+        self._check("ask to cancel")
+
+    # Reports of the channel
+
+    @precondition(lambda self: not self._may_be_swept)
+    @rule(sku=skus, outlet=st.sampled_from(OUTLETS), more=st.integers(0, 2))
+    def show_figures(self, sku: int, outlet: str, more: int) -> None:
+        """The channel shows what it was told of each outlet, or more in one of them."""
+        request = availability_pb.CheckAvailabilityRequest(
+            channel_id="web", skus=[self.skus[sku]], include_outlets=True
+        )
+        (told,) = self.run(self.shop.availability.CheckAvailability(request)).availabilities
+        figures = [
+            figure_pb.ChannelFigure(
+                sku=told.sku, outlet_id=x.outlet_id, shown_count=x.sellable_count + more * (x.outlet_id == outlet)
+            )
+            for x in told.outlets
+            if x.outlet_id
+        ]
+        shown = figure_pb.RecordChannelFiguresRequest(channel_id="web", figures=figures)
+        results = self.run(self.shop.availability.RecordChannelFigures(shown)).results
+        differences = {x.outlet_id: y.difference_count for x, y in zip(figures, results, strict=True)}
+        open_mismatches = {
+            x.outlet_id
+            for x in self.run(self.shop.open_exceptions(kinds=["mismatch"], skus=[told.sku]))
+            if x.sub_kind == "channel"
+        }
+
+        assert differences == {x: more * (x == outlet) for x in OUTLETS}, told
+        assert open_mismatches == ({outlet} if more else set()), told
+        self._check("show figures", changes=False)
+
+    @rule(sku=skus, wanted=few, by_item=st.booleans())
+    def report_unmet_demand(self, sku: int, wanted: int, by_item: bool) -> None:
+        """The channel tells twice what it could not sell; it counts once."""
+        event = demand_pb.UnmetDemandEvent(event_id=_event(), channel_id="web", wanted_count=wanted)
+        if by_item:
+            event.item_id = _item_of(self.skus[sku])
+        else:
+            event.sku = self.skus[sku]
+        event.demand_time.GetCurrentTime()
+        report = demand_pb.RecordUnmetDemandRequest(events=[event])
+        for _ in range(2):
+            self.run(self.shop.availability.RecordUnmetDemand(report))
+        self.unmet[self.skus[sku]] += wanted
+        kinds = [demand_pb.DEMAND_KIND_REPORTED]
+        sums = self.run(
+            self.shop.availability.SumUnmetDemand(demand_pb.SumUnmetDemandRequest(kinds=kinds, skus=self.skus))
+        ).sums
+
+        assert sum((Counter({x.sku: x.unmet_count}) for x in sums), Counter()) == self.unmet
+        self._check("report unmet demand", changes=False)
+
     # Shipments
 
     @precondition(lambda self: self.has_shipments)
@@ -461,15 +545,22 @@ class RandomRetailer(RuleBasedStateMachine):
         self._check("mark ready")
 
     @precondition(lambda self: self.has_shipments)
-    @rule(which=small, parts=st.none() | st.dictionaries(small, few, min_size=1, max_size=2), ago=delays)
-    def ship(self, which: int, parts: dict[int, int] | None, ago: int) -> None:
+    @rule(
+        which=small,
+        parts=st.none() | st.dictionaries(small, few, min_size=1, max_size=2),
+        ago=delays,
+        tracking_number=st.sampled_from(["", "", "1Z-1", "1Z-2"]),
+    )
+    def ship(self, which: int, parts: dict[int, int] | None, ago: int, tracking_number: str) -> None:
         order, shipment = self._shipment(which)
         units = _units_of(shipment, parts)
         request = fulfillment_pb.ShipShipmentRequest(
             shipment_id=shipment.shipment_id, lines=line_units(units), event_id=_event(), request_id=request_id()
         )
+        if tracking_number:
+            request.parcels.add(carrier="UPS", tracking_number=tracking_number)
         self._fulfill(order, shipment, self.shop.fulfillment.ShipShipment, request, units, ago, is_pickup=False)
-        self._check("ship")
+        self._check("ship in a parcel" if tracking_number else "ship")
 
     @precondition(lambda self: self.has_shipments)
     @rule(which=small, ago=delays, event=st.booleans())
@@ -743,6 +834,7 @@ class RandomRetailer(RuleBasedStateMachine):
         assert changes or self._may_be_swept or self.snapshot.same_as(before), step
         check_levels(self.snapshot, self.paper)
         check_lines(self.snapshot, self.paper)
+        check_parcels(self.snapshot)
         check_causes(self.snapshot)
         check_outcomes(self.snapshot)
         check_commitments(before, self.snapshot)
@@ -812,7 +904,25 @@ class RandomRetailer(RuleBasedStateMachine):
             return False
         if way.outlet and location_id not in way.outlet_locations:
             return False
+        if location_id == way.not_at:
+            return False
         return not (self.resolves_by_policy and location_id == "b-store" and way.country not in (None, "US"))
+
+
+def _item_of(sku: str) -> str:
+    """The channel's id of the item that is one unit of a product: a number that no float holds exactly."""
+    return f"92233720368547{sku}"
+
+
+def _line(line_id: str, sku: str, units: int, way: FulfillmentChoice) -> order_pb2.OrderLine:
+    line = order_pb2.OrderLine(line_id=line_id, unit_count=units)
+    if way.by_item:
+        line.item_id = _item_of(sku)
+    else:
+        line.sku = sku
+    if way.not_at:
+        line.not_location_ids.append(way.not_at)
+    return line
 
 
 def _event() -> str:

@@ -1,4 +1,4 @@
-"""Kits, their components and changes of the kits raced by many callers of two services: no unit is sold twice."""
+"""Kits, outlets and changes of both raced by many callers of two services: no unit is sold twice or from elsewhere."""
 
 from __future__ import annotations
 
@@ -8,10 +8,20 @@ from typing import Any
 
 import pytest
 
-from tests.retailer import HOLD, SOLD, kit_of
-from truestock.v1 import allocation_service_pb2 as allocation_pb
+from tests.retailer import HOLD, SOLD, Retailer, kit_of
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    availability_service_pb2 as availability_pb,
+    outlet_pb2,
+)
 
 STOCK = {("MUG", "dc"): 60, ("BOWL", "dc"): 50, ("TRAY", "dc"): 40, ("MUG", "shop"): 30, ("BOWL", "shop"): 30}
+
+
+async def set_stores(shop: Retailer, location_id: str) -> None:
+    """The outlet `stores` has one location: the warehouse, or the shop."""
+    pool = outlet_pb2.Pool(pool_id="stores", location_ids=[location_id])
+    await shop.catalog.UpsertPools(outlet_pb2.UpsertPoolsRequest(pools=[pool]))
 
 
 @pytest.mark.long
@@ -20,13 +30,18 @@ async def test_two_hundred_callers_of_kits_with_shared_components_never_oversell
     await first.stock(STOCK)
     await first.kits({"SET": {"MUG": 1, "BOWL": 2}, "TEA": {"MUG": 2, "TRAY": 1}})
     await first.kits({"GIFT": {"BOWL": 1, "TRAY": 1}}, may_split=True)
+    await set_stores(first, "shop")
+    outlet = outlet_pb2.Outlet(channel_id="web", outlet_id="stores", pool_id="stores")
+    await first.catalog.UpsertOutlets(outlet_pb2.UpsertOutletsRequest(outlets=[outlet]))
     dice = random.Random(7)
 
     async def order(number: int) -> allocation_pb.Allocation:
         shop = dice.choice([first, second])
         sku = dice.choice(["SET", "TEA", "GIFT", "MUG"])
         commitment = dice.choice([HOLD, SOLD])
-        allocation: allocation_pb.Allocation = await shop.allocate(str(number), {sku: dice.randint(1, 2)}, commitment)
+        allocation: allocation_pb.Allocation = await shop.allocate(
+            str(number), {sku: dice.randint(1, 2)}, commitment, outlet_id=dice.choice(["", "stores"])
+        )
         if commitment == HOLD and dice.random() < 0.3 and allocation.shipments:
             await shop.release(allocation.allocation_id)
         return allocation
@@ -34,6 +49,7 @@ async def test_two_hundred_callers_of_kits_with_shared_components_never_oversell
     async def edit(number: int) -> None:
         await asyncio.sleep(0.01 * number)
         await dice.choice([first, second]).upsert_kits(kit_of("SET", {"MUG": 1, "BOWL": 1 + number % 3}))
+        await set_stores(dice.choice([first, second]), ("dc", "shop")[number % 2])
 
     await asyncio.gather(*(order(number) for number in range(200)), *(edit(number) for number in range(10)))
 
@@ -48,4 +64,12 @@ async def test_two_hundred_callers_of_kits_with_shared_components_never_oversell
             if line.kit_line_id:
                 kits.setdefault(line.kit_line_id, set()).add(line.promised_count / line.units_per_kit)
         assert all(len(counts) == 1 for counts in kits.values()), allocation
+        # Whichever location the outlet had when the order was taken, it had no other.
+        places = {x.location_id for x in allocation.shipments if any(units.unit_count for units in x.lines)}
+        assert not allocation.outlet_id or len(places) <= 1, allocation
+    assert any(allocation.outlet_id and allocation.shipments for allocation in orders)
+    request = availability_pb.CheckAvailabilityRequest(channel_id="web", skus=["SET", "TEA", "GIFT", "MUG"])
+    request.include_outlets = True
+    for figure in (await second.availability.CheckAvailability(request)).availabilities:
+        assert sum(x.sellable_count for x in figure.outlets) == figure.sellable_count, figure
     assert (await first.ledger()).balanced
