@@ -262,5 +262,5 @@ async def test_no_personal_data_of_any_call_is_in_the_log_a_metric_or_a_trace(
 
 
 @pytest.mark.long
-async def test_nor_is_it_where_each_field_alone_has_it(database_url: str, collector: Collector, log_file: None) -> None:
+async def test_nor_is_it_where_each_field_alone_has_it(database_url: str, collector: Collector) -> None:
     check(await observed(database_url, collector, each_field=True))
