@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context as Arithmetic, Decimal
-from math import ceil, exp, isfinite, lgamma, log, sqrt
+from math import ceil, exp, inf, isfinite, lgamma, log, sqrt
 from statistics import NormalDist
 from typing import Final
 
@@ -51,6 +51,34 @@ def units_held_back(files: Iterable[BufferFile], context: Context) -> int:
     """The held-back number of `buffer_effect` alone."""
     fired = _files_that_fire(files, context)
     return max([0, *(combined_hold_back(file.combine, figures) for file, _, figures in fired)])
+
+
+def most_units_held_back(files: Iterable[BufferFile], available: int) -> float:
+    """Units that these rules hold back at most, whichever of them fire and of whatever product; infinite if unbounded.
+
+    `available` are the available units of the level at most. It takes no look at any level, so that a decision to which
+    the exact number makes no difference need not evaluate the rules.
+    """
+    most = 0.0
+    for file in files:
+        figures = [most_units(rule.hold_back, max(0, available)) for rule in file.rules if rule.hold_back is not None]
+        most = max([most, sum(figures) if file.combine is Combine.SUM else max(figures, default=0)])
+    return most
+
+
+def most_units(hold_back: HoldBack, available: int) -> float:
+    """At most so many units does a rule hold back of a level with at most so many available units."""
+    if hold_back.form == "units":
+        units: float = hold_back.units
+    elif hold_back.form == "percent":
+        # Rounded up, and the binary number may be slightly below the decimal one.
+        units = available * hold_back.percent / 100 + 2
+    else:
+        # How fast the product sells decides, and how old its figure is.
+        units = inf
+    if hold_back.minimum is not None:
+        units = max(units, hold_back.minimum)
+    return units if hold_back.maximum is None else min(units, hold_back.maximum)
 
 
 def _files_that_fire(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Final
 
 from policies.decisions.shortages import Shortage
@@ -76,9 +77,19 @@ class Decision:
     @property
     def units(self) -> dict[tuple[str, str], int]:
         """Promised units by (sku, location id)."""
-        promised: dict[tuple[str, str], int] = {}
-        for shipment in self.plan:
-            for line in shipment.lines:
-                key = (line.sku, shipment.location_id)
-                promised[key] = promised.get(key, 0) + line.unit_count
-        return promised
+        return units_of(self.plan)
+
+
+def units_of(shipments: Iterable[PlannedShipment]) -> dict[tuple[str, str], int]:
+    """Units of these shipments by (sku, location id)."""
+    units: dict[tuple[str, str], int] = {}
+    for shipment in shipments:
+        for line in shipment.lines:
+            key = (line.sku, shipment.location_id)
+            units[key] = units.get(key, 0) + line.unit_count
+    return units
+
+
+def handling_days(handled: Iterable[tuple[str, HandlingTime | None]]) -> dict[str, date | None]:
+    """The days on which locations handle their shipments; None where capacity is not limited."""
+    return {location_id: None if time is None else time.day for location_id, time in handled}

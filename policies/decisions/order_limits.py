@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import ceil, inf
 from typing import Final
 
 from policies.decisions.availability.location_availability import NOTHING_WAIVED, LocationAvailability
 from policies.decisions.availability.sellable import (
     channel_buffer_effect,
+    most_held_back_by_channel,
     publishable_units,
     units_held_back_by_channel,
 )
@@ -66,23 +68,11 @@ def usable_units(view: PolicyView, order: Order) -> UsableUnits:
     skus = tuple(order.units_by_sku())
     waived = waived_limits(order, view.policy)
     channel_effects = {} if "buffer" in waived else {sku: channel_buffer_effect(view, sku, waived) for sku in skus}
-    offered, others = _UnitSurvey(view, skus, waived), _UnitSurvey(view, skus, waived)
-    outside = others if order.outlet is None else _UnitSurvey(view, skus, waived)
     # A buffer on the channel's total does not limit a chosen store or outlet as long as the other stores cover it.
     visits_others = any(effect.fired for effect in channel_effects.values())
-    pause = view.question.world.pause
-    for number, location in enumerate(view.memory.locations):
-        pause()
-        if choice_allows(order, location.id):
-            offered.visit(number)
-            continue
-        is_outside = order.outlet is not None and location.id not in order.outlet.location_ids
-        offered.dropped.append((view.memory.outside_outlet if is_outside else view.memory.not_chosen)[number])
-        if is_outside:
-            outside.visit(number)
-        elif visits_others:
-            others.visit(number)
-    surveys = [offered, others] if order.outlet is None else [offered, others, outside]
+    offered = _UnitSurvey(view, skus, waived)
+    outside, others = _survey_locations(view, order, offered, visits_others=visits_others)
+    surveys = [x for x in (offered, others, outside) if x is not None]
     limits = {sku: _limit(order, sku, effect, surveys) for sku, effect in channel_effects.items() if effect.fired}
     fired = [*offered.fired, *(rule for effect in channel_effects.values() for rule in effect.fired)]
     return UsableUnits(
@@ -93,9 +83,36 @@ def usable_units(view: PolicyView, order: Order) -> UsableUnits:
         channel_rules={sku: effect.fired for sku, effect in channel_effects.items()},
         dropped=tuple(offered.dropped),
         fired=tuple(fired),
-        outside_outlet={sku: sum(units.values()) for sku, units in outside.units.items()} if order.outlet else {},
+        outside_outlet={} if outside is None else {sku: sum(units.values()) for sku, units in outside.units.items()},
         too_late=offered.late_units,
     )
+
+
+def _survey_locations(
+    view: PolicyView, order: Order, offered: _UnitSurvey, *, visits_others: bool
+) -> tuple[_UnitSurvey | None, _UnitSurvey | None]:
+    """Visits the locations; the surveys of those outside the chosen outlet, and of others that were not chosen."""
+    pause = view.question.world.pause
+    outside = others = None
+    if order.outlet is None and (order.method != "pickup" or order.pickup_location_id is None):
+        for number in range(len(view.memory.locations)):
+            pause()
+            offered.visit(number)
+        return outside, others
+    others = _UnitSurvey(view, offered.skus, offered.waived)
+    outside = None if order.outlet is None else _UnitSurvey(view, offered.skus, offered.waived)
+    for number, location in enumerate(view.memory.locations):
+        pause()
+        if choice_allows(order, location.id):
+            offered.visit(number)
+        elif outside is not None and order.outlet is not None and location.id not in order.outlet.location_ids:
+            offered.dropped.append(view.memory.outside_outlet[number])
+            outside.visit(number)
+        else:
+            offered.dropped.append(view.memory.not_chosen[number])
+            if visits_others:
+                others.visit(number)
+    return outside, others
 
 
 def waived_limits(order: Order, policy: RoutingPolicy) -> frozenset[str]:
@@ -129,10 +146,18 @@ def units_saved_by_buffers(view: PolicyView, order: Order, placed: Mapping[tuple
 
 def _units_without_buffer(view: PolicyView, order: Order, sku: str, placed: Mapping[str, int]) -> int:
     """Units that the order could have had without the buffer; stops once they are as many as those placed."""
-    waived = waived_limits(order, view.policy)
-    placed_count = sum(placed.values())
+    waived, placed_count = waived_limits(order, view.policy), sum(placed.values())
+    most = most_held_back_by_channel(view, sku)
+    if most < inf and _units_beside_buffers(view, order, sku, placed, ceil(most)) >= placed_count:
+        return placed_count
     # Exposure rules were evaluated with the order's own limits, and buffers do not change what they say.
     held_back = units_held_back_by_channel(view, sku, waived)
+    return _units_beside_buffers(view, order, sku, placed, held_back)
+
+
+def _units_beside_buffers(view: PolicyView, order: Order, sku: str, placed: Mapping[str, int], held_back: int) -> int:
+    """As `_units_without_buffer`, if the channel's buffer holds back so many units of all locations together."""
+    waived, placed_count = waived_limits(order, view.policy), sum(placed.values())
     placements = [line.placement for line in order.lines if line.sku == sku and line.placement is not ANYWHERE]
     is_restricted = len(placements) == sum(line.sku == sku for line in order.lines)
     offered = everywhere = 0

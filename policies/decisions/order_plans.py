@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from policies.decisions.capacity import planned_handling
+from policies.decisions.decision import handling_days
 from policies.decisions.delivery import NO_LIMITS, shipping_estimates, unit_weights
 from policies.decisions.eligibility import RoutingQuestion, WholeOrder, may_split
 from policies.decisions.kits.kit_limits import KitLimit
@@ -181,10 +182,9 @@ def ranked_locations(
 
 
 def _days_with_room(run: RoutingRun, unit_counts: Mapping[str, int]) -> dict[str, date | None]:
-    """As `_handling_days`, before shipments are planned."""
+    """The days on which locations would handle so many units, before shipments are planned."""
     limited_ids = run.view.memory.limited_ids
-    handled = {
-        key: planned_handling(run.view, run.order, key, count) if key in limited_ids else None
+    return handling_days(
+        (key, planned_handling(run.view, run.order, key, count) if key in limited_ids else None)
         for key, count in unit_counts.items()
-    }
-    return {key: None if handling is None else handling.day for key, handling in handled.items()}
+    )

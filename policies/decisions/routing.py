@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Final
 
 from policies.decisions.capacity import planned_handling, within_capacity
-from policies.decisions.decision import Decision, PlannedShipment, ShipmentLine
+from policies.decisions.decision import Decision, PlannedShipment, ShipmentLine, handling_days, units_of
 from policies.decisions.delivery import DELIVERY_FACTS, fired_delivery_rules, shipment_size
 from policies.decisions.eligibility import NO_PROMISED_UNITS, RoutingQuestion, WholeOrder, policies_for
 from policies.decisions.kits.kit_limits import kit_limits
@@ -154,7 +153,7 @@ def _with_rest(routed: RoutedOrder) -> RoutedOrder:
     for method in rest_methods(run.policy, run.order):
         if method == TRANSFER and not _may_hand_over(run):
             continue
-        placed, short = _placed(shipments), _short_units(run.order, shipments)
+        placed, short = units_of(shipments), _short_units(run.order, shipments)
         rest = rest_of_pickup(run.question, run.order, placed, short, method)
         if rest is None:
             break
@@ -179,15 +178,6 @@ def _may_hand_over(run: RoutingRun) -> bool:
     """Whether the policy lets the chosen store take part in the order at all."""
     number = run.view.memory.numbers.get(run.order.pickup_location_id or "")
     return number is not None and run.view.eligibility.drops[number] is None
-
-
-def _placed(shipments: Sequence[PlannedShipment]) -> dict[tuple[str, str], int]:
-    placed: dict[tuple[str, str], int] = {}
-    for shipment in shipments:
-        for line in shipment.lines:
-            key = (line.sku, shipment.location_id)
-            placed[key] = placed.get(key, 0) + line.unit_count
-    return placed
 
 
 def _short_units(order: Order, shipments: Sequence[PlannedShipment]) -> dict[str, int]:
@@ -313,7 +303,13 @@ def _reviews(run: RoutingRun, shipments: Sequence[PlannedShipment]) -> tuple[Fir
     matcher = run.policy.review_matcher
     if matcher is None or not shipments:
         return ()
-    facts = plan_facts(run.view, run.question, _units(shipments), matcher.facts, handled_on=_handling_days(shipments))
+    facts = plan_facts(
+        run.view,
+        run.question,
+        _units(shipments),
+        matcher.facts,
+        handled_on=handling_days([(x.location_id, x.handling) for x in shipments]),
+    )
     context = run.question.context(plan=facts)
     return tuple(
         [
@@ -321,10 +317,6 @@ def _reviews(run: RoutingRun, shipments: Sequence[PlannedShipment]) -> tuple[Fir
             for rule in matcher.fired(context)
         ]
     )
-
-
-def _handling_days(shipments: Sequence[PlannedShipment]) -> dict[str, date | None]:
-    return {x.location_id: None if x.handling is None else x.handling.day for x in shipments}
 
 
 def _delivery_rules(

@@ -18,7 +18,13 @@ from policies.decisions.availability.delivery_days import (
 )
 from policies.decisions.availability.location_availability import NOTHING_WAIVED, LocationAvailability, assess_location
 from policies.decisions.availability.split_orders import largest_split_order, price_of, value_of
-from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffer_effect, units_held_back
+from policies.decisions.buffers import (
+    NOTHING_HELD_BACK,
+    BufferEffect,
+    buffer_effect,
+    most_units_held_back,
+    units_held_back,
+)
 from policies.decisions.eligibility import RoutingQuestion, may_split, policies_for
 from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.planning.ranking import RankingContext, rank_locations
@@ -142,6 +148,14 @@ def units_held_back_by_channel(view: PolicyView, sku: str, waived: frozenset[str
     """The units that `channel_buffer_effect` holds back."""
     files = view.policy_set.buffers_of(Scope.CHANNEL)
     return units_held_back(files, _channel_context(view, sku, waived)) if files else 0
+
+
+def most_held_back_by_channel(view: PolicyView, sku: str) -> float:
+    """At most so many units does `channel_buffer_effect` hold back; infinite if its rules have no bound."""
+    files = view.policy_set.buffers_of(Scope.CHANNEL)
+    if not files:
+        return 0
+    return most_units_held_back(files, sum([count for count in view.stock(sku).available if count > 0]))
 
 
 def _channel_context(view: PolicyView, sku: str, waived: frozenset[str]) -> Context:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from policies.decisions import buffers
-from policies.decisions.buffers import combined_hold_back, expected_sales_quantile, held_back_units
+from policies.decisions.buffers import combined_hold_back, expected_sales_quantile, held_back_units, most_units
 from policies.domain.model import MAX_UNITS
 from policies.policy_set import Combine, HoldBack
 
@@ -140,6 +140,25 @@ def test_the_quantile_is_the_smallest_count_that_reaches_the_service_level(mean:
     probabilities = [exp(-mean) * mean**count / factorial(count) for count in range(units + 1)]
     assert sum(probabilities) >= service_level - 1e-9
     assert sum(probabilities[:-1]) < service_level + 1e-9
+
+
+bounds = st.none() | st.integers(0, 40)
+hold_backs = st.one_of(
+    st.builds(HoldBack, st.just("units"), units=st.integers(0, 40), minimum=bounds, maximum=bounds),
+    st.builds(HoldBack, st.just("percent"), percent=st.floats(0, 100), minimum=bounds, maximum=bounds),
+    st.builds(HoldBack, st.just("days_of_cover"), days=st.floats(0, 9), minimum=bounds, maximum=bounds),
+    st.builds(HoldBack, st.just("expected_sales"), minimum=bounds, maximum=bounds),
+)
+
+
+@given(hold_backs, st.integers(0, MAX_UNITS), st.integers(0, MAX_UNITS), st.floats(0, 100), st.floats(0, 9 * DAY))
+def test_no_rule_holds_back_more_than_its_most(
+    hold_back: HoldBack, available: int, more: int, velocity: float, age: float
+) -> None:
+    units = held_back(hold_back, available, velocity, age)
+
+    assert units <= most_units(hold_back, available)
+    assert units <= most_units(hold_back, available + more)
 
 
 @given(st.lists(st.floats(0, 1e12), min_size=2, max_size=6))
