@@ -27,6 +27,7 @@ from service.observability.error_text import traceback_text
 from service.observability.log_output import configure_logs
 from service.policy.active_policies import ActivePolicies
 from service.policy.sandbox_process import confined, renew_seconds
+from service.reports.headroom_monitor import HeadroomMonitor
 from service.rpc.request_bytes import reader, unless_refused
 
 
@@ -59,6 +60,8 @@ async def answer_calls(start: ProcessStart, policy_set: PolicySet, requests: IO[
     policies = ActivePolicies.fixed(policy_set, start.files, metrics)
     deps = Dependencies(settings, database, policies, metrics, new_id)
     add_services(deps, cast(grpc.aio.Server, methods))
+    # No background work runs here; rules of this process read the same headroom as those in force.
+    headrooms = HeadroomMonitor(deps)
     _reply(replies, ReplyKind.ANSWER, b"")
     while True:
         try:
@@ -70,6 +73,7 @@ async def answer_calls(start: ProcessStart, policy_set: PolicySet, requests: IO[
         handler = methods.handlers[method]
         try:
             checked = unless_refused(reader(handler.request_deserializer)(request))
+            await headrooms.compute_if_due()
             response = handler.response_serializer(await handler.unary_unary(checked, None))
         except TruestockError as error:
             _reply(replies, ReplyKind.STATUS, error.status().SerializeToString())

@@ -83,11 +83,20 @@ class HeadroomMonitor:
         self._hours: Hours = {}
         self._limits: Mapping[str, CancellationLimit] = {}
         """Those that `_hours` were read for, by channel."""
+        self._compute_time: float | None = None
+        """When `compute_if_due` last computed it, by the clock of the event loop."""
         self._failures = FailureLog()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Computes the headroom of every channel again and again, until `stop` is set."""
         await every(HEADROOM_SECONDS, stop, self.compute)
+
+    async def compute_if_due(self) -> None:
+        """Computes it if that is HEADROOM_SECONDS ago, for a process that runs no work between its calls."""
+        now = asyncio.get_running_loop().time()
+        if self._compute_time is None or now >= self._compute_time + HEADROOM_SECONDS:
+            self._compute_time = now
+            await self.compute()
 
     async def compute(self) -> None:
         """Computes the headroom of channels whose platform has a limit, unless they state it themselves."""

@@ -1,4 +1,7 @@
-"""Each write of orders and shipments, 50 times concurrently: one request id writes once, many ids stay consistent."""
+"""Each write of orders and shipments, 50 times concurrently: one request id writes once, many ids stay consistent.
+
+The counters of the two services add up to what the tables say.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import grpc
 import pytest
 
 from tests.conftest import RESOLVED_RULES, RetailerMaker
+from tests.counters import check_counters
 from tests.retailer import HOLD, SOLD, Retailer, request_id
 from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb, order_pb2
 
@@ -104,6 +108,7 @@ async def test_fifty_requests_with_one_id_write_once_and_get_the_same_response(
     assert all(response == responses[0] for response in responses)
     assert await unit_counts(shops[0]) == write.after
     assert (await shops[0].ledger()).balanced
+    await check_counters(*shops)
 
 
 @pytest.mark.parametrize("write", WRITES, ids=NAMES)
@@ -119,6 +124,7 @@ async def test_fifty_requests_with_different_ids_count_no_unit_twice(retailers: 
     assert len(errors) < 50
     assert await unit_counts(shops[0]) == (write.after_many or write.after)
     assert (await shops[0].ledger()).balanced
+    await check_counters(*shops)
 
 
 # Upserts of the catalog replace whole records, so repeating them is safe
