@@ -26,6 +26,7 @@
     ├── UnreadableRequest  INVALID_ARGUMENT     bytes that are no message of the method
     ├── RequestTooLarge    RESOURCE_EXHAUSTED   above the byte limit
     ├── Overloaded         RESOURCE_EXHAUSTED   the queue is full or the deadline cannot be met; retry
+    ├── TooManyCalls       RESOURCE_EXHAUSTED   more calls than the principal may make; retry
     ├── WatchLimitReached  RESOURCE_EXHAUSTED   too many callers watch already; retry
     └── NotReady           UNAVAILABLE          the database is unreachable, or the service is stopping; retry
 
@@ -577,6 +578,22 @@ class Overloaded(TruestockError):
         super().__init__(
             f"too many {queued} are queued to answer this one in time ({queued_count} queued); retry in a moment",
             metadata={"queued_count": str(queued_count)},
+            retry_after=retry_after,
+        )
+
+
+class TooManyCalls(TruestockError):
+    """The principal makes more calls than its access allows; nothing was done."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "OVERLOADED"
+
+    def __init__(self, principal: str, limit: str, retry_after: timedelta) -> None:
+        """`limit` is what it may, such as "200 calls a second"."""
+        super().__init__(
+            f"{principal} may make {limit}, and these are used up; retry in a moment, or let whoever keeps the access "
+            "file raise the limit",
+            metadata={"principal": principal, "limit": limit},
             retry_after=retry_after,
         )
 

@@ -19,9 +19,14 @@ MOST_TOKENS = 20
 """Tokens, certificates or subjects of one principal."""
 MOST_IDS = 1_000
 """Channels or locations of one principal."""
+HIGHEST_LIMIT = 1_000_000
+"""Calls of one principal, a second or in progress."""
 LONGEST_NAME = 200
 
-_KEYS = ("name", "roles", "channels", "locations", "tokens", "certificates", "subjects", "on_behalf_of")
+_KEYS = (
+    *("name", "roles", "channels", "locations", "tokens", "certificates", "subjects", "on_behalf_of"),
+    *("calls_per_second", "calls_in_progress"),
+)
 _TOKEN_KEYS = ("sha256", "created", "expires")
 _ISSUER_KEYS = ("issuer", "audience", "keys")
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -102,6 +107,8 @@ class _Reader:
             bool(on_behalf_of),
             self._ids(fields, "channels"),
             self._ids(fields, "locations"),
+            self._limit(fields, "calls_per_second"),
+            self._limit(fields, "calls_in_progress"),
         )
         for entry in self._entries(fields, "tokens"):
             self._token(entry, principal)
@@ -117,6 +124,9 @@ class _Reader:
         return frozenset(
             id for entry in entries if (id := self._file.text(entry, f"an entry of '{key}'", at_most=LONGEST_NAME))
         )
+
+    def _limit(self, fields: Mapping[str, Node], key: str) -> int | None:
+        return self._file.integer(fields[key], f"'{key}'", 1, HIGHEST_LIMIT) if key in fields else None
 
     def _entries(self, fields: Mapping[str, Node], key: str) -> Iterable[Node]:
         return self._file.items(fields[key], f"'{key}'", at_most=MOST_TOKENS) if key in fields else ()

@@ -33,11 +33,20 @@ class Principal:
     on_behalf_of: bool = False
     channel_ids: frozenset[str] | None = None
     location_ids: frozenset[str] | None = None
+    calls_per_second: int | None = None
+    """Calls that a service answers it in a second; None without a limit."""
+    calls_in_progress: int | None = None
+    """Calls of it, watches included, that a service answers at a time; None without a limit."""
 
     @property
     def is_bound(self) -> bool:
         """Whether it is bound to channels or locations."""
         return self.channel_ids is not None or self.location_ids is not None
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether its calls are counted."""
+        return self.calls_per_second is not None or self.calls_in_progress is not None
 
     def may(self, role: Role) -> bool:
         """Whether it may call methods that need the role."""

@@ -94,10 +94,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         return grpc.stream_stream_rpc_method_handler(refuse)
 
     async def _identified(self, path: str, request: Any, context: Any) -> Any:
-        """The request as its caller may make it. Raises Unauthenticated, MissingRole or NotBound."""
+        """The request as its caller may make it. Raises Unauthenticated, MissingRole, TooManyCalls or NotBound."""
         if self._access is None or not self._access.authentication.is_required:
             return request
         principal = caller.identify(self._access.authentication, path, context)
+        if principal.has_limits:
+            usage = self._access.usage
+            usage.begin(principal)
+            context.add_done_callback(lambda _: usage.end(principal))
         if isinstance(request, Message):
             await self._access.check(principal, path, request)
             return request

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import Message
@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from service.auth import principals
 from service.auth.authentication import Authentication
 from service.auth.principals import LOCAL, Principal
+from service.auth.usage import Usage
 from service.errors import MissingRole
 from service.rpc.bindings import FindPlaces, hold_to
 from service.rpc.method_roles import required_role
@@ -25,6 +26,7 @@ class AccessCheck:
 
     authentication: Authentication
     find_places: FindPlaces
+    usage: Usage = field(default_factory=Usage)
 
     async def check(self, principal: Principal, path: str, request: Message) -> None:
         """Names who acts in the request, and holds it to what the principal is bound to. Raises NotBound."""

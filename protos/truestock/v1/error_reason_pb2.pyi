@@ -36,7 +36,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 6
     """RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`. The queue is full, the deadline cannot be met, too many calls are in
     progress, or the watch limit is reached. A service refuses only new orders and calls that read, never what was
-    promised or a move of it. Metadata: `queued_count`, or `watcher_count`.
+    promised or a move of it; but every call beyond the limit of its principal. Metadata: `queued_count`,
+    `watcher_count`, or `principal` and `limit`.
     """
     ERROR_REASON_REQUEST_TOO_LARGE: _ErrorReason.ValueType  # 7
     """RESOURCE_EXHAUSTED. Metadata: `byte_count`, `byte_limit`."""
@@ -98,7 +99,8 @@ ERROR_REASON_TOO_MANY_UNITS: ErrorReason.ValueType  # 5
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 6
 """RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`. The queue is full, the deadline cannot be met, too many calls are in
 progress, or the watch limit is reached. A service refuses only new orders and calls that read, never what was
-promised or a move of it. Metadata: `queued_count`, or `watcher_count`.
+promised or a move of it; but every call beyond the limit of its principal. Metadata: `queued_count`,
+`watcher_count`, or `principal` and `limit`.
 """
 ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason.ValueType  # 7
 """RESOURCE_EXHAUSTED. Metadata: `byte_count`, `byte_limit`."""

@@ -301,3 +301,19 @@ async def test_a_principal_that_is_bound_to_a_channel_sees_and_changes_its_order
         )
         with pytest.raises(grpc.aio.AioRpcError, match="bound to the channel shopify"):
             await watch.read()
+
+
+async def test_watches_count_as_calls_in_progress_until_they_end(database_url: str, tmp_path: Path) -> None:
+    access = tmp_path / "access.yaml"
+    access.write_text("principals:\n" + principal("board", "read", calls_in_progress="1"))
+    async with served(database_url, access) as service, grpc.aio.insecure_channel(service.address) as channel:
+        watch = AllocationServiceStub(channel).WatchOrders(allocation_pb.WatchOrdersRequest(), metadata=bearer("board"))
+        await watch.read()
+        path = "/truestock.v1.CatalogService/ListChannels"
+        assert await status(channel, path, streams=False, metadata=bearer("board")) == "RESOURCE_EXHAUSTED"
+
+        watch.cancel()
+
+        async with asyncio.timeout(20):
+            while await status(channel, path, streams=False, metadata=bearer("board")) != "OK":
+                pass
