@@ -250,6 +250,7 @@ REPORT_GROUPS = 500
 REPORT_ROWS = 200_000
 """Different combinations of period, part and groups that one report adds up."""
 REPORT_LOCATIONS = CHANNEL_FILTER
+REPORT_OVERSELLS = 200
 REPORT_SECONDS = 20
 REPORTS_WAITING = 8
 HISTORY_FILTER = 100

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -142,9 +142,17 @@ def count_changes(
 
 
 def counted_rows(
-    record: AllocationRecord, added: AddedCounts, now: datetime, *, is_sale_written: bool
+    record: AllocationRecord,
+    added: AddedCounts,
+    now: datetime,
+    *,
+    is_sale_written: bool,
+    oversold_record: Callable[[str], bytes | None],
 ) -> Iterator[tuple[object, ...]]:
-    """Rows of `counted_orders.ORDER_COUNTS`: what is counted besides sales, and sales that no event has."""
+    """Rows of `counted_orders.ORDER_COUNTS`: what is counted besides sales, and sales that no event has.
+
+    `oversold_record` returns what is kept of units oversold for a cause.
+    """
     order = (record.channel_id, record.id, record.decision.policy_revision)
     for kind, units_by_cause, first in (
         (SOLD, {} if is_sale_written or not (added.sold or added.is_sale) else {"": added.sold}, ""),
@@ -155,7 +163,8 @@ def counted_rows(
     ):
         for cause, units in units_by_cause.items():
             is_first = added.is_sale if kind == SOLD else cause == first
-            yield now, kind, cause, units, is_first, *order, _rules(record)
+            kept = oversold_record(cause) if kind == OVERSOLD else None
+            yield now, kind, cause, units, is_first, *order, _rules(record), kept
 
 
 def _rules(record: AllocationRecord) -> list[str]:

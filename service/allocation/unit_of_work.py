@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from policies.decisions.cancellations import SELLER
@@ -21,6 +22,7 @@ from service.allocation.order_counts import (
     counted_rows,
 )
 from service.allocation.oversell_evidence import UnexplainedOversell
+from service.allocation.oversell_records import stored_record
 from service.allocation.planner import AllocationChange
 from service.allocation.shipment_counts import ShipmentCounts
 from service.background import in_turns
@@ -246,7 +248,13 @@ class UnitOfWork:
         return [
             row
             for id, added in self._added.items()
-            for row in counted_rows(self.records[id], added, self.book.now, is_sale_written=id in with_events)
+            for row in counted_rows(
+                self.records[id],
+                added,
+                self.book.now,
+                is_sale_written=id in with_events,
+                oversold_record=partial(stored_record, self.records[id], self.changes[id], self.book),
+            )
         ]
 
     async def _demand_rows(self, connection: Connection) -> list[Row]:

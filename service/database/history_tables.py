@@ -13,6 +13,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     Table,
     Text,
     UniqueConstraint,
@@ -79,6 +80,7 @@ order_count = Table(
     required("allocation_id", Uuid),
     required("policy_revision", Text),
     Column("rules", Texts, comment="names of the rules that fired in the decision, and its routing policy"),
+    Column("oversold", LargeBinary, comment="truestock.v1.OversellRecord: evidence, stock and rules of oversold units"),
     Index("order_count_time_idx", "count_time"),
     comment="Append-only: what counters count of sold orders besides sales, as it was counted.",
 )

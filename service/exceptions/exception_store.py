@@ -180,7 +180,7 @@ async def note_on_orders(
     newly = [r for r in updated if needs_person and not r["needed_person"]]
     by_order = {note.allocation_id: note for note in reversed(notes)}
     counted = [
-        (now, NEEDS_PERSON, note.kind, 0, True, r["channel_id"], r["id"], note.policy_revision, None)
+        (now, NEEDS_PERSON, note.kind, 0, True, r["channel_id"], r["id"], note.policy_revision, None, None)
         for r in newly
         for note in (by_order[r["id"]],)
     ]

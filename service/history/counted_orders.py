@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Boolean, Integer, Text, Uuid
+from sqlalchemy import Boolean, Integer, LargeBinary, Text, Uuid
 
 from service.database.database import Columns, Connection
 from service.database.row_writes import Row, RowWrite, write_rows
@@ -26,6 +26,7 @@ _ORDER_COUNT: Columns = {
     "allocation_id": Uuid,
     "policy_revision": Text,
     "rules": Texts,
+    "oversold": LargeBinary,
 }
 _COMPARISON: Columns = {
     "count_time": Moment,
@@ -36,7 +37,7 @@ _COMPARISON: Columns = {
     "is_mismatch": Boolean,
 }
 ORDER_COUNTS = RowWrite(order_count, _ORDER_COUNT)
-"""Rows with (time, kind, cause, units, whether the order counts too, channel, allocation, revision, rules)."""
+"""Rows with (time, kind, cause, units, whether the order counts too, channel, allocation, revision, rules, record)."""
 _COMPARISONS = RowWrite(stock_comparison, _COMPARISON)
 
 

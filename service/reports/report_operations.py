@@ -12,7 +12,7 @@ from service.catalog import catalog_store, unknown_records
 from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import ReportTooLarge, no_channel
-from service.reports import report_messages, report_requests, report_store
+from service.reports import oversell_remedies, report_messages, report_requests, report_store
 from service.reports.report_requests import ReportRequest
 from service.reports.report_store import CountQuery
 from service.rpc.call_limit import LimitedTurns
@@ -45,7 +45,12 @@ class ReportOperations:
         before = []
         if request.with_previous:
             before = await report_store.counts(connection, CountQuery((request.before, request.since), (), filters))
-        return report_messages.report(request, counts, before, await report_store.open_exceptions(connection))
+        answer = report_messages.report(request, counts, before, await report_store.open_exceptions(connection))
+        if request.with_oversells:
+            listed = await oversell_remedies.read(connection, request)
+            answer.oversells.extend(listed.oversells)
+            answer.oversells_are_truncated = listed.is_truncated
+        return answer
 
     async def _check_names(self, connection: Connection, request: ReportRequest) -> None:
         """Raises NotFound: an empty report of a channel that does not exist would look like one without problems."""

@@ -40,6 +40,7 @@ class ReportRequest:
     channel_ids: Sequence[str]
     location_ids: Sequence[str]
     with_previous: bool
+    with_oversells: bool
 
     @property
     def since(self) -> datetime:
@@ -72,6 +73,8 @@ def report_request(request: report_pb.GetReportRequest, default_zone: str) -> Re
     dimensions = fields.words("dimensions", request.dimensions, DIMENSIONS)
     channel_ids = fields.texts("channel_ids", request.channel_ids, limits.CHANNEL_FILTER)
     location_ids = fields.texts("location_ids", request.location_ids, limits.REPORT_LOCATIONS)
+    if request.include_oversells and location_ids:
+        fields.wrong("include_oversells", "goes with channel_ids only: what was oversold was at no location")
     zone = fields.time_zone("time_zone", request.time_zone or default_zone)
     fields.finish()
     try:
@@ -80,7 +83,16 @@ def report_request(request: report_pb.GetReportRequest, default_zone: str) -> Re
         fields.wrong("step", f"{error} in the window; choose a longer step or a shorter window")
     fields.finish()
     has_step = request.step != report_pb.REPORT_STEP_UNSPECIFIED
-    return ReportRequest(starts, has_step, zone, dimensions, channel_ids, location_ids, request.include_previous)
+    return ReportRequest(
+        starts,
+        has_step,
+        zone,
+        dimensions,
+        channel_ids,
+        location_ids,
+        request.include_previous,
+        request.include_oversells,
+    )
 
 
 def window(fields: Fields, request: report_pb.GetReportRequest) -> tuple[datetime, datetime]:

@@ -598,6 +598,7 @@ BOUNDS = {
         f"{limits.REPORT_PERIODS} periods",
         f"{limits.REPORT_GROUPS} groups of a dimension, and {limits.REPORT_ROWS:,} combinations",
         f"{limits.CHANNEL_FILTER} channels and locations in filters",
+        f"{limits.REPORT_OVERSELLS} oversells",
         f"{limits.REPORT_SECONDS} seconds",
         f"{limits.REPORTS_WAITING} waiting",
     ),

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from truestock.v1 import decision_pb2 as _decision_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -132,12 +133,15 @@ class GetReportRequest(_message.Message):
     CHANNEL_IDS_FIELD_NUMBER: _builtins.int
     LOCATION_IDS_FIELD_NUMBER: _builtins.int
     INCLUDE_PREVIOUS_FIELD_NUMBER: _builtins.int
+    INCLUDE_OVERSELLS_FIELD_NUMBER: _builtins.int
     step: Global___ReportStep.ValueType
     """At most 800 periods."""
     time_zone: _builtins.str
     """IANA name, such as `America/Chicago`; that of the rules in force if empty."""
     include_previous: _builtins.bool
     """Also report the rates of the window of the same length before this one."""
+    include_oversells: _builtins.bool
+    """Also list what was oversold, and what would have avoided each by itself; not together with `location_ids`."""
     @_builtins.property
     def since_time(self) -> _timestamp_pb2.Timestamp:
         """7 days before `until_time` if unset. At most 400 days before it."""
@@ -167,10 +171,11 @@ class GetReportRequest(_message.Message):
         channel_ids: _abc.Iterable[_builtins.str] | None = ...,
         location_ids: _abc.Iterable[_builtins.str] | None = ...,
         include_previous: _builtins.bool = ...,
+        include_oversells: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time", "until_time", b"until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_ids", b"channel_ids", "dimensions", b"dimensions", "include_previous", b"include_previous", "location_ids", b"location_ids", "since_time", b"since_time", "step", b"step", "time_zone", b"time_zone", "until_time", b"until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_ids", b"channel_ids", "dimensions", b"dimensions", "include_oversells", b"include_oversells", "include_previous", b"include_previous", "location_ids", b"location_ids", "since_time", b"since_time", "step", b"step", "time_zone", b"time_zone", "until_time", b"until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -191,10 +196,14 @@ class GetReportResponse(_message.Message):
     WITHHELD_FIELD_NUMBER: _builtins.int
     OPEN_EXCEPTION_COUNT_FIELD_NUMBER: _builtins.int
     OVERDUE_EXCEPTION_COUNT_FIELD_NUMBER: _builtins.int
+    OVERSELLS_FIELD_NUMBER: _builtins.int
+    OVERSELLS_ARE_TRUNCATED_FIELD_NUMBER: _builtins.int
     time_zone: _builtins.str
     open_exception_count: _builtins.int
     """Exceptions that are open now, and of these those past their due time."""
     overdue_exception_count: _builtins.int
+    oversells_are_truncated: _builtins.bool
+    """There are more than 200."""
     @_builtins.property
     def since_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -223,6 +232,10 @@ class GetReportResponse(_message.Message):
     def withheld(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportPart]:
         """Units of sold orders that are in stock and that a buffer or a block kept from them, by which."""
 
+    @_builtins.property
+    def oversells(self) -> _containers.RepeatedCompositeFieldContainer[Global___Oversell]:
+        """At most 200, the most units first; empty unless asked for."""
+
     def __init__(
         self,
         *,
@@ -237,10 +250,12 @@ class GetReportResponse(_message.Message):
         withheld: _abc.Iterable[Global___ReportPart] | None = ...,
         open_exception_count: _builtins.int = ...,
         overdue_exception_count: _builtins.int = ...,
+        oversells: _abc.Iterable[Global___Oversell] | None = ...,
+        oversells_are_truncated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time", "until_time", b"until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakdowns", b"breakdowns", "figures", b"figures", "open_exception_count", b"open_exception_count", "overdue_exception_count", b"overdue_exception_count", "periods", b"periods", "previous_figures", b"previous_figures", "since_time", b"since_time", "time_zone", b"time_zone", "unmet_demand", b"unmet_demand", "until_time", b"until_time", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakdowns", b"breakdowns", "figures", b"figures", "open_exception_count", b"open_exception_count", "overdue_exception_count", b"overdue_exception_count", "oversells", b"oversells", "oversells_are_truncated", b"oversells_are_truncated", "periods", b"periods", "previous_figures", b"previous_figures", "since_time", b"since_time", "time_zone", b"time_zone", "unmet_demand", b"unmet_demand", "until_time", b"until_time", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -396,3 +411,205 @@ class ReportGroup(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportGroup: _TypeAlias = ReportGroup  # noqa: Y015
+
+@_typing.final
+class Oversell(_message.Message):
+    """Units of one product that one sold order lacked, and what would have avoided it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    ALLOCATION_ID_FIELD_NUMBER: _builtins.int
+    OVERSELL_TIME_FIELD_NUMBER: _builtins.int
+    SKU_FIELD_NUMBER: _builtins.int
+    SHORT_COUNT_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    REMEDIES_FIELD_NUMBER: _builtins.int
+    channel_id: _builtins.str
+    order_id: _builtins.str
+    allocation_id: _builtins.str
+    sku: _builtins.str
+    short_count: _builtins.int
+    cause: _builtins.str
+    """One of the causes of OVERSELL."""
+    @_builtins.property
+    def oversell_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def remedies(self) -> _containers.RepeatedCompositeFieldContainer[Global___OversellRemedy]:
+        """Each of these would have avoided it by itself; empty if nothing that is known would have."""
+
+    def __init__(
+        self,
+        *,
+        channel_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        allocation_id: _builtins.str = ...,
+        oversell_time: _timestamp_pb2.Timestamp | None = ...,
+        sku: _builtins.str = ...,
+        short_count: _builtins.int = ...,
+        cause: _builtins.str = ...,
+        remedies: _abc.Iterable[Global___OversellRemedy] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oversell_time", b"oversell_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "cause", b"cause", "channel_id", b"channel_id", "order_id", b"order_id", "oversell_time", b"oversell_time", "remedies", b"remedies", "short_count", b"short_count", "sku", b"sku"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Oversell: _TypeAlias = Oversell  # noqa: Y015
+
+@_typing.final
+class OversellRemedy(_message.Message):
+    """One thing that would have avoided an oversell by itself, everything else being the same."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[OversellRemedy._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: OversellRemedy._Kind.ValueType  # 0
+        KIND_BUFFER: OversellRemedy._Kind.ValueType  # 1
+        """The channel is told `unit_count` units fewer, by a buffer of its own; it then sells no more than there is."""
+        KIND_FRESHER_FEED: OversellRemedy._Kind.ValueType  # 2
+        """The figures of `source` are at most `max_age_minutes` old when they are published: what it reported later had
+        happened before.
+        """
+        KIND_COUNT: OversellRemedy._Kind.ValueType  # 3
+        """A count at `location_id` after `since_time`, the last one, and before the order: it finds what is missing."""
+        KIND_APPLY_FIGURES: OversellRemedy._Kind.ValueType  # 4
+        """The channel sells no more than it is told: it sold `unit_count` units beyond that."""
+        KIND_PUBLISH: OversellRemedy._Kind.ValueType  # 5
+        """The channel is told a figure at all, or the product is added to the catalog."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+    KIND_UNSPECIFIED: OversellRemedy.Kind.ValueType  # 0
+    KIND_BUFFER: OversellRemedy.Kind.ValueType  # 1
+    """The channel is told `unit_count` units fewer, by a buffer of its own; it then sells no more than there is."""
+    KIND_FRESHER_FEED: OversellRemedy.Kind.ValueType  # 2
+    """The figures of `source` are at most `max_age_minutes` old when they are published: what it reported later had
+    happened before.
+    """
+    KIND_COUNT: OversellRemedy.Kind.ValueType  # 3
+    """A count at `location_id` after `since_time`, the last one, and before the order: it finds what is missing."""
+    KIND_APPLY_FIGURES: OversellRemedy.Kind.ValueType  # 4
+    """The channel sells no more than it is told: it sold `unit_count` units beyond that."""
+    KIND_PUBLISH: OversellRemedy.Kind.ValueType  # 5
+    """The channel is told a figure at all, or the product is added to the catalog."""
+
+    KIND_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    MAX_AGE_MINUTES_FIELD_NUMBER: _builtins.int
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    ADDED_REFUSAL_COUNT_FIELD_NUMBER: _builtins.int
+    REFUSED_COUNT_FIELD_NUMBER: _builtins.int
+    kind: Global___OversellRemedy.Kind.ValueType
+    unit_count: _builtins.int
+    rule: _builtins.str
+    """Of a buffer: the rule of the decision that kept units of the product, which could keep more; empty if none did."""
+    source: _builtins.str
+    max_age_minutes: _builtins.int
+    location_id: _builtins.str
+    added_refusal_count: _builtins.int
+    """Of a buffer: units of the product that it would have refused in the window at most, beside `refused_count`: its
+    units less the least that the channel was told.
+    """
+    refused_count: _builtins.int
+    """Units of the product that the channel's shoppers wanted and did not get in the window."""
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Unset if it was never counted."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___OversellRemedy.Kind.ValueType = ...,
+        unit_count: _builtins.int = ...,
+        rule: _builtins.str = ...,
+        source: _builtins.str = ...,
+        max_age_minutes: _builtins.int = ...,
+        location_id: _builtins.str = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        added_refusal_count: _builtins.int = ...,
+        refused_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_refusal_count", b"added_refusal_count", "kind", b"kind", "location_id", b"location_id", "max_age_minutes", b"max_age_minutes", "refused_count", b"refused_count", "rule", b"rule", "since_time", b"since_time", "source", b"source", "unit_count", b"unit_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OversellRemedy: _TypeAlias = OversellRemedy  # noqa: Y015
+
+@_typing.final
+class OversellRecord(_message.Message):
+    """What is kept of oversold units of one order and cause."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRODUCTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def products(self) -> _containers.RepeatedCompositeFieldContainer[Global___OversoldProduct]: ...
+    def __init__(
+        self,
+        *,
+        products: _abc.Iterable[Global___OversoldProduct] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["products", b"products"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OversellRecord: _TypeAlias = OversellRecord  # noqa: Y015
+
+@_typing.final
+class OversoldProduct(_message.Message):
+    """Oversold units of one product, as the order's transaction saw them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: _builtins.int
+    SHORT_COUNT_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
+    BUFFER_RULES_FIELD_NUMBER: _builtins.int
+    sku: _builtins.str
+    short_count: _builtins.int
+    cause: _builtins.str
+    @_builtins.property
+    def evidence(self) -> _decision_pb2.OversellEvidence:
+        """Unset where no published figure explains it."""
+
+    @_builtins.property
+    def levels(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.StockLevelInput]:
+        """The stock of the product where the channel may sell from."""
+
+    @_builtins.property
+    def buffer_rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Rules of the decision that kept units of the product."""
+
+    def __init__(
+        self,
+        *,
+        sku: _builtins.str = ...,
+        short_count: _builtins.int = ...,
+        cause: _builtins.str = ...,
+        evidence: _decision_pb2.OversellEvidence | None = ...,
+        levels: _abc.Iterable[_decision_pb2.StockLevelInput] | None = ...,
+        buffer_rules: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buffer_rules", b"buffer_rules", "cause", b"cause", "evidence", b"evidence", "levels", b"levels", "short_count", b"short_count", "sku", b"sku"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OversoldProduct: _TypeAlias = OversoldProduct  # noqa: Y015

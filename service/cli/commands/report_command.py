@@ -45,6 +45,9 @@ def report(
         str, typer.Option("--time-zone", metavar="ZONE", help="Such as America/Chicago; that of the rules by default.")
     ] = "",
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a row for each rate, period and group.")] = False,
+    oversells: Annotated[
+        bool, typer.Option("--oversells", help="Also list what was oversold, and what would have avoided each.")
+    ] = False,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write a page for people to read and print."),
@@ -62,6 +65,7 @@ def report(
       truestock report --since 7d
       truestock report --since 24h --by channel --by location
       truestock report --since 4w --step day --csv > rates.csv
+      truestock report --since 24h --channel tiktok_shop --oversells
       truestock report --since 7d --html report.html
     """
     if as_csv + as_json + (html is not None) > 1:
@@ -75,6 +79,7 @@ def report(
         channel_ids=channel or [],
         location_ids=location or [],
         include_previous=True,
+        include_oversells=oversells,
     )
     if html is not None:
         _write_page(html, request, server)
@@ -98,6 +103,7 @@ def _write_page(path: Path, request: report_pb.GetReportRequest, server: str) ->
     now = datetime.now(UTC)
     if not request.dimensions:
         request.dimensions.extend(PAGE_DIMENSIONS)
+    request.include_oversells = not request.location_ids
     if request.step == report_pb.REPORT_STEP_UNSPECIFIED:
         until = request.until_time.ToDatetime(UTC) if request.HasField("until_time") else now
         request.step = report_page.step_for(request.since_time.ToDatetime(UTC), until)

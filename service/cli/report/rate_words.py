@@ -71,6 +71,28 @@ def figures_of(messages: Iterable[report_pb.ReportFigures]) -> dict[str, Figures
     }
 
 
+def remedy_words(remedy: report_pb.OversellRemedy) -> str:
+    """What would have avoided an oversell, in a sentence."""
+    kinds = report_pb.OversellRemedy
+    if remedy.kind == kinds.KIND_BUFFER:
+        whose = f"by the rule {remedy.rule}" if remedy.rule else "on this channel"
+        refused = f"{remedy.added_refusal_count:,} beside the {remedy.refused_count:,} refused"
+        return f"a buffer of {count(remedy.unit_count, 'unit')} more {whose} (would have refused at most {refused})"
+    if remedy.kind == kinds.KIND_FRESHER_FEED:
+        return f"figures of {remedy.source} at most {count(remedy.max_age_minutes, 'minute')} old"
+    if remedy.kind == kinds.KIND_COUNT:
+        since = f"since {remedy.since_time.ToDatetime():%Y-%m-%d}" if remedy.HasField("since_time") else "at all"
+        return f"a count at {remedy.location_id} {since}"
+    if remedy.kind == kinds.KIND_APPLY_FIGURES:
+        return f"the channel selling no more than it was told: it sold {count(remedy.unit_count, 'unit')} beyond that"
+    return "telling the channel a figure of this product"
+
+
+def all_remedies(oversell: report_pb.Oversell) -> str:
+    """Everything that would have avoided an oversell by itself."""
+    return "; or ".join(map(remedy_words, oversell.remedies)) or "nothing that is known"
+
+
 def dimension_word(dimension: Any) -> str:
     """A dimension in a word: `channel`."""
     return report_pb.ReportDimension.Name(dimension).removeprefix("REPORT_DIMENSION_").lower()

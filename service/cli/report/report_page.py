@@ -17,6 +17,7 @@ from service.cli.report import rate_plots
 from service.cli.report.rate_words import (
     RATE_MEANINGS,
     RATE_NAMES,
+    all_remedies,
     cause,
     change_words,
     dimension_word,
@@ -29,6 +30,8 @@ from service.cli.report.rate_words import (
 )
 from truestock.v1 import report_service_pb2 as report_pb
 
+OVERSELLS = 25
+"""Oversells that the page lists, the most units first."""
 WORST = 5
 """Rows of each table of the worst."""
 _HEADINGS = {
@@ -92,6 +95,10 @@ def page(report: report_pb.GetReportResponse, made: datetime) -> str:
         summary=_summary(changes),
         cards=[_card(report, figures, changes[name]) for name, figures in rates.items()],
         tables=list(_tables(report)),
+        oversells=[_oversell(x) for x in report.oversells[:OVERSELLS]],
+        more_oversells=f"{len(report.oversells) - OVERSELLS}{' or more' if report.oversells_are_truncated else ''}"
+        if len(report.oversells) > OVERSELLS
+        else "",
         refused=[(cause(part.name), f"{part.count:,}") for part in report.unmet_demand],
         refused_units=count(sum(part.count for part in report.unmet_demand), "more unit"),
         open_exceptions=count(report.open_exception_count, "exception is", "exceptions are"),
@@ -175,6 +182,13 @@ def _tables(report: report_pb.GetReportResponse) -> Iterator[WorstTable]:
             rows=[(key, *(_cell(figures[name]) for name in rates)) for key, figures in groups[:WORST]],
             more_count=max(0, len(groups) - WORST),
         )
+
+
+def _oversell(oversell: report_pb.Oversell) -> tuple[str, ...]:
+    """The cells of one oversell: what, where, units, why, and what would have avoided it."""
+    order = f"{oversell.channel_id}/{oversell.order_id}"
+    units = f"{oversell.short_count:,}"
+    return oversell.sku, order, units, cause(oversell.cause), all_remedies(oversell)
 
 
 def _cell(figures: Figures) -> str:

@@ -15,6 +15,7 @@ from policies.reports.rates import Figures
 from service.cli.console import add_row, count, new_table
 from service.cli.report.rate_words import (
     RATE_NAMES,
+    all_remedies,
     cause,
     change_words,
     dimension_word,
@@ -46,6 +47,7 @@ def print_report(console: Console, report: report_pb.GetReportResponse) -> None:
     _print_periods(console, report)
     for breakdown in report.breakdowns:
         _print_breakdown(console, breakdown)
+    _print_oversells(console, report)
     overdue = f", {report.overdue_exception_count:,} of them overdue" if report.overdue_exception_count else ""
     console.print(f"{count(report.open_exception_count, 'exception is', 'exceptions are')} open now{overdue}.")
     if report.unmet_demand:
@@ -79,6 +81,18 @@ def _print_breakdown(console: Console, breakdown: report_pb.ReportBreakdown) -> 
     console.print(table)
     if breakdown.is_truncated:
         console.print(f"Only the {len(breakdown.groups)} greatest of them.")
+
+
+def _print_oversells(console: Console, report: report_pb.GetReportResponse) -> None:
+    if not report.oversells:
+        return
+    table = new_table("oversold", "channel/order", "short", "cause", "by itself avoided by", numbers=("short",))
+    for oversell in report.oversells:
+        order = f"{oversell.channel_id}/{oversell.order_id}"
+        add_row(table, oversell.sku, order, oversell.short_count, cause(oversell.cause), all_remedies(oversell))
+    console.print(table)
+    if report.oversells_are_truncated:
+        console.print(f"Only the {len(report.oversells)} with the most units.")
 
 
 def _rate(figures: Figures) -> str:

@@ -31,6 +31,9 @@ def test_a_report_is_a_table_csv_or_json(sold: Ask) -> None:
     rows = list(csv.DictReader(io.StringIO(sold("report", "--since", "1h", "--by", "channel", "--csv").out)))
     data: dict[str, Any] = sold("report", "--since", "1h", "--time-zone", "America/Chicago", "--json").data
 
+    oversells = sold("report", "--since", "1h", "--oversells").out
+
+    assert re.search(r"BOWL +shopify/1 +2 +channel was told no figure +telling the channel a figure", oversells)
     assert "Oversold units" in table
     assert "40.0%  2 of 5 units sold" in table
     assert "per 100  " in table
@@ -53,6 +56,7 @@ def test_the_page_of_a_report_has_words_tables_and_plots_and_asks_nothing_of_the
     assert "<td>shopify</td><td>40.0% (2 of 5)</td>" in page
     assert "2 of 5 units sold" in page
     assert "nothing to compare with" in page
+    assert "telling the channel a figure of this product" in page
     assert page.count('role="img"') >= 1
     assert page.count("<svg") == page.count("</svg>") >= 1
     assert not re.search(r"<script|<link|<img|src=|@import|url\((?!#)|href=\"(?!#)", page)
@@ -68,6 +72,7 @@ def test_the_page_of_a_report_has_words_tables_and_plots_and_asks_nothing_of_the
         (["--step", "minute"], "is none of: hour, day, week, month"),
         (["--time-zone", "Chicago"], "'Chicago' is not an IANA time zone"),
         (["--csv", "--json"], "choose one"),
+        (["--oversells", "--location", "dc"], "goes with channel_ids only"),
         (["--html", "/nowhere/report.html"], "/nowhere"),
     ],
 )

@@ -23,7 +23,11 @@ from tests.service.reports.counted import (
     report,
 )
 from tests.service.test_bad_input import refused
-from truestock.v1 import catalog_service_pb2 as catalog_pb, report_service_pb2 as report_pb
+from truestock.v1 import (
+    availability_service_pb2 as availability_pb,
+    catalog_service_pb2 as catalog_pb,
+    report_service_pb2 as report_pb,
+)
 
 
 async def sell(shop: Retailer) -> None:
@@ -76,6 +80,20 @@ async def test_a_report_of_one_channel_leaves_out_what_others_sold(retailer: Ret
     assert figures(of_location, MISMATCH).total_count == 2
     assert figures(of_past, OVERSELL).total_count == 0
     assert of_past.until_time.seconds - of_past.since_time.seconds == 7 * 86_400
+
+
+async def test_a_report_says_what_would_have_avoided_each_oversell(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+    request = availability_pb.CheckAvailabilityRequest(channel_id="web", skus=["MUG"], wanted_counts={"MUG": 7})
+    await retailer.availability.CheckAvailability(request)
+    await retailer.count({("MUG", "dc"): 1})
+    await retailer.allocate("1", {"MUG": 3})
+    (oversell,) = (await report(retailer, include_oversells=True)).oversells
+    buffers = [x for x in oversell.remedies if x.kind == report_pb.OversellRemedy.KIND_BUFFER]
+
+    assert (oversell.channel_id, oversell.order_id, oversell.sku, oversell.short_count) == ("web", "1", "MUG", 2)
+    assert oversell.cause == "over_published"
+    assert [x.unit_count for x in buffers] == [4]
 
 
 NOW = datetime.now(UTC)
