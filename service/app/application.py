@@ -168,11 +168,13 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
             hurried=hurried,
         )
         metrics_server.ready = True
+        metrics.service.database_up.set(1)
         drain.add("readiness", metrics_server.not_ready, at_once=True)
         lost = asyncio.Event()
 
         async def on_change(alive: bool) -> None:
             metrics_server.ready = alive
+            metrics.service.database_up.set(alive)
             await _set_health(health_servicer, alive=alive)
             if source.has_ended:
                 lost.set()

@@ -24,6 +24,9 @@ class ServiceMetrics:
         self.read_calls = make.histogram(
             "availability_batch_calls", "CheckAvailability calls answered from one stock read.", buckets=BATCH_SIZES
         )
+        self.database_up = make.gauge(
+            "database_up", "1 while the database answers this service, which asks it every second; else 0."
+        )
         self.database_retries = make.counter("database_retries", "Database transactions retried.", "operation")
         self.queued_orders = make.gauge("allocator_queued_orders", "Orders queued or being allocated.")
         self.shed_orders = make.counter(

@@ -238,6 +238,27 @@ async def test_without_the_database_every_call_is_refused_with_a_retry_time(
     assert (await shop.ledger()).balanced
 
 
+@pytest.mark.long
+async def test_a_metric_shows_that_the_database_is_away_although_nobody_calls(
+    proxied: tuple[Retailer, FaultyProxy],
+) -> None:
+    shop, proxy = proxied
+
+    async def is_up() -> bool:
+        return shop.metric("database_up") == 1
+
+    async def is_away() -> bool:
+        return not await is_up()
+
+    before = await is_up()
+    await proxy.disconnect()
+    await eventually(is_away)
+    await proxy.connect()
+    await eventually(is_up)
+
+    assert before
+
+
 async def test_terminated_connections_under_load_lose_no_order(shop: Retailer) -> None:
     async def end_connections() -> None:
         for _ in range(5):
