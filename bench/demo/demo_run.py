@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ from service.settings import Settings
 
 SECONDS = 120.0
 """The demo takes half a minute, and a minute on a busy machine. What takes longer hangs."""
+REPORT = Path(tempfile.gettempdir()) / "truestock-demo-report.html"
+"""The page that the demo leaves behind."""
 _THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """The data are deleted at the end, so nothing has to survive a crash."""
 
@@ -82,6 +85,23 @@ async def run_demo(url: str, rules: Path, seed: int = DEFAULT_SEED) -> None:
                 await afternoon.run()
             told = story.sold_units + afternoon.sold_units, story.oversold_units + afternoon.oversold_units
             await print_rates(page, service.metrics_address, told)
+            await write_report(page, service.address)
+
+
+async def write_report(page: DemoPage, server: str) -> None:
+    """Writes the report of the day as a page that outlives the demo, and prints where. Raises DemoError."""
+    command = [sys.executable, "-m", "service", "report", "--since", "1h", "--html", str(REPORT), "--server", server]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=RULES.parent, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        _, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    if process.returncode:
+        raise DemoError(f"the report was not written: {said.decode().strip()}")
+    page.console.print(f"\nThe report of the day, for the people who run the shops: {REPORT}", soft_wrap=True)
 
 
 async def print_rates(page: DemoPage, metrics_address: str, told: tuple[int, int]) -> None:

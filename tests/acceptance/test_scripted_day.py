@@ -6,6 +6,8 @@ import asyncio
 import json
 import math
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import json_format
 
 from service.rpc.proto_values import timestamp
 from tests.conftest import REPOSITORY, new_database, service_process
@@ -111,8 +114,9 @@ def test_each_recorded_rate_is_the_truth_of_the_day(day: PlayedDay, rate: str, w
     assert recorded == pytest.approx(true_rate(day.truth, rate), rel=1e-9)
 
 
-def test_a_report_is_the_truth_of_the_day(day: PlayedDay) -> None:
-    answer = report_of(day)
+@pytest.mark.parametrize("source", ["service", "command"])
+def test_a_report_is_the_truth_of_the_day(day: PlayedDay, source: str) -> None:
+    answer = REPORTS[source](day)
     by_rate = {figures.rate: figures for figures in answer.figures}
 
     assert len(by_rate) == len(REPORTED)
@@ -133,9 +137,12 @@ def test_a_report_is_the_truth_of_the_day(day: PlayedDay) -> None:
     assert {part.name: part.count for part in answer.withheld} == {"held_by_buffer": KEPT_UNITS}
 
 
+@pytest.mark.parametrize("source", ["service", "command"])
 @pytest.mark.parametrize("dimension", ["channel", "location"])
-def test_a_report_of_each_channel_and_location_is_the_truth_of_the_day(day: PlayedDay, dimension: str) -> None:
-    answer = report_of(day, dimension)
+def test_a_report_of_each_channel_and_location_is_the_truth_of_the_day(
+    day: PlayedDay, dimension: str, source: str
+) -> None:
+    answer = REPORTS[source](day, dimension)
     (breakdown,) = answer.breakdowns
     groups = {group.key: {x.rate: (x.count, x.total_count) for x in group.figures} for group in breakdown.groups}
 
@@ -146,23 +153,18 @@ def test_a_report_of_each_channel_and_location_is_the_truth_of_the_day(day: Play
                 part, whole = "channel_shipments_due", "channel_shipments_due"  # noqa: PLW2901
             if dimension in COUNTED[part]:
                 own = {dimension: key}
-                told = (
-                    day.truth.total(part, **{**part_labels, **own}),
-                    day.truth.total(whole, **{**whole_labels, **own}),
-                )
-                assert groups[key][rate] == told, (key, report_pb.ReportRate.Name(rate))
+                count = day.truth.total(part, **{**part_labels, **own})
+                total = day.truth.total(whole, **{**whole_labels, **own})
+                assert groups[key][rate] == (count, total), (key, report_pb.ReportRate.Name(rate))
 
 
-def report_of(day: PlayedDay, *dimensions: str) -> report_pb.GetReportResponse:
-    """The report of the last hour, which has the whole day."""
-    numbers = [report_pb.ReportDimension.Value(f"REPORT_DIMENSION_{name.upper()}") for name in dimensions]
-    since = timestamp(datetime.now(UTC) - timedelta(hours=1))
-    with grpc.insecure_channel(day.server) as channel:
-        stub: Any = report_grpc.ReportServiceStub(channel)
-        answer: report_pb.GetReportResponse = stub.GetReport(
-            report_pb.GetReportRequest(since_time=since, dimensions=numbers)
-        )
-    return answer
+def test_the_table_of_the_command_shows_the_truth_of_the_day(day: PlayedDay) -> None:
+    shown = command(day)
+
+    for _, part, part_labels, whole, whole_labels, _ in REPORTED:
+        no_channel = day.truth.total(part, channel="none") if part == "exceptions" else 0
+        count, total = day.truth.total(part, **part_labels) - no_channel, day.truth.total(whole, **whole_labels)
+        assert re.search(rf"\b{count} of {total}\b", shown), (part, shown)
 
 
 def test_the_alerts_of_the_day_s_troubles_are_raised_and_those_of_others_are_not(day: PlayedDay) -> None:
@@ -188,6 +190,33 @@ def test_every_expression_of_a_dashboard_has_data_after_the_day(day: PlayedDay, 
             expression = with_variables(target["expr"])
             values = day.prometheus.query(expression).values()
             assert any(math.isfinite(value) for value in values), f"{panel['title']}: {expression}"
+
+
+def asked_report(day: PlayedDay, *dimensions: str) -> report_pb.GetReportResponse:
+    """The report of the last hour, which has the whole day, from ReportService."""
+    numbers = [report_pb.ReportDimension.Value(f"REPORT_DIMENSION_{name.upper()}") for name in dimensions]
+    since = timestamp(datetime.now(UTC) - timedelta(hours=1))
+    with grpc.insecure_channel(day.server) as channel:
+        stub: Any = report_grpc.ReportServiceStub(channel)
+        answer: report_pb.GetReportResponse = stub.GetReport(
+            report_pb.GetReportRequest(since_time=since, dimensions=numbers)
+        )
+    return answer
+
+
+def printed_report(day: PlayedDay, *dimensions: str) -> report_pb.GetReportResponse:
+    """The same report, as `truestock report --json` prints it."""
+    printed = command(day, "--json", *(f"--by={name}" for name in dimensions))
+    return json_format.Parse(printed, report_pb.GetReportResponse())
+
+
+def command(day: PlayedDay, *arguments: str) -> str:
+    """What `truestock report` of the last hour prints."""
+    program = [sys.executable, "-m", "service", "report", "--since", "1h", "--server", day.server, *arguments]
+    return subprocess.run(program, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+REPORTS = {"service": asked_report, "command": printed_report}
 
 
 def with_variables(expression: str) -> str:

@@ -186,6 +186,9 @@ def test_the_demo_ends_by_itself_is_the_same_for_the_same_seed_and_every_column_
     assert re.search(r"counts that differed +25.0% +1 of 4 counts +count store-seattle again", output)
     assert re.search(r"late shipments +12.5% +1 of 8 shipments +give store-brooklyn fewer orders", output)
     assert re.search(r"orders for a person +10.0% +5 of 50 orders", output)
+    page = Path(re.findall(r"The report of the day, .*: (\S+\.html)\n", output)[0]).read_text()
+    assert "4 of 51" in page
+    assert "store-brooklyn" in page
 
 
 @pytest.mark.long
