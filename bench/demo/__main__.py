@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from typing import NoReturn
 
 _INTERRUPTED = 130
+_STOPPED = "\nThe demo was stopped, and its data are deleted."
 
 
 def main() -> int:
@@ -26,7 +28,8 @@ def main() -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         failure = demo_run.run(seed)
     except KeyboardInterrupt:
-        _stop()
+        print(_STOPPED, file=sys.stderr)
+        return _INTERRUPTED
     if failure:
         print(f"\nThe demo failed: {failure}.", file=sys.stderr)
         print("It plays with a copy of rules/; rules that were edited may not fit its story.", file=sys.stderr)
@@ -36,9 +39,12 @@ def main() -> int:
 
 
 def _stop(*_: object) -> NoReturn:
-    """Ends the process as one that Ctrl-C stopped."""
-    print("\nThe demo was stopped, and its data are deleted.", file=sys.stderr)
-    sys.exit(_INTERRUPTED)
+    """Ends the process while it has nothing to clean up.
+
+    Not by an exception: Python ignores one that is raised where a weak reference ends, as happens during imports.
+    """
+    print(_STOPPED, file=sys.stderr, flush=True)
+    os._exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

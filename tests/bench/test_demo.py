@@ -165,7 +165,7 @@ def started_demo(*arguments: str) -> subprocess.Popen[str]:
 @pytest.mark.long
 def test_the_demo_ends_by_itself_is_the_same_for_the_same_seed_and_every_column_adds_up() -> None:
     demos = [started_demo("--seed", "7"), started_demo()]
-    (output, errors), (again, _) = (demo.communicate(timeout=180) for demo in demos)
+    (output, errors), (again, _) = (demo.communicate(timeout=300) for demo in demos)
 
     assert ([demo.returncode for demo in demos], errors) == ([0, 0], "")
     assert output == again
