@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from policies.decisions.eligibility import RoutingQuestion, WholeOrder
 from policies.decisions.shortages import Shortage, ShortageKind
+from policies.domain.capacity import CapacityFigures
 from policies.domain.model import SHIP, TRANSFER, Destination, Location, Order, StockLevel, World
 from policies.policy_set import RoutingPolicy
 
@@ -39,11 +40,18 @@ def rest_methods(policy: RoutingPolicy, order: Order) -> Sequence[str]:
 
 
 def rest_of_pickup(
-    question: RoutingQuestion, order: Order, placed: Units, short: Mapping[str, int], method: str
+    question: RoutingQuestion,
+    order: Order,
+    placed: Units,
+    short: Mapping[str, int],
+    method: str,
+    *,
+    capacity: CapacityFigures | None,
 ) -> RestOfPickup | None:
     """The order of the `short` units, by line id; None if there are none, or if the store is not in the catalog.
 
-    `placed` are the units of the order that are planned already, by (sku, location id).
+    `placed` are the units of the order that are planned already, by (sku, location id), and `capacity` is what is taken
+    with the shipments of these.
     """
     store = question.world.locations.get(order.pickup_location_id or "")
     lines = tuple(replace(line, unit_count=short[line.line_id]) for line in order.lines if short.get(line.line_id))
@@ -65,7 +73,7 @@ def rest_of_pickup(
     return RestOfPickup(
         method,
         rest,
-        replace(question.world, levels=levels),
+        replace(question.world, levels=levels, capacity=capacity),
         own_units,
         question.rejected_by | given,
         WholeOrder(replace(question.order, method=method), kept),

@@ -21,6 +21,7 @@ from policies.decisions.planning.ranking import Ranks
 from policies.decisions.rest_of_pickup import merged_shortages, rest_methods, rest_of_pickup
 from policies.decisions.shortages import Shortage, shortages_by_sku
 from policies.decisions.splits import DAYS_SAVED, SplitRuling, plan_facts
+from policies.domain.capacity import NO_FIGURES, CapacityFigures
 from policies.domain.demand import demand_parts, is_placed_freely
 from policies.domain.model import TRANSFER, Channel, Commitment, Order, Outcome, World
 from policies.engine.conditions import comparisons
@@ -154,7 +155,8 @@ def _with_rest(routed: RoutedOrder) -> RoutedOrder:
         if method == TRANSFER and not _may_hand_over(run):
             continue
         placed, short = units_of(shipments), _short_units(run.order, shipments)
-        rest = rest_of_pickup(run.question, run.order, placed, short, method)
+        capacity = _capacity_after(run, shipments)
+        rest = rest_of_pickup(run.question, run.order, placed, short, method, capacity=capacity)
         if rest is None:
             break
         part = routed_order(
@@ -172,6 +174,15 @@ def _with_rest(routed: RoutedOrder) -> RoutedOrder:
     if run.policy.ship_complete and is_short:
         return routed
     return replace(routed, run=run, plan=plan, rests=tuple(rests))
+
+
+def _capacity_after(run: RoutingRun, shipments: Sequence[PlannedShipment]) -> CapacityFigures | None:
+    """What is taken of capacity with these shipments: a location that sends to a store may ship to the shopper too."""
+    figures = run.question.world.capacity
+    for shipment in shipments:
+        if shipment.handling is not None:
+            figures = (figures or NO_FIGURES).taking(shipment.location_id, *shipment.handling, shipment.unit_count)
+    return figures
 
 
 def _may_hand_over(run: RoutingRun) -> bool:

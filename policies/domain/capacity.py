@@ -115,6 +115,15 @@ class CapacityFigures:
         """The figures of these locations alone."""
         return CapacityFigures({period: use for period, use in self.used.items() if period.location_id in location_ids})
 
+    def taking(self, location_id: str, day: date, hour: int | None, unit_count: int) -> CapacityFigures:
+        """The figures after one more order of these units, on a day and, where hours are limited, in an hour."""
+        used = dict(self.used)
+        for period_hour in (WHOLE_DAY,) if hour is None else (WHOLE_DAY, hour):
+            period = CapacityPeriod(location_id, day, period_hour)
+            before = used.get(period, NOTHING_USED)
+            used[period] = CapacityUse(before.order_count + 1, before.unit_count + unit_count)
+        return CapacityFigures(used)
+
     def _room(self, period: CapacityPeriod, order_limit: int | None, unit_limit: int | None) -> Room:
         used = self.used.get(period, NOTHING_USED)
         return Room(_left(order_limit, used.order_count), _left(unit_limit, used.unit_count))

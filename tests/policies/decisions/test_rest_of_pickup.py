@@ -11,6 +11,7 @@ from policies.decisions.availability.tried_orders import TriedOrders
 from policies.decisions.decision import Decision
 from policies.decisions.pickup import largest_pickup, nearby_locations, pickup_offers
 from policies.decisions.routing import route
+from policies.domain.capacity import Capacity, CapacityFigures
 from policies.domain.model import Commitment, Destination, Order, Outcome, StockLevel, World
 from policies.policy_set import PolicySet
 from tests.policies.decisions.test_routing_properties import orders, worlds
@@ -200,3 +201,14 @@ def test_where_a_store_hands_over_whole_orders_only_the_largest_one_is_still_fou
     stock = [level("MUG", "oslo", 1), level("MUG", "bergen", 5), level("MUG", "tromso", 2)]
 
     assert largest(limited, stock) == 6
+
+
+def test_a_location_that_sends_to_a_store_and_ships_takes_no_more_than_it_can_handle() -> None:
+    """Its three units of the day go to the store, so that it ships none to the shopper."""
+    places = (PLACES[0], replace(PLACES[2], capacity=Capacity(units_per_day=3, days_ahead=0)))
+    snapshot = replace(world(places, [level("MUG", "bergen", 9)]), capacity=CapacityFigures())
+
+    decision = route(rules(BOTH), snapshot, TIKTOK, collected({"MUG": 5}, destination=TO_OSLO))
+
+    assert planned(decision) == [("bergen", "transfer", {"MUG": 3})]
+    assert [(x.unit_count, x.cause) for x in decision.shortages] == [(2, "no_capacity")]
