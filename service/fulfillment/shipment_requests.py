@@ -148,6 +148,13 @@ def return_request(request: fulfillment_pb.RecordReturnRequest) -> ReturnRequest
     return ReturnRequest(allocation_id, request_id, lines, disposition, location_id, event_id, event_time, items)
 
 
+def _no_filter(state: int) -> str:
+    """Why shipments are not listed by a state."""
+    if state == shipment_pb2.Shipment.STATE_ON_HOLD:
+        return "STATE_ON_HOLD is no filter: ListAllocations with on_hold_only lists the orders that are on hold"
+    return f"{state} is not a Shipment.State to filter by"
+
+
 def shipments_page(request: fulfillment_pb.ListShipmentsRequest) -> ShipmentsPage:
     """Raises InvalidFields."""
     fields = Fields()
@@ -157,10 +164,10 @@ def shipments_page(request: fulfillment_pb.ListShipmentsRequest) -> ShipmentsPag
         fields.order_number_part("order_id_part", request.order_id_part),
     )
     states = []
-    if fields.size("states", request.states, 0, len(_STATES)):
+    if fields.size("states", request.states, 0, len(shipment_pb2.Shipment.State.values())):
         for index, state in enumerate(request.states):
             if state not in _STATES:
-                fields.wrong(f"states[{index}]", f"{state} is not a Shipment.State to filter by")
+                fields.wrong(f"states[{index}]", _no_filter(state))
             elif request.order_by == order_pb2.LIST_ORDER_DUE and _STATES[state] not in OPEN:
                 fields.wrong(f"states[{index}]", "must be open for LIST_ORDER_DUE: what has ended is due no more")
             else:

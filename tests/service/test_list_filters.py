@@ -353,6 +353,7 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("orders", {"order_id_part": "12"}, "order_id_part", "at least 3 characters"),
     ("shipments", {"order_id_part": " 12"}, "order_id_part", "spaces"),
     ("exceptions", {"order_id_part": "x" * 129}, "order_id_part", "at most 128"),
+    ("shipments", {"states": [10]}, "states[0]", "ListAllocations with on_hold_only"),
     ("orders", {"location_id": "dc", "location_ids": ["store"]}, "location_id", "left out"),
     ("orders", {"outcomes": [77]}, "outcomes[0]", "must be one of: allocated"),
     ("orders", {"statuses": [0]}, "statuses[0]", "must be one of: placed"),

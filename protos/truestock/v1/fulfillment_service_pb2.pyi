@@ -637,7 +637,7 @@ class ListShipmentsRequest(_message.Message):
 
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_shipment_pb2.Shipment.State.ValueType]:
-        """All states if empty."""
+        """All states if empty. ON_HOLD is none of them: list the orders that are on hold."""
 
     @_builtins.property
     def assigned_before(self) -> _timestamp_pb2.Timestamp:
