@@ -14,12 +14,14 @@ from typing import Any
 from policies.domain.rate_table import RateTable, ShippingCost
 from policies.engine.conditions import Condition
 from policies.engine.matcher import Matcher
+from policies.facts.measures import OLDEST_DAYS
 from policies.source.problems import Source
 
 HOLD_BACK_FORMS = ("units", "percent", "days_of_cover", "expected_sales")
+OLDEST_STOCK = "oldest_stock"
 LOCATION_STEPS = (
     *("nearest", "priority", "prefer", "deepest_stock", "most_days_of_cover", "most_reliable", "covers_most"),
-    *("chosen_by_shopper", "least_loaded"),
+    *("chosen_by_shopper", "least_loaded", OLDEST_STOCK),
 )
 FEWEST_SHIPMENTS, LOWEST_COST, EARLIEST_PROMISE = "fewest_shipments", "lowest_cost", "earliest_promise"
 DELIVERY_STEPS = (LOWEST_COST, EARLIEST_PROMISE)
@@ -222,6 +224,12 @@ class PolicySet:
     restriction_matcher: Matcher[ExposureRule] | None = field(default=None, repr=False, compare=False)
     """The exposure rules that are restrictions; None if there are none."""
 
+    reads_receipts: bool = field(init=False, default=False, repr=False, compare=False)
+    """Whether its rules ask when stock came in."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reads_receipts", OLDEST_DAYS in self.facts)
+
     def buffers_of(self, scope: Scope) -> Sequence[BufferFile]:
         """The buffer files of a scope."""
         return [buffer for buffer in self.buffers if buffer.scope is scope]
@@ -235,4 +243,6 @@ class PolicySet:
             matchers += [policy.only_matcher, policy.exclude_matcher, policy.review_matcher, policy.split_matcher]
             matchers += [step.matcher for step in policy.rank]
         compared = frozenset(fact for matcher in matchers if matcher is not None for fact in matcher.facts)
+        if any(step.kind == OLDEST_STOCK for policy in self.routing for step in policy.rank):
+            compared |= {OLDEST_DAYS}
         return compared | {"product.weight_grams"} if any(rule.sees_weight for rule in self.delivery) else compared

@@ -258,6 +258,8 @@ class StockLevel:
     source: Final[str | None] = None
     tracked: Final[bool] = True
     physical_count_time: Final[datetime | None] = None
+    oldest_receipt_time: Final[datetime | None] = None
+    """When the oldest of the units on hand came in, if first in is first out; None if unknown, or no rule asks."""
 
     @property
     def available(self) -> int:
@@ -280,6 +282,7 @@ class StockLevel:
             self.source,
             self.tracked,
             self.physical_count_time,
+            self.oldest_receipt_time,
         )
 
 

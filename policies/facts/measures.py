@@ -11,6 +11,8 @@ from policies.domain.geography import great_circle_km
 from policies.domain.handling_times import first_handling_time
 from policies.domain.model import LEAST_VELOCITY, Context
 
+OLDEST_DAYS = "stock.oldest_days"
+
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
@@ -40,6 +42,11 @@ def age_minutes(context: Context) -> float | None:
 def days_since_count(context: Context) -> float | None:
     """Days since a person last counted the stock; None if no person ever did. A program's figure is not a count."""
     return _in_units(_count_age(context), _DAY)
+
+
+def oldest_days(context: Context) -> float | None:
+    """Days since the oldest of the units on hand came in."""
+    return _in_units(_oldest_age(context), _DAY)
 
 
 def days_of_cover(context: Context) -> float | None:
@@ -133,6 +140,11 @@ def _count_age(context: Context) -> timedelta | None:
     return context.now - since if since else None
 
 
+def _oldest_age(context: Context) -> timedelta | None:
+    since = context.stock and context.stock.oldest_receipt_time
+    return context.now - since if since else None
+
+
 def _in_units(span: timedelta | None, unit: timedelta) -> float | None:
     # The clock of a source may be minutes ahead of ours, so an age below 0 counts as 0.
     return None if span is None else max(0.0, span / unit)
@@ -141,5 +153,6 @@ def _in_units(span: timedelta | None, unit: timedelta) -> float | None:
 AGE_FACTS: Mapping[str, tuple[Callable[[Context], timedelta | None], timedelta]] = {
     "stock.age_minutes": (_figure_age, _MINUTE),
     "stock.days_since_count": (_count_age, _DAY),
+    OLDEST_DAYS: (_oldest_age, _DAY),
 }
 """The facts that are ages, by name: how the age is read (below 0 where a clock is ahead), and the fact's unit."""

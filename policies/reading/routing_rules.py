@@ -33,8 +33,6 @@ MIN_BAND_KM, MAX_BAND_KM = 0.1, 20_000
 """From next door to halfway around the Earth."""
 
 STEPS = (*PLAN_STEPS, *LOCATION_STEPS)
-PLANNED_STEPS = ("oldest_stock",)
-"""Steps that this version does not support: it does not know when stock arrived."""
 
 MAY_USE = ("buffer", "blocked")
 OTHERWISE = ("exception", "next")
@@ -205,8 +203,6 @@ def _known_step(rule_file: RuleFile, node: ScalarNode) -> str | None:
     if node.text in STEPS:
         return node.text
     message = f"'rank' has no step {quoted(node.text)}"
-    if node.text in PLANNED_STEPS:
-        message = f"this version does not support the step '{node.text}' yet"
     help = f"{suggestion(node.text, STEPS)}Steps: {', '.join(STEPS)}."
     rule_file.note(node, "unknown-step", message, help)
     return None

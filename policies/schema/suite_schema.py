@@ -63,7 +63,7 @@ _ONE_REASON = [{"required": [key]} for key in REASONS]
 _DESTINATION = closed({"country": _COUNTRY, "region": WORD, "postal_code": WORD, "coordinates": _PLACE})
 _FIGURES: Mapping[str, Schema] = {
     **dict.fromkeys(("available", "on_hand", "unavailable", "held", "allocated"), _UNITS),
-    **dict.fromkeys(("age_minutes", "days_since_count", "count_confidence"), _OR_UNKNOWN),
+    **dict.fromkeys(("age_minutes", "days_since_count", "oldest_days", "count_confidence"), _OR_UNKNOWN),
     "source": WORD,
     "tracked": _FLAG,
 }

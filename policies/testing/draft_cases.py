@@ -296,7 +296,7 @@ class CaseBuilder:
                 figures["unavailable"] = int(on_hand - available)
         else:
             figures["available"] = int(available) if isinstance(available, (int, float)) else units
-        for key in ("age_minutes", "days_since_count", "count_confidence", "source"):
+        for key in ("age_minutes", "days_since_count", "oldest_days", "count_confidence", "source"):
             fact = f"stock.{key}"
             if fact in values and values[fact] != DEFAULTS[self.kind].get(fact):
                 figures[key] = "unknown" if values[fact] is None else _number(values[fact])

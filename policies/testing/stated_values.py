@@ -24,7 +24,7 @@ MAX_AGE_DAYS = 10 * 365
 MAX_AGE_MINUTES = MAX_AGE_DAYS * 1_440
 
 COUNTS = ("available", "on_hand", "unavailable", "held", "allocated")
-FIGURES = (*COUNTS, "age_minutes", "days_since_count", "count_confidence", "source", "tracked")
+FIGURES = (*COUNTS, "age_minutes", "days_since_count", "oldest_days", "count_confidence", "source", "tracked")
 """Keys for the stock of one product at one location."""
 
 Value = TypeVar("Value")
@@ -118,6 +118,7 @@ def stated_level(
     reserved = counts["unavailable"] + counts["held"] + counts["allocated"]
     age = number_or_unknown(file, fields, "age_minutes", MAX_AGE_MINUTES, default=0.0)
     counted = number_or_unknown(file, fields, "days_since_count", MAX_AGE_DAYS)
+    oldest = number_or_unknown(file, fields, "oldest_days", MAX_AGE_DAYS)
     counted_time = None if counted is None else now - timedelta(days=counted)
     return StockLevel(
         *key,
@@ -131,6 +132,7 @@ def stated_level(
         source=optional(fields, "source", file.text),
         tracked=optional(fields, "tracked", file.flag) is not False,
         physical_count_time=counted_time,
+        oldest_receipt_time=None if oldest is None else now - timedelta(days=oldest),
     )
 
 

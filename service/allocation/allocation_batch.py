@@ -40,7 +40,7 @@ from service.orders.order_identity import CopyLink, LockedOrders, OrderKey
 from service.orders.order_requests import OrderRequest
 from service.rpc import idempotency
 from service.rpc.idempotency import StoredAnswer
-from service.stock import levels
+from service.stock import levels, stock_age
 from service.stock.stock_book import Book
 from truestock.v1 import allocation_service_pb2 as allocation_pb
 
@@ -156,6 +156,7 @@ class AllocationBatch:
             unit_of_work = UnitOfWork(book, self._deps.publication_log)
             unit_of_work.load(records)
             await capacity_store.read_figures(connection, book, batch.catalog)
+            await stock_age.read_receipts(connection, book, ticket.policy_set)
             waiting = await _waiting_requests(connection, cancellations)
             return batch, Intake.of(unit_of_work, orders, cancellations, batch.listings, waiting)
 
@@ -184,6 +185,7 @@ class AllocationBatch:
             request = ordered_items.expanded(ticket.request, record, batch.listings)
             order = ordered_kits.expanded(request, record, batch.catalog.kits).order
             context = batch.context(ticket.policy_set).of(order.channel_id)
+            stock_levels = dict(await stock_age.with_receipts(connection, stock_levels, ticket.policy_set))
             return NewOrder(order, context, now, stock_levels)
 
         return await self._deps.database.snapshot("preview", work)
@@ -252,6 +254,9 @@ class AllocationBatch:
         unit_of_work = batch.unit_of_work = UnitOfWork(book, self._deps.publication_log)
         unit_of_work.load((await order_store.read(connection, orders.existing_ids)).values())
         await capacity_store.read_figures(connection, book, batch.catalog)
+        asking = next((ticket.policy_set for ticket in tickets if ticket.policy_set.reads_receipts), None)
+        if asking is not None:
+            await stock_age.read_receipts(connection, book, asking)
         cancellations = await pending_cancellations.read(connection, {*order_keys, *orders.ids}) if known_keys else []
         waiting = await _waiting_requests(connection, cancellations)
         intake = Intake.of(unit_of_work, orders, cancellations, batch.listings, waiting)

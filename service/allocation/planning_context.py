@@ -13,6 +13,7 @@ from service.capacity import capacity_store
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection
+from service.stock import stock_age
 from service.stock.stock_book import Book
 
 
@@ -80,4 +81,5 @@ async def context(
     catalog = await cache.at(connection, version)
     if book is not None:
         await capacity_store.read_figures(connection, book, catalog)
+        await stock_age.read_receipts(connection, book, policy_set)
     return PlanningContext(policy_set, catalog, products)

@@ -115,8 +115,8 @@ def add_services(
         new_id=deps.new_id,
         watch=order_watch,
     )
-    reader = AvailabilityReader(database, deps.catalog_cache, metrics)
-    large_reader = AvailabilityReader(database, deps.catalog_cache, metrics, waits_for_answers=True)
+    reader = AvailabilityReader(database, deps.catalog_cache, metrics, deps.policies)
+    large_reader = AvailabilityReader(database, deps.catalog_cache, metrics, deps.policies, waits_for_answers=True)
     availability_grpc.add_AvailabilityServiceServicer_to_server(
         AvailabilityServicer(
             readers=StockReaders(reader, large_reader),

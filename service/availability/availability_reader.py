@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -37,7 +37,7 @@ from service.metrics import Metrics
 from service.metrics.labels import AVAILABILITY
 from service.observability.calls import Call, current_call, shared_work
 from service.rpc import proto_values
-from service.stock import levels
+from service.stock import levels, stock_age
 from service.stock.publication_log import PublicationLog
 from truestock.v1 import availability_service_pb2 as availability_pb
 
@@ -124,11 +124,18 @@ class AvailabilityReader:
     """
 
     def __init__(
-        self, database: Database, cache: CatalogCache, metrics: Metrics, *, waits_for_answers: bool = False
+        self,
+        database: Database,
+        cache: CatalogCache,
+        metrics: Metrics,
+        policies: Callable[[], PolicySet],
+        *,
+        waits_for_answers: bool = False,
     ) -> None:
         self._database = database
         self._cache = cache
         self._metrics = metrics
+        self._policies = policies
         self._waits_for_answers = waits_for_answers
         self._waiting: list[_WaitingCall] = []
         self._reading: asyncio.Task[None] | None = None
@@ -242,7 +249,8 @@ class AvailabilityReader:
         if components:
             products |= (await catalog_store.products(connection, components))[1]
             skus |= components
-        now, stock_levels = await levels.read(connection, skus)
+        now, read_levels = await levels.read(connection, skus)
+        stock_levels = await stock_age.with_receipts(connection, read_levels, self._policies())
         capacity = await capacity_store.current_figures(connection, catalog, now)
         return Snapshot(now, catalog, products, stock_levels, capacity=capacity)
 

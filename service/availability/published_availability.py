@@ -35,7 +35,7 @@ from service.database.change_horizon import as_bigint
 from service.database.database import Connection, Database, Statement, parameter, transposed, unnested
 from service.database.tables import availability_published
 from service.policy.active_policies import ActivePolicies
-from service.stock import levels
+from service.stock import levels, stock_age
 
 BATCH_PAIRS = 200
 """Pairs that are read, and locked, in one transaction."""
@@ -200,11 +200,13 @@ class Publisher:
         if components:
             products |= (await catalog_store.products(connection, components))[1]
             skus = sorted({*skus, *components})
-        now, stock_levels = await levels.read(connection, skus)
+        now, read_levels = await levels.read(connection, skus)
+        policy_set = self._active_policies.current.policy_set
+        stock_levels = await stock_age.with_receipts(connection, read_levels, policy_set)
         capacity = await capacity_store.current_figures(connection, catalog, now)
         world = World(now, catalog.locations, products, stock_levels, capacity=capacity)
         by_pair = {pair: listings.get(key) for pair, key in items.items()}
-        return await _assess(self._active_policies.current.policy_set, world, catalog, pairs, by_pair)
+        return await _assess(policy_set, world, catalog, pairs, by_pair)
 
 
 async def _assess(

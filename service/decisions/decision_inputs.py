@@ -477,6 +477,7 @@ def level_message(level: StockLevel) -> decision_pb2.StockLevelInput:
         source=level.source or "",
         tracked=level.tracked,
         physical_count_time=timestamp(level.physical_count_time),
+        oldest_receipt_time=timestamp(level.oldest_receipt_time),
     )
 
 
@@ -494,6 +495,7 @@ def _level_of(message: decision_pb2.StockLevelInput) -> StockLevel:
         source=message.source or None,
         tracked=message.tracked,
         physical_count_time=_moment(message.physical_count_time) if message.HasField("physical_count_time") else None,
+        oldest_receipt_time=_moment(message.oldest_receipt_time) if message.HasField("oldest_receipt_time") else None,
     )
 
 

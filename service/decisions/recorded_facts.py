@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from policies.facts.measures import OLDEST_DAYS
 from truestock.v1 import decision_pb2
 
 INPUTS_VERSION = 2
@@ -15,4 +16,8 @@ _FACTS_SINCE = {
 
 def unrecorded_facts(message: decision_pb2.DecisionInputs) -> frozenset[str]:
     """The facts that the inputs do not record, because they were stored before these facts were."""
-    return frozenset().union(*(facts for version, facts in _FACTS_SINCE.items() if message.inputs_version < version))
+    unrecorded = [facts for version, facts in _FACTS_SINCE.items() if message.inputs_version < version]
+    if not any(level.HasField("oldest_receipt_time") for level in message.levels):
+        # Receipts are read only where a rule asks when stock came in.
+        unrecorded.append(frozenset({OLDEST_DAYS}))
+    return frozenset().union(*unrecorded)

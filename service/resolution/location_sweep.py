@@ -32,7 +32,7 @@ from service.orders import order_store
 from service.orders.allocation_record import CONFIRMED, AllocationRecord, ShipmentRecord
 from service.resolution.late_rerouting import with_order_facts
 from service.resolution.lateness import LOCATION_UNAVAILABLE
-from service.stock import levels
+from service.stock import levels, stock_age
 
 BATCH = 25
 """Orders per transaction. Each may lock the stock levels of its products at every location."""
@@ -157,6 +157,7 @@ class LocationSweep:
         skus = await order_store.line_skus(connection, ids)
         unit_of_work = await open_unit_of_work(connection, ids, skus, self._deps.new_id)
         await capacity_store.read_figures(connection, unit_of_work.book, planning.catalog)
+        await stock_age.read_receipts(connection, unit_of_work.book, planning.policy_set)
         records = [unit_of_work.records[id] for id in ids]
         for record in sorted(records, key=lambda record: (record.create_time, record.id)):
             for planned in [x for x in record.shipments if _may_move(x, reasons)]:

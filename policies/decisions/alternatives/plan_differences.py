@@ -95,6 +95,7 @@ _TEXTS = {
     "most_reliable": "count confidence {} instead of {}",
     "covers_most": "{} of the order in full instead of {}",
     "least_loaded": "{} of its capacity taken instead of {}",
+    "oldest_stock": "{} since its oldest stock came in instead of {}",
 }
 
 

@@ -93,4 +93,5 @@ _FIGURES: Mapping[str, Callable[[str, float], StepFigure]] = {
     "covers_most": _most("products"),
     "chosen_by_shopper": _is_first,
     "least_loaded": _share,
+    "oldest_stock": _most("days"),
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from math import floor, inf
 from typing import Final
 
@@ -17,6 +18,8 @@ from policies.facts.measures import days_until_sold
 from policies.policy_set import PLAN_STEPS, RankStep
 
 Ranks = tuple[float, ...]
+
+_DAY = timedelta(days=1)
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -130,6 +133,18 @@ def least_loaded(step: RankStep, numbers: Sequence[int], context: RankingContext
     return [_load_rank(locations[number], world) for number in numbers]
 
 
+def oldest_stock(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
+    """The oldest stock of the order's SKUs first, in whole days; a location where no age is known comes last."""
+    now = context.view.question.world.now
+    return [_oldest_rank(number, context, now) for number in context.each(numbers)]
+
+
+def _oldest_rank(number: int, context: RankingContext, now: datetime) -> float:
+    times = [level.oldest_receipt_time for level in context.stocked(number)]
+    known = [time for time in times if time is not None]
+    return -max(0, (now - min(known)) // _DAY) if known else inf
+
+
 def _load_rank(location: Location, world: World) -> float:
     if location.capacity is None:
         return 0.0
@@ -163,4 +178,5 @@ RANK_STEPS: Mapping[str, Callable[[RankStep, Sequence[int], RankingContext], lis
     "covers_most": covers_most,
     "chosen_by_shopper": chosen_by_shopper,
     "least_loaded": least_loaded,
+    "oldest_stock": oldest_stock,
 }

@@ -794,6 +794,7 @@ class StockLevelInput(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     TRACKED_FIELD_NUMBER: _builtins.int
     PHYSICAL_COUNT_TIME_FIELD_NUMBER: _builtins.int
+    OLDEST_RECEIPT_TIME_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     location_id: _builtins.str
     on_hand_count: _builtins.int
@@ -812,6 +813,10 @@ class StockLevelInput(_message.Message):
     def physical_count_time(self) -> _timestamp_pb2.Timestamp:
         """When a person last counted."""
 
+    @_builtins.property
+    def oldest_receipt_time(self) -> _timestamp_pb2.Timestamp:
+        """When the oldest of the units on hand came in; unset if unknown, or no rule asked."""
+
     def __init__(
         self,
         *,
@@ -827,10 +832,11 @@ class StockLevelInput(_message.Message):
         source: _builtins.str = ...,
         tracked: _builtins.bool = ...,
         physical_count_time: _timestamp_pb2.Timestamp | None = ...,
+        oldest_receipt_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "as_of_time", b"as_of_time", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "physical_count_time", b"physical_count_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "as_of_time", b"as_of_time", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "oldest_receipt_time", b"oldest_receipt_time", "physical_count_time", b"physical_count_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "allocated_count", b"allocated_count", "as_of_time", b"as_of_time", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "held_count", b"held_count", "location_id", b"location_id", "on_hand_count", b"on_hand_count", "physical_count_time", b"physical_count_time", "sku", b"sku", "source", b"source", "tracked", b"tracked", "unavailable_count", b"unavailable_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence", "allocated_count", b"allocated_count", "as_of_time", b"as_of_time", "count_confidence", b"count_confidence", "counted_time", b"counted_time", "held_count", b"held_count", "location_id", b"location_id", "oldest_receipt_time", b"oldest_receipt_time", "on_hand_count", b"on_hand_count", "physical_count_time", b"physical_count_time", "sku", b"sku", "source", b"source", "tracked", b"tracked", "unavailable_count", b"unavailable_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__count_confidence: _TypeAlias = _typing.Literal["count_confidence"]  # noqa: Y015
     _WhichOneofArgType__count_confidence: _TypeAlias = _typing.Literal["_count_confidence", b"_count_confidence"]  # noqa: Y015

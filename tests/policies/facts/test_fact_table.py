@@ -63,6 +63,7 @@ EVERYTHING = Context(
         allocated=2,
         as_of_time=NOW - timedelta(minutes=90),
         physical_count_time=NOW - timedelta(days=3),
+        oldest_receipt_time=NOW - timedelta(days=40),
         count_confidence=0.8,
         source="pos",
     ),

@@ -13,8 +13,10 @@ from service.availability.availability_reader import AvailabilityReader, Availab
 from service.catalog.catalog_store import CatalogCache
 from service.database.database import Database
 from service.metrics import Metrics
+from tests.policies.small_retailer import ANYWHERE, rules
 from truestock.v1 import availability_service_pb2 as availability_pb
 
+PLAIN = rules(ANYWHERE)
 REQUEST = AvailabilityRequest("pos", ("MUG",), "ship", None, include_locations=False)
 
 
@@ -25,7 +27,7 @@ async def reader(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     monkeypatch.setattr(availability_reader, "BUSY_SECONDS", 3_600)
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(database_url, metrics, connections=2)
-    yield AvailabilityReader(database, CatalogCache(), metrics)
+    yield AvailabilityReader(database, CatalogCache(), metrics, lambda: PLAIN)
     await database.close()
 
 
@@ -89,7 +91,7 @@ async def test_a_call_whose_caller_has_given_up_is_not_read(
 async def test_callers_of_many_skus_share_the_read_after_the_answers_that_they_wait_for(database_url: str) -> None:
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(database_url, metrics, connections=2)
-    reader = AvailabilityReader(database, CatalogCache(), metrics, waits_for_answers=True)
+    reader = AvailabilityReader(database, CatalogCache(), metrics, lambda: PLAIN, waits_for_answers=True)
     snapshots, answered = [], asyncio.Event()
 
     async def call() -> None:

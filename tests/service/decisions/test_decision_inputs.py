@@ -79,6 +79,7 @@ levels = built(
     source=maybe_words,
     tracked=st.booleans(),
     physical_count_time=moments,
+    oldest_receipt_time=moments,
 )
 products = built(
     Product,
