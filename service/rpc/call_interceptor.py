@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 OWN_SERVICES = "/truestock."
 """Only methods of our own services are measured: health and reflection are called by machines, without end."""
 
+REMEMBERED_REFUSALS = 1_000
+
 Handler = Callable[..., Any]
 """Handles a call: a coroutine function for a single response, an async generator for a stream."""
 
@@ -59,6 +61,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         self._limit = CallLimit()
         self._refusing_handlers: dict[str, Any] = {}
         """Handlers that refuse a call without decoding its request."""
+        self._refusals: dict[tuple[str, str], Any] = {}
+        """Handlers that refuse callers, by path and error: making a status takes as long as the rest of a refusal."""
         self._failures = FailureLog()
 
     async def intercept_service(
@@ -85,11 +89,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
 
     def _refusing(self, path: str, error: TruestockError) -> Any:
         """A handler that refuses a call of any kind with the error, and reads nothing of it."""
+        key = (path, str(error))
+        if key not in self._refusals:
+            if len(self._refusals) >= REMEMBERED_REFUSALS:
+                self._refusals.clear()
+            self._refusals[key] = self._new_refusal(path, error)
+        return self._refusals[key]
+
+    def _new_refusal(self, path: str, error: TruestockError) -> Any:
+        status, code, method = rpc_status.to_status(error.status()), error.code.name, path.rsplit(".", 1)[-1]
 
         async def refuse(_: Any, context: Any) -> None:
             if path.startswith(OWN_SERVICES):
-                self._metrics.service.rpc_seconds.labels(path.rsplit(".", 1)[-1], error.code.name).observe(0)
-            await context.abort_with_status(rpc_status.to_status(error.status()))
+                self._metrics.service.rpc_seconds.labels(method, code).observe(0)
+            await context.abort_with_status(status)
 
         return grpc.stream_stream_rpc_method_handler(refuse)
 
