@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
@@ -18,29 +19,18 @@ from grpc_reflection.v1alpha import reflection_pb2
 from structlog.testing import capture_logs
 
 from service import background
+from service.app.wiring import SERVICE_NAMES
 from tests.conftest import seeds
 from tests.retailer import Retailer, change
 from tests.service.test_bad_input import refused
-from truestock.v1 import (
-    allocation_service_pb2,
-    availability_service_pb2,
-    catalog_service_pb2,
-    exception_service_pb2,
-    fulfillment_service_pb2,
-    policy_service_pb2,
-    stock_service_pb2 as stock_pb,
-)
+from truestock.v1 import stock_service_pb2 as stock_pb
 
-MODULES = (
-    *(availability_service_pb2, allocation_service_pb2, fulfillment_service_pb2, stock_pb),
-    *(catalog_service_pb2, exception_service_pb2, policy_service_pb2, health_pb2, reflection_pb2),
-)
-METHODS: list[MethodDescriptor] = [
-    method
-    for module in MODULES
-    for service in module.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
+SERVICES = [
+    *(descriptor_pool.Default().FindServiceByName(name) for name in SERVICE_NAMES),
+    *health_pb2.DESCRIPTOR.services_by_name.values(),
+    *reflection_pb2.DESCRIPTOR.services_by_name.values(),
 ]
+METHODS: list[MethodDescriptor] = [method for service in SERVICES for method in service.methods]
 ALLOCATE = "/truestock.v1.AllocationService/AllocateOrder"
 STREAM = "/truestock.v1.StockService/StreamStockChanges"
 TEXTS = [
