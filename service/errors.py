@@ -39,6 +39,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
+from urllib.parse import quote
 from uuid import UUID
 
 import grpc
@@ -51,6 +52,12 @@ from policies.domain.outlets import OutletConflict
 from policies.explanation import unit_count_text
 
 DOMAIN = "truestock.v1"
+TRAILER_BYTES = 7_000
+"""What the trailers of an error take at most: clients refuse more than 8 KiB, and then show no error of ours at all."""
+MESSAGE_BYTES = 2_000
+"""What its message takes of them, percent-encoded."""
+ENVELOPE_BYTES = 400
+"""What types and lengths of the details take in a status."""
 NAMES_SHOWN = 5
 """Missing names that a message shows, with the near ones."""
 ADD_LOCATION_FIRST = "upsert it first with UpsertLocations or `truestock import locations`"
@@ -86,18 +93,22 @@ class TruestockError(Exception):
         self.retry_after = retry_after
 
     def status(self) -> status_pb2.Status:
-        """The error as `google.rpc.Status`: always with ErrorInfo, with BadRequest and RetryInfo where they apply."""
+        """The error as `google.rpc.Status`: always with ErrorInfo, with BadRequest and RetryInfo where they apply.
+
+        It names as many invalid fields as fit into the trailers that every client takes.
+        """
+        message = _shortened(str(self))
         details: list[Message] = [
             error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.metadata)
         ]
-        if self.violations:
-            details.append(_bad_request(self.violations))
         if self.retry_after is not None:
             retry = error_details_pb2.RetryInfo()
             retry.retry_delay.FromTimedelta(self.retry_after)
             details.append(retry)
+        if self.violations:
+            details.insert(1, _bad_request(self.violations, _room(message, details)))
         return status_pb2.Status(
-            code=self.code.value[0], message=str(self), details=[_packed(detail) for detail in details]
+            code=self.code.value[0], message=message, details=[_packed(detail) for detail in details]
         )
 
 
@@ -623,13 +634,35 @@ class NotReady(TruestockError):
         super().__init__(f"{message}; try again in a moment", retry_after=timedelta(seconds=1))
 
 
-def _bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadRequest:
-    field_violation = error_details_pb2.BadRequest.FieldViolation
-    return error_details_pb2.BadRequest(
-        field_violations=[
-            field_violation(field=violation.field, description=violation.description) for violation in violations
-        ]
-    )
+def _shortened(message: str) -> str:
+    """The message, cut where it would take more than its share of the trailers: names in it may be long."""
+    if len(quote(message)) <= MESSAGE_BYTES:
+        return message
+    # Of a character, at most twelve bytes are sent: four, each as %XX.
+    kept = message[: MESSAGE_BYTES // 12]
+    while len(quote(message[: len(kept) + 20])) < MESSAGE_BYTES:
+        kept = message[: len(kept) + 20]
+    return f"{kept}…"
+
+
+def _room(message: str, details: Sequence[Message]) -> int:
+    """Bytes that the trailers of an error have for its violations.
+
+    They carry the message twice: percent-encoded, and in the status, of which three bytes take four.
+    """
+    status = len(message.encode()) + sum(detail.ByteSize() for detail in details)
+    return (TRAILER_BYTES - len(quote(message))) * 3 // 4 - status - ENVELOPE_BYTES
+
+
+def _bad_request(violations: Sequence[Violation], room: int) -> error_details_pb2.BadRequest:
+    """The first violations, as many as fit into `room` bytes; at least one."""
+    request = error_details_pb2.BadRequest()
+    for violation in violations:
+        request.field_violations.add(field=violation.field, description=violation.description)
+        if request.ByteSize() > room and len(request.field_violations) > 1:
+            del request.field_violations[-1]
+            break
+    return request
 
 
 def _packed(detail: Message) -> any_pb2.Any:
