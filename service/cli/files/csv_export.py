@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,10 +107,11 @@ def whole_file(path: Path) -> Iterator[TextIO]:
 
     Raises UserError if it cannot be written.
     """
+    # The name has the process, because two commands may write the same file at once; the last to end wins.
     # A pipe or a device, such as /dev/stdout, is written at once.
     in_place = path.exists() and not path.is_file()
     path = path if in_place else path.resolve()
-    partial = path if in_place else path.with_name(f".{path.name}.partial")
+    partial = path if in_place else path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("w", encoding="utf-8", newline="") as stream:
             yield stream
