@@ -49,9 +49,14 @@ async def sweep(shop: Retailer, metrics: Metrics) -> AsyncIterator[Sweep]:
 
 
 async def expire(shop: Retailer, order: allocation_pb.Allocation) -> None:
-    for table in ("allocation", "promise"):
-        column = "id" if table == "allocation" else "allocation_id"
-        await shop.sql(f"UPDATE {table} SET expire_time = now() WHERE {column} = $1::uuid", order.allocation_id)
+    """In one statement: the service would otherwise see a hold that has expired with units that have not."""
+    await shop.sql(
+        """
+        WITH hold AS (UPDATE allocation SET expire_time = now() WHERE id = $1::uuid RETURNING id)
+        UPDATE promise SET expire_time = now() FROM hold WHERE allocation_id = hold.id
+        """,
+        order.allocation_id,
+    )
 
 
 async def wait_a_day(shop: Retailer, order: allocation_pb.Allocation) -> None:
