@@ -6,7 +6,9 @@ import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from service.auth.certificates import CertificateFiles
 
 POLL_SECONDS = 0.05
-"""How soon the thread notices that it must stop."""
+"""How soon the thread notices that it must stop, if nothing else wakes it."""
 
 
 class MetricsServer:
@@ -45,9 +47,16 @@ class MetricsServer:
 
     def close(self, seconds: float = 5) -> None:
         """Frees the port, and waits up to `seconds` for its thread."""
-        self._server.shutdown()
+        stop = threading.Thread(target=self._server.shutdown, name="metrics stop", daemon=True)
+        stop.start()
+        end = time.monotonic() + seconds
+        while stop.is_alive() and time.monotonic() < end:
+            # The thread waits for a connection: one of our own makes it see at once that it must stop.
+            with suppress(OSError):
+                socket.create_connection(self._server.server_address[:2], timeout=POLL_SECONDS).close()  # type: ignore[arg-type]
+            stop.join(timeout=0.002)
         self._server.server_close()
-        self._thread.join(timeout=seconds)
+        self._thread.join(timeout=max(0.0, end - time.monotonic()))
 
 
 class _Server(ThreadingHTTPServer):

@@ -22,6 +22,8 @@ from service.policy.thread_switching import FAST_SWITCHING
 
 POLL_SECONDS = 1.0
 """The folder is read this often even without file system events: some file systems send none, and a watch can break."""
+STEP_MILLISECONDS = 20
+"""How often the thread that collects file system events looks whether it must stop."""
 DEBOUNCE_SECONDS = 0.2
 """File system events within this time are handled together."""
 STABLE_SECONDS = 0.2
@@ -78,6 +80,7 @@ class FolderWatcher:
             watch_filter=None,
             stop_event=stop,
             debounce=round(DEBOUNCE_SECONDS * 1_000),
+            step=STEP_MILLISECONDS,
             rust_timeout=round(POLL_SECONDS * 1_000),
             yield_on_timeout=True,
             # `read_folder` finds the folders, within limits and without links that lead out of the rules.

@@ -126,11 +126,12 @@ def test_logs_are_json_unless_a_person_reads_them(
     output = io.StringIO()
     monkeypatch.setattr(output, "isatty", lambda: is_terminal)
     monkeypatch.setattr(sys, "stderr", output)
+    settings = structlog.get_config()
     try:
         configure_logs(log_format)  # type: ignore[arg-type]
         structlog.get_logger("test").info("rules loaded", files=3)
     finally:
-        structlog.reset_defaults()
+        structlog.configure(**settings)
 
     text = output.getvalue()
     if is_json:

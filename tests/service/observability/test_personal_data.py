@@ -180,12 +180,13 @@ def collector() -> Iterator[Collector]:
 @asynccontextmanager
 async def log_of_a_service(output: io.StringIO) -> AsyncIterator[None]:
     """The log as `truestock serve` writes it into a pipe."""
+    settings = structlog.get_config()
     with redirect_stderr(output):
         configure_logs()
         try:
             yield
         finally:
-            structlog.reset_defaults()
+            structlog.configure(**settings)
 
 
 async def live(shop: Retailer) -> None:
