@@ -257,7 +257,9 @@ async def test_a_watch_resumes_where_it_was_interrupted(client: AnyClient, relay
     watch = watch_orders(client)
     await anext(watch)
     first = await sell(direct)
-    assert await next_changed(watch) == [first]
+    # An order of a moment before the watch may be sent too.
+    while first not in await next_changed(watch):
+        pass
     relay.close()
     second = await sell(direct)
     await relay.open()
