@@ -150,7 +150,8 @@ def confined(seconds: str, memory_bytes: str, service: str, *, is_renewed: bool 
     try:
         yield
     except MemoryError:
-        sys.exit(TOO_MUCH_MEMORY)
+        # At once: where no memory is left, Python's own way out may fail too, and end with another code.
+        os._exit(TOO_MUCH_MEMORY)
 
 
 def renew_seconds(seconds: int) -> None:
