@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 import grpc
@@ -31,13 +32,20 @@ def async_senders(address: str, token: str | None) -> list[Any]:
 
 
 def _check_stays_here(address: str, token: str | None) -> None:
-    host = address.rpartition(":")[0].strip("[]")
-    stays_here = address.startswith("unix:") or host in {"localhost", "::1"} or host.startswith("127.")
-    if token is not None and not stays_here:
+    if token is not None and not _is_this_machine(address):
         raise ValueError(
             f"a token is sent to {address} only with TLS, where nobody else can read it: pass credentials, such as "
             "grpc.ssl_channel_credentials()"
         )
+
+
+def _is_this_machine(address: str) -> bool:
+    """A name other than localhost may stand for any machine, also one that begins like an address."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return address.startswith("unix:") or host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class _Details(grpc.ClientCallDetails):

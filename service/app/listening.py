@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import structlog
@@ -40,7 +39,7 @@ def listening(settings: Settings) -> Listening:
     address, metrics_address = _address(settings.address), _address(settings.metrics_address)
     certificates, authentication = _certificate_files(settings), _authentication(settings)
     for listened, flag in ((address, "--address"), (metrics_address, "--metrics-address")):
-        if not _is_loopback(listened.host):
+        if not listened.is_loopback:
             lacking = [] if certificates else ["TLS (--tls-cert and --tls-key)"]
             if listened is address and not authentication.is_required:
                 lacking.append(f"an access file (`truestock access add` makes {settings.access})")
@@ -93,13 +92,6 @@ def _lack(lacking: list[str], address: Address, flag: str, *, insecure: bool) ->
             f"such as 127.0.0.1:{address.port}, or accept it with --insecure, such as behind a proxy that sees to it"
         )
     log.warning("open to other machines (--insecure)", address=str(address), without=missing)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _check_free(address: Address) -> None:

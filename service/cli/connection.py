@@ -17,6 +17,7 @@ from grpc import aio
 
 from policies.domain.near_names import near_name
 from service.cli.console import EXIT_USAGE, UserError
+from service.settings import Address
 
 PROFILES = Path("truestock") / "profiles.yaml"
 """The file of profiles in the folder of a person's settings."""
@@ -212,8 +213,8 @@ def _token(path: Path | None) -> str | None:
 
 
 def _is_this_machine(server: str) -> bool:
-    host = server.rpartition(":")[0].strip("[]")
-    return server.startswith("unix:") or host in {"localhost", "::1"} or host.startswith("127.")
+    """`server` is checked: HOST:PORT or unix:PATH."""
+    return server.startswith("unix:") or Address.parse(server).is_loopback
 
 
 def _interceptors(token: str | None) -> list[Any]:

@@ -71,6 +71,7 @@ async def test_an_async_client_calls_and_watches_with_its_token(service: tuple[s
         assert missing.value.reason == "NOT_FOUND"
 
 
-def test_a_token_is_not_sent_to_another_machine_without_tls() -> None:
+@pytest.mark.parametrize("host", ["shop.example", "127.shop.example", "10.0.0.5", "[fd00::1]"])
+def test_a_token_is_not_sent_to_another_machine_without_tls(host: str) -> None:
     with pytest.raises(ValueError, match="only with TLS"):
-        Client("shop.example:50051", token="tst_reader")
+        Client(f"{host}:50051", token="tst_reader")

@@ -122,6 +122,15 @@ def test_profiles_that_others_can_read_are_refused(run: Run, profiles: Path) -> 
     )
 
 
+@pytest.mark.parametrize("host", ["shop.example", "127.shop.example", "10.0.0.5", "[fd00::1]"])
+def test_a_token_is_not_sent_to_another_machine_without_tls(run: Run, tmp_path: Path, host: str) -> None:
+    (tmp_path / "token").write_text("tst_secret\n")
+
+    code, problem = run("channels", "--server", f"{host}:50051", "--token-file", str(tmp_path / "token"))
+
+    assert (code, "only with TLS" in problem) == (2, True)
+
+
 def test_options_of_connections_may_stand_before_and_after_the_command() -> None:
     assert connection.moved_to_front(["stock", "--tls", "SKU", "--tls-ca", "a", "--profile=b", "--", "--tls"]) == [
         "--tls",
