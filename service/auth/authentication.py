@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from service.auth.access_file import Access, AccessFileError, read_access
+from service.auth.file_content import file_content
 from service.auth.issuer import KeysError
 from service.auth.principals import LOCAL, Principal
 from service.auth.tokens import PREFIX
@@ -25,7 +26,6 @@ log = structlog.get_logger(__name__)
 
 HEADER = "authorization"
 SCHEME = "bearer "
-LARGEST_FILE = 1 << 20
 LONGEST_TOKEN = 16 << 10
 """Characters of a token; gRPC bounds the metadata of a call to less."""
 REMEMBERED_TOKENS = 10_000
@@ -129,15 +129,13 @@ class Authentication:
     def _contents(self) -> tuple[bytes, bytes] | None:
         """The bytes of the access file and of the issuer's keys, if it is known; None without an access file."""
         try:
-            with self._path.open("rb") as file:
-                content = file.read(LARGEST_FILE)
+            content = file_content(self._path)
         except FileNotFoundError:
             return None
         keys = b""
         issuer = self._in_force.access.issuer if self._in_force else None
         if issuer is not None:
-            with (self._path.parent / issuer.keys_file).open("rb") as file:
-                keys = file.read(LARGEST_FILE)
+            keys = file_content(self._path.parent / issuer.keys_file)
         return content, keys
 
     def _load(self, content: bytes) -> _InForce:

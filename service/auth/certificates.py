@@ -13,12 +13,12 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from service.auth.file_content import file_content
+
 log = structlog.get_logger(__name__)
 
 READ_ATTEMPTS = 3
 """How often files that change while they are read are read again at once."""
-LONGEST_FILE = 1 << 20
-"""Bytes of a file of certificates: far more than any chain, and little enough to read during a handshake."""
 
 _Versions = tuple[tuple[int, int, int, int] | None, ...]
 """Of each file its device, number, size and time of change in nanoseconds; None if it cannot be read."""
@@ -149,13 +149,9 @@ def _read(chain_path: Path, key_path: Path, client_ca_path: Path | None = None) 
 
 def _bytes(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(LONGEST_FILE + 1)
+        return file_content(path)
     except OSError as error:
         raise CertificateError(f"{path} cannot be read: {error.strerror or error}") from error
-    if len(content) > LONGEST_FILE:
-        raise CertificateError(f"{path} has more than {LONGEST_FILE:,} bytes; name a file of certificates")
-    return content
 
 
 def _certificates(content: bytes, path: Path) -> list[x509.Certificate]:

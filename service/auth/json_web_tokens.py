@@ -9,6 +9,7 @@ from typing import Any
 
 import jwt
 
+from service.auth.file_content import file_content
 from service.auth.issuer import Issuer, KeysError
 
 CLOCK_SKEW_SECONDS = 30
@@ -18,7 +19,6 @@ ALGORITHMS = (
     *("ES256", "ES384", "ES512", "EdDSA"),
 )
 """Only signatures that nobody can make with what the service knows: no `none`, and no HMAC with a public key."""
-LONGEST_KEYS_FILE = 1 << 20
 
 
 class JsonWebTokens:
@@ -32,11 +32,7 @@ class JsonWebTokens:
         """With the keys of the issuer's file, which is relative to `folder`. Raises KeysError."""
         path = folder / issuer.keys_file
         try:
-            with path.open("rb") as file:
-                content = file.read(LONGEST_KEYS_FILE + 1)
-            if len(content) > LONGEST_KEYS_FILE:
-                raise KeysError(f"{path} has more than {LONGEST_KEYS_FILE:,} bytes")
-            entries = json.loads(content)["keys"]
+            entries = json.loads(file_content(path))["keys"]
             keys = [jwt.PyJWK(entry) for entry in entries if entry.get("use", "sig") == "sig"]
         except OSError as error:
             raise KeysError(f"{path} cannot be read: {error.strerror or error}") from error

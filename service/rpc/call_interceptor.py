@@ -22,7 +22,6 @@ from service.errors import DOMAIN, Overloaded, TruestockError, UnreadableRequest
 from service.metrics import Metrics
 from service.observability.call_log import CallLog
 from service.observability.calls import Call, current_call
-from service.rpc import caller
 from service.rpc.call_limit import CallLimit, may_be_shed
 from service.rpc.caller import AccessCheck
 from service.rpc.request_bytes import RefusedBytes, reader, unless_refused
@@ -80,7 +79,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
             self._wrapped_handlers[method] = self._wrap(method, handler)
         if self._access is not None and self._access.authentication.is_required:
             try:
-                caller.admit(self._access.authentication, method, handler_call_details.invocation_metadata)
+                self._access.admit(method, handler_call_details.invocation_metadata)
             except TruestockError as error:
                 return self._refusing(method, error)  # type: ignore[no-any-return]
         if self._limit.is_reached and method in self._refusing_handlers:
@@ -110,7 +109,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         """The request as its caller may make it. Raises Unauthenticated, MissingRole, TooManyCalls or NotBound."""
         if self._access is None or not self._access.authentication.is_required:
             return request
-        principal = caller.identify(self._access.authentication, path, context)
+        principal = self._access.identify(path, context)
         if principal.has_limits:
             usage = self._access.usage
             usage.begin(principal)

@@ -28,33 +28,31 @@ class AccessCheck:
     find_places: FindPlaces
     usage: Usage = field(default_factory=Usage)
 
+    def admit(self, path: str, metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
+        """Sets the principal of a call before its request is read. Raises Unauthenticated or MissingRole."""
+        if required_role(path) is None:
+            return
+        principal = self.authentication.by_metadata(metadata)
+        if principal is None:
+            principals.current.set(_BY_CERTIFICATE)
+            return
+        _check_role(principal, path)
+        principals.current.set(principal)
+
+    def identify(self, path: str, context: Any) -> Principal:
+        """The principal of the call that is handled. Raises Unauthenticated or MissingRole."""
+        principal = principals.current.get()
+        if principal is _BY_CERTIFICATE:
+            principal = self.authentication.by_certificate(context.auth_context())
+            _check_role(principal, path)
+            principals.current.set(principal)
+        return principal
+
     async def check(self, principal: Principal, path: str, request: Message) -> None:
         """Names who acts in the request, and holds it to what the principal is bound to. Raises NotBound."""
         _state_actor(request, principal)
         if principal.is_bound:
             await hold_to(principal, path.rpartition("/")[2], request, self.find_places)
-
-
-def admit(authentication: Authentication, path: str, metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
-    """Sets the principal of a call before its request is read. Raises Unauthenticated or MissingRole."""
-    if required_role(path) is None:
-        return
-    principal = authentication.by_metadata(metadata)
-    if principal is None:
-        principals.current.set(_BY_CERTIFICATE)
-        return
-    _check_role(principal, path)
-    principals.current.set(principal)
-
-
-def identify(authentication: Authentication, path: str, context: Any) -> Principal:
-    """The principal of the call that is handled. Raises Unauthenticated or MissingRole."""
-    principal = principals.current.get()
-    if principal is _BY_CERTIFICATE:
-        principal = authentication.by_certificate(context.auth_context())
-        _check_role(principal, path)
-        principals.current.set(principal)
-    return principal
 
 
 def _state_actor(request: Message, principal: Principal) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from service.auth.access_file import AccessFileError, read_access
+from service.auth.authentication import Authentication
+from service.auth.file_content import LARGEST_FILE
 from service.auth.principals import Role
 from service.auth.tokens import Token, Tokens, digest_of, new_token
 
@@ -81,3 +85,12 @@ def test_new_tokens_differ_and_can_be_recognized() -> None:
 
     assert len(tokens) == 100
     assert all(token.startswith("tst_") and len(token) == 47 for token in tokens)
+
+
+def test_a_file_that_is_too_large_is_not_read_in_part(tmp_path: Path) -> None:
+    """The principals after the first mebibyte would be missing without a word."""
+    file = tmp_path / "access.yaml"
+    file.write_text(PRINCIPAL + "# " + "x" * LARGEST_FILE)
+
+    with pytest.raises(OSError, match="too large"):
+        Authentication(file)
