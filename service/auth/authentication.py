@@ -58,6 +58,7 @@ class Authentication:
         self._in_force: _InForce | None = None
         self._remembered: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
         self._read: tuple[bytes, bytes] | None = None
+        self._problem = ""
         content = self._contents()
         if content is not None:
             self._in_force = self._load(content[0])
@@ -74,12 +75,15 @@ class Authentication:
             content = self._contents()
             if content is None or content == self._read:
                 return
-            # Also if it is refused, so that its problems are logged once.
             self._read = content
             self._in_force = self._load(content[0])
         except (AccessFileError, KeysError, OSError) as error:
-            log.error("the access file was refused; the last one stays in force", problem=str(error))
+            if str(error) != self._problem:
+                # Keys that are missing are looked for every time, and said once.
+                self._problem = str(error)
+                log.error("the access file was refused; the last one stays in force", problem=self._problem)
             return
+        self._problem = ""
         self._remembered.clear()
         log.info("access file in force", file=str(self._path), principals=len(self._in_force.access.principals))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import jwt
 import pytest
+import structlog
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -146,3 +147,21 @@ def test_a_token_calls_as_the_principal_with_its_subject_until_the_keys_change(t
     authentication.reload()
     with pytest.raises(Unauthenticated):
         authentication.by_metadata(metadata)
+
+
+def test_keys_that_disappear_are_said_once_and_the_last_ones_stay_in_force(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"keys": [public(KEY)]}))
+    (tmp_path / "access.yaml").write_text(
+        "principals: [{name: adapter, roles: [read], subjects: [shop]}]\n"
+        "jwt: {issuer: https://id.example, audience: truestock, keys: keys.json}\n"
+    )
+    authentication = Authentication(tmp_path / "access.yaml")
+    keys.unlink()
+
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            authentication.reload()
+
+    assert [line["log_level"] for line in logs] == ["error"]
+    assert authentication.by_metadata([("authorization", f"Bearer {signed()}")]) is not None
