@@ -1,0 +1,1 @@
+"""Shopify: the GraphQL Admin API from 2026-04 on, and its webhooks."""

@@ -1,0 +1,1 @@
+"""Square: orders and counts of its tills, and its webhooks."""
