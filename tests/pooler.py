@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.server_socket import options_of
+
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
 
 needs_pgbouncer = pytest.mark.skipif(
@@ -28,8 +30,10 @@ PORT = "6543"
 def pgbouncer(database_url: str, *, pool_mode: str = "transaction", pool_size: int = 2) -> Iterator[str]:
     """A PgBouncer in front of the database of an embedded server; yields the URL through it."""
     assert PROGRAM is not None
-    base, query = database_url.split("?host=")
-    server, port = query.split("&port=")
+    options = options_of(database_url)
+    server, port = options["host"], options["port"]
+    # Only the service's user can read the file.
+    password = Path(options["passfile"]).read_text().strip().rpartition(":")[2]
     # It refuses to run as root, and the socket of the server belongs to the account of the server.
     owner = Path(server).stat()
     account = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
@@ -37,8 +41,10 @@ def pgbouncer(database_url: str, *, pool_mode: str = "transaction", pool_size: i
     folder.chmod(0o755)
     os.chown(folder, owner.st_uid, owner.st_gid)
     settings = folder / "pgbouncer.ini"
+    settings.touch(0o600)
+    os.chown(settings, owner.st_uid, owner.st_gid)
     settings.write_text(
-        f"[databases]\n* = host={server} port={port} user=truestock\n"
+        f"[databases]\n* = host={server} port={port} user=truestock password={password}\n"
         f"[pgbouncer]\nlisten_addr =\nunix_socket_dir = {folder}\nlisten_port = {PORT}\nauth_type = any\n"
         f"pool_mode = {pool_mode}\ndefault_pool_size = {pool_size}\n"
     )
@@ -46,7 +52,7 @@ def pgbouncer(database_url: str, *, pool_mode: str = "transaction", pool_size: i
         process = subprocess.Popen([PROGRAM, str(settings)], stdout=log, stderr=log, **account)  # type: ignore[call-overload]
     try:
         _wait_until_it_listens(folder / f".s.PGSQL.{PORT}", process)
-        yield f"{base}?host={folder}&port={PORT}"
+        yield f"{database_url.partition('?')[0]}?host={folder}&port={PORT}"
     finally:
         process.terminate()
         process.wait(timeout=10)

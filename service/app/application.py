@@ -222,7 +222,13 @@ async def _find_database(settings: Settings, drain: Drain) -> _DatabaseSource:
     drain.add(
         "embedded PostgreSQL", lambda seconds: asyncio.to_thread(server.stop, seconds), needed_seconds=SERVER_SECONDS
     )
-    await migrate.migrate(server.database_url)
+    try:
+        await migrate.migrate(server.database_url)
+    except asyncpg.InvalidPasswordError as error:
+        raise StartError(
+            f"the password in {server.data_dir}/pgpass is not that of its data, as after a restore of one of them; "
+            "remove the file and start again, which sets a new one"
+        ) from error
     return _DatabaseSource(server.database_url, f"embedded PostgreSQL, data in {server.data_dir}", server)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
 
 from service.database.connection_pool import STATEMENT_SECONDS
 from service.database.database import single_connection, sqlalchemy_url
@@ -17,9 +18,15 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 async def migrate(url: str) -> str:
-    """Runs all pending migrations; returns the new revision."""
-    # migrations/env.py calls asyncio.run, which fails inside a running event loop, so Alembic runs in a thread.
-    await asyncio.to_thread(command.upgrade, alembic_config(url), "head")
+    """Runs all pending migrations; returns the new revision. Raises what asyncpg raises."""
+    try:
+        # migrations/env.py calls asyncio.run, which fails inside a running event loop, so Alembic runs in a thread.
+        await asyncio.to_thread(command.upgrade, alembic_config(url), "head")
+    except DBAPIError as error:
+        # SQLAlchemy raises an error of its own for each of asyncpg's.
+        if error.orig is None or error.orig.__cause__ is None:
+            raise
+        raise error.orig.__cause__ from error
     return newest_revision()
 
 

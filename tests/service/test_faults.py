@@ -36,6 +36,7 @@ from service.settings import Settings
 from tests.conftest import PLAIN_RULES, REPOSITORY, RetailerMaker, _addresses_of, service_settings
 from tests.counters import counted, written
 from tests.retailer import HOLD, SOLD, Retailer, State, change, eventually, movement, promised, request_id
+from tests.server_socket import socket_of, url_by
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
@@ -129,12 +130,11 @@ class FaultyProxy:
 async def proxied(database_url: str) -> AsyncIterator[tuple[Retailer, FaultyProxy]]:
     """A service connected to the database by a FaultyProxy, with a hundred mugs in stock."""
     folder = Path(tempfile.mkdtemp(prefix="proxy-"))
-    before, query = database_url.split("?host=")
-    host, port = query.split("&port=")
-    proxy = FaultyProxy(f"{host}/.s.PGSQL.{port}", folder / f".s.PGSQL.{port}")
+    socket = socket_of(database_url)
+    proxy = FaultyProxy(str(socket), folder / socket.name)
     await proxy.connect()
     async with AsyncExitStack() as stack:
-        shop = await RetailerMaker(f"{before}?host={folder}&port={port}", stack).make()
+        shop = await RetailerMaker(url_by(folder, database_url), stack).make()
         shop.database_url = database_url
         await shop.stock({("MUG", "dc"): 100})
         yield shop, proxy
@@ -152,12 +152,11 @@ async def shop(retailer: Retailer) -> Retailer:
 async def test_a_service_stops_in_time_while_no_message_of_it_reaches_the_database(database_url: str) -> None:
     """As when a firewall drops the packets of its connections: nothing is refused, and nothing answers."""
     folder = Path(tempfile.mkdtemp(prefix="proxy-"))
-    before, query = database_url.split("?host=")
-    host, port = query.split("&port=")
-    proxy = FaultyProxy(f"{host}/.s.PGSQL.{port}", folder / f".s.PGSQL.{port}")
+    socket = socket_of(database_url)
+    proxy = FaultyProxy(str(socket), folder / socket.name)
     await proxy.connect()
     async with AsyncExitStack() as stack:
-        retailers = RetailerMaker(f"{before}?host={folder}&port={port}", stack)
+        retailers = RetailerMaker(url_by(folder, database_url), stack)
         shop = await retailers.make()
         proxy.pause_before = b""
         orders = [asyncio.ensure_future(shop.allocate(f"A-{number}", {"MUG": 1})) for number in range(20)]

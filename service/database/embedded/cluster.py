@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,16 +21,19 @@ from service.database.embedded.location import (
     StartAbandoned,
     command_of,
 )
+from service.database.embedded.password import new_password, password_statement, write_password
 
 DATABASE = USER = "truestock"
 UNFINISHED = "unfinished-"
+RunProgram = Callable[..., None]
+"""Runs one of PostgreSQL's programs, named first, with its arguments and a `statement` for its standard input."""
 POLL_SECONDS = 0.02
 """How often a start looks whether it was abandoned."""
 
 INITDB_OPTIONS = (
     f"--username={USER}",
-    # An account that can enter the socket's folder may connect: the service's user, the server's account and root.
-    "--auth-local=trust",
+    # Servers of Truestock have access rules of their own: see `password`.
+    "--auth-local=reject",
     "--auth-host=reject",
     "--encoding=UTF8",
     "--locale=C",
@@ -50,17 +54,23 @@ def ensure_cluster(server_folder: ServerFolder, lock: int, abandoned: threading.
             f"{server_folder.folder} is the data folder of a PostgreSQL server that Truestock did not create. "
             "Pass the address of that server with --database-url, or another --data-dir."
         )
+    run = partial(_run_program, server_folder, lock, abandoned)
     if not server_folder.cluster.exists():
-        _create_cluster(server_folder, lock, abandoned)
+        _create_cluster(server_folder, run)
     data_version = (server_folder.cluster / "PG_VERSION").read_text().strip()
     if data_version != POSTGRES_VERSION:
         raise EmbeddedPostgresError(
             f"The data in {server_folder.cluster} were created by PostgreSQL {data_version}; this Truestock has "
             f"{POSTGRES_VERSION}. Move them with pg_dump of the version that created them, or pass another --data-dir."
         )
+    if not server_folder.password_file.exists():
+        # An earlier version created the data, or the file was removed.
+        password = new_password()
+        _run_statements(run, server_folder.cluster, password_statement(USER, password))
+        write_password(server_folder, USER, password)
 
 
-def _create_cluster(server_folder: ServerFolder, lock: int, abandoned: threading.Event) -> None:
+def _create_cluster(server_folder: ServerFolder, run: RunProgram) -> None:
     """Creates a data folder with an empty database under a temporary name, then renames it: it is never partial."""
     for leftover in server_folder.folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(leftover)
@@ -68,14 +78,19 @@ def _create_cluster(server_folder: ServerFolder, lock: int, abandoned: threading
     try:
         if server_folder.account is not None:
             os.chown(new, server_folder.account.user, server_folder.account.group)
-        run = partial(_run_program, server_folder, lock, abandoned)
         run("initdb", *INITDB_OPTIONS, f"--pgdata={new}")
-        single_user = ("--single", "-D", str(new), "-c", "exit_on_error=on", "postgres")
-        run("postgres", *single_user, statement=f"CREATE DATABASE {DATABASE}")
+        password = new_password()
+        _run_statements(run, new, f"CREATE DATABASE {DATABASE}", password_statement(USER, password))
+        write_password(server_folder, USER, password)
         new.rename(server_folder.cluster)
     finally:
         shutil.rmtree(new, ignore_errors=True)
     _sync_folder(server_folder.folder)
+
+
+def _run_statements(run: RunProgram, data: Path, *statements: str) -> None:
+    """Runs statements, one a line, on data that no server uses, as their superuser."""
+    run("postgres", "--single", "-D", str(data), "-c", "exit_on_error=on", "postgres", statement="\n".join(statements))
 
 
 def _run_program(

@@ -86,6 +86,16 @@ class ServerFolder:
         """The log before it, which the guard keeps."""
         return self.folder / "postgres.log.1"
 
+    @property
+    def password_file(self) -> Path:
+        """The password of the database's user, in the form of libpq's .pgpass; only the service's user reads it."""
+        return self.folder / "pgpass"
+
+    @property
+    def access_rules(self) -> Path:
+        """PostgreSQL's pg_hba.conf, outside its data folder, so that the server's account cannot change it."""
+        return self.folder / "pg_hba.conf"
+
 
 def find_server_folder(requested: Path, state_folder: Path = STATE_FOLDER) -> ServerFolder:
     """The server folder for a requested folder, always the same for the same request.

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from signal import SIGINT
 from typing import Self
+from urllib.parse import quote
 
 from service.database.embedded import guard
 from service.database.embedded.cluster import (
@@ -37,6 +38,7 @@ from service.database.embedded.location import (
     StartAbandoned,
     find_server_folder,
 )
+from service.database.embedded.password import write_access_rules
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "StartAbandoned", "temporary_postgres"]
 
@@ -85,7 +87,7 @@ class EmbeddedPostgres:
     def __init__(self, server_folder: ServerFolder, socket_folder: Path, stop: _Stop, locks: ExitStack) -> None:
         self.data_dir = server_folder.folder
         self.log_file = server_folder.log
-        self.database_url = _database_url(str(socket_folder))
+        self.database_url = _database_url(server_folder, str(socket_folder))
         self._stop = stop
         self._locks = locks
 
@@ -118,7 +120,7 @@ class EmbeddedPostgres:
         pid = server_pid(server_folder)
         if pid is None or not is_server_of(pid, server_folder):
             return None
-        return _database_url(pid_file(server_folder)[4])
+        return _database_url(server_folder, pid_file(server_folder)[4])
 
     @classmethod
     def _start(cls, server_folder: ServerFolder, settings: Mapping[str, str], abandoned: threading.Event) -> Self:
@@ -131,6 +133,7 @@ class EmbeddedPostgres:
             for log in (server_folder.log, server_folder.older_log):
                 if log.exists():
                     log.chmod(0o600)
+            write_access_rules(server_folder)
             log_start = server_folder.log.stat().st_size if server_folder.log.exists() else 0
             process = _start_guard(server_folder, socket_folder, settings, lock)
             stop = _Stop(process)
@@ -179,8 +182,10 @@ def temporary_postgres(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _database_url(socket_folder: str) -> str:
-    return f"postgresql://{USER}@/{DATABASE}?host={socket_folder}&port={PORT}"
+def _database_url(server_folder: ServerFolder, socket_folder: str) -> str:
+    """The URL, which names the file of the password and not the password, so that it may be shown."""
+    password_file = quote(str(server_folder.password_file))
+    return f"postgresql://{USER}@/{DATABASE}?host={socket_folder}&port={PORT}&passfile={password_file}"
 
 
 def _reserve(server_folder: ServerFolder, undo: ExitStack) -> None:
@@ -283,7 +288,11 @@ def _start_guard(
     server_folder: ServerFolder, socket_folder: Path, settings: Mapping[str, str], lock: int
 ) -> subprocess.Popen[bytes]:
     """The guard's process. It stops the server when its standard input, a pipe that only we hold, ends."""
-    settings = {**settings, "unix_socket_directories": f'"{socket_folder}"'}
+    settings = {
+        **settings,
+        "hba_file": str(server_folder.access_rules),
+        "unix_socket_directories": f'"{socket_folder}"',
+    }
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     task = guard.GuardTask(
         command=[str(server_folder.programs / "postgres"), "-D", str(server_folder.cluster), *options],

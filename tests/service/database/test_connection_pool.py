@@ -22,6 +22,7 @@ from service.settings import Settings
 from tests.conftest import PLAIN_RULES, RULES, RetailerMaker, service_settings
 from tests.pooler import needs_pgbouncer, pgbouncer
 from tests.retailer import HOLD, Retailer, promised
+from tests.server_socket import socket_of, url_by
 from truestock.v1 import allocation_service_pb2 as allocation_pb, availability_service_pb2 as availability_pb
 
 SKUS = ("CUP", "MUG", "POT")
@@ -128,7 +129,7 @@ async def use(shop: Retailer, number: int) -> allocation_pb.Allocation:
 async def test_a_pooler_that_is_put_in_between_later_is_noticed(database_url: str, pooled_url: str) -> None:
     folder = Path(tempfile.mkdtemp(prefix="moved-", dir="/tmp"))
     socket = folder / ".s.PGSQL.5432"
-    moved_url = f"{database_url.split('?', maxsplit=1)[0]}?host={folder}&port=5432"
+    moved_url = url_by(folder, database_url)
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
         socket.symlink_to(socket_of(database_url))
@@ -144,11 +145,6 @@ async def test_a_pooler_that_is_put_in_between_later_is_noticed(database_url: st
         orders = await asyncio.gather(*(shop.allocate(f"A-{number}", {"MUG": 1}) for number in range(8)))
 
         assert sum(sum(promised(order).values()) for order in orders) == 8
-
-
-def socket_of(url: str) -> Path:
-    folder, port = url.split("?host=")[1].split("&port=")
-    return Path(folder, f".s.PGSQL.{port}")
 
 
 @needs_pgbouncer

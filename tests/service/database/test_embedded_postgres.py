@@ -23,6 +23,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from service.app.application import running
+from service.app.listening import StartError
 from service.database.embedded import guard
 from service.database.embedded.location import (
     STATE_FOLDER,
@@ -32,6 +34,8 @@ from service.database.embedded.location import (
     installed_programs,
 )
 from service.database.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError, temporary_postgres
+from service.settings import Settings
+from tests.conftest import PLAIN_RULES
 
 pytestmark = pytest.mark.database
 
@@ -216,6 +220,77 @@ def test_other_accounts_cannot_connect(server: EmbeddedPostgres) -> None:
     assert not NOBODY.can_enter(server.data_dir / "pgdata")
 
 
+@only_root
+def test_a_process_of_the_servers_account_cannot_connect(server: EmbeddedPostgres) -> None:
+    """It can enter the folder of the socket, which belongs to it, and not read the password."""
+    account = account_of(server.data_dir)
+    own_url = server.database_url.partition("&passfile=")[0]
+    attempts = [
+        own_url,
+        server.database_url,
+        own_url.replace("truestock@", "truestock:guess@"),
+        own_url.replace("truestock@", "postgres@"),
+    ]
+
+    for url in attempts:
+        said = as_account(account, "psql", "--no-password", url, "-c", "SELECT 1")
+        assert said.returncode != 0, said.stdout
+        assert "no password supplied" in said.stdout or "password authentication failed" in said.stdout
+    assert as_account(account, "cat", str(server.data_dir / "pgpass")).returncode != 0
+    assert as_account(account, "sh", "-c", f"echo >> {server.data_dir}/pg_hba.conf").returncode != 0
+    assert ask(server, "SELECT 1") == 1
+
+
+def account_of(folder: Path) -> Account:
+    owner = (folder / "pgdata").stat()
+    return Account(owner.st_uid, owner.st_gid)
+
+
+def as_account(account: Account, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What a program says as this account; a program of PostgreSQL is found where ours are."""
+    programs = find_programs(installed_programs(), account, STATE_FOLDER)
+    path = programs / program if (programs / program).exists() else Path(shutil.which(program) or program)
+    return subprocess.run(
+        [path, *arguments],
+        user=account.user,
+        group=account.group,
+        extra_groups=[],
+        cwd="/",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def test_data_of_a_version_without_a_password_stay_and_get_one(folder: Path) -> None:
+    with start(folder) as server:
+        number = remember(server)
+        ask(server, "ALTER ROLE truestock PASSWORD NULL")
+    (folder / "pgpass").unlink()
+
+    with start(folder) as server:
+        assert recall(server) == number
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            ask(server.database_url.partition("&passfile=")[0], "SELECT 1")
+
+
+def test_a_password_that_is_not_that_of_the_data_is_refused_with_what_to_do(folder: Path) -> None:
+    kept = (folder / "pgpass").read_text()
+    (folder / "pgpass").write_text("*:*:*:truestock:another")
+    try:
+        with pytest.raises(StartError, match=r"pgpass is not that of its data.*remove the file and start again"):
+            asyncio.run(run_briefly(folder))
+    finally:
+        (folder / "pgpass").write_text(kept)
+
+
+async def run_briefly(folder: Path) -> None:
+    settings = Settings(address="127.0.0.1:0", metrics_address="127.0.0.1:0", data_dir=folder, rules=PLAIN_RULES)
+    async with running(settings):
+        pass
+
+
 def test_data_survive_a_restart_and_a_server_may_be_stopped_twice(folder: Path) -> None:
     server = start(folder)
     number = remember(server)
@@ -237,7 +312,9 @@ def test_only_the_owner_reads_what_holds_data_also_in_a_folder_of_an_earlier_ver
     start(folder).stop()
 
     modes = {path.name: path.stat().st_mode & 0o077 for path in folder.iterdir()}
-    assert modes == dict.fromkeys([*names, "pgdata", "server.lock", "service.lock"], 0)
+    # The server's account must read who may connect, which is no secret, and must not change it.
+    assert modes.pop("pg_hba.conf") == 0o044
+    assert modes == dict.fromkeys([*names, "pgdata", "pgpass", "server.lock", "service.lock"], 0)
 
 
 def test_data_survive_a_kill_of_the_service(folder: Path) -> None:
