@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     """Days for which it is kept which rules were in force when."""
     catalog_history_retention_days: int = Field(default=730, ge=1, le=3_650)
     """Days for which changes of the catalog are kept."""
+    audit_retention_days: int = Field(default=730, ge=1, le=3_650)
+    """Days for which audit events are kept; without `audit_key` they are kept for good."""
+    audit_key: Path | None = None
+    """The Ed25519 private key in PEM format that signs the audit log; None means that it is not signed."""
     instance: str | None = Field(default=None, min_length=1, max_length=128)
     """The name of this service in the history of rules; None means the name of its host."""
     drain_seconds: float = Field(default=10.0, ge=0, le=600)

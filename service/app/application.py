@@ -33,6 +33,9 @@ from service.app.metrics_endpoint import MetricsServer
 from service.app.reporting_lease import ReportingLease
 from service.app.sample_service import place_orders
 from service.app.wiring import SERVICE_NAMES, add_services, new_id
+from service.audit.audit_monitor import AuditMonitor
+from service.audit.sealer import Sealer
+from service.audit.signing import AuditKeyError, SigningKey
 from service.auth.authentication import Authentication
 from service.background import FailureLog, every
 from service.catalog import catalog_store
@@ -133,7 +136,7 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
 
     Setting `hurried` cuts off the calls in flight, for which the stop waits up to `drain_seconds`.
     """
-    listens = listening(settings)
+    listens, signing_key = listening(settings), _signing_key(settings)
     metrics = Metrics(CollectorRegistry())
     # Rules are read first, so that a refused folder leaves no process, port or database behind.
     active_policies = ActivePolicies(settings.rules, metrics)
@@ -181,6 +184,13 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
 
         _background(drain, "health probe", HealthProbe(database, on_change).run)
         _background(drain, "reporting", reporting_lease.run)
+        retention = timedelta(days=settings.audit_retention_days)
+        _background(
+            drain,
+            "audit seals",
+            Sealer(database, metrics, new_id(), signing_key=signing_key, retention=retention).run,
+        )
+        _background(drain, "audit check", AuditMonitor(database, metrics).run)
         _background(drain, "event loop monitor", partial(measure_delays, metrics))
         yield Running(
             address=str(Address(listens.address.host, port)),
@@ -193,6 +203,14 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
             metrics=metrics,
             lost=lost,
         )
+
+
+def _signing_key(settings: Settings) -> SigningKey | None:
+    """The key that signs the audit log. Raises StartError."""
+    try:
+        return None if settings.audit_key is None else SigningKey.read(settings.audit_key)
+    except AuditKeyError as error:
+        raise StartError(f"{error}, or start without --audit-key") from error
 
 
 async def _require_tests(active_policies: ActivePolicies) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 from typer.exceptions import TyperException
@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 from service.cli import connection, options
 from service.cli.commands import (
     access_commands,
+    audit_commands,
     channel_figure_commands,
     decision_commands,
     exception_commands,
@@ -37,6 +38,7 @@ from service.cli.commands.catalog import (
     listing_commands,
     outlet_commands,
 )
+from service.cli.commands.given_settings import settings_of
 from service.cli.commands.rules import facts_command, rules_commands
 from service.cli.console import (
     EXIT_INTERRUPTED,
@@ -49,9 +51,6 @@ from service.cli.console import (
     stdout_console,
 )
 from service.cli.error_output import print_error, usage_error, wants_json
-
-if TYPE_CHECKING:
-    from service.settings import Settings
 
 app = typer.Typer(
     name="truestock",
@@ -160,6 +159,9 @@ def serve(
     access: Annotated[
         Path | None, typer.Option(help="Who may call; access.yaml by default, if it exists. Or TRUESTOCK_ACCESS.")
     ] = None,
+    audit_key: Annotated[
+        Path | None, typer.Option(help="Ed25519 private key that signs the audit log. Or TRUESTOCK_AUDIT_KEY.")
+    ] = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     rules: Annotated[Path | None, typer.Option(help="The rules folder. Or TRUESTOCK_RULES.")] = None,
@@ -192,7 +194,7 @@ def serve(
     from service.app.process import serve as run
     from service.policy.active_policies import RulesFolderError
 
-    settings = _settings(
+    settings = settings_of(
         address=address,
         metrics_address=metrics_address,
         tls_cert=tls_cert,
@@ -200,6 +202,7 @@ def serve(
         client_ca=client_ca,
         insecure=insecure,
         access=access,
+        audit_key=audit_key,
         data_dir=data_dir,
         database_url=database_url,
         rules=rules,
@@ -274,7 +277,7 @@ def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     """
     from service.cli.commands import database_commands
 
-    database_commands.migrate_database(_settings(data_dir=data_dir, database_url=database_url))
+    database_commands.migrate_database(settings_of(data_dir=data_dir, database_url=database_url))
     say("The database is up to date.")
 
 
@@ -292,7 +295,7 @@ def verify_ledger(data_dir: DataDir = None, database_url: DatabaseUrl = None, as
     """
     from service.cli.commands import database_commands
 
-    report = database_commands.verify_ledger(_settings(data_dir=data_dir, database_url=database_url))
+    report = database_commands.verify_ledger(settings_of(data_dir=data_dir, database_url=database_url))
     values = report.as_dict()
     if as_json:
         print_json(values)
@@ -309,6 +312,7 @@ def verify_ledger(data_dir: DataDir = None, database_url: DatabaseUrl = None, as
 app.command(rich_help_panel=_RULES)(facts_command.facts)
 app.command(rich_help_panel=_RULES)(stock_commands.policies)
 app.add_typer(access_commands.app, rich_help_panel=_SERVICE)
+app.add_typer(audit_commands.app, rich_help_panel=_SERVICE)
 app.add_typer(rules_commands.app, rich_help_panel=_RULES)
 app.add_typer(history_commands.app, rich_help_panel=_RULES)
 app.add_typer(import_commands.app, rich_help_panel=_CATALOG)
@@ -348,18 +352,3 @@ app.command(rich_help_panel=_FULFILLMENT)(channel_figure_commands.channel_figure
 app.command(rich_help_panel=_FULFILLMENT)(sync_commands.report_failure)
 app.command(rich_help_panel=_FULFILLMENT)(sync_commands.report_recovery)
 app.command(rich_help_panel=_FULFILLMENT)(report_command.report)
-
-
-def _settings(**given: object) -> Settings:
-    """Settings from the given flags; the environment and the defaults set the others."""
-    from pydantic import ValidationError
-
-    from service.settings import Settings
-
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    except ValidationError as error:
-        problems = (
-            f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()
-        )
-        raise typer.BadParameter("; ".join(problems)) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Date, Index, Integer, LargeBinary, Table, Text, Uuid, text
 
+from service.database.audit_tables import audit_anchor, audit_event, audit_seal, audit_unsealed
 from service.database.columns import Moment, Money, Texts, TransactionId, key, metadata, required, transaction_id
 from service.database.history_tables import catalog_history, order_count, policy_history, stock_comparison, unmet_demand
 from service.database.order_tables import (
@@ -59,6 +60,10 @@ __all__ = [
     "TransactionId",
     "allocation",
     "allocation_copy",
+    "audit_anchor",
+    "audit_event",
+    "audit_seal",
+    "audit_unsealed",
     "availability_history",
     "availability_published",
     "cancellation_request",

@@ -7,7 +7,7 @@ the last change before that time, or in the first one after it.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import date, datetime, time, timedelta
@@ -18,6 +18,8 @@ import asyncpg
 from sqlalchemy import Column, Integer, Interval, Table, Text, and_, delete, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 
+from service.audit import audit_log
+from service.audit.audit_log import AuditedChange
 from service.database.columns import Moment
 from service.database.database import Columns, Connection, Statement, parameter, transposed, unnested
 from service.database.row_writes import RowWrite
@@ -103,6 +105,7 @@ class HistoryOf:
         rows = [change for change in changes if change is not None]
         if rows:
             await _WRITE.run(connection, rows)
+            await audit_log.record(connection, self._audited(every_key, before, after))
 
     async def read(self, connection: Connection, keys: Iterable[Key]) -> dict[Key, asyncpg.Record]:
         """The records of these keys that exist."""
@@ -120,6 +123,22 @@ class HistoryOf:
         """The values of the columns that callers state."""
         return {name: record[name] for name in self._columns}
 
+    def _audited(
+        self, keys: Iterable[Key], before: Mapping[Key, Record], after: Mapping[Key, Record]
+    ) -> Iterator[AuditedChange]:
+        """What changed of the records, with the values of the columns that changed."""
+        for key in keys:
+            old, new = (None if x is None else self.stated(x) for x in (before.get(key), after.get(key)))
+            if old == new:
+                continue
+            change = CREATED if old is None else DELETED if new is None else UPDATED
+            if old is not None and new is not None:
+                names = [name for name in old if old[name] != new[name]]
+                old, new = ({name: values[name] for name in names} for values in (old, new))
+            yield AuditedChange(
+                audit_log.CATALOG, self.table.name, ID_SEPARATOR.join(key), change, _set(old), _set(new)
+            )
+
     def _change(self, key: Key, old: Record | None, new: Record | None, call: str) -> tuple[object, ...] | None:
         if old is None and new is None:
             return None
@@ -129,6 +148,11 @@ class HistoryOf:
         change = CREATED if old is None else DELETED if new is None else UPDATED
         after = None if new is None else as_json(self.stated(new))
         return self.table.name, ID_SEPARATOR.join(key), change, call, as_json(changed), after
+
+
+def _set(values: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The values without those of columns that are null."""
+    return None if values is None else {name: value for name, value in values.items() if value is not None}
 
 
 async def as_of(connection: Connection, kind: str, record_id: str, moment: datetime) -> tuple[bool, Record | None]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry
 
+from service.metrics.audit_metrics import AuditMetrics
 from service.metrics.capacity_metrics import CapacityMetrics
 from service.metrics.exception_metrics import ExceptionMetrics
 from service.metrics.kinds import MetricMaker
@@ -31,6 +32,7 @@ class Metrics:
         self.policies = PolicyMetrics(make)
         self.watches = WatchMetrics(make)
         self.service = ServiceMetrics(make)
+        self.audit = AuditMetrics(make)
         self._is_database_reported = True
 
     def start_channels(self, channel_ids: Iterable[str], location_ids: Iterable[str] = ()) -> None:
@@ -68,6 +70,10 @@ class Metrics:
             self.orders.cancellation_headroom,
             self.stock.ledger_differences,
             self.stock.ledger_verified,
+            self.audit.unsealed_seconds,
+            self.audit.sealed_events,
+            self.audit.broken,
+            self.audit.verified,
         ):
             if is_reported:
                 self.registry.register(gauge)

@@ -16,10 +16,11 @@ class Call:
     """One call, or one transaction or read that serves several calls. All times are in seconds.
 
     `queue`: until its transaction or read began. `connection`: for a free connection. `database`: for statements, locks
-    and the commit. `decision`: in which it computed. `trace` is None unless it is traced.
+    and the commit. `decision`: in which it computed. `trace` is None unless it is traced. `rpc` is its method, its
+    request and its context in gRPC; None for shared work.
     """
 
-    __slots__ = ("connection", "database", "decision", "queue", "trace")
+    __slots__ = ("connection", "database", "decision", "queue", "rpc", "trace")
 
     def __init__(self) -> None:
         self.queue = 0.0
@@ -27,6 +28,7 @@ class Call:
         self.database = 0.0
         self.decision = 0.0
         self.trace: Trace | None = None
+        self.rpc: tuple[str, Any, Any] | None = None
 
     def waited(self, since: float, until: float) -> None:
         """Its work, or a part of it, begins now; times are those of `time.perf_counter`."""

@@ -171,6 +171,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         async def call(request: Any, context: Any) -> Any:
             started, code, response = time.perf_counter(), "OK", None
             current = Call()
+            current.rpc = (method, request, context)
             # gRPC runs each call in a task of its own, so nothing else sees this.
             current_call.set(current)
             if self._tracing is not None and is_measured:
@@ -213,6 +214,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         async def call(request: Any, context: Any) -> AsyncIterator[Any]:
             started, code = time.perf_counter(), "OK"
             current = Call()
+            current.rpc = (method, request, context)
             current_call.set(current)
             try:
                 # Closes an unfinished generator at once, which releases its watch slot.

@@ -1,22 +1,30 @@
-"""Commands on the database itself: migrate and verify-ledger."""
+"""Commands on the database itself: migrate, verify-ledger and audit verify."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
 
 import asyncpg
 
-from service.cli.console import UserError, say
+from service.audit import audit_check
+from service.audit.audit_check import AuditReport
+from service.audit.seal_store import ChainEnd
+from service.audit.signing import AuditKeyError, PublicKeys
+from service.cli.console import EXIT_USAGE, UserError, say
 from service.database import migrate
-from service.database.database import single_connection
+from service.database.database import Connection, single_connection
 from service.database.embedded.location import has_data
 from service.database.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.settings import Settings
 from service.stock import ledger_check
 from service.stock.ledger_check import LedgerReport
 
+Report = TypeVar("Report")
+_DIGEST_DIGITS = 64
 _UNREACHABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
 
 
@@ -34,6 +42,38 @@ def migrate_database(settings: Settings) -> None:
 
 def verify_ledger(settings: Settings) -> LedgerReport:
     """Verifies the ledger of the settings' database, also while a service uses it. Raises UserError."""
+    return _read(settings, "ledger", ledger_check.verify)
+
+
+def verify_audit(settings: Settings, public_keys: Sequence[Path], head: str) -> AuditReport:
+    """Checks the audit log of the settings' database, also while a service uses it. Raises UserError."""
+    known = _head(head) if head else None
+    try:
+        keys = PublicKeys.read(public_keys)
+    except AuditKeyError as error:
+        raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.", exit_code=EXIT_USAGE) from error
+    report = _read(settings, "audit log", lambda connection: audit_check.check(connection, keys, known=known))
+    if report.deleted_count and not keys.keys:
+        raise UserError(
+            f"The first {report.deleted_count:,} events were deleted. Whether the service did that when their "
+            "retention had ended is shown by a signature: give the service's public key as --public-key.",
+            exit_code=EXIT_USAGE,
+        )
+    return report
+
+
+def _head(text: str) -> ChainEnd:
+    position, _, digest = text.partition(":")
+    if not position.isdigit() or len(digest) != _DIGEST_DIGITS or set(digest) - set("0123456789abcdef"):
+        raise UserError(
+            f"'{text}' is no head of the audit log; copy one that `truestock audit verify` printed, such as 12:ab…",
+            exit_code=EXIT_USAGE,
+        )
+    return ChainEnd(int(position), bytes.fromhex(digest))
+
+
+def _read(settings: Settings, what: str, read: Callable[[Connection], Awaitable[Report]]) -> Report:
+    """What `read` finds in the settings' database. Raises UserError."""
     if settings.database_url is None and not has_data(settings.data_dir):
         raise UserError(
             f"There is no database in {settings.data_dir}. Name its folder with --data-dir, or an external database "
@@ -41,18 +81,18 @@ def verify_ledger(settings: Settings) -> LedgerReport:
         )
     with _url(settings) as url:
         try:
-            return asyncio.run(_verify(url))
+            return asyncio.run(_read_from(url, read))
         except _UNREACHABLE as error:
-            raise UserError(f"The ledger cannot be read: {error}") from error
+            raise UserError(f"The {what} cannot be read: {error}") from error
 
 
-async def _verify(url: str) -> LedgerReport:
+async def _read_from(url: str, read: Callable[[Connection], Awaitable[Report]]) -> Report:
     if await migrate.revision(url) != migrate.newest_revision():
         raise UserError(
             "The database does not have the schema of this Truestock version; run `truestock migrate` first."
         )
     async with single_connection(url) as connection:
-        return await ledger_check.verify(connection)
+        return await read(connection)
 
 
 @contextmanager

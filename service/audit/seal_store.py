@@ -1,0 +1,119 @@
+"""SQL of the hash chain: unsealed events, seals and anchors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import asyncpg
+from sqlalchemy import BigInteger, Integer, Interval, LargeBinary, delete, func, insert, literal_column, select
+
+from service.audit.chain import FIRST_HASH
+from service.database.columns import Moment
+from service.database.database import Columns, Connection, Statement, any_of, parameter
+from service.database.row_writes import RowWrite
+from service.database.tables import audit_anchor, audit_event, audit_seal, audit_unsealed
+
+_event, _seal, _anchor = audit_event.c, audit_seal.c, audit_anchor.c
+_waiting = audit_unsealed.join(audit_event, _event.id == audit_unsealed.c.event_id)
+_is_sealed = select(literal_column("1")).where(_seal.event_id == _event.id).exists()
+_AGE = Statement(
+    select(
+        func.extract("epoch", func.clock_timestamp() - func.min(_event.event_time)).label("seconds"),
+        func.clock_timestamp().label("now"),
+    )
+    .select_from(_waiting)
+    .where(~_is_sealed)
+)
+_UNSEALED = Statement(
+    select(audit_event).select_from(_waiting).where(~_is_sealed).order_by(_event.id).limit(parameter("count", Integer))
+)
+_SEALED = Statement(delete(audit_unsealed).where(audit_unsealed.c.event_id == any_of("ids", BigInteger)))
+_LAST_SEAL = Statement(select(_seal.position, _seal.hash).order_by(_seal.position.desc()).limit(literal_column("1")))
+_LAST_ANCHOR = Statement(select(audit_anchor).order_by(_anchor.number.desc()).limit(literal_column("1")))
+_SEAL: Columns = {
+    "position": BigInteger,
+    "event_id": BigInteger,
+    "hash": LargeBinary,
+    "seal_time": Moment,
+    "signature": LargeBinary,
+}
+_SEALS = RowWrite(audit_seal, _SEAL)
+_ANCHOR: Columns = {
+    "number": BigInteger,
+    "position": BigInteger,
+    "hash": LargeBinary,
+    "event_time": Moment,
+    "anchor_time": Moment,
+    "signature": LargeBinary,
+}
+_ADD_ANCHOR = Statement(insert(audit_anchor).values({name: parameter(name, type_) for name, type_ in _ANCHOR.items()}))
+_first_seals = (
+    select(_seal.position, _seal.hash, _seal.seal_time, _event.event_time)
+    .select_from(audit_seal.join(audit_event, _event.id == _seal.event_id))
+    .order_by(_seal.position)
+    .limit(parameter("count", Integer))
+    .subquery("first_seals")
+)
+_OLD_SEAL = Statement(
+    select(_first_seals, func.clock_timestamp().label("now"))
+    .where(_first_seals.c.seal_time < func.clock_timestamp() - parameter("retention", Interval))
+    .order_by(_first_seals.c.position.desc())
+    .limit(literal_column("1"))
+)
+_DELETE_ANCHORED = Statement(select(func.audit_delete_anchored(parameter("count", Integer)).label("deleted")))
+
+
+@dataclass(frozen=True, slots=True)
+class ChainEnd:
+    """The last seal: where the chain goes on from."""
+
+    position: int
+    digest: bytes
+
+
+async def unsealed_age(connection: Connection) -> tuple[float, datetime]:
+    """Seconds since the oldest event that is not sealed, 0 if all are; and the time by the database's clock."""
+    row = await _AGE.row(connection)
+    assert row is not None
+    return max(0.0, float(row["seconds"] or 0)), row["now"]
+
+
+async def unsealed(connection: Connection, count: int) -> list[asyncpg.Record]:
+    """The first `count` events that wait to be sealed, by id."""
+    return await _UNSEALED.rows(connection, count=count)
+
+
+async def chain_end(connection: Connection) -> ChainEnd:
+    """The last seal, or what the last anchor says of it if all seals were deleted."""
+    row = await _LAST_SEAL.row(connection) or await _LAST_ANCHOR.row(connection)
+    return ChainEnd(row["position"], row["hash"]) if row is not None else ChainEnd(0, FIRST_HASH)
+
+
+async def add_seals(connection: Connection, rows: list[tuple[object, ...]]) -> None:
+    """Writes seals as (position, event id, hash, time, signature); their events wait no more."""
+    await _SEALS.run(connection, rows)
+    await _SEALED.run(connection, ids=[row[1] for row in rows])
+
+
+async def last_old_seal(connection: Connection, retention: timedelta, count: int) -> asyncpg.Record | None:
+    """Of the first `count` seals the last one that is older than `retention`, with the time of its event."""
+    return await _OLD_SEAL.row(connection, retention=retention, count=count)
+
+
+async def last_anchor_number(connection: Connection) -> int:
+    """The number of the newest anchor; 0 without one."""
+    row = await _LAST_ANCHOR.row(connection)
+    return 0 if row is None else int(row["number"])
+
+
+async def add_anchor(connection: Connection, **values: object) -> None:
+    """Writes an anchor."""
+    await _ADD_ANCHOR.run(connection, **values)
+
+
+async def delete_anchored(connection: Connection, count: int) -> int:
+    """Deletes the events and seals that an anchor covers, at most `count` of each; returns how many."""
+    row = await _DELETE_ANCHORED.row(connection, count=count)
+    assert row is not None
+    return int(row["deleted"])
