@@ -9,7 +9,7 @@ STAMP := $(VENV)/.setup-$(subst /,-,$(PYTHON))
 SOURCES := policies service client/truestock_client examples/python tests tools $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run check-rules demo test test-fast test-long check check-speed fmt bench mutate protos schema \
+.PHONY: help setup run check-rules demo test test-fast test-long vendors check check-speed fmt bench mutate protos schema \
   dashboards client clean
 
 help: ## List what can be made
@@ -46,6 +46,11 @@ test-fast: setup ## Check the rules, then run the tests that need no database; u
 
 test-long: setup ## Run the long tests: more random operations, races and crashes; takes minutes
 	$(BIN)/python -m pytest -n 2 -m long
+
+vendors: setup ## Install the channels' own clients, by which long tests check ours; needs npm, a minute
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" GROUP=vendors tools/setup
+	@touch $(STAMP)
+	$(BIN)/python tools/vendor_clients.py
 
 check: setup ## Lint, format, types, imports between packages, protos and their stubs, schemas, dashboards
 	$(BIN)/ruff check .

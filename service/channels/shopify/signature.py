@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
+from urllib.parse import urlencode
 
 from service.channels.message_authentication import code_of, is_code_of
 
@@ -30,15 +31,15 @@ def is_genuine(signature: str | None, body: bytes, client_secrets: Sequence[str]
 def is_genuine_redirect(query: Iterable[tuple[str, str]], client_secrets: Sequence[str]) -> bool:
     """Whether Shopify made the query of a redirect after a merchant has consented, by its parameter `hmac`.
 
-    The parameters are given decoded. Signed are all but `hmac`, sorted by name. False where `hmac` is missing or stated
-    twice. Raises ValueError where there is no secret, or an empty one.
-    Source: shopify.dev, "Implement authorization code grant manually".
+    The parameters are given decoded. Signed are all but `hmac`, sorted by name and form-encoded as browsers do it.
+    False where `hmac` is missing or stated twice. Raises ValueError where there is no secret, or an empty one.
+    Source: shopify.dev, "Implement authorization code grant manually", and Shopify's own client for the encoding.
     """
     parameters = list(query)
     signatures = [value for name, value in parameters if name == "hmac"]
-    signed = "&".join(f"{name}={value}" for name, value in sorted(parameters) if name != "hmac")
+    signed = urlencode(sorted(pair for pair in parameters if pair[0] != "hmac"), safe="*").replace("~", "%7E")
     given = signatures[0] if len(signatures) == 1 else None
-    return is_code_of(given, signed.encode(errors="surrogateescape"), client_secrets, bytes.hex)
+    return is_code_of(given, signed.encode(), client_secrets, bytes.hex)
 
 
 def _base64(code: bytes) -> str:
