@@ -1,0 +1,169 @@
+"""What is asked of Shopify's Admin API, as GraphQL. Tests hold each operation against Shopify's own schemas.
+
+Of a destination only country, region, postal code and coordinates are asked: what is not asked cannot leak. One call
+may cost at most 1,000 points; a list costs its `first` times what one entry does, so orders are read one by one.
+"""
+
+from __future__ import annotations
+
+API_VERSION = "2026-04"
+"""The version that is called; the oldest whose `@idempotent` and `changeFromQuantity` are those of later ones."""
+
+ORDER = """
+query Order($id: ID!) {
+  order(id: $id) {
+    id name createdAt updatedAt cancelledAt cancelReason closed test requiresShipping edited
+    sourceName sourceIdentifier note customAttributes { key value }
+    displayFinancialStatus displayFulfillmentStatus
+    retailLocation { id }
+    shippingAddress { countryCodeV2 provinceCode zip latitude longitude }
+    lineItems(first: 100) {
+      nodes { id quantity currentQuantity unfulfilledQuantity requiresShipping sku variant { id } }
+      pageInfo { hasNextPage endCursor }
+    }
+    fulfillmentOrders(first: 20) {
+      nodes {
+        id status requestStatus fulfillBy
+        fulfillmentHolds { reason }
+        assignedLocation { location { id } }
+      }
+    }
+    refunds(first: 50) { id createdAt }
+    returns(first: 20) { nodes { id status } }
+  }
+}
+"""
+
+ORDER_LINES = """
+query OrderLines($id: ID!, $after: String) {
+  order(id: $id) {
+    lineItems(first: 100, after: $after) {
+      nodes { id quantity currentQuantity unfulfilledQuantity requiresShipping sku variant { id } }
+      pageInfo { hasNextPage endCursor }
+    }
+  }
+}
+"""
+
+REFUNDS = """
+query Refunds($ids: [ID!]!) {
+  nodes(ids: $ids) {
+    ... on Refund {
+      id createdAt updatedAt
+      order { id }
+      refundLineItems(first: 50) {
+        nodes { quantity restockType restocked location { id } lineItem { id requiresShipping variant { id } } }
+        pageInfo { hasNextPage endCursor }
+      }
+    }
+  }
+}
+"""
+
+CHANGED_ORDERS = """
+query ChangedOrders($first: Int!, $after: String, $query: String!) {
+  orders(first: $first, after: $after, query: $query, sortKey: UPDATED_AT) {
+    nodes { id updatedAt }
+    pageInfo { hasNextPage endCursor }
+  }
+}
+"""
+
+LEVELS = """
+query Levels($ids: [ID!]!) {
+  nodes(ids: $ids) {
+    ... on InventoryItem {
+      id sku tracked updatedAt
+      inventoryLevels(first: 20, includeInactive: true) {
+        nodes {
+          id isActive updatedAt
+          location { id }
+          quantities(names: ["available", "committed", "on_hand", "reserved", "safety_stock"]) {
+            name quantity updatedAt
+          }
+        }
+        pageInfo { hasNextPage endCursor }
+      }
+    }
+  }
+}
+"""
+
+LOCATIONS = """
+query Locations($after: String) {
+  locations(first: 100, after: $after, includeInactive: true) {
+    nodes { id name isActive shipsInventory fulfillsOnlineOrders }
+    pageInfo { hasNextPage endCursor }
+  }
+}
+"""
+
+VARIANTS = """
+query Variants($after: String) {
+  productVariants(first: 250, after: $after) {
+    nodes { id sku inventoryItem { id } }
+    pageInfo { hasNextPage endCursor }
+  }
+}
+"""
+
+WEBHOOK_SUBSCRIPTIONS = """
+query WebhookSubscriptions($after: String) {
+  webhookSubscriptions(first: 100, after: $after) {
+    nodes { id topic uri includeFields }
+    pageInfo { hasNextPage endCursor }
+  }
+}
+"""
+
+SUBSCRIBE = """
+mutation Subscribe($topic: WebhookSubscriptionTopic!, $uri: String!, $includeFields: [String!]!) {
+  webhookSubscriptionCreate(topic: $topic, webhookSubscription: {uri: $uri, includeFields: $includeFields}) {
+    webhookSubscription { id topic uri }
+    userErrors { field message }
+  }
+}
+"""
+
+UNSUBSCRIBE = """
+mutation Unsubscribe($id: ID!) {
+  webhookSubscriptionDelete(id: $id) {
+    deletedWebhookSubscriptionId
+    userErrors { field message }
+  }
+}
+"""
+
+INSTALLATION = """
+query Installation {
+  shop { id name myshopifyDomain }
+  currentAppInstallation { accessScopes { handle } }
+}
+"""
+
+OPERATIONS = {
+    "Order": ORDER,
+    "OrderLines": ORDER_LINES,
+    "Refunds": REFUNDS,
+    "ChangedOrders": CHANGED_ORDERS,
+    "Levels": LEVELS,
+    "Locations": LOCATIONS,
+    "Variants": VARIANTS,
+    "WebhookSubscriptions": WEBHOOK_SUBSCRIPTIONS,
+    "Subscribe": SUBSCRIBE,
+    "Unsubscribe": UNSUBSCRIBE,
+    "Installation": INSTALLATION,
+}
+"""Every operation by its name."""
+
+SCOPES = frozenset(
+    {
+        "read_inventory",
+        "read_locations",
+        "read_merchant_managed_fulfillment_orders",
+        "read_orders",
+        "read_products",
+        "read_returns",
+    }
+)
+"""Access scopes that the app needs for these; `read_all_orders` is needed too for orders older than 60 days."""
