@@ -1,0 +1,36 @@
+"""What can go wrong between a channel and Truestock, by what to do about it.
+
+ChannelError
+├── Away                try again later: unreachable, overloaded or throttled; says nothing about the content
+├── AuthorizationLost   a person must connect the account again
+├── Unmapped            waits for a listing, an outlet or a setting; then it works
+└── Unreadable          content that cannot be understood or that Truestock refuses; parked after a few attempts
+
+The message of each is for people, and has no personal data.
+"""
+
+from __future__ import annotations
+
+
+class ChannelError(Exception):
+    """Something between a channel and Truestock failed; the message is for people and has no personal data."""
+
+
+class Away(ChannelError):
+    """The channel or Truestock does not answer now. `retry_after_seconds` is how long it asks to be left alone."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class AuthorizationLost(ChannelError):
+    """The shop does not accept the account's tokens any more, and they cannot be refreshed."""
+
+
+class Unmapped(ChannelError):
+    """Truestock does not know yet what an item, an outlet or a return of the channel is."""
+
+
+class Unreadable(ChannelError):
+    """Content that is not as the channel documents it, or that Truestock refuses."""

@@ -1,0 +1,181 @@
+"""Calls of TikTok Shop's API: signed, bounded, without redirects, and with its errors inside HTTP 200 as errors."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import httpx2
+import stamina
+
+from service.channels.accounts import Account, SecretMissing
+from service.channels.adapter import Tokens
+from service.channels.errors import AuthorizationLost, Away, ChannelError, Unreadable
+from service.channels.tiktok_shop.signature import request_signature
+
+API_URL = "https://open-api.tiktokglobalshop.com"
+AUTHORIZATION_URL = "https://auth.tiktok-shops.com"
+CALL_SECONDS = 15.0
+LARGEST_ANSWER = 16 << 20
+ATTEMPTS = 3
+
+# TikTok Shop Partner Center, "Common errors": the access token is wrong, has expired, or is not for this shop.
+_STALE_TOKEN = frozenset({105_000, 105_001, 105_002, 105_003, 36_004_003})
+_DEAUTHORIZED = frozenset({105_005, 36_004_004})
+_BAD_SIGNATURE = 106_001
+_THROTTLED = frozenset({36_009_002, 36_009_003})
+
+Json = Mapping[str, Any]
+
+
+class Client:
+    """One shop's API. Every call raises Away, AuthorizationLost or Unreadable."""
+
+    def __init__(self, account: Account, tokens: Tokens) -> None:
+        self._account = account
+        self._tokens = tokens
+        self._http = new_http_client()
+        self._url = account.api_url or API_URL
+
+    async def close(self) -> None:
+        """Closes connections."""
+        await self._http.aclose()
+
+    async def call(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Json | None = None
+    ) -> Json:
+        """The `data` of one call to the shop. A stale token is renewed once; an unreachable API is tried again."""
+        return await _with_retries(lambda: self._with_fresh_token(method, path, query or {}, body))
+
+    async def _with_fresh_token(self, method: str, path: str, query: Mapping[str, str], body: Json | None) -> Json:
+        tokens = await self._tokens.current()
+        try:
+            return await self._call(method, path, query, body, tokens)
+        except _StaleToken:
+            tokens = await self._tokens.renewed(tokens)
+        try:
+            return await self._call(method, path, query, body, tokens)
+        except _StaleToken as error:
+            raise AuthorizationLost(f"TikTok Shop refuses new tokens too: {error}") from error
+
+    async def _call(
+        self, method: str, path: str, query: Mapping[str, str], body: Json | None, tokens: Mapping[str, str]
+    ) -> Json:
+        content = b"" if body is None else json.dumps(body).encode()
+        parameters = {**query, "app_key": self._secret("app_key"), "timestamp": str(int(time.time()))}
+        if tokens.get("shop_cipher"):
+            parameters["shop_cipher"] = tokens["shop_cipher"]
+        parameters["sign"] = request_signature(path, parameters.items(), content, self._secret("app_secret"))
+        request = self._http.build_request(
+            method,
+            self._url + path,
+            params=parameters,
+            content=content,
+            headers={"x-tts-access-token": tokens["access_token"], "content-type": "application/json"},
+        )
+        return await send(self._http, request)
+
+    def _secret(self, name: str) -> str:
+        try:
+            return self._account.secret(name)
+        except SecretMissing as error:
+            raise Away(str(error)) from error
+
+
+async def token_call(account: Account, endpoint: str, query: Mapping[str, str]) -> dict[str, str]:
+    """New tokens of `get` or `refresh`. Raises Away, or AuthorizationLost where TikTok Shop refuses."""
+    try:
+        parameters = {"app_key": account.secret("app_key"), "app_secret": account.secret("app_secret"), **query}
+    except SecretMissing as error:
+        raise Away(str(error)) from error
+    url = f"{account.api_url or AUTHORIZATION_URL}/api/v2/token/{endpoint}"
+    async with new_http_client() as http:
+        try:
+            data = await _with_retries(lambda: send(http, http.build_request("GET", url, params=parameters)))
+            return {
+                "access_token": str(data["access_token"]),
+                "refresh_token": str(data["refresh_token"]),
+                "access_expires": str(int(data["access_token_expire_in"])),
+                "refresh_expires": str(int(data["refresh_token_expire_in"])),
+            }
+        except (Unreadable, _StaleToken, KeyError, ValueError, TypeError) as error:
+            said = f": {error}" if isinstance(error, ChannelError) else ""
+            raise AuthorizationLost(f"TikTok Shop gives no tokens{said}") from error
+
+
+async def refresh(account: Account, tokens: Mapping[str, str]) -> Mapping[str, str]:
+    """Tokens for the refresh token of older ones. Raises Away and AuthorizationLost."""
+    query = {"refresh_token": tokens["refresh_token"], "grant_type": "refresh_token"}
+    return await token_call(account, "refresh", query)
+
+
+def new_http_client() -> httpx2.AsyncClient:
+    """A client that follows no redirect: it would carry tokens to wherever an answer says."""
+    return httpx2.AsyncClient(follow_redirects=False, timeout=CALL_SECONDS, trust_env=False)
+
+
+async def send(http: httpx2.AsyncClient, request: httpx2.Request) -> Json:
+    """The `data` of an answer. Raises Away, AuthorizationLost or Unreadable, or an error that the token is stale."""
+    try:
+        response = await http.send(request, stream=True)
+        try:
+            content = await _bounded(response)
+        finally:
+            await response.aclose()
+    except httpx2.HTTPError as error:
+        raise Away(f"TikTok Shop does not answer {request.url.path}: {type(error).__name__}") from error
+    return _data(request.url.path, response, content)
+
+
+async def _bounded(response: httpx2.Response) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > LARGEST_ANSWER:
+            raise Unreadable(f"TikTok Shop answers with more than {LARGEST_ANSWER:,} bytes")
+    return bytes(content)
+
+
+def _data(path: str, response: httpx2.Response, content: bytes) -> Json:
+    status = response.status_code
+    if status == 429 or status >= 500:
+        pause = response.headers.get("retry-after", "")
+        seconds = float(pause) if pause.isdigit() else 0.0
+        raise Away(f"TikTok Shop answers {path} with {status}", retry_after_seconds=seconds)
+    try:
+        answer = json.loads(content)
+        code, message = int(answer["code"]), str(answer.get("message", ""))[:200]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if status == 401:
+            raise _StaleToken(f"{path}: {status}") from error
+        raise Away(f"TikTok Shop answers {path} with {status} and no JSON that it documents") from error
+    if code in _DEAUTHORIZED:
+        raise AuthorizationLost(f"TikTok Shop says that the shop has withdrawn its permission: {message} ({code})")
+    if code == _BAD_SIGNATURE:
+        raise AuthorizationLost(f"TikTok Shop refuses our signature; check the app secret and the clock: {message}")
+    if status == 401 or code in _STALE_TOKEN:
+        raise _StaleToken(f"{message} ({code})")
+    if code in _THROTTLED:
+        raise Away(f"TikTok Shop throttles {path}: {message} ({code})", retry_after_seconds=1.0)
+    if code != 0 or status >= 300:
+        raise Unreadable(f"TikTok Shop refuses {path}: {message} ({code or status})")
+    data: Json = answer.get("data") or {}
+    return data
+
+
+async def _with_retries(call: Callable[[], Awaitable[Json]]) -> Json:
+    """Tries again where TikTok Shop is away, each time after a longer pause with jitter."""
+    async for attempt in stamina.retry_context(on=_may_retry, attempts=ATTEMPTS, wait_initial=0.2, wait_max=2.0):
+        with attempt:
+            return await call()
+    raise AssertionError("unreachable")
+
+
+def _may_retry(error: Exception) -> bool:
+    return isinstance(error, Away) and error.retry_after_seconds <= 1.0
+
+
+class _StaleToken(ChannelError):
+    """The access token is not accepted; a new one may be."""
