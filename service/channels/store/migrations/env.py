@@ -1,0 +1,38 @@
+"""How Alembic runs the connectors' migrations, whose tables and version are in a schema of their own."""
+
+from __future__ import annotations
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from service.channels.store.schema import SCHEMA
+from service.database.pooled_dialect import CONNECT_ARGUMENTS, pooled_url
+
+# One process migrates at a time; the number only has to be the same in all of them.
+LOCK = 7_318_203_310
+
+
+def run(connection: Connection) -> None:
+    connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+    context.configure(connection=connection, version_table_schema=SCHEMA)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def connect_and_run() -> None:
+    url = context.config.get_main_option("sqlalchemy.url")
+    if url is None:
+        raise RuntimeError("no sqlalchemy.url: migrate with `truestock channels serve`")
+    engine = create_async_engine(pooled_url(url), poolclass=NullPool, connect_args=CONNECT_ARGUMENTS)
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+        await connection.commit()
+    await engine.dispose()
+
+
+asyncio.run(connect_and_run())
