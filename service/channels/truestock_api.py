@@ -1,0 +1,252 @@
+"""Sends effects to Truestock through its API. The same effect always has the same request id, so it may be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+import grpc
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+from grpc import aio
+
+from service.channels.accounts import Account, Disposition
+from service.channels.effects import CancelUnits, Effect, Fault, ItemUnits, RequestToCancel, TakeOrder, TakeReturn
+from service.channels.errors import Away, Unmapped, Unreadable
+from truestock.v1 import allocation_service_pb2 as allocation, fulfillment_service_pb2 as fulfillment
+from truestock.v1.allocation_service_pb2_grpc import AllocationServiceStub
+from truestock.v1.catalog_service_pb2 import Channel, ListChannelsRequest
+from truestock.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from truestock.v1.exception_pb2 import SyncFailureKind
+from truestock.v1.exception_service_pb2 import ReportSyncFailureRequest, ReportSyncRecoveryRequest
+from truestock.v1.exception_service_pb2_grpc import ExceptionServiceStub
+from truestock.v1.fulfillment_service_pb2_grpc import FulfillmentServiceStub
+from truestock.v1.order_pb2 import (
+    COMMITMENT_HOLD,
+    COMMITMENT_SOLD,
+    CancellationFault,
+    Destination,
+    OrderHold,
+    OrderLine,
+    OrderReference,
+)
+
+CALL_SECONDS = 30.0
+NAMESPACE = UUID("6d1f9a52-0f0e-5c1c-9f0b-6f0c1a7b2a10")
+"""Under which request ids are made; it never changes."""
+LONGEST_REASON = 256
+
+# Nothing is wrong with the content: the service is away, busy or does not know us.
+_AWAY = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNIMPLEMENTED,
+    }
+)
+_FAULTS = {
+    Fault.BUYER: CancellationFault.CANCELLATION_FAULT_BUYER,
+    Fault.SELLER: CancellationFault.CANCELLATION_FAULT_SELLER,
+    Fault.UNKNOWN: CancellationFault.CANCELLATION_FAULT_UNSPECIFIED,
+}
+_DISPOSITIONS = {
+    Disposition.SELLABLE: fulfillment.RETURN_DISPOSITION_SELLABLE,
+    Disposition.INSPECT: fulfillment.RETURN_DISPOSITION_INSPECT,
+    Disposition.DAMAGED: fulfillment.RETURN_DISPOSITION_DAMAGED,
+}
+
+
+class TruestockApi:
+    """Truestock, as one account sees it. Every call raises Away, Unmapped or Unreadable."""
+
+    def __init__(self, connection: aio.Channel, account: Account) -> None:
+        self._account = account
+        self._allocations: Any = AllocationServiceStub(connection)
+        self._fulfillment: Any = FulfillmentServiceStub(connection)
+        self._exceptions: Any = ExceptionServiceStub(connection)
+        self._catalog: Any = CatalogServiceStub(connection)
+
+    async def apply(self, entity_id: str, effect: Effect) -> None:
+        """Sends one effect of an entity."""
+        if isinstance(effect, TakeOrder):
+            await self._send(self._allocations.AllocateOrder, entity_id, self._order(effect))
+        elif isinstance(effect, CancelUnits):
+            await self._send(self._allocations.CancelOrderLines, entity_id, self._cancellation(effect))
+        elif isinstance(effect, RequestToCancel):
+            await self._send(self._allocations.RequestCancellation, entity_id, self._cancel_request(effect))
+        else:
+            await self._take_back(entity_id, effect)
+
+    async def channel(self) -> Channel | None:
+        """The account's channel in the catalog; None if there is none."""
+        request = ListChannelsRequest(channel_ids=[self._account.channel_id])
+        response = await _answer(self._catalog.ListChannels(request, timeout=CALL_SECONDS))
+        return next(iter(response.channels), None)
+
+    async def report_failure(self, kind: SyncFailureKind.ValueType, description: str, order_id: str = "") -> None:
+        """Raises an exception for a person, about an order or about the account as a whole."""
+        request = ReportSyncFailureRequest(
+            source=self._source,
+            description=description[:LONGEST_REASON],
+            kind=kind,
+            channel_id=self._account.channel_id,
+        )
+        if order_id:
+            request.order.CopyFrom(self._order_reference(order_id))
+        await _answer(self._exceptions.ReportSyncFailure(request, timeout=CALL_SECONDS))
+
+    async def report_recovery(self, kind: SyncFailureKind.ValueType, order_id: str = "") -> None:
+        """Resolves the exception about what works again."""
+        request = ReportSyncRecoveryRequest(source=self._source, kind=kind, channel_id=self._account.channel_id)
+        if order_id:
+            request.order.CopyFrom(self._order_reference(order_id))
+        await _answer(self._exceptions.ReportSyncRecovery(request, timeout=CALL_SECONDS))
+
+    @property
+    def _source(self) -> str:
+        return f"channels/{self._account.name}"[:64]
+
+    async def _send(self, method: Any, entity_id: str, request: Any) -> Any:
+        request.request_id = str(_request_id(self._account.name, entity_id, request))
+        return await _answer(method(request, timeout=CALL_SECONDS))
+
+    async def _take_back(self, entity_id: str, effect: TakeReturn) -> None:
+        request = fulfillment.RecordReturnRequest(
+            allocation_id=await self._allocation_id(effect.order_id),
+            lines=[
+                fulfillment.LineUnits(line_id=line.line_id, item_id=line.item_id, unit_count=line.count)
+                for line in effect.lines
+            ],
+            disposition=fulfillment.RETURN_DISPOSITION_NOT_RETURNED,
+            event_id=effect.event_id,
+            event_time=_timestamp(effect.time),
+        )
+        if effect.has_goods:
+            if self._account.returns_location is None:
+                raise Unmapped("units came back, and the account does not say where; state 'returns: {location: ID}'")
+            request.disposition = _DISPOSITIONS[self._account.returns_disposition]
+            request.location_id = self._account.returns_location
+        await self._send(self._fulfillment.RecordReturn, entity_id, request)
+
+    async def _allocation_id(self, order_id: str) -> str:
+        request = allocation.GetAllocationRequest(order=self._order_reference(order_id))
+        try:
+            response = await _answer(self._allocations.GetAllocation(request, timeout=CALL_SECONDS))
+        except Unmapped as error:
+            raise Unmapped(f"order {order_id} has not arrived yet") from error
+        allocation_id: str = response.allocation.allocation_id
+        return allocation_id
+
+    def _order(self, effect: TakeOrder) -> allocation.AllocateOrderRequest:
+        request = allocation.AllocateOrderRequest(
+            channel_id=self._account.channel_id,
+            order_id=effect.order_id,
+            lines=[
+                OrderLine(line_id=line.line_id, item_id=line.item_id, unit_count=line.count) for line in effect.lines
+            ],
+            commitment=COMMITMENT_SOLD if effect.is_sold else COMMITMENT_HOLD,
+            channel_update_time=_timestamp(effect.update_time),
+            channel_status=effect.status,
+            outlet_id=effect.outlet_id,
+        )
+        if effect.ship_by_time is not None:
+            request.ship_by_time.CopyFrom(_timestamp(effect.ship_by_time))
+        if effect.hold is not None:
+            request.hold.CopyFrom(OrderHold(reason=effect.hold.reason))
+            if effect.hold.until is not None:
+                request.hold.until.CopyFrom(_timestamp(effect.hold.until))
+        if effect.hold_duration is not None:
+            request.hold_duration.FromTimedelta(effect.hold_duration)
+        if effect.place is not None:
+            place = effect.place
+            request.destination.CopyFrom(
+                Destination(country=place.country, region=place.region, postal_code=place.postal_code)
+            )
+        return request
+
+    def _cancellation(self, effect: CancelUnits) -> allocation.CancelOrderLinesRequest:
+        return allocation.CancelOrderLinesRequest(
+            order=self._order_reference(effect.order_id),
+            cancellations=_cancelled(effect.lines),
+            whole_order=not effect.lines,
+            event_id=effect.event_id,
+            channel_update_time=_timestamp(effect.update_time),
+            fault=_FAULTS[effect.fault],
+            reason=effect.reason[:LONGEST_REASON],
+        )
+
+    def _cancel_request(self, effect: RequestToCancel) -> allocation.RequestCancellationRequest:
+        request = allocation.RequestCancellationRequest(
+            order=self._order_reference(effect.order_id), event_id=effect.event_id, withdraw=effect.is_withdrawn
+        )
+        if not effect.is_withdrawn:
+            request.lines.extend(_cancelled(effect.lines))
+            request.whole_order = not effect.lines
+            request.reason = effect.reason[:LONGEST_REASON]
+            if effect.deadline is not None:
+                request.deadline.CopyFrom(_timestamp(effect.deadline))
+        return request
+
+    def _order_reference(self, order_id: str) -> OrderReference:
+        return OrderReference(channel_id=self._account.channel_id, order_id=order_id)
+
+
+def failure_kind(kind: str) -> SyncFailureKind.ValueType:
+    """What Truestock calls a failure to read an entity of this kind."""
+    kinds: dict[str, SyncFailureKind.ValueType] = {
+        "order": SyncFailureKind.SYNC_FAILURE_KIND_ORDER,
+        "cancellation": SyncFailureKind.SYNC_FAILURE_KIND_CANCELLATION,
+        "return": SyncFailureKind.SYNC_FAILURE_KIND_RETURN,
+    }
+    return kinds.get(kind, SyncFailureKind.SYNC_FAILURE_KIND_UNSPECIFIED)
+
+
+def _request_id(account: str, entity_id: str, request: Message) -> UUID:
+    """Made of everything that the request says: the same again is the same id, and other contents never are."""
+    content = request.SerializeToString(deterministic=True).hex()
+    return uuid5(NAMESPACE, f"{account}/{entity_id}/{type(request).__name__}/{content}")
+
+
+def _cancelled(lines: Sequence[ItemUnits]) -> list[allocation.LineCancellation]:
+    return [
+        allocation.LineCancellation(line_id=line.line_id, item_id=line.item_id, unit_count=line.count) for line in lines
+    ]
+
+
+def _timestamp(time: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(time)
+    return message
+
+
+async def _answer(call: Any) -> Any:
+    try:
+        return await call
+    except aio.AioRpcError as error:
+        code, message = error.code(), error.details() or error.code().name
+        if code in _AWAY:
+            raise Away(f"Truestock answers {code.name}: {message}") from error
+        if code is grpc.StatusCode.NOT_FOUND:
+            raise Unmapped(message) from error
+        reason = _reason(error)
+        raise Unreadable(f"Truestock refuses it: {message}{f' ({reason})' if reason else ''}") from error
+
+
+def _reason(error: aio.AioRpcError) -> str:
+    trailers: Any = error.trailing_metadata() or ()
+    for key, value in trailers:
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            for detail in Status.FromString(value).details:
+                info = ErrorInfo()
+                if detail.Unpack(info):
+                    return str(info.reason)
+    return ""

@@ -1,0 +1,107 @@
+"""What is looked after beside the work itself: pauses, tokens before they end, exceptions, figures, old rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from service.background import FailureLog
+from service.channels.connector_metrics import ConnectorMetrics
+from service.channels.errors import AuthorizationLost, Away, Unmapped, Unreadable
+from service.channels.running_account import RunningAccount
+from service.channels.store.connector_store import ConnectorStore
+from service.channels.truestock_api import failure_kind
+from service.channels.worker import Worker
+
+KEPT = timedelta(days=30)
+"""How long deliveries are known by their keys: longer than any platform sends them again."""
+
+
+class Upkeep:
+    """Looks after all accounts of a process. Every method raises Away where the database is."""
+
+    def __init__(
+        self,
+        running: Mapping[str, RunningAccount],
+        workers: Mapping[str, Worker],
+        store: ConnectorStore,
+        metrics: ConnectorMetrics,
+    ) -> None:
+        self._running = running
+        self._workers = workers
+        self._store = store
+        self._metrics = metrics
+        self._failures = FailureLog()
+        self.is_ready = False
+        """Whether the database answered last time."""
+
+    async def look(self) -> None:
+        """Reads which accounts are paused, and tells people about pauses and failures."""
+        try:
+            states = {row["account"]: row for row in await self._store.states.listed()}
+        except Away:
+            self.is_ready = False
+            raise
+        self.is_ready = True
+        for name, running in self._running.items():
+            state = states.get(name)
+            running.is_paused = state is None or not state["has_tokens"] or state["pause_reason"] != ""
+            self._measure(name, state)
+            await self._tell(running, state)
+
+    async def refresh_tokens(self) -> None:
+        """Refreshes tokens that have lived through most of their life."""
+        for name, running in self._running.items():
+            if running.is_paused:
+                continue
+            try:
+                await running.tokens.refresh_if_due()
+            except AuthorizationLost as error:
+                await self._store.states.pause(name, str(error))
+                running.is_paused = True
+
+    async def count(self) -> None:
+        """Sets the gauges of what waits."""
+        counts = await self._store.inbox.counts()
+        for name in self._running:
+            own = [row for row in counts if row["account"] == name]
+            gauges = (
+                (self._metrics.waiting, "waiting"),
+                (self._metrics.unmapped, "unmapped"),
+                (self._metrics.parked, "parked"),
+            )
+            for gauge, state in gauges:
+                gauge.labels(name).set(sum(row["count"] for row in own if row["state"] == state))
+            ages = [float(row["oldest_seconds"]) for row in own if row["oldest_seconds"] and row["state"] == "waiting"]
+            self._metrics.oldest_hint.labels(name).set(max(ages, default=0.0))
+        for row in await self._store.cursors.listed():
+            if row["account"] in self._running:
+                gauge = self._metrics.poll_behind.labels(row["account"], row["kind"])
+                gauge.set(max(0.0, float(row["behind_seconds"])))
+
+    async def purge(self) -> None:
+        """Deletes old rows."""
+        await self._store.inbox.purge(KEPT)
+
+    def _measure(self, name: str, state: Any) -> None:
+        now = datetime.now(UTC)
+        self._metrics.paused.labels(name).set(self._running[name].is_paused)
+        if state is not None and state["token_expire_time"] is not None:
+            self._metrics.token_seconds.labels(name).set((state["token_expire_time"] - now).total_seconds())
+        if state is not None and state["delivery_time"] is not None:
+            self._metrics.silence.labels(name).set(max(0.0, (now - state["delivery_time"]).total_seconds()))
+
+    async def _tell(self, running: RunningAccount, state: Any) -> None:
+        name = running.account.name
+        try:
+            await self._workers[name].report()
+            if state is not None and state["pause_reason"] and not state["is_reported"]:
+                reason = f"account {name} is paused: {state['pause_reason']}; run `truestock channels connect {name}`"
+                await running.api.report_failure(failure_kind(""), reason)
+                await self._store.states.reported(name, True)
+            elif state is not None and not state["pause_reason"] and state["is_reported"]:
+                await running.api.report_recovery(failure_kind(""))
+                await self._store.states.reported(name, False)
+        except (Away, Unmapped, Unreadable) as error:
+            self._failures.failed("no exception could be raised", error, traceback=False, account=name)

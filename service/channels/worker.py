@@ -1,0 +1,166 @@
+"""Reads what hints name, and sends what it means to Truestock. Entities go in parallel, one entity in turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from service.background import FailureLog, pause
+from service.channels.connector_metrics import ConnectorMetrics
+from service.channels.effects import Reading
+from service.channels.errors import AuthorizationLost, Away, ChannelError, Unmapped, Unreadable
+from service.channels.running_account import RunningAccount
+from service.channels.store.account_states import AccountStates
+from service.channels.store.inbox import Claim, Failed, Inbox
+from service.channels.truestock_api import failure_kind
+
+LOOK_SECONDS = 0.5
+"""How soon a worker sees what another process has taken in."""
+AWAY_PAUSE = timedelta(seconds=2)
+AT_A_TIME = 8
+"""Entities of one account and kind whose effects are sent at the same time."""
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Works for one account."""
+
+    def __init__(self, running: RunningAccount, inbox: Inbox, states: AccountStates, metrics: ConnectorMetrics) -> None:
+        self._running = running
+        self._inbox = inbox
+        self._states = states
+        self._metrics = metrics
+        self._failures = FailureLog()
+        self._name = running.account.name
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works until `stop` is set."""
+        while not stop.is_set():
+            self._running.hinted.clear()
+            if not await self._one_round():
+                await pause(self._running.hinted, LOOK_SECONDS)
+
+    async def _one_round(self) -> bool:
+        """Reads one batch of each kind; whether there was anything to do."""
+        if self._running.is_paused:
+            return False
+        kinds = self._running.platform.abilities.kinds
+        try:
+            counts = await asyncio.gather(*(self._read_due(kind) for kind in kinds))
+        except Away as error:
+            self._failures.failed("the inbox cannot be worked on", error, traceback=False, account=self._name)
+            return False
+        return any(counts)
+
+    async def report(self) -> None:
+        """Raises an exception for each failure that nobody has been told about, and for the account if it is paused."""
+        for failed in await self._inbox.unreported(self._name):
+            await self._report(failed)
+
+    async def _report(self, failed: Failed) -> None:
+        try:
+            await self._running.api.report_failure(
+                failure_kind(failed.kind), f"{failed.kind} {failed.entity_id}: {failed.failure}", failed.order_id
+            )
+        except (Unreadable, Unmapped) as error:
+            # The inbox shows it all the same; another attempt would say the same.
+            log.warning("no exception could be raised", account=self._name, error=str(error))
+        await self._inbox.reported(self._name, failed)
+
+    async def _read_due(self, kind: str) -> int:
+        claims = await self._inbox.claim(self._name, kind, self._running.platform.abilities.most_read)
+        if not claims:
+            return 0
+        read_time = datetime.now(UTC)
+        try:
+            readings = await self._running.adapter.read(kind, [claim.entity_id for claim in claims])
+        except ChannelError as error:
+            await self._cannot_read(claims, error)
+            return 0 if isinstance(error, Away) else len(claims)
+        self._metrics.reads_saved.labels(self._name).inc(sum(max(0, claim.unread_count - 1) for claim in claims))
+        room = asyncio.Semaphore(AT_A_TIME)
+        await asyncio.gather(*(self._settle(claim, readings, read_time, room) for claim in claims))
+        return len(claims)
+
+    async def _cannot_read(self, claims: Sequence[Claim], error: ChannelError) -> None:
+        if isinstance(error, AuthorizationLost):
+            await self._states.pause(self._name, str(error))
+            self._running.is_paused = True
+        if isinstance(error, (Away, AuthorizationLost)):
+            self._failures.failed("the channel cannot be read", error, traceback=False, account=self._name)
+            await self._postpone(claims, error)
+            return
+        # The platform refuses the whole call: each entity alone may do better, and one that does not is parked.
+        for claim in claims:
+            await self._alone(claim, error, is_alone=len(claims) == 1)
+
+    async def _alone(self, claim: Claim, error: ChannelError, *, is_alone: bool) -> None:
+        read_time = datetime.now(UTC)
+        if not is_alone:
+            try:
+                readings = await self._running.adapter.read(claim.kind, [claim.entity_id])
+            except (Away, AuthorizationLost) as away:
+                await self._postpone([claim], away)
+                return
+            except ChannelError as own:
+                error = own
+            else:
+                await self._settle(claim, readings, read_time, asyncio.Semaphore(1))
+                return
+        await self._failed(claim, error, "")
+
+    async def _postpone(self, claims: Sequence[Claim], error: ChannelError) -> None:
+        """A vendor's outage is no attempt."""
+        seconds = error.retry_after_seconds if isinstance(error, Away) else 0.0
+        for claim in claims:
+            await self._inbox.postpone(claim, max(AWAY_PAUSE, timedelta(seconds=min(seconds, 3_600))))
+        self._metrics.reads.labels(self._name, "away").inc(len(claims))
+
+    async def _settle(
+        self,
+        claim: Claim,
+        readings: Mapping[str, Reading | Exception],
+        read_time: datetime,
+        room: asyncio.Semaphore,
+    ) -> None:
+        async with room:
+            reading = readings.get(claim.entity_id)
+            try:
+                if reading is None:
+                    raise Unreadable("the channel does not know it")
+                if isinstance(reading, Exception):
+                    raise reading
+                await self._apply(claim, reading)
+            except Away as error:
+                self._failures.failed("Truestock cannot be told", error, traceback=False, account=self._name)
+                await self._postpone([claim], error)
+            except ChannelError as error:
+                await self._failed(claim, error, _order_id(claim, reading))
+            else:
+                await self._inbox.finish(claim, reading.update_time, read_time)
+                self._metrics.reads.labels(self._name, "worked").inc()
+
+    async def _apply(self, claim: Claim, reading: Reading) -> None:
+        if reading.left_out:
+            self._metrics.left_out.labels(self._name, reading.left_out).inc()
+        is_older = claim.update_time is not None and reading.update_time < claim.update_time
+        for effect in () if is_older else reading.effects:
+            await self._running.api.apply(claim.entity_id, effect)
+        if claim.is_reported:
+            await self._running.api.report_recovery(failure_kind(claim.kind), claim.order_id)
+
+    async def _failed(self, claim: Claim, error: ChannelError, order_id: str) -> None:
+        unmapped = isinstance(error, Unmapped)
+        await self._inbox.fail(claim, str(error), order_id, unmapped=unmapped)
+        self._metrics.reads.labels(self._name, "failed").inc()
+
+
+def _order_id(claim: Claim, reading: Reading | Exception | None) -> str:
+    if claim.kind == "order":
+        return claim.entity_id
+    effects = reading.effects if isinstance(reading, Reading) else ()
+    return effects[0].order_id if effects else ""

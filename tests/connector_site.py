@@ -1,0 +1,169 @@
+"""A fake TikTok shop that a connector feeds into a real service, with everything mapped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import grpc
+from cryptography.fernet import Fernet
+
+from service.channels import connectors
+from service.channels.accounts_file import read_accounts
+from service.channels.connectors import Listening, Options, Setup
+from service.channels.platforms import installed_platforms
+from service.channels.store import schema
+from service.channels.store.account_states import token_cipher
+from service.channels.store.connector_store import ConnectorStore
+from service.settings import Address
+from tests.fakes.tiktok_shop.shop import TikTokShop
+from tests.retailer import Retailer
+from truestock.v1 import listing_pb2, outlet_pb2
+
+ACCOUNT, CHANNEL = "tiktok-us", "tiktok_shop"
+ANY_PORT = Address("127.0.0.1", 0)
+TOKEN_KEY = Fernet.generate_key().decode()
+WAIT_SECONDS = 60.0
+
+
+def accounts_text(shop: TikTokShop, public_url: str = "http://127.0.0.1:8090", returns: str = "dc") -> str:
+    """An accounts file with one account, whose secrets are in the environment."""
+    return f"""
+token_keys: {{env: TEST_TOKEN_KEYS}}
+accounts:
+  - name: {ACCOUNT}
+    platform: tiktok_shop
+    channel: {CHANNEL}
+    shop: "{shop.shop_id}"
+    public_url: {public_url}
+    api_url: {shop.address}
+    mode: observe
+    secrets:
+      app_key: {{env: TEST_APP_KEY}}
+      app_secret: {{env: TEST_APP_SECRET}}
+    returns: {{location: {returns}, disposition: inspect}}
+"""
+
+
+def environment(shop: TikTokShop) -> dict[str, str]:
+    """The secrets of that file."""
+    return {"TEST_APP_KEY": shop.app_key, "TEST_APP_SECRET": shop.app_secret, "TEST_TOKEN_KEYS": TOKEN_KEY}
+
+
+async def map_everything(retailer: Retailer, shop: TikTokShop, units: Mapping[str, int]) -> None:
+    """One warehouse `dc` with units of each SKU, which TikTok sells from its only warehouse."""
+    warehouse = next(iter(shop.books.warehouses), None) or shop.books.add_warehouse("Dallas").id
+    await retailer.channels(**{CHANNEL: "tiktok_shop"})
+    await retailer.stock({(sku, "dc"): count for sku, count in units.items()})
+    outlet = outlet_pb2.Outlet(channel_id=CHANNEL, outlet_id=warehouse, location_id="dc")
+    await retailer.catalog.UpsertOutlets(outlet_pb2.UpsertOutletsRequest(outlets=[outlet]))
+    listings = [
+        listing_pb2.Listing(channel_id=CHANNEL, item_id=shop.books.add_sku(sku, {warehouse: count}).id, sku=sku)
+        for sku, count in units.items()
+    ]
+    await retailer.catalog.UpsertListings(listing_pb2.UpsertListingsRequest(listings=listings))
+
+
+@dataclass(slots=True)
+class Site:
+    """A shop, a service and the tables of the connectors between them."""
+
+    shop: TikTokShop
+    retailer: Retailer
+    store: ConnectorStore
+    setup: Setup
+    grpc_address: str
+
+    async def connect(self) -> None:
+        """Connects the account, as `truestock channels connect` does."""
+        async with grpc.aio.insecure_channel(self.grpc_address) as channel:
+            account = self.setup.accounts.accounts[0]
+            async with connectors.opened(account, self.setup, self.store, channel) as running:
+                await running.adapter.connect(self.shop.tokens.auth_code)
+
+    @asynccontextmanager
+    async def running(self, *, subscribe: bool = True, poll_seconds: float = 0.2) -> AsyncIterator[Listening]:
+        """A connector process, in this one."""
+        stop, started = asyncio.Event(), asyncio.get_running_loop().create_future()
+        options = Options(ANY_PORT, ANY_PORT, self.retailer.database_url, timedelta(seconds=poll_seconds))
+        work = asyncio.create_task(
+            connectors.run(
+                self.setup,
+                options,
+                lambda: grpc.aio.insecure_channel(self.grpc_address),
+                stop,
+                started=started.set_result,
+            )
+        )
+        await asyncio.wait([work, started], return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+        if subscribe:
+            self.shop.subscribe(f"http://{started.result().webhooks}/webhooks/{ACCOUNT}")
+        try:
+            yield started.result()
+        finally:
+            self.shop.api.webhooks.clear()
+            stop.set()
+            await work
+
+    async def order(self, order_id: str) -> Any:
+        """The order with its timeline and exceptions; None while Truestock does not know it."""
+        try:
+            return await self.retailer.find_order(f"{CHANNEL}/{order_id}")
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise
+            return None
+
+    async def settled(self) -> None:
+        """Waits until every hint has been read."""
+        await asyncio.to_thread(self.shop.settle)
+
+        async def nothing_waits() -> bool:
+            counts = await self.store.inbox.counts()
+            return not any(row["count"] for row in counts if row["state"] == "waiting")
+
+        await until(nothing_waits)
+
+
+async def until(reached: Callable[[], Awaitable[Any]], what: str = "it") -> Any:
+    """Waits until something is true, and returns it. Raises AssertionError where it never is."""
+    end = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < end:
+        if value := await reached():
+            return value
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{what} did not come true within {WAIT_SECONDS:g} s")
+
+
+@asynccontextmanager
+async def site_of(retailer: Retailer, shop: TikTokShop, grpc_address: str, returns: str = "dc") -> AsyncIterator[Site]:
+    """The tables of connectors in the retailer's database, and the account, which is not connected yet."""
+    await schema.migrate(retailer.database_url)
+    os.environ.update(environment(shop))
+    platforms = installed_platforms()
+    accounts = read_accounts("channels.yaml", accounts_text(shop, returns=returns).encode(), platforms)
+    store = await ConnectorStore.open(retailer.database_url, connections=2)
+    try:
+        yield Site(shop, retailer, store, Setup(accounts, platforms, token_cipher(TOKEN_KEY)), grpc_address)
+    finally:
+        await store.close()
+
+
+async def channel_tables(database_url: str) -> str:
+    """Everything in the connectors' tables, as text."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        tables = ("accounts", "cursors", "deliveries", "entities")
+        rows = [row for table in tables for row in await connection.fetch(f"SELECT * FROM {schema.SCHEMA}.{table}")]
+        return "\n".join(str(tuple(row)) for row in rows)
+    finally:
+        await connection.close()
