@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from policies.domain.model import WITHHELD_KINDS
@@ -79,6 +79,35 @@ def check_outlets(
             assert min(outlet.sellable_count, outlet.kept_by_rules_count) >= 0, answer
         assert answer.promised_elsewhere_count == 0, answer
         assert answer.promised_to_channel_count == sum(units[2] for units in levels.values()), answer
+
+
+def check_wholes(allocation: Allocation, whole_kits: Collection[str]) -> None:
+    """These kits, and items, are whole at each location, and a group is at one location with all its units, or nowhere.
+
+    For orders of which no unit has shipped or was rejected: what is left of a kit or group may be single units.
+    """
+    grouped = [line for line in allocation.lines if line.keep_together]
+    shares: dict[str, set[tuple[float, ...]]] = {}
+    for line in allocation.lines:
+        if line.kit_sku in whole_kits:
+            counts = (line.promised_count, line.short_count, line.backordered_count, line.cancelled_count)
+            shares.setdefault(line.kit_line_id, set()).add(tuple(count / line.units_per_kit for count in counts))
+    assert all(len(counts) == 1 for counts in shares.values()), allocation
+    homes: set[str] = set()
+    for shipment in allocation.shipments:
+        units = {x.line_id: x.unit_count for x in shipment.lines if x.unit_count}
+        kits: dict[str, set[float]] = {}
+        for line in allocation.lines:
+            count = units.get(line.line_id, 0)
+            if line.kit_sku in whole_kits:
+                kits.setdefault(line.kit_line_id, set()).add(count / line.units_per_kit)
+            elif line.item_count and not line.kit_line_id:
+                assert count % (line.unit_count // line.item_count) == 0, (allocation, line)
+        assert all(len(counts) == 1 and counts.pop().is_integer() for counts in kits.values()), allocation
+        homes |= {shipment.location_id for line in grouped if line.line_id in units}
+    assert len(homes) <= 1, allocation
+    if homes:
+        assert all(line.promised_count == line.unit_count - line.cancelled_count for line in grouped), allocation
 
 
 def check_causes(snapshot: Snapshot) -> None:
@@ -170,10 +199,18 @@ def _promised_by_order(snapshot: Snapshot) -> dict[str, Counter[LevelKey]]:
     return promised
 
 
-def fillable_backorder(snapshot: Snapshot, paper: PlainModel, may_use: MayUse, rejected: Collection[str]) -> str:
+def fillable_backorder(
+    snapshot: Snapshot,
+    paper: PlainModel,
+    may_use: MayUse,
+    rejected: Collection[str],
+    whole_kits: Collection[str],
+    in_pieces: Collection[str],
+) -> str:
     """A sentence about a backorder for which stock is available; empty if there is none.
 
-    `rejected` are shipments that a location could not supply; it is not used again for their products.
+    `rejected` are shipments that a location could not supply; it is not used again for their products. Kits that may
+    not be split wait for all their components; those of orders `in_pieces`, and groups, are not looked at.
     """
     for order, allocation in snapshot.orders.items():
         rejected_keys = {
@@ -182,13 +219,31 @@ def fillable_backorder(snapshot: Snapshot, paper: PlainModel, may_use: MayUse, r
             if shipment.shipment_id in rejected
             for line in shipment.lines
         }
-        backordered_skus = {line.sku for line in allocation.lines if line.backordered_count}
-        for (sku, location_id), (on_hand, unavailable, promised_units) in snapshot.levels.items():
-            can_fill = (
-                sku in backordered_skus
-                and (sku, location_id) not in rejected_keys
-                and may_use(paper.orders[order].choice, location_id)
-            )
-            if can_fill and on_hand - unavailable - promised_units > 0:
-                return f"{order} is backordered for {sku}, which {location_id} has"
+        for waiting in _waiting_units(allocation, whole_kits, is_whole=order not in in_pieces):
+            for location_id in {location_id for _, location_id in snapshot.levels}:
+                can_fill = may_use(paper.orders[order].choice, location_id) and all(
+                    (sku, location_id) not in rejected_keys and _available(snapshot, (sku, location_id)) >= count
+                    for sku, count in waiting.items()
+                )
+                if can_fill:
+                    return f"{order} is backordered for {waiting}, which {location_id} has"
     return ""
+
+
+def _waiting_units(allocation: Allocation, whole_kits: Collection[str], *, is_whole: bool) -> Iterator[dict[str, int]]:
+    """The units, by SKU, of each single unit or whole kit on backorder."""
+    kits: dict[str, list[allocation_pb.AllocatedLine]] = {}
+    for line in allocation.lines:
+        if line.kit_line_id:
+            kits.setdefault(line.kit_line_id, []).append(line)
+        elif line.backordered_count and not line.keep_together:
+            yield {line.sku: 1}
+    for lines in kits.values():
+        is_known = is_whole and lines[0].kit_sku in whole_kits and not lines[0].keep_together
+        if is_known and all(line.backordered_count >= line.units_per_kit for line in lines):
+            yield {line.sku: line.units_per_kit for line in lines}
+
+
+def _available(snapshot: Snapshot, key: LevelKey) -> int:
+    on_hand, unavailable, promised_units = snapshot.levels.get(key, (0, 0, 0))
+    return on_hand - unavailable - promised_units

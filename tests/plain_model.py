@@ -14,6 +14,19 @@ LevelKey = tuple[str, str]
 """(SKU, location id)."""
 
 
+@dataclass(frozen=True, slots=True)
+class ModelKit:
+    """What a line is of a kit: the line on which the kit was ordered, its SKU, and the line's units in one kit."""
+
+    line_id: str
+    sku: str
+    size: int
+
+
+Contents = Mapping[str, tuple[str, int]]
+"""SKU and units by line id."""
+
+
 @dataclass(slots=True)
 class ModelLine:
     """Units of one order line: ordered, shipped, returned, refunded, and cancelled by a person or by policy."""
@@ -25,6 +38,8 @@ class ModelLine:
     cancelled: int = 0
     refunded: int = 0
     """Shipped units that the shopper keeps and does not pay for."""
+    kit: ModelKit | None = None
+    """The kit that was ordered, if the line is a component of one."""
 
     @property
     def uncancelled(self) -> int:
@@ -46,6 +61,8 @@ class FulfillmentChoice:
     """The location that may ship none of its lines."""
     by_item: bool = False
     """Whether its lines name the channel's items, not SKUs."""
+    is_together: bool = False
+    """Whether all its lines are kept together."""
     outlet_locations: frozenset[str] = field(default=frozenset(), compare=False)
 
 
@@ -59,28 +76,47 @@ class ModelOrder:
     is_cancelled: bool = False
     """Whether the whole order was cancelled: no units of it are promised again."""
 
-    def contents(self) -> Mapping[str, tuple[str, int]]:
+    def contents(self) -> Contents:
         """Units not cancelled, by line id."""
         return {line_id: (line.sku, line.uncancelled) for line_id, line in self.lines.items() if line.uncancelled}
 
-    def ordered_contents(self) -> Mapping[str, tuple[str, int]]:
+    def ordered_contents(self) -> Contents:
         """Ordered units, including cancelled ones, by line id."""
         return {line_id: (line.sku, line.ordered) for line_id, line in self.lines.items()}
 
-    def unshipped(self, lines: Mapping[str, tuple[str, int]]) -> Mapping[str, tuple[str, int]]:
+    def unshipped(self, lines: Contents) -> Contents:
         """Units of these contents that have not shipped, by line id."""
         shipped = {line_id: line.shipped for line_id, line in self.lines.items()}
         units = {line_id: (sku, count - shipped.get(line_id, 0)) for line_id, (sku, count) in lines.items()}
         return {line_id: (sku, count) for line_id, (sku, count) in units.items() if count > 0}
 
-    def replace_contents(self, way: FulfillmentChoice, lines: Mapping[str, tuple[str, int]], *, sold: bool) -> None:
-        """Replaces the contents by those of a request; shipped units stay."""
+    def stated_lines(self) -> Contents:
+        """The lines that a channel sends to order the same again: kits as such, by the line that ordered them."""
+        stated: dict[str, tuple[str, int]] = {}
+        for line_id, line in self.lines.items():
+            if line.kit is None:
+                stated[line_id] = (line.sku, line.ordered)
+                continue
+            kits = -(-line.ordered // line.kit.size)
+            stated[line.kit.line_id] = (line.kit.sku, max(kits, stated.get(line.kit.line_id, ("", 0))[1]))
+        return stated
+
+    def components_of(self, line_id: str, sku: str) -> Mapping[str, int]:
+        """The components, by SKU, that a line of this kit has already; none if it is new."""
+        lines = self.lines.values()
+        return {x.sku: x.kit.size for x in lines if x.kit is not None and (x.kit.line_id, x.kit.sku) == (line_id, sku)}
+
+    def replace_contents(
+        self, way: FulfillmentChoice, lines: Contents, kits: Mapping[str, ModelKit], *, sold: bool
+    ) -> None:
+        """Replaces the contents by those of a request, of which these lines are of `kits`; shipped units stay."""
         before = self.lines
         self.choice, self.sold, self.lines = way, sold, {}
         for line_id, (sku, units) in lines.items():
             previous = before.pop(line_id, None)
             line = previous if previous is not None and previous.sku == sku else ModelLine(sku, 0)
-            self.lines[line_id] = replace(line, ordered=max(units, line.shipped), cancelled=0)
+            ordered = max(units, line.shipped)
+            self.lines[line_id] = replace(line, ordered=ordered, cancelled=0, kit=kits.get(line_id))
         for line_id, line in before.items():
             if line.shipped:
                 self.lines[line_id] = replace(line, ordered=line.shipped, cancelled=0)

@@ -28,10 +28,11 @@ from tests.invariants import (
     check_outcomes,
     check_outlets,
     check_parcels,
+    check_wholes,
     fillable_backorder,
 )
-from tests.plain_model import FulfillmentChoice, LevelKey, ModelOrder, ModelTransfer, PlainModel
-from tests.retailer import HOLD, SOLD, Retailer, change, eventually, line_units, movement, request_id
+from tests.plain_model import Contents, FulfillmentChoice, LevelKey, ModelKit, ModelOrder, ModelTransfer, PlainModel
+from tests.retailer import HOLD, SOLD, Retailer, change, eventually, kit_of, line_units, movement, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     availability_service_pb2 as availability_pb,
@@ -91,9 +92,15 @@ delivery_ways = st.sampled_from(
         FulfillmentChoice(not_at="dc"),
         FulfillmentChoice(outlet="some", not_at="a-store", by_item=True),
         FulfillmentChoice(by_item=True),
+        FulfillmentChoice(is_together=True),
+        FulfillmentChoice(country="CA", not_at="a-store", is_together=True),
     ]
 )
-carts = st.lists(st.tuples(skus, few), min_size=1, max_size=3)
+KITS = ("set", "gift")
+"""Kits: of plain and launch products, shipped whole, and of launch and clearance products, which may be split."""
+kits = st.integers(0, len(KITS) - 1)
+carts = st.lists(st.tuples(st.integers(0, len(TAGS) + len(KITS) - 1), few), min_size=1, max_size=3)
+"""Products, then kits, with their numbers."""
 delays = st.sampled_from([0, 0, 0, 0, 1, 2, 5])
 """How many steps ago an event happened that is reported now."""
 
@@ -125,6 +132,11 @@ class RandomRetailer(RuleBasedStateMachine):
         super().__init__()
         number = next(_retailer_numbers)
         self.skus = [f"P{number}-{tag or 'plain'}" for tag in TAGS]
+        self.kit_skus = [f"P{number}-{kit}" for kit in KITS]
+        self.kits: dict[str, dict[str, int]] = {}
+        """The components of each kit now, by SKU."""
+        self.in_pieces: set[str] = set()
+        """Orders of which units have shipped or were rejected: what is left of a kit or group may be single units."""
         self.order_ids = {order: f"{number}-{order}" for order in ORDERS}
         self.paper = PlainModel()
         self.moments: list[datetime] = []
@@ -161,8 +173,12 @@ class RandomRetailer(RuleBasedStateMachine):
             catalog_pb.Product(sku=sku, tags=[tag] if tag else []) for sku, tag in zip(self.skus, TAGS, strict=True)
         ]
         await self.shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
+        kit_products = [catalog_pb.Product(sku=sku) for sku in self.kit_skus]
+        await self.shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=kit_products))
+        await self._set_kit(0, (1, 2))
+        await self._set_kit(1, (1, 1))
         await self._set_homes({"a-store": "some", "b-store": "some", "dc": "all-but-some"})
-        for sku in self.skus:
+        for sku in [*self.skus, *self.kit_skus]:
             await self.shop.list_item("web", _item_of(sku), sku, 1)
         outlets = [outlet_pb2.Outlet(channel_id="web", outlet_id=name, pool_id=name) for name in OUTLETS]
         await self.shop.catalog.UpsertOutlets(outlet_pb2.UpsertOutletsRequest(outlets=outlets))
@@ -314,11 +330,25 @@ class RandomRetailer(RuleBasedStateMachine):
         self.run(self._set_homes(homes))
         self._check("change outlets", changes=False)
 
+    # Kits
+
+    @rule(kit=kits, sizes=st.tuples(few, few))
+    def change_a_kit(self, kit: int, sizes: tuple[int, int]) -> None:
+        """Open orders keep the components that they were given."""
+        self.run(self._set_kit(kit, sizes))
+        self._check("change a kit", changes=False)
+
+    async def _set_kit(self, kit: int, sizes: tuple[int, int]) -> None:
+        sku = self.kit_skus[kit]
+        self.kits[sku] = dict(zip(self.skus[kit : kit + 2], sizes, strict=True))
+        await self.shop.upsert_kits(kit_of(sku, self.kits[sku], may_split=KITS[kit] == "gift"))
+
     # Orders
 
     @rule(order=orders, cart=carts, sold=st.booleans(), way=delivery_ways, named=st.booleans())
     def order(self, order: str, cart: list[tuple[int, int]], sold: bool, way: FulfillmentChoice, named: bool) -> None:
-        lines = {f"x{n}" if named else str(n): (self.skus[sku], units) for n, (sku, units) in enumerate(cart, 1)}
+        skus = [*self.skus, *self.kit_skus]
+        lines = {f"x{n}" if named else str(n): (skus[which], units) for n, (which, units) in enumerate(cart, 1)}
         self._order(order, lines, sold=sold, way=way)
         self._check("sell" if sold else "hold")
 
@@ -327,15 +357,15 @@ class RandomRetailer(RuleBasedStateMachine):
     def repeat_an_order(self, order: str, sold: bool) -> None:
         order = self._existing_order(order)
         ordered = self.paper.orders[order]
-        self._order(order, dict(ordered.ordered_contents()), sold=sold, way=ordered.choice)
+        self._order(order, ordered.stated_lines(), sold=sold, way=ordered.choice)
         self._check("repeat an order")
 
-    def _order(self, order: str, lines: dict[str, tuple[str, int]], *, sold: bool, way: FulfillmentChoice) -> None:
+    def _order(self, order: str, stated: Contents, *, sold: bool, way: FulfillmentChoice) -> None:
         request = allocation_pb.AllocateOrderRequest(
             channel_id="web",
             order_id=self.order_ids[order],
             commitment=SOLD if sold else HOLD,
-            lines=[_line(x, sku, units, way) for x, (sku, units) in lines.items()],
+            lines=[_line(x, sku, units, way) for x, (sku, units) in stated.items()],
             request_id=request_id(),
         )
         if way.country:
@@ -350,21 +380,34 @@ class RandomRetailer(RuleBasedStateMachine):
             return
         self.allocation_ids[order] = answer.allocation.allocation_id
         paper = self.paper.orders.setdefault(order, ModelOrder())
+        lines, kits = self._components(paper, stated)
         before = self.snapshot.orders.get(order)
         # A live order keeps the locations that its outlet had.
         is_kept = before is not None and before.state in LIVE and paper.choice.outlet == way.outlet
         locations = paper.choice.outlet_locations if is_kept else self.homes.get(way.outlet, frozenset())
         way = replace(way, outlet_locations=locations)
         if not answer.allocation.change_refused and not self._keeps_contents(paper, before, lines, way, sold=sold):
-            paper.replace_contents(way, lines, sold=sold)
+            paper.replace_contents(way, lines, kits, sold=sold)
         elif sold and before is not None and before.state == Allocation.STATE_HELD:
             paper.sold = True
+
+    def _components(self, paper: ModelOrder, stated: Contents) -> tuple[Contents, Mapping[str, ModelKit]]:
+        """The lines with those of components in place of kits, and what these are of their kits."""
+        lines: dict[str, tuple[str, int]] = {}
+        kits: dict[str, ModelKit] = {}
+        for line_id, (sku, units) in stated.items():
+            for component, size in (paper.components_of(line_id, sku) or self.kits.get(sku, {})).items():
+                lines[f"{line_id}/{component}"] = (component, units * size)
+                kits[f"{line_id}/{component}"] = ModelKit(line_id, sku, size)
+            if sku not in self.kits:
+                lines[line_id] = (sku, units)
+        return lines, kits
 
     def _keeps_contents(
         self,
         paper: ModelOrder,
         before: Allocation | None,
-        lines: dict[str, tuple[str, int]],
+        lines: Contents,
         way: FulfillmentChoice,
         *,
         sold: bool,
@@ -431,16 +474,21 @@ class RandomRetailer(RuleBasedStateMachine):
         order = self._existing_order(order)
         allocation = self.snapshot.orders[order]
         chosen_line = allocation.lines[line % len(allocation.lines)]
-        cancellation = allocation_pb.LineCancellation(line_id=chosen_line.line_id, unit_count=units)
+        members = [x for x in allocation.lines if x.kit_line_id and x.kit_line_id == chosen_line.kit_line_id]
+        members, cancelled_id = members or [chosen_line], chosen_line.kit_line_id or chosen_line.line_id
+        cancellation = allocation_pb.LineCancellation(line_id=cancelled_id, unit_count=units)
         if shipment is not None and allocation.shipments:
             cancellation.shipment_id = allocation.shipments[shipment % len(allocation.shipments)].shipment_id
         request = allocation_pb.CancelOrderLinesRequest(
             allocation_id=allocation.allocation_id, cancellations=[cancellation], request_id=request_id()
         )
-        cancellable = chosen_line.promised_count + chosen_line.short_count + chosen_line.backordered_count
-        must_succeed = allocation.state in LIVE and units <= cancellable and not cancellation.shipment_id
+        fits = all(
+            units * (x.units_per_kit or 1) <= x.promised_count + x.short_count + x.backordered_count for x in members
+        )
+        must_succeed = allocation.state in LIVE and fits and not cancellation.shipment_id
         if self._call(self.shop.allocations.CancelOrderLines, request, must_succeed=must_succeed) is not None:
-            self.paper.orders[order].lines[chosen_line.line_id].cancelled += units
+            for member in members:
+                self.paper.orders[order].lines[member.line_id].cancelled += units * (member.units_per_kit or 1)
         self._check("cancel")
 
     @precondition(lambda self: self.snapshot.orders)
@@ -615,6 +663,7 @@ class RandomRetailer(RuleBasedStateMachine):
         fits = all(count <= units_by_line.get(line_id, 0) for line_id, count in leaving.items())
         answer = self._call(call, request, must_succeed=is_allowed and fits, must_fail=is_allowed and not fits)
         if answer is not None and is_allowed:
+            self.in_pieces.add(order)
             for line_id, count in leaving.items():
                 line = paper.lines[line_id]
                 line.shipped += count
@@ -696,6 +745,7 @@ class RandomRetailer(RuleBasedStateMachine):
             must_fail=is_allowed and not fits,
         )
         if answer is not None and is_allowed:
+            self.in_pieces.add(order)
             for line_id, count in rejected.items():
                 key = (self.paper.orders[order].lines[line_id].sku, shipment.location_id)
                 if reason == "not_found":
@@ -837,6 +887,9 @@ class RandomRetailer(RuleBasedStateMachine):
         check_parcels(self.snapshot)
         check_causes(self.snapshot)
         check_outcomes(self.snapshot)
+        for order, allocation in self.snapshot.orders.items():
+            if order not in self.in_pieces:
+                check_wholes(allocation, self.kit_skus[:1])
         check_commitments(before, self.snapshot)
         check_locations(self.snapshot, self.paper, self._may_use, self._reassigned_by_person())
         if step not in ("reassign", "undo shipping"):
@@ -844,9 +897,14 @@ class RandomRetailer(RuleBasedStateMachine):
             check_kept(before, self.snapshot, self.kept_percent)
         assert not self._fillable_backorder(), step
         if not self._may_be_swept:
-            request = availability_pb.CheckAvailabilityRequest(channel_id="web", skus=self.skus, include_outlets=True)
+            request = availability_pb.CheckAvailabilityRequest(
+                channel_id="web", skus=[*self.skus, *self.kit_skus], include_outlets=True
+            )
             answer = self.run(self.shop.availability.CheckAvailability(request))
-            check_outlets(answer.availabilities, self.homes, self.snapshot)
+            products = len(self.skus)
+            check_outlets(answer.availabilities[:products], self.homes, self.snapshot)
+            for kit in answer.availabilities[products:]:
+                assert sum(x.sellable_count for x in kit.outlets) == kit.sellable_count, kit
         report = self.run(self.shop.ledger())
         assert report.balanced, report.differences
         self.steps_passed[step] += 1
@@ -873,8 +931,14 @@ class RandomRetailer(RuleBasedStateMachine):
         for order, allocation in self.snapshot.orders.items():
             for line in allocation.lines:
                 paper = self.paper.orders[order].lines[line.line_id]
-                if self.resolves_by_policy and paper.sku.endswith("clearance") and self._is_sold(order):
-                    assert line.cancelled_count >= paper.cancelled
+                # Kits are cancelled whole.
+                may_cancel = paper.sku.endswith("clearance") or (paper.kit and paper.kit.sku == self.kit_skus[1])
+                if self.resolves_by_policy and may_cancel and self._is_sold(order):
+                    assert line.cancelled_count >= paper.cancelled, (
+                        allocation,
+                        self.paper.orders[order],
+                        self.calls[-1],
+                    )
                     paper.cancelled = line.cancelled_count
 
     def _reassigned_by_person(self) -> set[str]:
@@ -895,7 +959,12 @@ class RandomRetailer(RuleBasedStateMachine):
             rejection for _, rejection in self.events if isinstance(rejection, fulfillment_pb.RejectShipmentRequest)
         ]
         return fillable_backorder(
-            self.snapshot, self.paper, self._may_use, {rejection.shipment_id for rejection in rejections}
+            self.snapshot,
+            self.paper,
+            self._may_use,
+            {rejection.shipment_id for rejection in rejections},
+            self.kit_skus[:1],
+            self.in_pieces,
         )
 
     def _may_use(self, way: FulfillmentChoice, location_id: str) -> bool:
@@ -915,7 +984,7 @@ def _item_of(sku: str) -> str:
 
 
 def _line(line_id: str, sku: str, units: int, way: FulfillmentChoice) -> order_pb2.OrderLine:
-    line = order_pb2.OrderLine(line_id=line_id, unit_count=units)
+    line = order_pb2.OrderLine(line_id=line_id, unit_count=units, keep_together="all" if way.is_together else "")
     if way.by_item:
         line.item_id = _item_of(sku)
     else:

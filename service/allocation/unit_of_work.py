@@ -228,9 +228,12 @@ class UnitOfWork:
         await pending_cancellations.write(connection, now, rows)
 
     def _cancelled_all(self, request: CancellationRequest) -> bool:
-        """Whether the answer to a request has just cancelled its whole order."""
+        """Whether the answer to a request has just cancelled its whole order, or all of it that had not shipped."""
         is_new = request.state == ACCEPTED and bool(request.answer_cause) and request.cancelled > 0
-        return is_new and request.allocation_id is not None and self.records[request.allocation_id].is_empty
+        if not is_new or request.allocation_id is None:
+            return False
+        record = self.records[request.allocation_id]
+        return record.is_empty or (not request.lines and record.has_nothing_to_ship)
 
     def _events_with_sales(self) -> list[tuple[object, ...]]:
         """The events to write; the last of an order that was sold, or sold more of, says so."""

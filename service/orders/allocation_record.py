@@ -340,6 +340,11 @@ class AllocationRecord:
         """Whether all its units are cancelled."""
         return all(line.uncancelled == 0 for line in self.lines)
 
+    @property
+    def has_nothing_to_ship(self) -> bool:
+        """Whether all its units are cancelled or have shipped."""
+        return all(line.uncancelled <= self.shipped_of_line(line.line_id) for line in self.lines)
+
     def cancel_if_empty(self) -> None:
         """Sets a sold order to cancelled if all its units are cancelled."""
         if self.is_empty:

@@ -11,6 +11,7 @@ import asyncpg
 from sqlalchemy import Text, literal_column, select
 
 from policies.decisions.exception_policy import ExceptionHandling, handling_of
+from policies.domain.kits import KitPart
 from policies.domain.model import Channel, Context, Product
 from policies.explanation import FiredRule, unit_count_text
 from policies.policy_set import PolicySet
@@ -25,6 +26,8 @@ from service.orders.order_lines import ITEM_FORM, SKU_FORM, is_possible_item, is
 CANCELLED_AFTER_SHIPPING = "cancelled_after_shipping"
 """The kind of an exception about shipped units that the channel does not order any more."""
 KINDS_OF_SHORTAGE = ("oversell", "blocked_by_rule", "held_by_buffer", "unfillable")
+_BY_POLICY = ("backorder", "cancel")
+"""Actions that leave nothing to a person, the one that ends less first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +94,52 @@ def of_shortages(
     context: Context,
     shortages: Iterable[ShortageRecord],
     products: Mapping[str, Product],
-    kits: Mapping[str, str],
+    kits: Mapping[str, KitPart],
 ) -> list[tuple[OrderException, list[ShortageRecord]]]:
     """One exception for all shortages of a kind that one rule handles; rules may test the product of each.
 
-    `kits` are the SKUs of the kits of lines that are components of one, by line id.
+    `kits` are the kits of lines that are components of one, by line id. Of the rules for the missing components of a
+    kit, the one that leaves most to a person handles them all: a kit is not cancelled in part.
     """
     groups: dict[tuple[str, str], tuple[ExceptionHandling, list[ShortageRecord]]] = {}
-    for short in sorted(shortages, key=lambda short: KINDS_OF_SHORTAGE.index(short.kind)):
-        handling = handling_of(policy_set, replace(context, product=products.get(short.sku), exception_kind=short.kind))
+    kit_skus = {line_id: kit.sku for line_id, kit in kits.items()}
+    by_kind = sorted(shortages, key=lambda short: KINDS_OF_SHORTAGE.index(short.kind))
+    handlings = [
+        handling_of(policy_set, replace(context, product=products.get(short.sku), exception_kind=short.kind))
+        for short in by_kind
+    ]
+    if kits:
+        handlings = _of_whole_kits(by_kind, handlings, kits)
+    for short, handling in zip(by_kind, handlings, strict=True):
         groups.setdefault((short.kind, handling.rule), (handling, []))[1].append(short)
     return [
         (
-            _with_lines(_exception(policy_set, context, kind, _shortage_description(group, kits), handling), group),
+            _with_lines(_exception(policy_set, context, kind, _shortage_description(group, kit_skus), handling), group),
             group,
         )
         for (kind, _), (handling, group) in groups.items()
     ]
+
+
+def _of_whole_kits(
+    shortages: Sequence[ShortageRecord], handlings: Sequence[ExceptionHandling], kits: Mapping[str, KitPart]
+) -> list[ExceptionHandling]:
+    """How each shortage is handled if those of one kit are all handled alike."""
+    of_kits: dict[str, ExceptionHandling] = {}
+    for short, handling in zip(shortages, handlings, strict=True):
+        kit = kits.get(short.line_id)
+        if kit is not None:
+            others = of_kits.setdefault(kit.line_id, handling)
+            of_kits[kit.line_id] = max(others, handling, key=_left_to_a_person)
+    return [
+        of_kits[kits[short.line_id].line_id] if short.line_id in kits else handling
+        for short, handling in zip(shortages, handlings, strict=True)
+    ]
+
+
+def _left_to_a_person(handling: ExceptionHandling) -> int:
+    """How much an action leaves to a person. A kit of which a component is cancelled waits for the others in vain."""
+    return _BY_POLICY.index(handling.action) if handling.action in _BY_POLICY else len(_BY_POLICY)
 
 
 def of_reviews(policy_set: PolicySet, context: Context, reviews: Sequence[FiredRule]) -> list[OrderException]:

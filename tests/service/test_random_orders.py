@@ -17,6 +17,7 @@ import grpc
 import pytest
 
 from tests.conftest import RESOLVED_RULES, RetailerMaker
+from tests.invariants import check_wholes
 from tests.retailer import (
     HOLD,
     SOLD,
@@ -293,7 +294,7 @@ class RandomShop:
             check_placement(allocation)
             check_parcels(allocation)
             if allocation.order_id not in self.in_pieces:
-                check_wholes(allocation)
+                check_wholes(allocation, {"SET"})
         while difference := await self._difference_from_stock():
             assert await self._read_orders(), (difference, self.done)
         await self.check_outlets()
@@ -378,27 +379,6 @@ def check_placement(allocation: Allocation) -> None:
             allowed = line.only_location_ids or LOCATION_IDS
             is_allowed = shipment.location_id in allowed and shipment.location_id not in line.not_location_ids
             assert is_allowed or not units.unit_count, (allocation, units)
-
-
-def check_wholes(allocation: Allocation) -> None:
-    """Kits that may not be split and items are whole at each location, and a group is at one location, or nowhere."""
-    lines = {line.line_id: line for line in allocation.lines}
-    grouped = [line for line in allocation.lines if line.keep_together]
-    homes: set[str] = set()
-    for shipment in allocation.shipments:
-        units = {x.line_id: x.unit_count for x in shipment.lines if x.unit_count}
-        kits: dict[str, set[float]] = {}
-        for line in lines.values():
-            count = units.get(line.line_id, 0)
-            if line.kit_sku == "SET":
-                kits.setdefault(line.kit_line_id, set()).add(count / line.units_per_kit)
-            elif line.item_count and not line.kit_line_id:
-                assert count % (line.unit_count // line.item_count) == 0, (allocation, line)
-        assert all(len(counts) == 1 and counts.pop().is_integer() for counts in kits.values()), allocation
-        homes |= {shipment.location_id for line in grouped if line.line_id in units}
-    assert len(homes) <= 1, allocation
-    if homes:
-        assert all(line.promised_count == line.unit_count - line.cancelled_count for line in grouped), allocation
 
 
 async def play(retailers: RetailerMaker, seed: int, steps: int) -> None:

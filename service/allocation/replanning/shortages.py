@@ -10,7 +10,7 @@ from typing import Final
 from policies.decisions.shortages import KEPT_TOGETHER, NO_CAPACITY
 from policies.domain.model import Commitment, Context, Order, OrderFacts
 from policies.stock.oversell import UNMAPPED, UNMAPPED_OUTLET
-from service.allocation.intake.ordered_kits import kit_skus
+from service.allocation.intake.ordered_kits import ordered_kit_parts
 from service.allocation.planning_context import ChannelContext
 from service.orders import order_exceptions
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
@@ -58,7 +58,7 @@ def add_shortages(
     cancelled = 0
     waiting, shortages = _with_their_kits(record, shortages)
     for exception, causes in order_exceptions.of_shortages(
-        channel_context.policy_set, context, shortages, channel_context.products, kit_skus(record)
+        channel_context.policy_set, context, shortages, channel_context.products, ordered_kit_parts(record)
     ):
         action = exception.handling.action
         short_units = [*causes, *_taken(waiting, record, causes)]

@@ -356,6 +356,19 @@ async def test_an_order_that_a_request_cancelled_stays_cancelled_when_it_is_sent
     assert (again.state, again.lines[0].cancelled_count) == (State.STATE_CANCELLED, 4)
 
 
+async def test_what_a_request_left_of_a_partly_shipped_order_stays_cancelled_when_other_contents_are_sent(
+    shop: Retailer,
+) -> None:
+    sold = await shop.allocate("A-1", {"MUG": 3})
+    await shop.ship(sold.shipments[0], {"1": 1})
+    await ask(shop)
+    await shop.resolve((await only_exception(shop)).exception_id, CANCELLED)
+
+    after = await shop.allocate("A-1", {"MUG": 3, "CUP": 2})
+
+    assert [(x.shipped_count, x.cancelled_count, x.promised_count) for x in after.lines] == [(1, 2, 0), (0, 2, 0)]
+
+
 async def test_a_request_for_a_copy_concerns_its_original(shop: Retailer) -> None:
     await shop.channels(shopify="shopify")
     await shop.allocate("5001", {"MUG": 3}, channel_id="shopify")

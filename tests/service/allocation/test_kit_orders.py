@@ -188,6 +188,26 @@ async def test_a_backordered_kit_is_filled_whole_when_the_missing_component_arri
     assert [(x.promised_count, x.backordered_count) for x in filled.lines] == [(1, 1), (2, 2)]
 
 
+async def test_a_kit_is_not_cancelled_in_part_where_rules_treat_its_missing_components_differently(
+    retailers: Any,
+) -> None:
+    shop = await retailers.make(RESOLVED_RULES)
+    await shop.stock({("MUG", "dc"): 0, ("BOWL", "dc"): 0, ("TRAY", "dc"): 0})
+    tags = {"BOWL": "launch", "TRAY": "clearance"}
+    products = [catalog_pb.Product(sku=sku, tags=[tag]) for sku, tag in tags.items()]
+    await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
+    await shop.kits({"SET": {"BOWL": 2, "TRAY": 1}, "GIFT": {"MUG": 1, "BOWL": 1, "TRAY": 1}})
+
+    cancelled, asked = await shop.allocate("1", {"SET": 2}), await shop.allocate("2", {"GIFT": 1})
+
+    assert [(x.sku, x.cancelled_count, x.backordered_count) for x in cancelled.lines] == [
+        ("BOWL", 4, 0),
+        ("TRAY", 2, 0),
+    ]
+    assert [(x.sku, x.short_count) for x in asked.lines] == [("MUG", 1), ("BOWL", 1), ("TRAY", 1)]
+    assert [(x.order_id, x.action) for x in await shop.open_exceptions()] == [("2", "review")]
+
+
 async def test_decisions_about_kits_are_replayed_to_the_byte(shop: Retailer) -> None:
     for order_id, kits in (("1", 2), ("2", 3)):
         await shop.allocate(order_id, {"SET": kits})
