@@ -14,6 +14,7 @@ from service.demand.shortfall_log import ShortfallLog
 from service.geocoding.destination_points import DestinationPoints
 from service.geocoding.postal_codes import PostalCodes
 from service.metrics import Metrics
+from service.observability.scrape_log import ScrapeLog
 from service.policy.active_policies import ActivePolicies
 from service.rpc.streams import ShutdownSignal
 from service.settings import Settings
@@ -35,6 +36,7 @@ class Dependencies:
     catalog_cache: CatalogCache = field(default_factory=CatalogCache)
     publication_log: PublicationLog = field(default_factory=PublicationLog)
     shortfall_log: ShortfallLog = field(default_factory=ShortfallLog)
+    scrapes: ScrapeLog = field(default_factory=ScrapeLog)
     shutdown: ShutdownSignal = field(default_factory=ShutdownSignal)
     background: list[Background] = field(default_factory=list)
     """Background work, which runs while the service accepts calls."""

@@ -253,6 +253,11 @@ REPORT_LOCATIONS = CHANNEL_FILTER
 REPORT_OVERSELLS = 200
 REPORT_SECONDS = 20
 REPORTS_WAITING = 8
+READINESS_SECONDS = 60
+READINESS_WAITING = 4
+READINESS_CHECKS = 200
+"""Checks of the readiness of each channel that are kept."""
+ALERT_NAMES = 1_000
 HISTORY_FILTER = 100
 """Entries in each filter of the lists of history, other than SKUs."""
 RECORD_ID_LENGTH = 512

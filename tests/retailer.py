@@ -36,6 +36,7 @@ from truestock.v1 import (
     order_pb2,
     policy_service_pb2 as policy_pb,
     policy_service_pb2_grpc as policy_grpc,
+    readiness_service_pb2_grpc as readiness_grpc,
     report_service_pb2_grpc as report_grpc,
     stock_service_pb2 as stock_pb,
     stock_service_pb2_grpc as stock_grpc,
@@ -59,6 +60,7 @@ class Retailer:
         self.stock_service: Any = stock_grpc.StockServiceStub(channel)
         self.catalog: Any = catalog_grpc.CatalogServiceStub(channel)
         self.policies: Any = policy_grpc.PolicyServiceStub(channel)
+        self.readiness: Any = readiness_grpc.ReadinessServiceStub(channel)
         self.reports: Any = report_grpc.ReportServiceStub(channel)
         self.exceptions: Any = exception_grpc.ExceptionServiceStub(channel)
 

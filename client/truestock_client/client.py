@@ -17,6 +17,7 @@ from truestock.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from truestock.v1.exception_service_pb2_grpc import ExceptionServiceStub
 from truestock.v1.fulfillment_service_pb2_grpc import FulfillmentServiceStub
 from truestock.v1.policy_service_pb2_grpc import PolicyServiceStub
+from truestock.v1.readiness_service_pb2_grpc import ReadinessServiceStub
 from truestock.v1.report_service_pb2_grpc import ReportServiceStub
 from truestock.v1.stock_service_pb2_grpc import StockServiceStub
 from truestock_client.channels import CALL_SECONDS, Options, with_defaults
@@ -58,6 +59,7 @@ class Client:
         self.exceptions = ExceptionServiceStub(self.channel)
         self.fulfillment = FulfillmentServiceStub(self.channel)
         self.policies = PolicyServiceStub(self.channel)
+        self.readiness = ReadinessServiceStub(self.channel)
         self.reports = ReportServiceStub(self.channel)
         self.stock = StockServiceStub(self.channel)
 

@@ -48,6 +48,7 @@ from service.dependencies import Background, Dependencies
 from service.errors import NotReady, Overloaded
 from service.metrics import Metrics
 from service.observability.call_log import CallLog
+from service.observability.scrape_log import ScrapeLog
 from service.observability.trace_export import MissingPackages, close_tracing, open_tracing
 from service.orders import order_places
 from service.policy import policy_store
@@ -66,7 +67,6 @@ from service.rpc.caller import AccessCheck
 from service.sample.sample_loading import load_sample
 from service.sample.sample_retailer import WAREHOUSE
 from service.settings import Address, Settings
-from service.stock.ledger_monitor import LedgerMonitor
 from service.stock.velocity_learner import VelocityLearner
 
 if TYPE_CHECKING:
@@ -156,10 +156,11 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
         policy_history = PolicyHistory(database, active_policies, instance=instance, run_id=new_id())
         await policy_history.started()
         drain.add("history of rules", policy_history.stopped, needed_seconds=HISTORY_SECONDS)
-        metrics_server = _metrics_server(listens, metrics, drain)
+        scrapes = ScrapeLog()
+        metrics_server = _metrics_server(listens, metrics, drain, scrapes)
         # Processes that answer by candidates read the same database, also if it is the embedded one.
         own_settings = settings.model_copy(update={"database_url": source.url})
-        deps = Dependencies(own_settings, database, active_policies, metrics, new_id)
+        deps = Dependencies(own_settings, database, active_policies, metrics, new_id, scrapes=scrapes)
         if loaded and settings.sample_orders:
             await place_orders(deps)
         port, health_servicer = await _start_grpc(
@@ -326,10 +327,10 @@ async def _start_counters(database: Database, metrics: Metrics) -> Catalog:
     return catalog
 
 
-def _metrics_server(listens: Listening, metrics: Metrics, drain: Drain) -> MetricsServer:
+def _metrics_server(listens: Listening, metrics: Metrics, drain: Drain, scrapes: ScrapeLog) -> MetricsServer:
     address = listens.metrics_address
     try:
-        server = MetricsServer(address, metrics.registry, listens.certificates)
+        server = MetricsServer(address, metrics.registry, listens.certificates, scrapes)
     except OSError as error:
         raise StartError(
             f"metrics cannot be served on {address}: {error.strerror}; choose another --metrics-address"
@@ -408,9 +409,6 @@ async def _start_grpc(
     )
     _background(drain, "velocity", VelocityLearner(deps.database).run)
     _background(drain, "publications of others", partial(deps.publication_log.follow, deps.database))
-    _background(
-        drain, "ledger check", LedgerMonitor(deps.database, deps.metrics, deps.settings.verify_ledger_seconds).run
-    )
 
     async def record_rules() -> None:
         await policy_store.store_rules(deps.database, deps.active_policies)

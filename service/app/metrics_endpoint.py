@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from service.background import FailureLog
+from service.observability.scrape_log import ScrapeLog
 from service.settings import Address
 
 if TYPE_CHECKING:
@@ -29,11 +30,16 @@ class MetricsServer:
     """Serves from a thread of its own, so that it answers while the event loop is busy. Raises OSError."""
 
     def __init__(
-        self, address: Address, registry: CollectorRegistry, certificates: CertificateFiles | None = None
+        self,
+        address: Address,
+        registry: CollectorRegistry,
+        certificates: CertificateFiles | None = None,
+        scrapes: ScrapeLog | None = None,
     ) -> None:
         """With `certificates` the port speaks HTTPS only."""
         self.ready = False
-        self._server = _Server((address.host, address.port), _handler(registry, lambda: self.ready), certificates)
+        handler = _handler(registry, lambda: self.ready, scrapes or ScrapeLog())
+        self._server = _Server((address.host, address.port), handler, certificates)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(
@@ -90,7 +96,9 @@ class _Server(ThreadingHTTPServer):
             self._failures.failed("a request to the metrics port failed", error)
 
 
-def _handler(registry: CollectorRegistry, is_ready: Callable[[], bool]) -> type[BaseHTTPRequestHandler]:
+def _handler(
+    registry: CollectorRegistry, is_ready: Callable[[], bool], scrapes: ScrapeLog
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
 
@@ -100,6 +108,7 @@ def _handler(registry: CollectorRegistry, is_ready: Callable[[], bool]) -> type[
                 # OpenMetrics, which has exemplars, for a caller that accepts it; else the older text format.
                 encode, content_type = choose_encoder(self.headers.get("Accept", ""))
                 self._answer(200, encode(registry), content_type)
+                scrapes.note(self.headers.get("User-Agent", ""), self.client_address[0])
             elif path == "/healthz":
                 self._answer(200, b"alive\n")
             elif path == "/readyz":

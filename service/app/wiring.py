@@ -28,6 +28,7 @@ from service.feeds.quarantine_retry import QuarantineRetry
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
 from service.policy.catalog_warnings import CatalogWarnings
 from service.policy.rule_tests import RuleTests
+from service.readiness.readiness_operations import ReadinessOperations
 from service.reports.headroom_monitor import HeadroomMonitor
 from service.reports.report_operations import ReportOperations
 from service.resolution.exception_operations import ExceptionOperations
@@ -37,8 +38,10 @@ from service.servicers.catalog_servicer import CatalogServicer
 from service.servicers.exception_servicer import ExceptionServicer
 from service.servicers.fulfillment_servicer import FulfillmentServicer
 from service.servicers.policy_servicer import PolicyServicer
+from service.servicers.readiness_servicer import ReadinessServicer
 from service.servicers.report_servicer import ReportServicer
 from service.servicers.stock_servicer import StockServicer
+from service.stock.ledger_monitor import LedgerMonitor
 from service.transfers.transfer_operations import TransferOperations
 from service.watch.availability_watch import AvailabilityWatch
 from service.watch.order_watch import OrderWatch
@@ -55,6 +58,8 @@ from truestock.v1 import (
     fulfillment_service_pb2_grpc as fulfillment_grpc,
     policy_service_pb2 as policy_pb,
     policy_service_pb2_grpc as policy_grpc,
+    readiness_service_pb2 as readiness_pb,
+    readiness_service_pb2_grpc as readiness_grpc,
     report_service_pb2 as report_pb,
     report_service_pb2_grpc as report_grpc,
     stock_service_pb2 as stock_pb,
@@ -65,6 +70,7 @@ SERVICE_NAMES = tuple(
     service.full_name
     for module in (
         *(availability_pb, allocation_pb, fulfillment_pb, stock_pb, catalog_pb, policy_pb, exception_pb, report_pb),
+        readiness_pb,
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
@@ -172,4 +178,8 @@ def add_services(
     exception_servicer = ExceptionServicer(database, ExceptionOperations(deps), deps.new_id)
     exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
     report_grpc.add_ReportServiceServicer_to_server(ReportServicer(ReportOperations(deps)), server)
+    ledger_monitor = LedgerMonitor(database, metrics, deps.settings.verify_ledger_seconds)
+    deps.background.append(ledger_monitor.run)
+    readiness = ReadinessServicer(ReadinessOperations(deps, rule_tests, ledger_monitor))
+    readiness_grpc.add_ReadinessServiceServicer_to_server(readiness, server)
     return queue, lifecycle

@@ -41,6 +41,7 @@ from truestock.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from truestock.v1.exception_service_pb2_grpc import ExceptionServiceStub
 from truestock.v1.fulfillment_service_pb2_grpc import FulfillmentServiceStub
 from truestock.v1.policy_service_pb2_grpc import PolicyServiceStub
+from truestock.v1.readiness_service_pb2_grpc import ReadinessServiceStub
 from truestock.v1.report_service_pb2_grpc import ReportServiceStub
 from truestock.v1.stock_service_pb2_grpc import StockServiceStub
 
@@ -164,6 +165,7 @@ class Client:
         self.policies = PolicyServiceStub(channel)
         self.exceptions = ExceptionServiceStub(channel)
         self.fulfillment = FulfillmentServiceStub(channel)
+        self.readiness = ReadinessServiceStub(channel)
         self.reports = ReportServiceStub(channel)
 
     async def ask(self, call: Call[Request, Response], request: Request) -> Response:

@@ -22,6 +22,7 @@ from service.cli.commands import (
     movement_commands,
     order_commands,
     pickup_commands,
+    readiness_command,
     replay_command,
     report_command,
     shipment_commands,
@@ -352,3 +353,4 @@ app.command(rich_help_panel=_FULFILLMENT)(channel_figure_commands.channel_figure
 app.command(rich_help_panel=_FULFILLMENT)(sync_commands.report_failure)
 app.command(rich_help_panel=_FULFILLMENT)(sync_commands.report_recovery)
 app.command(rich_help_panel=_FULFILLMENT)(report_command.report)
+app.command(rich_help_panel=_FULFILLMENT)(readiness_command.readiness)

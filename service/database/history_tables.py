@@ -1,4 +1,4 @@
-"""The tables of the past: what was counted, unmet demand, the rules that were in force, and changes of the catalog.
+"""The tables of the past: what was counted, unmet demand, rules in force, changes of the catalog, checks.
 
 Rows are only added. Those of a table with a retention are deleted once they are older.
 """
@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from service.database.columns import Moment, Texts, metadata, required
+from service.database.columns import Moment, Texts, key, metadata, required
 
 
 def _number() -> Column[int]:
@@ -116,6 +116,31 @@ policy_history = Table(
     Index("policy_history_instance_idx", "instance", "event_time", "id"),
     UniqueConstraint("run_id", "event", "event_time"),
     comment="Append-only: which rules were in force when, on which service.",
+)
+
+readiness_answer = Table(
+    "readiness_answer",
+    metadata,
+    key("channel_id"),
+    key("question"),
+    required("result", Text, comment="pass, warn or fail, in the last check"),
+    required("since_time", Moment, comment="the first check since which it is the same"),
+    Column("last_pass_time", Moment, comment="null if it never passed"),
+    comment="The last answer to each question of the readiness checklist.",
+)
+
+readiness_check = Table(
+    "readiness_check",
+    metadata,
+    _number(),
+    required("channel_id", Text),
+    required("check_time", Moment),
+    required("result", Text, comment="the worst of its answers"),
+    required("policy_revision", Text),
+    required("failed", Texts, comment="questions that failed"),
+    required("warned", Texts, comment="questions that warned"),
+    Index("readiness_check_channel_idx", "channel_id", "id"),
+    comment="The last checks of each channel's readiness.",
 )
 
 catalog_history = Table(

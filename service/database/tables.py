@@ -6,7 +6,15 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, Date, Index, Integer
 
 from service.database.audit_tables import audit_anchor, audit_event, audit_seal, audit_unsealed
 from service.database.columns import Moment, Money, Texts, TransactionId, key, metadata, required, transaction_id
-from service.database.history_tables import catalog_history, order_count, policy_history, stock_comparison, unmet_demand
+from service.database.history_tables import (
+    catalog_history,
+    order_count,
+    policy_history,
+    readiness_answer,
+    readiness_check,
+    stock_comparison,
+    unmet_demand,
+)
 from service.database.order_tables import (
     IS_ON_HOLD,
     IS_OPEN,
@@ -100,6 +108,8 @@ __all__ = [
     "pool",
     "product",
     "promise",
+    "readiness_answer",
+    "readiness_check",
     "request",
     "shipment",
     "shipment_deadline",

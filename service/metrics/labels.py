@@ -45,4 +45,5 @@ OWNER_LABELS = 200
 ORDER, AVAILABILITY = STOCK_ANSWERS = ("order", "availability")
 """Answers whose stock figures have an age."""
 SHIP_BY, DELIVERY_DAY = SHIPMENT_DEADLINES = ("ship_by", "delivery_day")
+READINESS_RESULTS = ("pass", "warn", "fail")
 IN_TIME, LATE = DEADLINE_RESULTS = ("in_time", "late")

@@ -12,6 +12,7 @@ from service.metrics.exception_metrics import ExceptionMetrics
 from service.metrics.kinds import MetricMaker
 from service.metrics.order_metrics import OrderMetrics
 from service.metrics.policy_metrics import PolicyMetrics
+from service.metrics.readiness_metrics import ReadinessMetrics
 from service.metrics.service_metrics import ServiceMetrics
 from service.metrics.shipment_metrics import ShipmentMetrics
 from service.metrics.stock_metrics import StockMetrics
@@ -30,6 +31,7 @@ class Metrics:
         self.shipments = ShipmentMetrics(make)
         self.capacity = CapacityMetrics(make)
         self.policies = PolicyMetrics(make)
+        self.readiness = ReadinessMetrics(make)
         self.watches = WatchMetrics(make)
         self.service = ServiceMetrics(make)
         self.audit = AuditMetrics(make)

@@ -81,6 +81,14 @@ class RuleTests:
         latest = self._latest
         return latest if latest is not None and latest.files is self._active_policies.current.files else None
 
+    async def of_rules_in_force(self) -> RuleTestRun:
+        """The results for the files in force; if their tests have not run yet, they run now.
+
+        Raises Overloaded or NotReady if the machine has no time for them.
+        """
+        latest = self.current()
+        return latest if latest is not None else await self._test()
+
     async def run(self, stop: asyncio.Event) -> None:
         """Keeps the results current until `stop`."""
         await pause(stop, START_SECONDS)
@@ -97,12 +105,16 @@ class RuleTests:
             return
         self._failed, self._retry_time = loaded.files, time.monotonic() + RETRY_SECONDS
         try:
-            self._latest = await tested(self._sandbox, loaded.files)
+            await self._test()
         except (NotReady, Overloaded) as error:
             log.warning("the tests of the rules in force will be run again later", error=str(error))
-            return
+
+    async def _test(self) -> RuleTestRun:
+        loaded = self._active_policies.current
+        self._latest = latest = await tested(self._sandbox, loaded.files)
         self._failed = None
-        self._report(self._latest, loaded.policy_set.revision)
+        self._report(latest, loaded.policy_set.revision)
+        return latest
 
     def _report(self, latest: RuleTestRun, revision: str) -> None:
         failed, untested = len(latest.failures), len(latest.untested)

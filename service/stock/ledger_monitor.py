@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import asyncpg
 import structlog
@@ -20,6 +22,14 @@ CHECK_SECONDS = STATEMENT_SECONDS - 5
 """Limit for one statement of the check: PostgreSQL cancels it before our own statement timeout does."""
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerCheck:
+    """When the ledger was verified, and how many differences it had."""
+
+    time: datetime
+    difference_count: int
+
+
 class LedgerMonitor:
     """Several services on one database may each run one: a check reads one snapshot and locks nothing."""
 
@@ -28,6 +38,8 @@ class LedgerMonitor:
         self._metrics = metrics
         self._seconds = seconds
         self._failures = FailureLog()
+        self.last: LedgerCheck | None = None
+        """The last check that ran to its end."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Verifies the ledger at the configured interval until `stop` is set; never if the interval is 0."""
@@ -58,6 +70,7 @@ class LedgerMonitor:
             # Health checks report that the database does not answer; the metric of the last check keeps its old time.
             self._failures.failed("ledger was not verified", error, traceback=False)
             return
+        self.last = LedgerCheck(datetime.now(UTC), report.difference_count)
         self._metrics.stock.ledger_differences.set(report.difference_count)
         self._metrics.stock.ledger_verified.set_to_current_time()
         if not report.balanced:

@@ -128,6 +128,7 @@ COMMANDS = {
     "history rules": Command("", r"started +[0-9a-f]+"),
     "history catalog": Command("store-austin --kind location", r"location +store-austin +created"),
     "report": Command("--since 1d --by channel", r"Oversold units +[\d.]+%"),
+    "readiness": Command("--channel tiktok_shop", r"tiktok_shop: fail \(\d+ pass, ", 1),
     "watch availability": Command(f"{SKU} --channel shopify", rf"{SKU} .*\d+ sellable", 130),
     "watch orders": Command("", r"shopify/A-\d+", 130),
     "replay-decision": Command("{decision}", r"Identical"),
@@ -602,6 +603,12 @@ BOUNDS = {
         f"{limits.REPORT_OVERSELLS} oversells",
         f"{limits.REPORT_SECONDS} seconds",
         f"{limits.REPORTS_WAITING} waiting",
+    ),
+    "readiness": (
+        f"{limits.READINESS_SECONDS} seconds",
+        f"{limits.READINESS_WAITING} waiting",
+        f"{limits.ALERT_NAMES:,} alerts",
+        f"the last {limits.READINESS_CHECKS} checks",
     ),
     "watch": (
         f"{limits.WATCHED_SKUS:,} SKUs",

@@ -1,0 +1,37 @@
+"""The questions of the checklist, in its order."""
+
+from __future__ import annotations
+
+from policies.readiness.answers import Question
+
+PRODUCT_DATA = Question(
+    "product_data", "Are the products that the channel sells complete and unambiguous?", "unmapped_product"
+)
+ITEMS_MAPPED = Question(
+    "items_mapped",
+    "Is every item of the channel mapped to a product, and every product to an item?",
+    "unmapped_product",
+)
+OUTLETS_MAPPED = Question(
+    "outlets_mapped", "Is every outlet mapped to locations, and every location to an outlet?", "unmapped_location"
+)
+LOCATIONS_DECIDED = Question(
+    "locations_decided", "Has somebody decided which locations the channel may sell from?", "unmapped_location"
+)
+COUNTS_FRESH = Question("counts_fresh", "Does every location report its stock?", "stale_feed")
+COUNTS_RIGHT = Question("counts_right", "Can the counts of every location be trusted?", "mismatch")
+BUFFERS_IN_PLACE = Question("buffers_in_place", "Do buffers keep units from the channel?", "oversell")
+BUFFERS_TESTED = Question(
+    "buffers_tested", "Do the tests of the rules pass, and do they cover every buffer?", "oversell"
+)
+BUFFERS_WIDE_ENOUGH = Question(
+    "buffers_wide_enough", "Do buffers cover what sells before the feeds report it?", "oversell"
+)
+DESTINATIONS_COVERED = Question(
+    "destinations_covered", "Does a location serve every destination and method of the channel?", "unfillable"
+)
+CAPACITY_STATED = Question("capacity_stated", "Is it stated how much the stores that ship can handle?", "late_shipment")
+METRICS_SCRAPED = Question("metrics_scraped", "Does a monitoring system read the metrics?", "sync_failed")
+ALERTS_LOADED = Question("alerts_loaded", "Are the alerts loaded?", "sync_failed")
+LEDGER_VERIFIED = Question("ledger_verified", "Is every stock figure the sum of its movements?", "sync_failed")
+RULES_RELOAD = Question("rules_reload", "Is the rules folder as it was saved in force?", "sync_failed")

@@ -1,0 +1,128 @@
+"""Reads the products and items of a channel, as far as the checklist asks about them.
+
+A channel's products are those that it lists and those that it was told a figure of; all active ones if there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import text
+
+from policies.readiness.product_answers import ATTRIBUTES, ItemFacts, Lacking, ProductFacts
+from service.database.database import Connection, Statement
+
+_SHOWN = 5
+"""Names of each kind that are read."""
+_SCOPE = """
+WITH listed AS (SELECT DISTINCT sku FROM listing WHERE channel_id = :channel_id),
+told AS (SELECT sku FROM availability_published WHERE channel_id = :channel_id),
+named AS (SELECT sku FROM listed UNION SELECT sku FROM told),
+scope AS (
+    SELECT p.*, p.sku IN (SELECT sku FROM listed) AS is_listed, p.sku IN (SELECT sku FROM kit) AS is_kit
+    FROM product p
+    WHERE p.sku IN (SELECT sku FROM named) OR (p.status = 'active' AND NOT EXISTS (SELECT FROM named))
+)
+"""
+_LACKS = {
+    "status": "is_listed AND status <> 'active'",
+    "barcode": "barcode IS NULL",
+    "category": "category IS NULL",
+    "image": "image_uri IS NULL",
+    "weight": "weight_grams IS NULL AND NOT is_kit",
+    "dimensions": "(length_mm IS NULL OR width_mm IS NULL OR height_mm IS NULL) AND NOT is_kit",
+}
+"""By attribute, what a product of the scope is that lacks it. Only active products lack anything but their status."""
+
+
+def _lacking(name: str) -> str:
+    condition = _LACKS[name] if name == "status" else f"status = 'active' AND ({_LACKS[name]})"
+    return (
+        f"count(*) FILTER (WHERE {condition}) AS {name}_count, "
+        f"(array_agg(sku ORDER BY sku) FILTER (WHERE {condition}))[1:{_SHOWN}] AS {name}_skus"
+    )
+
+
+_PRODUCTS = Statement(
+    text(f"{_SCOPE} SELECT count(*) AS product_count, {', '.join(map(_lacking, ATTRIBUTES))} FROM scope")
+)
+_SHARED_BARCODES = Statement(
+    text(
+        f"{_SCOPE} SELECT barcode AS name, (array_agg(sku ORDER BY sku))[1:{_SHOWN}] AS skus FROM scope"
+        f" WHERE status = 'active' AND barcode IS NOT NULL GROUP BY 1 HAVING count(*) > 1 ORDER BY 1 LIMIT 100"
+    )
+)
+_MIXED_STYLES = Statement(
+    text(
+        f"{_SCOPE} SELECT style AS name, (array_agg(sku ORDER BY sku))[1:{_SHOWN}] AS skus FROM scope"
+        f" WHERE status = 'active' AND style IS NOT NULL"
+        f" GROUP BY 1 HAVING count(DISTINCT category) > 1 ORDER BY 1 LIMIT 100"
+    )
+)
+_ITEMS = Statement(
+    text(
+        f"""
+        {_SCOPE},
+        unlisted AS (
+            SELECT sku FROM told WHERE EXISTS (SELECT FROM listed) AND sku NOT IN (SELECT sku FROM listed)
+        )
+        SELECT
+            (SELECT count(*) FROM listing WHERE channel_id = :channel_id) AS item_count,
+            (SELECT count(*) FROM unlisted) AS unlisted_count,
+            (SELECT (array_agg(sku ORDER BY sku))[1:{_SHOWN}] FROM unlisted) AS unlisted_skus
+        """
+    )
+)
+_UNMAPPED = Statement(
+    text(
+        """
+        SELECT DISTINCT item_id FROM (
+            SELECT l.item_id FROM order_line l JOIN allocation a ON a.id = l.allocation_id
+            WHERE l.item_units = 0 AND a.channel_id = :channel_id AND l.cancelled < l.unit_count
+            UNION ALL
+            SELECT item_id FROM stock_quarantine WHERE channel_id = :channel_id AND sku = ''
+        ) AS unmapped ORDER BY item_id LIMIT 100
+        """
+    )
+)
+_INACTIVE_ITEMS = Statement(
+    text(
+        """
+        SELECT l.item_id, l.sku FROM listing l LEFT JOIN product p ON p.sku = l.sku
+        WHERE l.channel_id = :channel_id AND (p.sku IS NULL OR p.status <> 'active') ORDER BY l.item_id LIMIT 100
+        """
+    )
+)
+
+
+async def product_facts(connection: Connection, channel_id: str) -> ProductFacts:
+    """What the channel's products lack."""
+    row = await _PRODUCTS.row(connection, channel_id=channel_id)
+    assert row is not None
+    lacking = {name: Lacking(row[f"{name}_count"], tuple(row[f"{name}_skus"] or ())) for name in ATTRIBUTES}
+    return ProductFacts(
+        row["product_count"],
+        {name: found for name, found in lacking.items() if found.count},
+        _by_name(await _SHARED_BARCODES.rows(connection, channel_id=channel_id)),
+        _by_name(await _MIXED_STYLES.rows(connection, channel_id=channel_id)),
+    )
+
+
+async def item_facts(connection: Connection, channel_id: str) -> ItemFacts:
+    """How the channel's items are mapped."""
+    row = await _ITEMS.row(connection, channel_id=channel_id)
+    assert row is not None
+    unmapped = await _UNMAPPED.rows(connection, channel_id=channel_id)
+    inactive = await _INACTIVE_ITEMS.rows(connection, channel_id=channel_id)
+    return ItemFacts(
+        row["item_count"],
+        tuple(x["item_id"] for x in unmapped),
+        {x["item_id"]: x["sku"] for x in inactive},
+        row["unlisted_count"],
+        tuple(row["unlisted_skus"] or ()),
+    )
+
+
+def _by_name(rows: list[Any]) -> Mapping[str, tuple[str, ...]]:
+    return {row["name"]: tuple(row["skus"]) for row in rows}
