@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_SERVER = "127.0.0.1:50051"
 HIGHEST_PORT = 65_535
 _SCHEMES = ("postgresql://", "postgres://", "postgresql+asyncpg://")
+_TLS_FILES = {"sslcert", "sslkey", "sslrootcert", "sslcrl"}
+_HOSTS = re.compile(r"|(\[[^\[\]]+\]|[^\[\]:,]*)(:\d*)?(,(\[[^\[\]]+\]|[^\[\]:,]*)(:\d*)?)*")
+"""Hosts of a URL, separated by commas, each with or without a port; none if the URL has them in its options."""
 
 
 class Settings(BaseSettings):
-    """Settings of one service. Flags override environment variables; nothing is read from files."""
+    """Settings of one service. Flags override environment variables; only secrets are read from files."""
 
-    model_config = SettingsConfigDict(env_prefix="TRUESTOCK_", populate_by_name=True)
+    # A refused setting is not repeated in the error: it may be the URL of the database, with its password.
+    model_config = SettingsConfigDict(env_prefix="TRUESTOCK_", populate_by_name=True, hide_input_in_errors=True)
 
     address: str = "127.0.0.1:50051"
     """Address of the gRPC server; port 0 picks a free port."""
@@ -37,9 +44,13 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".data/postgres")
     """Data folder of the embedded PostgreSQL."""
     database_url: str | None = Field(
-        default=None, validation_alias=AliasChoices("database_url", "TRUESTOCK_DATABASE_URL", "DATABASE_URL")
+        default=None,
+        repr=False,
+        validation_alias=AliasChoices("database_url", "TRUESTOCK_DATABASE_URL", "DATABASE_URL"),
     )
-    """An external PostgreSQL 14 or later, instead of the embedded one."""
+    """An external PostgreSQL 14 or later, instead of the embedded one; it may have a password."""
+    database_url_file: Path | None = None
+    """A file with nothing but that URL, instead of `database_url`, which then is what the file has."""
     rules: Path = Path("rules")
     """The rules folder that planners edit."""
     require_tests: bool = False
@@ -92,9 +103,60 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(_SCHEMES):
-            raise ValueError("is not a PostgreSQL URL; write it such as postgresql://user@host/database")
+        if url is not None:
+            check_database_url(url)
         return url
+
+    @model_validator(mode="after")
+    def _read_database_url(self) -> Self:
+        if self.database_url_file is not None:
+            if self.database_url is not None:
+                raise ValueError("database_url and database_url_file both name a database; give one of them")
+            self.database_url = _url_in(self.database_url_file)
+        return self
+
+
+def check_database_url(url: str) -> None:
+    """Raises ValueError unless it is a PostgreSQL URL that drivers read as it is meant. The error never repeats it.
+
+    Drivers take a password with `/`, `?` or `#` for other parts of the URL, and repeat these in their errors.
+    """
+    if not url.startswith(_SCHEMES):
+        raise ValueError("is not a PostgreSQL URL; write it such as postgresql://user@host/database")
+    try:
+        parts = urlsplit(url)
+        options = parse_qsl(parts.query, strict_parsing=bool(parts.query))
+        is_clear = "@" not in parts.path and not parts.fragment and _HOSTS.fullmatch(parts.netloc.rpartition("@")[2])
+    except ValueError:
+        is_clear, options = None, []
+    if not is_clear:
+        raise ValueError(
+            "has no host and port where they are expected; in a password, write / ? # [ ] @ : as "
+            "%2F %3F %23 %5B %5D %40 %3A"
+        )
+    _check_files(options)
+
+
+def _check_files(options: list[tuple[str, str]]) -> None:
+    """Raises ValueError if a file of TLS cannot be read: drivers do not say which."""
+    for name, value in options:
+        if name in _TLS_FILES and value != "system" and not os.access(value, os.R_OK):
+            raise ValueError(f"names {value} as {name}, which cannot be read")
+
+
+def _url_in(path: Path) -> str:
+    """The URL that is all of a file. Raises ValueError."""
+    try:
+        url = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"database_url_file {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ValueError(f"database_url_file {path} is not UTF-8 text") from None
+    try:
+        check_database_url(url)
+    except ValueError as error:
+        raise ValueError(f"the URL in {path} {error}") from None
+    return url
 
 
 @dataclass(frozen=True, slots=True)

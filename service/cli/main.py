@@ -71,14 +71,6 @@ _STOCK = "Stock"
 _ORDERS = "Orders"
 _FULFILLMENT = "Fulfillment and exceptions"
 
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Folder of the embedded PostgreSQL's data. Or TRUESTOCK_DATA_DIR."),
-]
-DatabaseUrl = Annotated[
-    str | None, typer.Option("--database-url", help="URL of an external PostgreSQL 14 or later. Or DATABASE_URL.")
-]
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command, then exits: 0 success, 1 failure, 2 wrong usage, 3 unknown names, 130 stopped with Ctrl-C."""
@@ -163,8 +155,9 @@ def serve(
     audit_key: Annotated[
         Path | None, typer.Option(help="Ed25519 private key that signs the audit log. Or TRUESTOCK_AUDIT_KEY.")
     ] = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
+    data_dir: options.DataDir = None,
+    database_url: options.DatabaseUrl = None,
+    database_url_file: options.DatabaseUrlFile = None,
     rules: Annotated[Path | None, typer.Option(help="The rules folder. Or TRUESTOCK_RULES.")] = None,
     require_tests: Annotated[
         bool | None,
@@ -206,6 +199,7 @@ def serve(
         audit_key=audit_key,
         data_dir=data_dir,
         database_url=database_url,
+        database_url_file=database_url_file,
         rules=rules,
         require_tests=require_tests,
         sample=sample,
@@ -268,7 +262,11 @@ def check(
 
 
 @app.command(rich_help_panel=_SERVICE)
-def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+def migrate(
+    data_dir: options.DataDir = None,
+    database_url: options.DatabaseUrl = None,
+    database_url_file: options.DatabaseUrlFile = None,
+) -> None:
     """Migrates the database to the schema of this Truestock version.
 
     \b
@@ -278,12 +276,18 @@ def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     """
     from service.cli.commands import database_commands
 
-    database_commands.migrate_database(settings_of(data_dir=data_dir, database_url=database_url))
+    settings = settings_of(data_dir=data_dir, database_url=database_url, database_url_file=database_url_file)
+    database_commands.migrate_database(settings)
     say("The database is up to date.")
 
 
 @app.command("verify-ledger", rich_help_panel=_SERVICE)
-def verify_ledger(data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: options.Json = False) -> None:
+def verify_ledger(
+    data_dir: options.DataDir = None,
+    database_url: options.DatabaseUrl = None,
+    database_url_file: options.DatabaseUrlFile = None,
+    as_json: options.Json = False,
+) -> None:
     """Verifies that every stock level equals the sum of its movements. Works while the service runs.
 
     The exit code is 1 if any stock level differs.
@@ -296,7 +300,8 @@ def verify_ledger(data_dir: DataDir = None, database_url: DatabaseUrl = None, as
     """
     from service.cli.commands import database_commands
 
-    report = database_commands.verify_ledger(settings_of(data_dir=data_dir, database_url=database_url))
+    settings = settings_of(data_dir=data_dir, database_url=database_url, database_url_file=database_url_file)
+    report = database_commands.verify_ledger(settings)
     values = report.as_dict()
     if as_json:
         print_json(values)

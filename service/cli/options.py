@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -312,3 +313,18 @@ def login_name() -> str:
         raise typer.BadParameter(
             "name yourself with --by, because this system does not know your login name"
         ) from error
+
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of the embedded PostgreSQL's data. Or TRUESTOCK_DATA_DIR."),
+]
+DatabaseUrl = Annotated[
+    str | None, typer.Option("--database-url", help="URL of an external PostgreSQL 14 or later. Or DATABASE_URL.")
+]
+DatabaseUrlFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--database-url-file", help="A file with that URL, which may hold a password. Or TRUESTOCK_DATABASE_URL_FILE."
+    ),
+]

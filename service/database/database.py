@@ -366,14 +366,6 @@ def plain_url(url: str) -> str:
     return url.replace("postgresql+asyncpg://", "postgresql://", 1)
 
 
-def sqlalchemy_url(url: str) -> str:
-    """The URL in SQLAlchemy's form for asyncpg."""
-    for scheme in ("postgresql://", "postgres://"):
-        if url.startswith(scheme):
-            return "postgresql+asyncpg://" + url.removeprefix(scheme)
-    return url
-
-
 def _pause_seconds(attempt: int) -> float:
     """Exponential backoff with full jitter, so that two transactions that collided do not collide again."""
     return random.uniform(0, 0.02 * 2**attempt)

@@ -12,9 +12,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from service.database.connection_pool import STATEMENT_SECONDS
-from service.database.database import single_connection, sqlalchemy_url
+from service.database.database import single_connection
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+DATABASE_URL = "database_url"
+"""The attribute of Alembic's configuration that `migrations/env.py` reads."""
 
 
 async def migrate(url: str) -> str:
@@ -53,6 +55,5 @@ def alembic_config(url: str) -> Config:
     """Alembic's configuration: where the migrations are, and the database."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    # Alembic's configuration takes % for interpolation, and a password may contain it.
-    config.set_main_option("sqlalchemy.url", sqlalchemy_url(url).replace("%", "%%"))
+    config.attributes[DATABASE_URL] = url
     return config

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import asyncpg
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from service.database.database import plain_url
 
 CONNECT_ARGUMENTS = {
     "statement_cache_size": 0,
@@ -32,6 +37,8 @@ class PooledDialect(PGDialect_asyncpg):
 registry.register("postgresql.truestock", __name__, PooledDialect.__name__)
 
 
-def pooled_url(url: str) -> URL:
-    """A database URL of any dialect with this one."""
-    return make_url(url).set(drivername="postgresql+truestock")
+def pooled_engine(url: str) -> AsyncEngine:
+    """An engine without a pool; asyncpg alone reads the URL, of which SQLAlchemy would not know all options."""
+    connect = partial(asyncpg.connect, plain_url(url))
+    arguments = {**CONNECT_ARGUMENTS, "async_creator_fn": connect}
+    return create_async_engine("postgresql+truestock://", poolclass=NullPool, connect_args=arguments)

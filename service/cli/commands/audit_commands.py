@@ -25,13 +25,9 @@ app = typer.Typer(
 
 @app.command()
 def verify(
-    data_dir: Annotated[
-        Path | None,
-        typer.Option("--data-dir", help="Folder of the embedded PostgreSQL's data. Or TRUESTOCK_DATA_DIR."),
-    ] = None,
-    database_url: Annotated[
-        str | None, typer.Option("--database-url", help="URL of an external PostgreSQL. Or DATABASE_URL.")
-    ] = None,
+    data_dir: options.DataDir = None,
+    database_url: options.DatabaseUrl = None,
+    database_url_file: options.DatabaseUrlFile = None,
     public_keys: Annotated[
         list[Path] | None,
         typer.Option("--public-key", help="Checks signatures too, by this key in PEM format; repeatable."),
@@ -56,7 +52,7 @@ def verify(
     """
     from service.cli.commands import database_commands
 
-    settings = settings_of(data_dir=data_dir, database_url=database_url)
+    settings = settings_of(data_dir=data_dir, database_url=database_url, database_url_file=database_url_file)
     report = database_commands.verify_audit(settings, public_keys or (), head)
     printed_head = f"{report.end.position}:{report.end.digest.hex()}"
     if as_json:

@@ -9,6 +9,8 @@ import typer
 if TYPE_CHECKING:
     from service.settings import Settings
 
+_DATABASE_FLAGS = {"database_url", "database_url_file"}
+
 
 def settings_of(**given: object) -> Settings:
     """Settings from the given flags; the environment and the defaults set the others. Raises BadParameter."""
@@ -16,10 +18,14 @@ def settings_of(**given: object) -> Settings:
 
     from service.settings import Settings
 
+    flags = {name: value for name, value in given.items() if value is not None}
+    if len(_DATABASE_FLAGS & flags.keys()) == 1:
+        # The flag that names the database overrides both variables that may name one.
+        flags = dict.fromkeys(_DATABASE_FLAGS) | flags
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        return Settings(**flags)  # type: ignore[arg-type]
     except ValidationError as error:
         problems = (
-            f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()
+            ": ".join([*map(str, item["loc"]), item["msg"].removeprefix("Value error, ")]) for item in error.errors()
         )
         raise typer.BadParameter("; ".join(problems)) from error

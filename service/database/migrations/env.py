@@ -6,10 +6,9 @@ import asyncio
 
 from alembic import context
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
-from service.database.pooled_dialect import CONNECT_ARGUMENTS, pooled_url
+from service.database.migrate import DATABASE_URL
+from service.database.pooled_dialect import pooled_engine
 from service.database.tables import metadata
 
 
@@ -20,10 +19,10 @@ def run(connection: Connection) -> None:
 
 
 async def connect_and_run() -> None:
-    url = context.config.get_main_option("sqlalchemy.url")
+    url = context.config.attributes.get(DATABASE_URL)
     if url is None:
-        raise RuntimeError("no sqlalchemy.url: migrate with `truestock migrate`")
-    engine = create_async_engine(pooled_url(url), poolclass=NullPool, connect_args=CONNECT_ARGUMENTS)
+        raise RuntimeError("no database: migrate with `truestock migrate`")
+    engine = pooled_engine(url)
     async with engine.connect() as connection:
         await connection.run_sync(run)
         await connection.commit()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from service.database import migrate
 from service.database.compression import compressed
-from service.database.database import plain_url, sqlalchemy_url
+from service.database.database import plain_url
 from service.database.tables import TransactionId, metadata
 from service.decisions.decision_batch import ID_PREFIX, packed
 from truestock.v1 import decision_pb2
@@ -38,7 +39,8 @@ async def differences(url: str) -> list[Any]:
         context = MigrationContext.configure(connection, opts=opts)
         return list(compare_metadata(context, metadata))
 
-    engine = create_async_engine(sqlalchemy_url(url), poolclass=NullPool)
+    connect = partial(asyncpg.connect, url)
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     async with engine.connect() as connection:
         changes = await connection.run_sync(compare)
     await engine.dispose()
