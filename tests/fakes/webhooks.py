@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
 
 import httpx2
+from starlette.applications import Starlette
 
 from tests.fakes.clock import Clock
 
@@ -37,6 +39,7 @@ class Delivery:
     url: str
     body: Callable[[float], bytes]
     headers: dict[str, str] = field(default_factory=dict)
+    subscription: str = ""
     attempts: int = 0
 
 
@@ -71,7 +74,7 @@ class WebhookSender:
         times = 2 if self._random.random() < self.faults.duplicates else 1
         for _ in range(times):
             self._count(waiting=1)
-            copy = Delivery(delivery.url, delivery.body, dict(delivery.headers))
+            copy = Delivery(delivery.url, delivery.body, dict(delivery.headers), delivery.subscription)
             self._at(self._random.uniform(0, self.faults.reorder_seconds), copy)
 
     def settle(self, timeout: float = 60.0) -> None:
@@ -94,6 +97,18 @@ class WebhookSender:
             if not self._changed.wait_for(reached, timeout):
                 left = self._waiting + self._in_flight
                 raise TimeoutError(f"{left} webhooks were not attempted or answered within {timeout:g} s")
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Delivers while an app is served."""
+        sending = asyncio.create_task(self.run())
+        await asyncio.sleep(0)
+        try:
+            yield
+        finally:
+            sending.cancel()
+            with suppress(asyncio.CancelledError):
+                await sending
 
     async def run(self) -> None:
         """Delivers until it is cancelled."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -78,20 +77,9 @@ class TikTokShop:
     @contextmanager
     def serving(self, port: int = 0) -> Iterator[TikTokShop]:
         """Serves the shop at `address` until the block ends."""
-        with serving(Starlette(routes=self.api.routes(), lifespan=self._lifespan), port) as address:
+        with serving(Starlette(routes=self.api.routes(), lifespan=self.webhooks.lifespan), port) as address:
             self.address = address
             yield self
-
-    @asynccontextmanager
-    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        sending = asyncio.create_task(self.webhooks.run())
-        await asyncio.sleep(0)
-        try:
-            yield
-        finally:
-            sending.cancel()
-            with suppress(asyncio.CancelledError):
-                await sending
 
     def _tell(self, name: str, record: Order | Cancellation | Return) -> None:
         tell: Mapping[type, Callable[[Any], None]] = {
