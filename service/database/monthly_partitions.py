@@ -2,6 +2,7 @@
 
 Their rows have UUIDv7 ids, which begin with their time, so a month is a range of ids. Rows whose month has no partition
 go into the default partition: those of a service whose clock is wrong, and any if no partition could be made in time.
+Functions of the database change the partitions (migration 0060): the role of a service need not own the tables.
 """
 
 from __future__ import annotations
@@ -77,30 +78,14 @@ async def make(connection: Connection, table: str, month: datetime) -> None:
 
     Raises LockNotAvailable of asyncpg.
     """
-    await _lock(connection, table)
-    low, high = first_id(month), first_id(_following(month))
-    if any(x.low <= low < x.high for x in await partitions(connection, table)):
-        return
-    name = f"{table}_{month:%Y_%m}"
-    # To attach a table blocks no reader and no writer of its parent, other than to create it as a partition does. Only
-    # the default partition is locked, which has hardly a row.
-    await connection.execute(f"LOCK TABLE {table}_default IN ACCESS EXCLUSIVE MODE")
-    await connection.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)")
-    await connection.execute(
-        f"WITH moved AS (DELETE FROM {table}_default WHERE id >= '{low}' AND id < '{high}' RETURNING *)"
-        f" INSERT INTO {name} SELECT * FROM moved"
-    )
-    await connection.execute(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{low}') TO ('{high}')")
+    await _wait_shortly(connection)
+    await connection.execute("SELECT partition_make($1, $2)", table, month.date())
 
 
 async def make_kept(connection: Connection, partition: Partition) -> None:
     """Makes the table for what is kept of a partition, if there is none."""
-    await _lock(connection, partition.table)
-    # The constraint spares a scan when the table is attached.
-    await connection.execute(
-        f"CREATE TABLE IF NOT EXISTS {partition.kept_name} (LIKE {partition.table} INCLUDING ALL,"
-        f" CHECK (id >= '{partition.low}' AND id < '{partition.high}'))"
-    )
+    await _wait_shortly(connection)
+    await connection.execute("SELECT partition_make_kept($1, $2)", partition.table, partition.name)
 
 
 async def replace(connection: Connection, partition: Partition) -> int:
@@ -108,33 +93,20 @@ async def replace(connection: Connection, partition: Partition) -> int:
 
     Returns 0 if another process did it before. Raises LockNotAvailable of asyncpg.
     """
-    await _lock(connection, partition.table)
-    if partition not in await partitions(connection, partition.table):
-        return 0
-    row_count: int = await connection.fetchval(f"SELECT count(*) FROM {partition.name}")
-    has_kept = await connection.fetchval(f"SELECT EXISTS (SELECT FROM {partition.kept_name})")
-    await connection.execute(f"DROP TABLE {partition.name}")
-    if has_kept:
-        low = "MINVALUE" if partition.low.int == 0 else f"'{partition.low}'"
-        await connection.execute(
-            f"ALTER TABLE {partition.table} ATTACH PARTITION {partition.kept_name}"
-            f" FOR VALUES FROM ({low}) TO ('{partition.high}')"
-        )
-    else:
-        await connection.execute(f"DROP TABLE {partition.kept_name}")
+    await _wait_shortly(connection)
+    row_count: int = await connection.fetchval("SELECT partition_replace($1, $2)", partition.table, partition.name)
     return row_count
 
 
 async def drop(connection: Connection, partition: Partition) -> None:
     """Drops a partition with its rows, unless another process did. Raises LockNotAvailable of asyncpg."""
-    await _lock(connection, partition.table)
-    await connection.execute(f"DROP TABLE IF EXISTS {partition.name}")
+    await _wait_shortly(connection)
+    await connection.execute("SELECT partition_drop($1, $2)", partition.table, partition.name)
 
 
-async def _lock(connection: Connection, table: str) -> None:
-    """Keeps other processes from changing the partitions of a table until the transaction ends."""
+async def _wait_shortly(connection: Connection) -> None:
+    """Bounds how long locks are waited for until the transaction ends."""
     await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_MILLISECONDS}")
-    await connection.execute(f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE")
 
 
 def _following(month: datetime) -> datetime:
