@@ -5,7 +5,7 @@ Reading rule files is in `reading`, deciding by them in `decisions`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -206,7 +206,7 @@ class PolicySet:
 
     `revision` is a hash of the paths and contents of the rule files. `routing`, `delivery` and `exceptions` are sorted
     by position, and their matchers return applying rules in that order. `exceptions` is empty if no file has any.
-    `time_zone` is the merchant's.
+    `owners` are those that the files declare, each with its contact; empty if none does. `time_zone` is the merchant's.
     """
 
     revision: str
@@ -221,6 +221,7 @@ class PolicySet:
     exceptions: tuple[ExceptionRule, ...] = ()
     exception_matcher: Matcher[ExceptionRule] = field(default_factory=lambda: Matcher([]), repr=False, compare=False)
     time_zone: str = "UTC"
+    owners: Mapping[str, str] = field(default_factory=dict, compare=False)
     restriction_matcher: Matcher[ExposureRule] | None = field(default=None, repr=False, compare=False)
     """The exposure rules that are restrictions; None if there are none."""
 

@@ -31,6 +31,7 @@ DESTINATIONS_COVERED = Question(
     "destinations_covered", "Does a location serve every destination and method of the channel?", "unfillable"
 )
 CAPACITY_STATED = Question("capacity_stated", "Is it stated how much the stores that ship can handle?", "late_shipment")
+OWNERS_DECLARED = Question("owners_declared", "Does each kind of exception have an owner who can be reached?", "review")
 METRICS_SCRAPED = Question("metrics_scraped", "Does a monitoring system read the metrics?", "sync_failed")
 ALERTS_LOADED = Question("alerts_loaded", "Are the alerts loaded?", "sync_failed")
 LEDGER_VERIFIED = Question("ledger_verified", "Is every stock figure the sum of its movements?", "sync_failed")

@@ -16,6 +16,7 @@ from policies.policy_set import BufferFile, DeliveryRule, ExceptionRule, Exposur
 from policies.reading.delivery_rules import delivery_rules
 from policies.reading.exception_rules import exception_rules
 from policies.reading.merchant import UTC, merchant_time_zone, stated_time_zone
+from policies.reading.owners import Owners
 from policies.reading.rate_tables import RateFiles, is_rate_file
 from policies.reading.routing_rules import routing_policies
 from policies.reading.stock_rules import buffer_file, exposure_rules, restriction_matcher
@@ -59,6 +60,7 @@ def read(files: Mapping[str, bytes]) -> Reading:
         draft.read_file(path, content)
     draft.check_default()
     draft.check_default_exception()
+    draft.check_owners()
     draft.problems += draft.rates.problems
     if draft.problems:
         return Reading(None, tuple(sorted(draft.problems)))
@@ -108,6 +110,7 @@ class _PolicySetDraft:
     delivery_positions: dict[int, Source] = field(default_factory=dict)
     exceptions: list[ExceptionRule] = field(default_factory=list)
     exception_positions: dict[int, Source] = field(default_factory=dict)
+    owners: Owners = field(default_factory=Owners)
     time_zone: str = UTC
     routing_is_readable: bool = True
     exceptions_are_readable: bool = True
@@ -158,6 +161,11 @@ class _PolicySetDraft:
             help = "add a rule that always applies at a higher position, so that every exception has an owner."
             self._note(last.source, "no-default-exception", message, help)
 
+    def check_owners(self) -> None:
+        """Where owners are declared, rules name no other. An unreadable file may be the one that declares them."""
+        if self.exceptions_are_readable:
+            self.problems += self.owners.problems()
+
     def policy_set(self, contents: Mapping[str, bytes]) -> PolicySet:
         exposure = sorted(self.exposure, key=lambda rule: rule.name)
         routing = sorted(self.routing, key=lambda policy: policy.position)
@@ -176,6 +184,7 @@ class _PolicySetDraft:
             exceptions=tuple(exceptions),
             exception_matcher=Matcher.of([(rule, rule.when) for rule in exceptions]),
             time_zone=self.time_zone,
+            owners=self.owners.contacts,
             restriction_matcher=restriction_matcher(exposure),
         )
 
@@ -196,7 +205,7 @@ class _PolicySetDraft:
                 self.delivery += delivery_rules(rule_file, node, names, positions, self.rates)
             case "exception":
                 names, positions = self.rule_names["exception"], self.exception_positions
-                self.exceptions += exception_rules(rule_file, node, names, positions)
+                self.exceptions += exception_rules(rule_file, node, names, positions, self.owners)
                 self.exceptions_are_readable &= not rule_file.problems
             case "merchant":
                 merchant_time_zone(rule_file, node, self.file_names["merchant"])

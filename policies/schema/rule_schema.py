@@ -14,6 +14,7 @@ from policies.facts.fact_table import RulePlace
 from policies.facts.periods import AT_LOCATION, DAYS
 from policies.policy_set import DEADLINES, HOLD_BACK_FORMS, Combine, Scope
 from policies.reading.delivery_rules import MAX_COST, MAX_TRANSIT_DAYS
+from policies.reading.owners import MAX_CONTACT_LENGTH, MAX_OWNERS
 from policies.reading.routing_rules import (
     MAX_BAND_KM,
     MAX_NAMED_CONDITIONS,
@@ -44,6 +45,22 @@ NAME: Schema = {
     "description": "Lower-case letters, digits and hyphens. Answers and tests refer to it.",
 }
 DESCRIPTION: Schema = {"type": "string", "description": "A note for readers; it has no effect."}
+_CONTACT = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_CONTACT_LENGTH,
+    "description": "How to reach the owner: a mail address, a phone number or a channel of a chat.",
+}
+_OWNER = closed({"name": NAME, "description": DESCRIPTION, "contact": _CONTACT}, ["name", "contact"])
+_OWNERS = {
+    "owners": {
+        "type": "array",
+        "items": _OWNER,
+        "minItems": 1,
+        "maxItems": MAX_OWNERS,
+        "description": "Where any file declares owners, exception rules name no others.",
+    }
+}
 _SETTINGS = {
     "nearest": closed({"band_km": {"type": "number", "minimum": MIN_BAND_KM, "maximum": MAX_BAND_KM}}, ["band_km"]),
     "prefer": closed({"when": condition(RulePlace.CANDIDATE)}, ["when"]),
@@ -155,7 +172,8 @@ def exception() -> Schema:
         "escalate_to": NAME,
     }
     rules = _rules(_rule(properties, ["position", "do", "owner", "due_in"]))
-    return _file("exception", rules, [RulePlace.EXCEPTION], ["rules"])
+    schema = _file("exception", {**_OWNERS, **rules}, [RulePlace.EXCEPTION], [])
+    return {**schema, "anyOf": [{"required": ["rules"]}, {"required": ["owners"]}]}
 
 
 def merchant() -> Schema:

@@ -195,6 +195,8 @@ CODES: Mapping[str, str] = {
     "unknown-key": "There is no such key here. Unknown keys are never ignored, because a misspelled key would change "
     "what is sold.",
     "unknown-kind": "There is no such kind of rule file in this version.",
+    "unknown-owner": "Exception files declare owners, but none of this name: an exception would go to a desk that does "
+    "not exist. Declare the owner with a contact, or name one that is declared.",
     "unknown-step": "'rank' has no step of this name.",
     "unknown-time-zone": "The time zone database has no zone of this name.",
     "unknown-value": "The word is not one of the possible values, so the rule would never fire, or always.",

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from policies.decisions.exception_policy import handling_of
-from policies.domain.model import Channel, Context
+from policies.domain.model import Channel
 from policies.policy_set import PolicySet
 from policies.readiness import (
     buffer_answers,
+    owner_answers,
     product_answers,
     routing_answers,
     service_answers,
     stock_answers,
 )
-from policies.readiness.answers import Answer, Question
+from policies.readiness.answers import Answer
 from policies.readiness.buffer_answers import TestRun
 from policies.readiness.routing_answers import Demand
 from policies.readiness.service_answers import LedgerResult, PrometheusState, ReloadState, Scrape
@@ -98,8 +98,10 @@ class ReadinessOperations:
         catalog, answers = await self._deps.database.snapshot(
             "readiness", partial(self._read, policy_set=policy_set, channel_id=channel_id, test_run=test_run)
         )
-        answers += await self._service_answers(policy_set, prometheus)
         now, channel = datetime.now(UTC), catalog.channels[channel_id]
+        who = owner_answers.owners_of(policy_set, channel, now)
+        answers.append(owner_answers.owners_declared(who, policy_set.owners))
+        answers += await self._service_answers(policy_set, prometheus)
         history = await self._deps.database.transaction(
             "record_readiness",
             partial(
@@ -113,7 +115,10 @@ class ReadinessOperations:
                 channel_id, [answer.result.value for answer in answers]
             ),
         )
-        owners = {x.question.name: _owner(policy_set, channel, x.question, now) for x in answers}
+        owners = {
+            x.question.name: Owner(name := who[x.question.exception_kind][0], policy_set.owners.get(name, ""))
+            for x in answers
+        }
         return readiness_messages.check_response(
             channel_id, now, policy_set.revision, answers, history=history, owners=owners
         )
@@ -220,9 +225,3 @@ class ReadinessOperations:
 
 def _problem_text(problem: Problem) -> str:
     return f"{problem.file}:{problem.line}: {problem.message}"
-
-
-def _owner(policy_set: PolicySet, channel: Channel, question: Question, now: datetime) -> Owner:
-    """Who the exception rules name where the question goes wrong."""
-    handling = handling_of(policy_set, Context(now, channel, exception_kind=question.exception_kind))
-    return Owner(handling.owner)

@@ -138,6 +138,14 @@ def test_files_of_every_kind_are_read() -> None:
     assert [policy.name for policy in policy_set.routing] == ["pick-up-in-store", "everything-else"]
 
 
+def test_owners_may_be_declared_in_a_file_of_their_own_and_rules_without_any_keep_working() -> None:
+    rules = b"kind: exception\nrules: [{name: all, position: 1, do: review, owner: desk, due_in: 1d}]\n"
+    owners = b"kind: exception\nowners: [{name: desk, contact: desk@shop.example}]\n"
+
+    assert good({**GOOD, "rules.yaml": rules}).owners == {}
+    assert good({**GOOD, "rules.yaml": rules, "owners.yaml": owners}).owners == {"desk": "desk@shop.example"}
+
+
 def test_an_exposure_rule_has_its_reason_its_position_and_its_condition() -> None:
     rule = good(GOOD).exposure[0]
 

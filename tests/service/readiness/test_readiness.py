@@ -40,6 +40,24 @@ tests:
     given: {channel: web, destination: {country: DE}, lines: {MUG: 1}, stock: {at-home: {MUG: 5}}}
     expect: {outcome: unfillable, because: [only]}
 """
+OWNERS = """\
+kind: exception
+owners:
+  - {name: desk, contact: desk@shop.example}
+"""
+DESK = """\
+kind: exception
+rules:
+  - {name: everything, position: 100, do: review, owner: desk, due_in: 1d}
+"""
+DESK_TEST = """\
+suite: Owners
+now: 2026-11-27T09:00:00Z
+tests:
+  - name: The desk gets everything
+    given: {exception: oversell}
+    expect: {do: review, owner: desk, because: [everything]}
+"""
 BUFFER = """\
 kind: buffer
 name: totals
@@ -124,6 +142,7 @@ def rules(tmp_path: Path) -> Path:
     folder = tmp_path / "rules"
     folder.mkdir()
     (folder / "routing.yaml").write_text(ROUTING)
+    (folder / "desk.yaml").write_text(DESK)
     return folder
 
 
@@ -154,7 +173,9 @@ async def test_a_channel_gets_ready_by_doing_what_the_answers_say(checklist: Che
     await checklist.locations(warehouse(ships_to=catalog_pb.CountryList(countries=["CA", "US"])))
     assert "rules/buffers/" in advice["buffers_in_place"]
     assert "write a test" in advice["buffers_tested"]
-    await checklist.write({"buffers.yaml": BUFFER, "buffers_test.yaml": BUFFER_TEST, "routing_test.yaml": ROUTING_TEST})
+    assert "under `owners:` in rules/" in advice["owners_declared"]
+    tests = {"buffers_test.yaml": BUFFER_TEST, "routing_test.yaml": ROUTING_TEST, "desk_test.yaml": DESK_TEST}
+    await checklist.write({**tests, "buffers.yaml": BUFFER, "owners.yaml": OWNERS})
     assert "scrape /metrics" in advice["metrics_scraped"]
     await checklist.scrape()
     assert "--prometheus" in advice["alerts_loaded"]
@@ -170,7 +191,9 @@ async def test_a_channel_gets_ready_by_doing_what_the_answers_say(checklist: Che
     await checklist.shop.sql("UPDATE stock_level SET as_of_time = as_of_time - interval '1 day'")
     assert await checklist.failed() == {"counts_fresh"}
     await checklist.shop.count({("MUG", "dc"): 10})
-    await checklist.write({"buffers.yaml": "", "buffers_test.yaml": ""})
+    await checklist.write({"owners.yaml": ""})
+    assert await checklist.failed() == {"owners_declared"}
+    await checklist.write({"owners.yaml": OWNERS, "buffers.yaml": "", "buffers_test.yaml": ""})
     answers = await checklist.answers()
     assert {name for name, x in answers.items() if x.result == FAIL} == {"buffers_in_place"}
 
@@ -183,8 +206,9 @@ async def test_a_channel_gets_ready_by_doing_what_the_answers_say(checklist: Che
     listed = await checklist.shop.readiness.ListReadinessChecks(
         readiness_service_pb2.ListReadinessChecksRequest(channel_id="web")
     )
-    assert [list(check.failed_questions) for check in listed.checks][:4] == [
+    assert [list(check.failed_questions) for check in listed.checks][:5] == [
         ["buffers_in_place"],
+        ["owners_declared"],
         ["counts_fresh"],
         ["product_data"],
         [],
