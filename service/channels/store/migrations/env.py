@@ -6,11 +6,9 @@ import asyncio
 
 from alembic import context
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
-from service.channels.store.schema import SCHEMA
-from service.database.pooled_dialect import CONNECT_ARGUMENTS, pooled_url
+from service.channels.store.schema import DATABASE_URL, SCHEMA
+from service.database.pooled_dialect import pooled_engine
 
 # One process migrates at a time; the number only has to be the same in all of them.
 LOCK = 7_318_203_310
@@ -25,10 +23,10 @@ def run(connection: Connection) -> None:
 
 
 async def connect_and_run() -> None:
-    url = context.config.get_main_option("sqlalchemy.url")
+    url = context.config.attributes.get(DATABASE_URL)
     if url is None:
-        raise RuntimeError("no sqlalchemy.url: migrate with `truestock channels serve`")
-    engine = create_async_engine(pooled_url(url), poolclass=NullPool, connect_args=CONNECT_ARGUMENTS)
+        raise RuntimeError("no database: migrate with `truestock channels serve`")
+    engine = pooled_engine(url)
     async with engine.connect() as connection:
         await connection.run_sync(run)
         await connection.commit()
