@@ -133,6 +133,8 @@ LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(microseconds=1)
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of our clock a caller may date stock changes, orders, cancellations and events of shipments."""
 REQUEST_ID_RETENTION = timedelta(days=7)
+UNNAMED_REQUEST_RETENTION = timedelta(hours=1)
+"""How long it is kept that a call without a request id was done: its own attempts end long before."""
 """How long a request id is remembered, so that a retry gets the stored response."""
 
 DECISION_BYTES = 1 << 20

@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     """Prepared statements cached per direct connection; behind a connection pooler none is prepared by name."""
     decision_retention_days: int = Field(default=90, ge=1, le=3_650)
     """Days for which decisions and their inputs are kept."""
+    destination_retention_days: int = Field(default=30, ge=1, le=3_650)
+    """Days after an order is finished for which its destination is kept; its country and region stay."""
     publication_retention_days: int = Field(default=30, ge=1, le=3_650)
     """Days for which figures published to channels are kept; the last one of each product stays."""
     demand_retention_days: int = Field(default=730, ge=1, le=3_650)

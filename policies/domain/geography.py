@@ -1,4 +1,4 @@
-"""Distances on the globe."""
+"""Distances on the globe, and how exactly it is said where a shopper is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from policies.domain.model import Coordinates, ErasedPoint
 
 EARTH_RADIUS_KM = 6371.0
 """Mean radius (IUGG R1, rounded)."""
+
+DESTINATION_DECIMALS = 2
+"""Decimals of a destination's degrees: 0.01 degrees are at most 1.1 km, more than a street and its neighbors."""
+
+
+def as_destination(point: Coordinates) -> Coordinates:
+    """Where a destination is taken to be that was stated as this point: within 0.8 km of it, but not at its door."""
+    # Adding zero turns a negative zero into zero, so that the same point is always stored as the same bytes.
+    latitude, longitude = (round(degrees, DESTINATION_DECIMALS) + 0.0 for degrees in (point.latitude, point.longitude))
+    return Coordinates(latitude, longitude)
 
 
 def great_circle_km(start: Coordinates, end: Coordinates | ErasedPoint) -> float:

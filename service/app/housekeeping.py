@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
-from sqlalchemy import Integer, Interval, delete, func, select
+from sqlalchemy import Integer, Interval, delete, func, literal_column, select
 
 from service import limits
 from service.allocation.lifecycle import SWEEP_ORDERS, Lifecycle
@@ -19,7 +19,7 @@ from service.allocation.replanning.backorders import Backorders
 from service.background import FIRST_PURGE_SECONDS, every
 from service.capacity import capacity_store
 from service.database.database import Connection, Database, Statement, parameter
-from service.database.tables import request
+from service.database.tables import Moment, request
 from service.demand import demand_store
 from service.history import catalog_history
 from service.orders.cancellations import cancellation_request_store, pending_cancellations
@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 1.0
 PURGE_SECONDS = 60.0
+UNNAMED_SECONDS = 600.0
 HISTORY_PURGE_SECONDS = 3600.0
 BACKORDER_SECONDS = 2.0
 LOCATION_SECONDS = 2.0
@@ -48,6 +49,16 @@ _old = (
     .limit(parameter("count", Integer))
 )
 _PURGE = Statement(delete(request).where(request.c.id.in_(_old)))
+_unnamed = (
+    select(request.c.id)
+    .where(
+        request.c.create_time >= parameter("since", Moment),
+        request.c.create_time < parameter("until", Moment),
+        request.c.content == literal_column("''::bytea"),
+    )
+    .limit(parameter("count", Integer))
+)
+_PURGE_UNNAMED = Statement(delete(request).where(request.c.id.in_(_unnamed)).returning(request.c.id))
 
 
 class Housekeeping:
@@ -71,6 +82,7 @@ class Housekeeping:
         self._exceptions = exceptions
         self._settings = settings
         self._cancellation_deadlines = cancellation_deadlines
+        self._unnamed_until = datetime.now(UTC) - limits.REQUEST_ID_RETENTION
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweeps until `stop` is set."""
@@ -78,6 +90,7 @@ class Housekeeping:
             every(SWEEP_SECONDS, stop, self._sweep),
             every(SWEEP_SECONDS, stop, self._cancellation_deadlines.run),
             every(PURGE_SECONDS, stop, self._purge, first_after=FIRST_PURGE_SECONDS),
+            every(UNNAMED_SECONDS, stop, self._purge_unnamed, first_after=FIRST_PURGE_SECONDS),
             every(HISTORY_PURGE_SECONDS, stop, self._purge_histories, first_after=FIRST_PURGE_SECONDS),
             every(HISTORY_PURGE_SECONDS, stop, self._purge_channel_figures, first_after=FIRST_PURGE_SECONDS),
             every(BACKORDER_SECONDS, stop, self._backorders.sweep),
@@ -94,6 +107,15 @@ class Housekeeping:
         await self._database.transaction("purge_cancellations", pending_cancellations.delete_unclaimed)
         await self._database.transaction("purge_cancellation_requests", cancellation_request_store.delete_unclaimed)
         await self._database.transaction("purge_capacity", capacity_store.delete_passed)
+
+    async def _purge_unnamed(self) -> None:
+        """Deletes requests without an id of their caller's: only the call itself can have needed them."""
+        until = datetime.now(UTC) - limits.UNNAMED_REQUEST_RETENTION
+        purge = partial(purge_unnamed_requests, since=self._unnamed_until, until=until)
+        while await self._database.transaction("purge_unnamed_requests", purge) == PURGE_BATCH:
+            pass
+        # A row of a long transaction appears after its time; a new pass begins before that.
+        self._unnamed_until = until - limits.UNNAMED_REQUEST_RETENTION
 
     async def _purge_channel_figures(self) -> None:
         while (
@@ -121,3 +143,8 @@ class Housekeeping:
 async def purge_requests(connection: Connection, retention: timedelta = limits.REQUEST_ID_RETENTION) -> None:
     """Deletes request ids older than `retention`; a retry after that is a new request."""
     await _PURGE.run(connection, retention=retention, count=PURGE_BATCH)
+
+
+async def purge_unnamed_requests(connection: Connection, *, since: datetime, until: datetime) -> int:
+    """Deletes requests of that time that their callers gave no id, at most PURGE_BATCH; returns how many."""
+    return len(await _PURGE_UNNAMED.rows(connection, since=since, until=until, count=PURGE_BATCH))

@@ -28,6 +28,8 @@ from service.feeds.quarantine_retry import QuarantineRetry
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
 from service.policy.catalog_warnings import CatalogWarnings
 from service.policy.rule_tests import RuleTests
+from service.privacy.forget_operations import ForgetOperations
+from service.privacy.personal_data_drop import PersonalDataDrop
 from service.readiness.readiness_operations import ReadinessOperations
 from service.reports.headroom_monitor import HeadroomMonitor
 from service.reports.report_operations import ReportOperations
@@ -104,12 +106,15 @@ def add_services(
     kept_rules = KeptRules(database, timedelta(days=deps.settings.decision_retention_days))
     candidates = CandidateProcesses(kept_rules, deps.settings)
     deps.background.append(candidates.run)
+    personal_data = PersonalDataDrop(database, timedelta(days=deps.settings.destination_retention_days))
+    deps.background.append(personal_data.run)
     orders = AllocationServicer(
         allocator=queue,
         operations=OrderOperations(
             batch,
             CancellationOperations(deps),
             HoldRelease(deps),
+            ForgetOperations(deps, personal_data),
             CancellationRequests(deps),
             candidates,
             deps.destination_points,

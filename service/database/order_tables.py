@@ -89,6 +89,14 @@ allocation = Table(
     Column("hold_time", Moment, comment="when it was put on hold"),
     Column("hold_release_time", Moment, comment="when it was released; null while it is on hold"),
     required("has_cancellation_requests", Boolean, server_default=false()),
+    required(
+        "holds_personal_data",
+        Boolean,
+        server_default=false(),
+        comment="it or a decision of it tells more of a destination than country and region, or it is to be forgotten",
+    ),
+    Column("drop_time", Moment, comment="when its personal data were dropped last"),
+    Column("forget_time", Moment, comment="when somebody asked to forget it; null if nobody did"),
     required("version", BigInteger, server_default="0", comment="rises with every change, set under the row's lock"),
     *timestamps(),
     UniqueConstraint("order_id", "channel_id"),
@@ -117,6 +125,8 @@ allocation = Table(
         "id",
         postgresql_where=text("outlet_id IS NOT NULL AND state IN ('held', 'confirmed')"),
     ),
+    Index("allocation_personal_data_idx", "id", postgresql_where=text("holds_personal_data")),
+    Index("allocation_forget_idx", "id", postgresql_where=text("holds_personal_data AND forget_time IS NOT NULL")),
     Index("allocation_needs_person_idx", "id", postgresql_where=text("needs_person")),
     Index(
         "allocation_on_hold_idx",

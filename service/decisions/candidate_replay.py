@@ -15,6 +15,7 @@ from policies.reading.rules_reader import read
 from service import limits
 from service.decisions.decision_inputs import inputs_of
 from service.decisions.decision_messages import difference
+from service.decisions.destination_erasure import compares_more
 from service.decisions.recorded_facts import unrecorded_facts
 from service.decisions.replay_task import ReplayedDecision, ReplayTask
 from service.policy.policy_messages import policy_problem
@@ -90,6 +91,8 @@ def _compared(
     lacking = sorted(unrecorded_facts(message) & candidate.facts)
     if lacking:
         raise NotDecidable(f"it was stored before {', '.join(lacking)} was recorded, which these rules compare")
+    if past is not candidate and compares_more(candidate, message.order.erased_destination):
+        raise NotDecidable("its destination was dropped, and these rules compare more of it than was kept")
     inputs = inputs_of(message)
     original = inputs.decide(past)
     field = difference(decision.explanation, inputs.message_of(original, past, decision.id))

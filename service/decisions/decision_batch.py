@@ -34,6 +34,7 @@ from service.decisions.decision_log import (
     order_bytes,
     product_levels_bytes,
 )
+from service.decisions.destination_erasure import tells_destination
 from service.version import VERSION
 from truestock.v1 import decision_pb2
 
@@ -204,7 +205,8 @@ class _Batch:
 
     def _explanation(self, explanation: bytes) -> tuple[int, bytes | None]:
         """The number of an explanation in the batch and None, or OWN_EXPLANATION and the explanation."""
-        if not explanation.startswith(ID_PREFIX):
+        # What tells a destination is stored with its own decision, where it can be erased without others.
+        if not explanation.startswith(ID_PREFIX) or tells_destination(explanation):
             return OWN_EXPLANATION, explanation
         shared = explanation[ID_BYTES:]
         number = self._explanation_numbers.get(shared)

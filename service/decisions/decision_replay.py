@@ -13,9 +13,11 @@ from policies.decisions.alternatives.decision_explanation import explain
 from policies.policy_set import PolicySet
 from policies.reading.rules_reader import read
 from service import limits
+from service.background import FailureLog
 from service.database.database import Connection, Database
 from service.decisions.decision_inputs import inputs_of
 from service.decisions.decision_messages import difference
+from service.decisions.destination_erasure import Erasure, erasure, unreplayable
 from service.decisions.explanation_messages import explanation_message
 from service.decisions.stored_decision import StoredDecision
 from service.errors import NotReplayable, Overloaded
@@ -49,6 +51,7 @@ class DecisionReplayer:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="replays")
         self._policy_sets: OrderedDict[str, PolicySet] = OrderedDict()
         self._waiting_count = 0
+        self._failures = FailureLog()
 
     async def run(self, stored: StoredDecision, *, explains: bool = False) -> ReplayResult:
         """Replays a decision, and explains it if that is asked for.
@@ -70,6 +73,11 @@ class DecisionReplayer:
         # A caller that hangs up does not stop the thread, so the replay counts as waiting until the thread is done.
         work.add_done_callback(self._done)
         return await asyncio.shield(work)
+
+    async def erasure(self, stored: StoredDecision) -> Erasure:
+        """What stays of a decision once its destination is dropped; never shed, callers do not ask for it."""
+        files = {} if stored.inputs is None else await self._files(stored)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._erasure, stored, files)
 
     def _done(self, work: asyncio.Future[ReplayResult]) -> None:
         self._waiting_count -= 1
@@ -96,6 +104,20 @@ class DecisionReplayer:
             replayed = inputs.message_of(routed.decision(), policy_set, stored.id)
             explanation = explanation_message(explain(routed)) if explains else None
         return ReplayResult(replayed, difference(stored.explanation, replayed), explanation)
+
+    def _erasure(self, stored: StoredDecision, files: Mapping[str, bytes]) -> Erasure:
+        if stored.inputs is None:
+            return unreplayable(stored.explanation)
+        with FAST_SWITCHING:
+            inputs = inputs_of(stored.inputs)
+            try:
+                return erasure(inputs, self._policy_set(stored, files), stored.id, stored.explanation)
+            except NotReplayable:
+                pass
+            except Exception as error:
+                # Personal data go, even if that leaves a decision that cannot be replayed.
+                self._failures.failed("decision_not_replayed", error, decision_id=str(stored.id))
+            return unreplayable(stored.explanation, inputs)
 
     def _policy_set(self, stored: StoredDecision, files: Mapping[str, bytes]) -> PolicySet:
         """The rules of the decision, compiled for this thread alone; the last few are cached."""

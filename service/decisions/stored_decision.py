@@ -10,12 +10,13 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import ColumnElement, FromClause, Uuid, func, select
+from sqlalchemy import ColumnElement, FromClause, LargeBinary, Uuid, func, select, update
 
 from service.database.compression import restored
 from service.database.database import Connection, Statement, parameter
 from service.database.tables import decision, decision_batch, decision_catalog
 from service.decisions.decision_batch import CHANGE, ID_PREFIX, unpacked
+from service.decisions.destination_erasure import Erasure
 from truestock.v1 import decision_pb2, order_pb2
 
 Row = asyncpg.Record | Mapping[str, Any]
@@ -50,6 +51,18 @@ _FIND = Statement(
 )
 
 
+_ERASE = Statement(
+    update(decision)
+    .where(decision.c.id == parameter("decision_id", Uuid))
+    .values(
+        destination=None,
+        erased_destination=parameter("kept", LargeBinary),
+        # One that says nothing of a destination may be shared with other decisions.
+        explanation=func.coalesce(parameter("explanation", LargeBinary), decision.c.explanation),
+    )
+)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredDecision:
     """A stored decision. `inputs` is None in a summary."""
@@ -80,6 +93,19 @@ async def find(connection: Connection, decision_id: UUID) -> StoredDecision | No
         found if row["catalog_content"] is not None else None,
         row["create_time"],
     )
+
+
+async def erase_destinations(connection: Connection, erasures: Mapping[UUID, Erasure]) -> None:
+    """Puts what stays of destinations in their place, in decisions of locked orders."""
+    rows = [
+        {
+            "decision_id": id,
+            "kept": None if x.destination is None else x.destination.SerializeToString(deterministic=True),
+            "explanation": x.explanation if x.is_rewritten else None,
+        }
+        for id, x in sorted(erasures.items())
+    ]
+    await _ERASE.run_for_each(connection, rows)
 
 
 def with_batch(row: Row, batch: Row | None) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from policies.domain.geography import as_destination
 from policies.domain.model import LOCATED_BY, Coordinates, Destination
 from service.geocoding.country_centers import country_center, load_countries, region_center
 from service.geocoding.postal_codes import PostalCodes
@@ -50,7 +51,7 @@ class DestinationPoints:
         found = await self.find(destination.country, destination.region, destination.postal_code)
         if found is None:
             return destination
-        known = replace(destination, coordinates=found.coordinates, located_by=found.located_by)
+        known = replace(destination, coordinates=as_destination(found.coordinates), located_by=found.located_by)
         # The table of a country may only have been unreadable for a while, so that its codes are found next time.
         if found.located_by in _BY_POSTAL_CODE or not destination.postal_code:
             self._remember(destination, known)

@@ -222,6 +222,11 @@ class AllocationRecord:
     """The last day on which it should be delivered."""
     hold: OrderHold | None = None
     """Its latest hold, released or not; it has no effect before the order is sold."""
+    holds_personal_data: bool = False
+    """Whether it was stored with more of a destination than country and region, or with text to be forgotten."""
+    was_dropped: bool = False
+    """Whether its personal data were dropped, at any time."""
+    is_to_be_forgotten: bool = False
     version: int = 0
     copies: list[tuple[str, str]] = field(default_factory=list)
     """The copies of the order, as (channel id, order id)."""
@@ -246,6 +251,13 @@ class AllocationRecord:
         """The hold that keeps locations from working on it; None if it is not sold, or not on hold."""
         is_on_hold = self.state == CONFIRMED and self.hold is not None and self.hold.is_active
         return self.hold if is_on_hold else None
+
+    @property
+    def will_hold_personal_data(self) -> bool:
+        """Whether it holds personal data once it is stored: data are only dropped by `privacy`."""
+        to = self.destination
+        tells_more = to is not None and (to.postal_code is not None or to.coordinates is not None)
+        return self.holds_personal_data or tells_more or self.is_to_be_forgotten
 
     @property
     def skus(self) -> set[str]:

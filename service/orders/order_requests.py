@@ -9,7 +9,8 @@ from typing import Final
 from uuid import UUID
 
 from policies.decisions.cancellations import BUYER, CARRIER, FRAUD, NO_CAUSE, SELLER, CancellationCause
-from policies.domain.model import Channel, Commitment, Destination, Order
+from policies.domain.geography import as_destination
+from policies.domain.model import Channel, Commitment, Coordinates, Destination, Order
 from policies.domain.outlets import Outlet
 from service import limits
 from service.errors import Violation
@@ -127,6 +128,16 @@ class ReleaseHoldRequest:
     allocation_id: UUID | None
     key: OrderKey | None
     actor: str | None
+    request_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetRequest:
+    """A checked ForgetOrder request, for an allocation by its id or an order by its key."""
+
+    allocation_id: UUID | None
+    key: OrderKey | None
+    actor: str
     request_id: UUID | None
 
 
@@ -282,6 +293,7 @@ def allocation_or_order(
     request: allocation_pb.GetAllocationRequest
     | allocation_pb.CancelOrderLinesRequest
     | allocation_pb.ReleaseOrderHoldRequest
+    | allocation_pb.ForgetOrderRequest
     | allocation_pb.RequestCancellationRequest,
 ) -> tuple[UUID | None, OrderKey | None]:
     """The allocation id or the order's key, one of which a request must have; the other is None."""
@@ -365,6 +377,16 @@ def release_hold_request(request: allocation_pb.ReleaseOrderHoldRequest) -> Rele
     return ReleaseHoldRequest(allocation_id, key, actor, request_id)
 
 
+def forget_request(request: allocation_pb.ForgetOrderRequest) -> ForgetRequest:
+    """Raises InvalidFields with everything that is wrong."""
+    fields = Fields()
+    allocation_id, key = allocation_or_order(fields, request)
+    actor = fields.text("actor", request.actor, longest=limits.ID_LENGTH, required=True) or ""
+    request_id = fields.uuid("request_id", request.request_id)
+    fields.finish()
+    return ForgetRequest(allocation_id, key, actor, request_id)
+
+
 def order_method(fields: Fields, method: int) -> str:
     """The fulfillment method, as rules name it."""
     if method not in _METHODS:
@@ -373,15 +395,25 @@ def order_method(fields: Fields, method: int) -> str:
 
 
 def order_destination(fields: Fields, destination: order_pb2.Destination) -> Destination:
-    """The destination of a request that has one."""
+    """The destination of a request that has one.
+
+    Its coordinates are rounded in the message as well, which is stored with the request's id.
+    """
     return Destination(
         country=fields.country("destination.country", destination.country),
         region=fields.text("destination.region", destination.region, longest=limits.REGION_LENGTH),
         postal_code=fields.text("destination.postal_code", destination.postal_code, longest=limits.POSTAL_CODE_LENGTH),
-        coordinates=fields.coordinates("destination.coordinates", destination.coordinates)
-        if destination.HasField("coordinates")
-        else None,
+        coordinates=_rounded_coordinates(fields, destination) if destination.HasField("coordinates") else None,
     )
+
+
+def _rounded_coordinates(fields: Fields, destination: order_pb2.Destination) -> Coordinates | None:
+    stated = fields.coordinates("destination.coordinates", destination.coordinates)
+    if stated is None:
+        return None
+    rounded = as_destination(stated)
+    destination.coordinates.latitude, destination.coordinates.longitude = rounded.latitude, rounded.longitude
+    return rounded
 
 
 def _hold_duration(

@@ -380,6 +380,9 @@ def _record_of(row: asyncpg.Record) -> AllocationRecord:
         ship_by_time=row["ship_by_time"],
         deliver_by=row["deliver_by"],
         hold=_hold_of(row),
+        holds_personal_data=row["holds_personal_data"],
+        was_dropped=row["drop_time"] is not None,
+        is_to_be_forgotten=row["forget_time"] is not None,
         version=row["version"],
         decision=explanation,
     )

@@ -31,6 +31,7 @@ from service.geocoding.destination_points import DestinationPoints
 from service.orders import id_search, order_exceptions, order_messages, order_pages, order_requests, order_store
 from service.orders.order_requests import OrderRequest
 from service.policy.active_policies import ActivePolicies
+from service.privacy.forget_operations import ForgetOperations
 from service.rpc.call_interceptor import internal_error
 from service.rpc.call_limit import LimitedTurns
 from service.rpc.idempotency import IdempotencyKey, IdempotentRequest
@@ -49,7 +50,7 @@ AllocateOne = Callable[[allocation_pb.AllocateOrderRequest], Awaitable[allocatio
 
 @dataclass(frozen=True, slots=True)
 class OrderOperations:
-    """The operations that allocate orders, cancel them, release them from a hold, and preview them by other rules.
+    """The operations that allocate orders, cancel them, release them from a hold, forget them, and preview them.
 
     `destination_points` finds where their destinations are.
     """
@@ -57,6 +58,7 @@ class OrderOperations:
     orders: AllocationBatch
     cancellations: CancellationOperations
     hold_release: HoldRelease
+    forget: ForgetOperations
     cancellation_requests: CancellationRequests
     candidates: CandidateProcesses
     destination_points: DestinationPoints
@@ -83,6 +85,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self._allocator = allocator
         self._orders, self._cancellations = operations.orders, operations.cancellations
         self._hold_release, self._candidates = operations.hold_release, operations.candidates
+        self._forget = operations.forget
         self._cancellation_requests = operations.cancellation_requests
         self._lifecycle = lifecycle
         self._fulfillment = fulfillment
@@ -205,6 +208,13 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         parsed = shipment_requests.reassignment_request(request)
         idempotent = IdempotentRequest.of("ReassignShipment", request, parsed.request_id, self._new_id)
         return allocation_pb.ReassignShipmentResponse(allocation=await self._fulfillment.perform(parsed, idempotent))
+
+    async def ForgetOrder(
+        self, request: allocation_pb.ForgetOrderRequest, context: Context
+    ) -> allocation_pb.ForgetOrderResponse:
+        parsed = order_requests.forget_request(request)
+        idempotent = IdempotentRequest.of("ForgetOrder", request, parsed.request_id, self._new_id)
+        return await self._forget.forget(parsed, idempotent)
 
     async def GetAllocation(
         self, request: allocation_pb.GetAllocationRequest, context: Context

@@ -1053,6 +1053,71 @@ class ReassignShipmentResponse(_message.Message):
 Global___ReassignShipmentResponse: _TypeAlias = ReassignShipmentResponse  # noqa: Y015
 
 @_typing.final
+class ForgetOrderRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_ID_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    allocation_id: _builtins.str
+    """Either the allocation's id or its `order`."""
+    actor: _builtins.str
+    """Who asks for it, at most 64 characters: the person who handles the request, not the shopper."""
+    request_id: _builtins.str
+    """Idempotency key: a UUID, remembered for 7 days."""
+    @_builtins.property
+    def order(self) -> _order_pb2.OrderReference:
+        """The order, if `allocation_id` is empty."""
+
+    def __init__(
+        self,
+        *,
+        allocation_id: _builtins.str = ...,
+        order: _order_pb2.OrderReference | None = ...,
+        actor: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "allocation_id", b"allocation_id", "order", b"order", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetOrderRequest: _TypeAlias = ForgetOrderRequest  # noqa: Y015
+
+@_typing.final
+class ForgetOrderResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_ID_FIELD_NUMBER: _builtins.int
+    DROP_TIME_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_FIELD_NUMBER: _builtins.int
+    allocation_id: _builtins.str
+    @_builtins.property
+    def drop_time(self) -> _timestamp_pb2.Timestamp:
+        """When its personal data were dropped; unset while something of the order is open."""
+
+    @_builtins.property
+    def waits_for(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is open of it, in words, if anything is."""
+
+    def __init__(
+        self,
+        *,
+        allocation_id: _builtins.str = ...,
+        drop_time: _timestamp_pb2.Timestamp | None = ...,
+        waits_for: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drop_time", b"drop_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "drop_time", b"drop_time", "waits_for", b"waits_for"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetOrderResponse: _TypeAlias = ForgetOrderResponse  # noqa: Y015
+
+@_typing.final
 class ListAllocationsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -83,6 +83,11 @@ class AllocationServiceStub:
                 request_serializer=truestock_dot_v1_dot_allocation__service__pb2.ReassignShipmentRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.ReassignShipmentResponse.FromString,
                 _registered_method=True)
+        self.ForgetOrder = channel.unary_unary(
+                '/truestock.v1.AllocationService/ForgetOrder',
+                request_serializer=truestock_dot_v1_dot_allocation__service__pb2.ForgetOrderRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_allocation__service__pb2.ForgetOrderResponse.FromString,
+                _registered_method=True)
         self.GetAllocation = channel.unary_unary(
                 '/truestock.v1.AllocationService/GetAllocation',
                 request_serializer=truestock_dot_v1_dot_allocation__service__pb2.GetAllocationRequest.SerializeToString,
@@ -237,6 +242,19 @@ class AllocationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForgetOrder(self, request, context):
+        """Drops the personal data of one order, because its shopper asked for it: its destination but for country and region,
+        what people and channels wrote about it, its parcels, and the stored requests that name it. Plans, units, times
+        and decisions stay. An order of which something is open keeps its data until nothing is, and then loses them
+        within a minute; the response says what is open. What is sent about the order afterwards is dropped in the same
+        way. Doing it twice does no harm, and cannot be undone.
+
+        Errors: INVALID_FIELD, NOT_FOUND, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetAllocation(self, request, context):
         """Returns one allocation with its timeline, by allocation id or by order.
 
@@ -327,6 +345,11 @@ def add_AllocationServiceServicer_to_server(servicer, server):
                     servicer.ReassignShipment,
                     request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.ReassignShipmentRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_allocation__service__pb2.ReassignShipmentResponse.SerializeToString,
+            ),
+            'ForgetOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetOrder,
+                    request_deserializer=truestock_dot_v1_dot_allocation__service__pb2.ForgetOrderRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_allocation__service__pb2.ForgetOrderResponse.SerializeToString,
             ),
             'GetAllocation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAllocation,
@@ -596,6 +619,33 @@ class AllocationService:
             '/truestock.v1.AllocationService/ReassignShipment',
             truestock_dot_v1_dot_allocation__service__pb2.ReassignShipmentRequest.SerializeToString,
             truestock_dot_v1_dot_allocation__service__pb2.ReassignShipmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.AllocationService/ForgetOrder',
+            truestock_dot_v1_dot_allocation__service__pb2.ForgetOrderRequest.SerializeToString,
+            truestock_dot_v1_dot_allocation__service__pb2.ForgetOrderResponse.FromString,
             options,
             channel_credentials,
             insecure,

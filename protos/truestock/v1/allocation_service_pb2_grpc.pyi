@@ -126,6 +126,15 @@ class AllocationServiceStub:
     nothing is left to ship, the order is not sold, or the new location is the same, is closed, does not ship to the
     destination, or has too few units available (how many it has).
     """
+    ForgetOrder: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.ForgetOrderRequest, _allocation_service_pb2.ForgetOrderResponse]
+    """Drops the personal data of one order, because its shopper asked for it: its destination but for country and region,
+    what people and channels wrote about it, its parcels, and the stored requests that name it. Plans, units, times
+    and decisions stay. An order of which something is open keeps its data until nothing is, and then loses them
+    within a minute; the response says what is open. What is sent about the order afterwards is dropped in the same
+    way. Doing it twice does no harm, and cannot be undone.
+
+    Errors: INVALID_FIELD, NOT_FOUND, REQUEST_ID_REUSED.
+    """
     GetAllocation: _grpc.UnaryUnaryMultiCallable[_allocation_service_pb2.GetAllocationRequest, _allocation_service_pb2.GetAllocationResponse]
     """Returns one allocation with its timeline, by allocation id or by order.
 
@@ -251,6 +260,15 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     Errors: INVALID_FIELD, NOT_FOUND (shipment, location), REQUEST_ID_REUSED, WRONG_STATE. The last names its cause:
     nothing is left to ship, the order is not sold, or the new location is the same, is closed, does not ship to the
     destination, or has too few units available (how many it has).
+    """
+    ForgetOrder: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.ForgetOrderRequest, _allocation_service_pb2.ForgetOrderResponse]  # type: ignore[assignment]
+    """Drops the personal data of one order, because its shopper asked for it: its destination but for country and region,
+    what people and channels wrote about it, its parcels, and the stored requests that name it. Plans, units, times
+    and decisions stay. An order of which something is open keeps its data until nothing is, and then loses them
+    within a minute; the response says what is open. What is sent about the order afterwards is dropped in the same
+    way. Doing it twice does no harm, and cannot be undone.
+
+    Errors: INVALID_FIELD, NOT_FOUND, REQUEST_ID_REUSED.
     """
     GetAllocation: _aio.UnaryUnaryMultiCallable[_allocation_service_pb2.GetAllocationRequest, _allocation_service_pb2.GetAllocationResponse]  # type: ignore[assignment]
     """Returns one allocation with its timeline, by allocation id or by order.
@@ -428,6 +446,21 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: INVALID_FIELD, NOT_FOUND (shipment, location), REQUEST_ID_REUSED, WRONG_STATE. The last names its cause:
         nothing is left to ship, the order is not sold, or the new location is the same, is closed, does not ship to the
         destination, or has too few units available (how many it has).
+        """
+
+    @_abc_1.abstractmethod
+    def ForgetOrder(
+        self,
+        request: _allocation_service_pb2.ForgetOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_allocation_service_pb2.ForgetOrderResponse, _abc.Awaitable[_allocation_service_pb2.ForgetOrderResponse]]:
+        """Drops the personal data of one order, because its shopper asked for it: its destination but for country and region,
+        what people and channels wrote about it, its parcels, and the stored requests that name it. Plans, units, times
+        and decisions stay. An order of which something is open keeps its data until nothing is, and then loses them
+        within a minute; the response says what is open. What is sent about the order afterwards is dropped in the same
+        way. Doing it twice does no harm, and cannot be undone.
+
+        Errors: INVALID_FIELD, NOT_FOUND, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod

@@ -673,7 +673,7 @@ Global___OrderedKitPart: _TypeAlias = OrderedKitPart  # noqa: Y015
 
 @_typing.final
 class ErasedDestination(_message.Message):
-    """What was derived from a destination that was erased: enough to make the same decision again."""
+    """What was derived from a destination that was erased: enough to make the same decision again, and no more."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -682,12 +682,18 @@ class ErasedDestination(_message.Message):
     POSTAL_CODE_FIELD_NUMBER: _builtins.int
     HAD_COORDINATES_FIELD_NUMBER: _builtins.int
     DISTANCES_FIELD_NUMBER: _builtins.int
+    DISTANCE_STEP_KM_FIELD_NUMBER: _builtins.int
+    POSTAL_CODE_SHORTENED_FIELD_NUMBER: _builtins.int
     country: _builtins.str
     region: _builtins.str
     postal_code: _builtins.str
-    """Only if rules of the decision compare it."""
+    """As many of its first characters as the rules of the decision tell apart; usually none."""
     had_coordinates: _builtins.bool
     """Whether the destination had coordinates."""
+    distance_step_km: _builtins.int
+    """Distances are rounded to multiples of so many kilometers, the most that leaves the decision the same; 0 if none do."""
+    postal_code_shortened: _builtins.bool
+    """Whether the postal code had more characters."""
     @_builtins.property
     def distances(self) -> _containers.RepeatedCompositeFieldContainer[Global___LocationDistance]:
         """Of the locations with coordinates, by id."""
@@ -700,10 +706,12 @@ class ErasedDestination(_message.Message):
         postal_code: _builtins.str = ...,
         had_coordinates: _builtins.bool = ...,
         distances: _abc.Iterable[Global___LocationDistance] | None = ...,
+        distance_step_km: _builtins.int = ...,
+        postal_code_shortened: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["country", b"country", "distances", b"distances", "had_coordinates", b"had_coordinates", "postal_code", b"postal_code", "region", b"region"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["country", b"country", "distance_step_km", b"distance_step_km", "distances", b"distances", "had_coordinates", b"had_coordinates", "postal_code", b"postal_code", "postal_code_shortened", b"postal_code_shortened", "region", b"region"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -316,8 +316,8 @@ class Destination(_message.Message):
     """At most 16 characters."""
     @_builtins.property
     def coordinates(self) -> _latlng_pb2.LatLng:
-        """Looked up by postal code, region and country if unset: see DestinationPoint. 0, 0, which is in the sea, counts as
-        unset.
+        """Rounded to 0.01 degrees, which is all that is used, stored or returned of them. Looked up by postal code, region and
+        country if unset: see DestinationPoint. 0, 0, which is in the sea, counts as unset.
         """
 
     def __init__(

@@ -104,6 +104,7 @@ class Intake:
             record.hold = record.hold or separate.hold
         record.copies = sorted(link.key for link in self._links.values() if link.original == original)
         request = with_outlet(request, record, context, self.unit_of_work.book.now)
+        request = stated_contents.with_kept_destination(request, record)
         before = StatedBefore(record.channel_update_time, record.channel_status)
         is_current = self._is_current(request, record)
         self._apply_channel_status(read, record)

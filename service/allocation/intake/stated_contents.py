@@ -21,7 +21,7 @@ from policies.decisions.cancellations import (
 from policies.decisions.promise import same_contents
 from policies.domain.model import Commitment, Order
 from service.allocation.intake.contradictions import KnownOrder
-from service.orders.allocation_record import AllocationRecord
+from service.orders.allocation_record import CONFIRMED, AllocationRecord
 from service.orders.cancellations.pending_cancellations import CancellationRow
 from service.orders.order_requests import OrderRequest
 
@@ -39,6 +39,22 @@ class OrderUpdate:
     known: Final[KnownOrder]
     is_accepted: Final[bool]
     is_reinstated: Final[bool]
+
+
+def with_kept_destination(request: OrderRequest, record: AllocationRecord) -> OrderRequest:
+    """The request as the order knows its destination, if it repeats a sold order whose personal data were dropped.
+
+    Channels send orders again at any time. An order that nothing else has changed of gets no data again.
+    """
+    stated, kept = request.order.destination, record.destination
+    is_dropped = record.was_dropped and not record.holds_personal_data
+    if not is_dropped or record.state != CONFIRMED or not record.lines or stated is None:
+        return request
+    known = (None, None) if kept is None else (kept.country, kept.region)
+    order = replace(request.order, destination=kept)
+    if (stated.country, stated.region) != known or not same_contents(record.order_as_stated(), order):
+        return request
+    return replace(request, order=order)
 
 
 def is_older(time: datetime | None, stored: datetime | None) -> bool:

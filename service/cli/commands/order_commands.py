@@ -1,4 +1,4 @@
-"""Commands on orders: allocate, confirm, release, extend, release from a hold, cancel, ask to cancel."""
+"""Commands on orders: allocate, confirm, release, extend, release from a hold, forget, cancel, ask to cancel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service import limits
 from service.cli import options
 from service.cli.client import CANDIDATE_CALL_SECONDS, Client, call
 from service.cli.console import print_json, stdout_console
-from service.cli.views.order_views import show_allocation, show_dry_run
+from service.cli.views.order_views import show_allocation, show_dry_run, show_forgotten
 from truestock.v1.allocation_service_pb2 import (
     AllocateOrderRequest,
     AllocateOrderResponse,
@@ -21,6 +21,8 @@ from truestock.v1.allocation_service_pb2 import (
     CancelOrderLinesResponse,
     ConfirmAllocationRequest,
     ExtendHoldRequest,
+    ForgetOrderRequest,
+    ForgetOrderResponse,
     ReleaseAllocationRequest,
     ReleaseOrderHoldRequest,
     RequestCancellationRequest,
@@ -272,6 +274,39 @@ def release_hold(
         return (await client.ask(client.allocations.ReleaseOrderHold, request)).allocation
 
     show_allocation(call(server, ask), as_json)
+
+
+def forget_order(
+    order: options.AllocationReference,
+    by: Annotated[
+        str, typer.Option("--by", metavar="NAME", help="Your name for the history; your login name by default.")
+    ] = "",
+    request_id: options.RequestId = "",
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Drops the personal data of an order, as its shopper asked: at once, or as soon as nothing of it is open.
+
+    Its destination but for country and region, what was written about it, its parcels and the stored requests that
+    name it go, and cannot be brought back. Plans, units, times and decisions stay.
+
+    \b
+    Examples:
+      truestock forget-order shopify/1001
+      truestock forget-order shopify/1001 --by anna --json
+    """
+    reference = options.allocation_reference(order)
+    request = ForgetOrderRequest(
+        allocation_id=reference.allocation_id,
+        order=reference.order if reference.HasField("order") else None,
+        actor=by or options.login_name(),
+        request_id=options.request_id(request_id),
+    )
+
+    async def ask(client: Client) -> ForgetOrderResponse:
+        return await client.ask(client.allocations.ForgetOrder, request)
+
+    show_forgotten(order, call(server, ask), as_json)
 
 
 def cancel(

@@ -28,6 +28,7 @@ from truestock.v1.allocation_service_pb2 import (
     AllocateOrderResponse,
     Allocation,
     CancellationRequest,
+    ForgetOrderResponse,
     GetAllocationResponse,
     Shortage,
     TimelineEvent,
@@ -77,6 +78,17 @@ def show_allocation(allocation: Allocation, as_json: bool) -> None:
         print_json(allocation)
     else:
         stdout_console().print(Group(*_summary(allocation, _MAY_NEED_INTERVENTION)))
+
+
+def show_forgotten(order: str, response: ForgetOrderResponse, as_json: bool) -> None:
+    """Prints whether an order's personal data are gone, and what they are still needed for, or JSON."""
+    if as_json:
+        print_json(response)
+    elif response.HasField("drop_time"):
+        stdout_console().print(Text(f"{order}: its personal data were dropped at {format_time(response.drop_time)}."))
+    else:
+        waits = "; ".join(response.waits_for) or "the service is at it"
+        stdout_console().print(Text(f"{order}: its personal data go once nothing of it is open. Now {waits}."))
 
 
 def show_dry_run(response: AllocateOrderResponse, as_json: bool) -> None:

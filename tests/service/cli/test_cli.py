@@ -22,6 +22,7 @@ COMMANDS = [
     "serve", "check", "migrate", "verify-ledger", "import", "availability", "allocate", "confirm",
     "pickup-locations", "release", "cancel",
     "stock", "explain", "policies", "replay-orders", "extend", "replay-decision", "orders", "release-hold",
+    "forget-order",
     "exceptions", "locations", "products", "channels", "tags", "categories", "export", "report", "readiness",
 ]  # fmt: skip
 SOME_ID = "0190a6a2-7a3c-7c1e-9d7e-0242ac120002"

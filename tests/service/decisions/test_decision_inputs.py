@@ -254,7 +254,7 @@ def test_an_erased_destination_is_as_far_away_as_it_was(from_points: list[Coordi
     locations = {str(n): Location(str(n), "store", coordinates=point) for n, point in enumerate(from_points)}
     destination = Destination("US", "TX", "78704", to)
 
-    message = erased_destination.erased(destination, locations, keeps_postal_code=False)
+    message = erased_destination.erased(destination, locations)
     read = erased_destination.destination_of(message, locations)
 
     assert (read.country, read.region, read.postal_code) == ("US", "TX", None)

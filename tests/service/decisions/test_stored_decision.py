@@ -93,7 +93,7 @@ async def test_a_decision_replays_to_the_byte_after_its_destination_was_erased(
     assert inputs.order.destination is not None
     explained = await retailer.explain(order.decision.decision_id)
 
-    derived = erased(inputs.order.destination, inputs.world.locations, keeps_postal_code=False).SerializeToString()
+    derived = erased(inputs.order.destination, inputs.world.locations).SerializeToString()
     await retailer.sql("UPDATE decision SET destination = NULL, erased_destination = $1", derived)
 
     stored = await retailer.decision(order.decision.decision_id)

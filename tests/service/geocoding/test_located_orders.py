@@ -46,7 +46,7 @@ async def test_a_decision_replays_by_the_coordinates_it_was_made_with_and_they_c
     assert inputs.order.destination is not None
     assert (await shop.replay(decision_id)).identical
 
-    kept = erased(inputs.order.destination, inputs.world.locations, keeps_postal_code=False).SerializeToString()
+    kept = erased(inputs.order.destination, inputs.world.locations).SerializeToString()
     await shop.sql("UPDATE decision SET destination = NULL, erased_destination = $1", kept)
 
     after = await shop.decision(decision_id)
