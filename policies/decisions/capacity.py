@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
@@ -31,7 +32,8 @@ def within_capacity(
 
     That time is the first one that has room for all that the order could get there, else the one with the most room. If
     it has room for some of those units only, SKUs get it in the order of the lines. If the order has `parts`, they get
-    it in their order, each for whole sets, such as kits; `kits` are the limits of rules of the kits' own. A location
+    it in their order, each for whole sets, such as kits; the components of kits that may be split get it kit by kit, so
+    that none of them uses up the room of the others. `kits` are the limits of rules of the kits' own. A location
     without room at any time is dropped: no time is later than its `days_ahead` or, beyond the first day, than the
     `ship_by_time` of the order, and none is so late that the location would not keep a date which the policy makes it
     meet.
@@ -110,8 +112,18 @@ def _whole_sets(
     """As `_in_line_order`, for whole sets of the parts that may ship from the location."""
     remaining, given = dict(there), dict[str, int]()
     remaining.update({sku: limit.units.get(location_id, 0) for sku, limit in kits.items()})
+    split_lines: set[str] = set()
     for part in parts:
         if not part.placement.allows(location_id):
+            continue
+        if part.split_kit is not None:
+            if part.split_kit.line_id in split_lines:
+                continue
+            split_lines.add(part.split_kit.line_id)
+            for sku, count in _kit_by_kit(part.split_kit.line_id, parts, remaining, left).items():
+                remaining[sku] -= count
+                given[sku] = given.get(sku, 0) + count
+                left -= count
             continue
         sets = min([part.set_count, left // part.set_size, *(remaining.get(x, 0) // n for x, n in part.needs.items())])
         for sku, count in part.needs.items() if sets else ():
@@ -120,6 +132,31 @@ def _whole_sets(
             given[sku] = given.get(sku, 0) + sets * count
         left -= sets * part.set_size
     return given
+
+
+def _kit_by_kit(
+    line_id: str, parts: Sequence[DemandPart], remaining: Mapping[str, int], left: int
+) -> Mapping[str, int]:
+    """The units by SKU that the components of a kit which may be split get of the room that is left.
+
+    They get the room of one kit after the other, and of the last one in the order of its components, as far as the
+    location has them.
+    """
+    members = [(part, part.split_kit) for part in parts if part.split_kit and part.split_kit.line_id == line_id]
+    wanted = {
+        sku: (min(part.set_count, remaining.get(sku, 0)), kit.unit_count) for part, kit in members for sku in part.units
+    }
+
+    def taken(kit_count: int) -> int:
+        return sum(min(count, kit_count * size) for count, size in wanted.values())
+
+    kit_count = bisect_right(range(max(-(-count // size) for count, size in wanted.values()) + 1), left, key=taken) - 1
+    given = {sku: min(count, kit_count * size) for sku, (count, size) in wanted.items()}
+    spare = left - taken(kit_count)
+    for sku, (count, size) in wanted.items():
+        more = min(count - given[sku], size, spare)
+        given[sku], spare = given[sku] + more, spare - more
+    return {sku: count for sku, count in given.items() if count}
 
 
 def planned_handling(view: PolicyView, order: Order, location_id: str, unit_count: int) -> HandlingTime | None:

@@ -177,6 +177,27 @@ def test_the_largest_order_of_kits_is_what_several_full_locations_can_handle_tog
     assert route(rules(ANYWHERE), snapshot, TIKTOK, sets(kit, 4)).shortages
 
 
+def test_components_of_kits_that_may_be_split_share_the_room_of_a_location_kit_by_kit() -> None:
+    """Each location can handle ten units of the twenty: it sends five mugs and five bowls, not ten mugs."""
+    pair = Kit("PAIR", {"MUG": 1, "BOWL": 1}, may_split=True)
+    locations = [limited(key, units_per_day=10, days_ahead=0) for key in "ab"]
+    levels = [level(sku, key, 10) for key in "ab" for sku in ("MUG", "BOWL")]
+    decision = decide(locations, levels, sets(pair, 10))
+
+    assert sorted((x.location_id, x.unit_count) for x in decision.plan) == [("a", 10), ("b", 10)]
+    assert decision.shortages == ()
+
+
+def test_the_room_that_a_kit_leaves_goes_to_components_of_which_there_are_more() -> None:
+    """The location has one bowl of the three, so it has room for all the mugs; the bowls come from elsewhere."""
+    pair = Kit("PAIR", {"MUG": 1, "BOWL": 1}, may_split=True)
+    locations = [limited("a", units_per_day=4, days_ahead=0), store("b")]
+    levels = [level("MUG", "a", 3), level("BOWL", "a", 1), level("BOWL", "b", 2)]
+    decision = decide(locations, levels, sets(pair, 3))
+
+    assert {x.location_id: x.unit_count for x in decision.plan} == {"a": 4, "b": 2}
+
+
 def test_a_location_keeps_no_room_for_a_line_that_may_not_ship_from_it() -> None:
     lines = (
         OrderLine("1", "MUG", 3, placement=Placement(not_location_ids=frozenset({"a"}))),
