@@ -457,12 +457,12 @@ class RandomRetailer(RuleBasedStateMachine):
         order = self._existing_order(order)
         if self.snapshot.orders[order].state != Allocation.STATE_HELD:
             return
-        # In one statement, as the service writes both: a sweep between two would see half of the expiry.
+        # In one statement and to one time, as the service writes both: a sweep would otherwise see half of the expiry.
         past = """
-            WITH promises AS (
-                UPDATE promise SET expire_time = clock_timestamp() WHERE allocation_id = $1 AND state = 'held'
+            WITH ended AS MATERIALIZED (SELECT clock_timestamp() AS time), promises AS (
+                UPDATE promise SET expire_time = ended.time FROM ended WHERE allocation_id = $1 AND state = 'held'
             )
-            UPDATE allocation SET expire_time = clock_timestamp() WHERE id = $1 AND state = 'held'
+            UPDATE allocation SET expire_time = ended.time FROM ended WHERE id = $1 AND state = 'held'
         """
         self.run(self.shop.sql(past, self.allocation_ids[order]))
         self.has_unswept_hold = True

@@ -296,6 +296,14 @@ stock_movement = Table(
     ),
     Index("stock_movement_sku_idx", "sku", "ingest_time", "id"),
     Index("stock_movement_history_idx", "sku", "location_id", "effective_time"),
+    Index(
+        "stock_movement_receipt_idx",
+        "sku",
+        "location_id",
+        "effective_time",
+        "id",
+        postgresql_where=text("on_hand_delta > 0"),
+    ),
     comment="Append-only: every change of every figure, and why.",
 )
 

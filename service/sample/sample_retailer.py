@@ -16,6 +16,7 @@ from google.type.timeofday_pb2 import TimeOfDay
 from service.rpc import proto_values
 from service.sample.sample_products import BRANDS, STYLES, Style
 from truestock.v1.catalog_service_pb2 import (
+    Capacity,
     Channel,
     CountryList,
     Location,
@@ -72,6 +73,10 @@ _STORE_SHARES = {
     "store-los-angeles": 1.0,
 }
 """Sales, and therefore stock, of each store relative to an average store."""
+
+
+STORE_ORDERS_PER_DAY = 40
+"""What the people of a store can pack beside serving customers. The warehouse states no limit."""
 
 
 def sample_locations() -> list[Location]:
@@ -205,6 +210,7 @@ def _location(city: _City) -> Location:
         # Only the warehouse has the documents to ship abroad.
         ships_to=CountryList(countries=["US"]) if is_store else None,
         working_time=_STORE_TIME if is_store else _WAREHOUSE_TIME,
+        capacity=Capacity(orders_per_day=STORE_ORDERS_PER_DAY, days_ahead=1) if is_store else None,
     )
 
 

@@ -139,8 +139,8 @@ async def test_solidus_parcels_are_what_the_location_packs(shop: Retailer) -> No
     order = await shop.allocate("category", {"MUG": 10, "BOWL": 17})
     (shipment,) = order.shipments
     after = await ship_in_parcels(shop, shipment, [{"1": 4}, {"2": 8}, {"1": 6}])
-    packed = [{line.line_id: line.unit_count for line in x.lines} for x in after.shipments[0].parcels]
-    assert packed == [{"1": 4}, {"2": 8}, {"1": 6}]
+    parcels = [{line.line_id: line.unit_count for line in x.lines} for x in after.shipments[0].parcels]
+    assert parcels == [{"1": 4}, {"2": 8}, {"1": 6}]
     assert after.lines[1].backordered_count == 9
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from service.stock.stock_age import RECEIPTS
 from tests.conftest import RetailerMaker
 from tests.retailer import Retailer, change, movement
 from truestock.v1 import catalog_service_pb2 as catalog_pb, stock_service_pb2 as stock_pb
@@ -56,3 +57,17 @@ async def test_an_order_takes_the_stock_that_came_in_first(shop: Retailer) -> No
     assert {key: age.days for key, age in ages.items()} == {"a": 10, "b": 2}
     assert (await shop.replay(fourth.decision.decision_id)).identical
     assert await shop.sellable("MUG") == 7
+
+
+async def test_of_very_many_receipts_the_newest_say_how_old_the_stock_is_at_least(shop: Retailer) -> None:
+    await receive(shop, "a", 1, 300)
+    received = [
+        change("MUG", "b", at=NOW - timedelta(days=days), movement=movement(RECEIVED, 1))
+        for days in range(RECEIPTS + 50)
+    ]
+    await shop.record(*received)
+    order = await shop.allocate("A-1", {"MUG": 1})
+
+    stored = await shop.decision(order.decision.decision_id)
+    ages = {x.location_id: (NOW - x.oldest_receipt_time.ToDatetime(UTC)).days for x in stored.inputs.levels}
+    assert ages == {"a": 300, "b": RECEIPTS - 1}
