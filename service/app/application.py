@@ -30,6 +30,7 @@ from service.app.health_probe import HealthProbe
 from service.app.housekeeping import Housekeeping
 from service.app.listening import Listening, StartError, listening
 from service.app.metrics_endpoint import MetricsServer
+from service.app.postal_code_loading import PostalCodeLoading
 from service.app.reporting_lease import ReportingLease
 from service.app.sample_service import place_orders
 from service.app.wiring import SERVICE_NAMES, add_services, new_id
@@ -407,6 +408,7 @@ async def _start_grpc(
         "retention of decisions",
         DecisionRetention(deps.database, deps.active_policies, deps.metrics, retention).run,
     )
+    _background(drain, "postal codes of served countries", PostalCodeLoading(deps).run)
     _background(drain, "velocity", VelocityLearner(deps.database).run)
     _background(drain, "publications of others", partial(deps.publication_log.follow, deps.database))
 

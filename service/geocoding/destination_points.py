@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from policies.domain.geography import as_destination
@@ -32,6 +33,10 @@ class DestinationPoints:
         self._postal_codes = postal_codes
         self._counters = {key: metrics.orders.located_destinations.labels(key) for key in (*LOCATED_BY, UNKNOWN_PLACE)}
         self._remembered: dict[Destination, Destination] = {}
+
+    async def load(self, countries: Iterable[str]) -> None:
+        """Reads the postal codes of countries before an order needs them."""
+        await self._postal_codes.load(countries)
 
     def remembered(self, destination: Destination) -> Destination:
         """The destination with coordinates, if they were looked up before; else as it is."""

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import OrderedDict
+from collections.abc import Iterable
 from contextlib import suppress
 
 import structlog
@@ -30,6 +31,7 @@ class PostalCodes:
         self._readings: dict[str, asyncio.Task[PostalCodeTable]] = {}
         self._failed_at: dict[str, float] = {}
         self._turn = asyncio.Lock()
+        self._has_ended = False
 
     async def of(self, country: str) -> PostalCodeTable:
         """The table of a country; empty if the data does not have it, or it cannot be read now."""
@@ -45,9 +47,19 @@ class PostalCodes:
         # A call that ends before does not end the reading: the next one finds the table.
         return await asyncio.shield(reading)
 
+    async def load(self, countries: Iterable[str]) -> None:
+        """Reads the tables of countries that are not in memory, one after the other, until the service ends."""
+        for country in countries:
+            if self._has_ended:
+                return
+            if country not in self._tables:
+                # The end of the service cancels a reading, and not the work that waits for it.
+                await asyncio.wait({asyncio.ensure_future(self.of(country))})
+
     async def run(self, stop: asyncio.Event) -> None:
         """Ends all readings after `stop`."""
         await stop.wait()
+        self._has_ended = True
         for reading in tuple(self._readings.values()):
             reading.cancel()
             with suppress(asyncio.CancelledError):

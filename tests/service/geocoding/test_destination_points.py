@@ -104,6 +104,32 @@ async def test_calls_that_need_the_same_country_wait_for_one_process(monkeypatch
     assert len(started) == 1
 
 
+async def test_countries_that_are_loaded_make_no_order_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = PostalCodes()
+    await codes.load(["AD", "LI", "AD"])
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", None)
+    andorra, liechtenstein = await codes.of("AD"), await codes.of("LI")
+
+    assert len(andorra) == 7
+    assert len(liechtenstein) > 5
+
+
+async def test_loading_ends_with_the_service_and_begins_no_other_country() -> None:
+    codes, stop = PostalCodes(), asyncio.Event()
+    running = asyncio.create_task(codes.run(stop))
+    loading = asyncio.create_task(codes.load(["ZA", "AD"]))
+
+    async def reads() -> bool:
+        return bool(codes._readings)
+
+    await eventually(reads)
+    stop.set()
+    await asyncio.wait_for(asyncio.gather(running, loading), 5)
+
+    assert not codes._readings
+    assert not codes._tables
+
+
 async def test_a_reading_that_is_not_over_ends_with_the_service() -> None:
     codes, stop = PostalCodes(), asyncio.Event()
     running = asyncio.create_task(codes.run(stop))

@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 from google.type.latlng_pb2 import LatLng
 
+from policies.domain.model import Location
+from service.app import postal_code_loading
+from service.app.postal_code_loading import served_countries
 from service.decisions.decision_inputs import inputs_of
 from service.decisions.erased_destination import erased
+from tests.conftest import RetailerMaker
 from tests.retailer import Retailer
-from truestock.v1 import availability_service_pb2 as availability_pb, order_pb2
+from truestock.v1 import availability_service_pb2 as availability_pb, catalog_service_pb2 as catalog_pb, order_pb2
 
 ANDORRA = order_pb2.Destination(country="AD", postal_code="AD500")
 POSTAL_CODE = order_pb2.DestinationPoint.LOCATED_BY_POSTAL_CODE
@@ -74,3 +78,17 @@ async def test_an_order_with_coordinates_is_told_no_others(shop: Retailer) -> No
 
     assert not order.HasField("destination_point")
     assert not sum(shop.metric("located_destinations_total", located_by=x) for x in ("postal_code", "unknown"))
+
+
+async def test_the_countries_that_locations_serve_are_read_after_the_start(
+    retailers: RetailerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await retailers.make()
+    await first.locations("andorra", country="AD", ships_to=catalog_pb.CountryList(countries=["AD", "LI"]))
+    monkeypatch.setattr(postal_code_loading, "FIRST_SECONDS", 0.0)
+    second = await retailers.make()
+    await second.has_done("served_countries")
+
+    andorra = Location("a", "store", country="AD", ships_to=frozenset({"AD", "LI", "US"}))
+    elsewhere = [Location(key, "store", country="US") for key in "bc"]
+    assert served_countries([andorra, *elsewhere, Location("d", "store")]) == ["US", "AD", "LI"]
