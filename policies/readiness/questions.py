@@ -31,6 +31,20 @@ DESTINATIONS_COVERED = Question(
     "destinations_covered", "Does a location serve every destination and method of the channel?", "unfillable"
 )
 CAPACITY_STATED = Question("capacity_stated", "Is it stated how much the stores that ship can handle?", "late_shipment")
+PATH_CANCELLATION = Question("path_cancellation", "Does a cancelled order give its units back?", "cancel_requested")
+PATH_PARTIAL_FULFILLMENT = Question("path_partial_fulfillment", "Can an order ship in parts?", "unfillable")
+PATH_REFUND = Question(
+    "path_refund", "Does a refund without a return leave the stock as it is?", "paid_after_cancellation"
+)
+PATH_RETURN = Question("path_return", "Do returned units become stock again?", "cancelled_after_shipping")
+PATH_STOCK_CHANGE = Question(
+    "path_stock_change", "Are units that a count takes from a paid order rerouted, or somebody's to settle?", "oversell"
+)
+PATH_LOCATION_OFF = Question(
+    "path_location_off",
+    "Do orders leave a location that is switched off, or become somebody's?",
+    "location_unavailable",
+)
 OWNERS_DECLARED = Question("owners_declared", "Does each kind of exception have an owner who can be reached?", "review")
 METRICS_SCRAPED = Question("metrics_scraped", "Does a monitoring system read the metrics?", "sync_failed")
 ALERTS_LOADED = Question("alerts_loaded", "Are the alerts loaded?", "sync_failed")

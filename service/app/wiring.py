@@ -17,6 +17,7 @@ from service.allocation.hold_release import HoldRelease
 from service.allocation.intake.mapped_items import MappedItems
 from service.allocation.lifecycle import Lifecycle
 from service.allocation.pickup_search import PickupSearch
+from service.app.path_exercise import PathExercise
 from service.availability.availability_reader import AvailabilityReader
 from service.availability.channel_figures import ChannelFigureOperations
 from service.candidates.candidate_processes import CandidateProcesses
@@ -185,6 +186,8 @@ def add_services(
     report_grpc.add_ReportServiceServicer_to_server(ReportServicer(ReportOperations(deps)), server)
     ledger_monitor = LedgerMonitor(database, metrics, deps.settings.verify_ledger_seconds)
     deps.background.append(ledger_monitor.run)
-    readiness = ReadinessServicer(ReadinessOperations(deps, rule_tests, ledger_monitor))
+    path_exercise = PathExercise(deps, add_services)
+    deps.background.append(path_exercise.run)
+    readiness = ReadinessServicer(ReadinessOperations(deps, rule_tests, ledger_monitor, path_exercise.exercise))
     readiness_grpc.add_ReadinessServiceServicer_to_server(readiness, server)
     return queue, lifecycle

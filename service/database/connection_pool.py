@@ -51,6 +51,7 @@ class ConnectionPool:
         statement_cache_size: int = STATEMENT_CACHE_SIZE,
         read_only: bool = False,
         traced: bool = False,
+        search_path: str | None = None,
     ) -> ConnectionPool:
         """Opens the pool and one connection; `url` is in asyncpg's form. Raises what asyncpg raises."""
         pool = cls(statement_cache_size, read_only=read_only, traced=traced)
@@ -62,7 +63,7 @@ class ConnectionPool:
             reset=_keep_session,
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
-            server_settings=SERVER_SETTINGS,
+            server_settings=SERVER_SETTINGS | ({} if search_path is None else {"search_path": search_path}),
         )
         return pool
 

@@ -166,8 +166,11 @@ class Database:
         statement_cache_size: int = STATEMENT_CACHE_SIZE,
         read_only: bool = False,
         traced: bool = False,
+        search_path: str | None = None,
     ) -> Database:
         """Opens the pool; sessions that are `read_only` write nothing. Raises what asyncpg raises.
+
+        `search_path` is the schema of the tables, that of the role if it is None; no pooler keeps it.
 
         If it is `traced`, statements are added to the traces of calls.
         """
@@ -177,6 +180,7 @@ class Database:
             statement_cache_size=statement_cache_size,
             read_only=read_only,
             traced=traced,
+            search_path=search_path,
         )
         return cls(pool, metrics)
 

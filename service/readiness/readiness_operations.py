@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from policies.domain.model import Channel
+from policies.domain.model import Channel, World
 from policies.policy_set import PolicySet
 from policies.readiness import (
     buffer_answers,
     owner_answers,
+    path_answers,
     product_answers,
     routing_answers,
     service_answers,
@@ -20,6 +21,7 @@ from policies.readiness import (
 )
 from policies.readiness.answers import Answer
 from policies.readiness.buffer_answers import TestRun
+from policies.readiness.path_answers import Exercise
 from policies.readiness.routing_answers import Demand
 from policies.readiness.service_answers import LedgerResult, PrometheusState, ReloadState, Scrape
 from policies.readiness.unreported_sales import hot_hours
@@ -32,19 +34,37 @@ from service.dependencies import Dependencies
 from service.errors import NotReady, Overloaded, no_channel
 from service.policy.rule_tests import RuleTests
 from service.readiness import (
+    path_reading,
     product_reading,
     readiness_messages,
     readiness_requests,
     readiness_store,
     stock_reading,
 )
+from service.readiness.exercised_paths import PathSubject
 from service.readiness.readiness_messages import Owner
 from service.rpc.call_limit import LimitedTurns
 from service.stock.ledger_monitor import LedgerMonitor
 from truestock.v1 import readiness_service_pb2 as readiness_pb
 
+_TRIED_PRODUCTS = 50
+"""Best sellers of which the first that can be sold is ordered to exercise paths."""
 _WORST_HOURS = 100
 """Products with hot hours whose buffers are looked at: those that lost the most units at once."""
+
+
+ExercisePaths = Callable[[PathSubject, int], Awaitable[Exercise]]
+"""Takes orders through the paths; the number is the version of the catalog."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one snapshot of the database says."""
+
+    catalog: Catalog
+    answers: Sequence[Answer]
+    path_subject: PathSubject | None
+    last_real: Mapping[str, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +82,13 @@ class _Subject:
 class ReadinessOperations:
     """Checks of one service."""
 
-    def __init__(self, deps: Dependencies, rule_tests: RuleTests, ledger: LedgerMonitor) -> None:
+    def __init__(
+        self, deps: Dependencies, rule_tests: RuleTests, ledger: LedgerMonitor, exercise: ExercisePaths
+    ) -> None:
         self._deps = deps
         self._rule_tests = rule_tests
         self._ledger = ledger
+        self._exercise = exercise
         self._turns = LimitedTurns(at_once=1, waiting=limits.READINESS_WAITING, subject="readiness checks")
 
     async def check(self, request: readiness_pb.CheckReadinessRequest) -> readiness_pb.CheckReadinessResponse:
@@ -95,10 +118,12 @@ class ReadinessOperations:
         policy_set = self._deps.policies()
         # Tests run in a process of their own, so no transaction waits for them.
         test_run = await self._test_run()
-        catalog, answers = await self._deps.database.snapshot(
+        found = await self._deps.database.snapshot(
             "readiness", partial(self._read, policy_set=policy_set, channel_id=channel_id, test_run=test_run)
         )
-        now, channel = datetime.now(UTC), catalog.channels[channel_id]
+        exercise = await self._exercised(found)
+        now, channel = datetime.now(UTC), found.catalog.channels[channel_id]
+        answers = [*found.answers, *path_answers.path_answers(exercise, found.last_real, now)]
         who = owner_answers.owners_of(policy_set, channel, now)
         answers.append(owner_answers.owners_declared(who, policy_set.owners))
         answers += await self._service_answers(policy_set, prometheus)
@@ -123,9 +148,7 @@ class ReadinessOperations:
             channel_id, now, policy_set.revision, answers, history=history, owners=owners
         )
 
-    async def _read(
-        self, connection: Connection, policy_set: PolicySet, channel_id: str, test_run: TestRun
-    ) -> tuple[Catalog, list[Answer]]:
+    async def _read(self, connection: Connection, policy_set: PolicySet, channel_id: str, test_run: TestRun) -> _Found:
         catalog = await self._catalog(connection, channel_id)
         channel = catalog.channels[channel_id]
         ids = [
@@ -134,11 +157,22 @@ class ReadinessOperations:
             if channel.may_sell_from(id) and catalog.locations[id].status != "closed"
         ]
         subject = _Subject(policy_set, catalog, channel, ids, test_run)
-        return catalog, [
+        best = await stock_reading.best_sellers(connection, ids)
+        world = await stock_reading.world_of(connection, catalog, best, ids)
+        demands = await self._demands(connection, subject)
+        answers = [
             *await self._catalog_answers(connection, subject),
-            *await self._stock_answers(connection, subject),
-            *await self._routing_answers(connection, subject),
+            *await self._stock_answers(connection, subject, world),
+            *await self._routing_answers(connection, subject, demands),
         ]
+        path_subject = path_reading.path_subject(policy_set, world, channel, best[:_TRIED_PRODUCTS], demands)
+        return _Found(catalog, answers, path_subject, await path_reading.last_real(connection, channel_id))
+
+    async def _exercised(self, found: _Found) -> Exercise:
+        if found.path_subject is None:
+            advice = "count stock of products that the rules let the channel sell, then check again."
+            return Exercise(datetime.now(UTC), not_run="no product could be sold", advice=advice)
+        return await self._exercise(found.path_subject, found.catalog.version)
 
     async def _catalog(self, connection: Connection, channel_id: str) -> Catalog:
         """The catalog. Raises NotFound if it has no such channel."""
@@ -157,10 +191,8 @@ class ReadinessOperations:
             product_answers.locations_decided(channel.location_ids, len(outlets), subject.location_ids),
         ]
 
-    async def _stock_answers(self, connection: Connection, subject: _Subject) -> list[Answer]:
+    async def _stock_answers(self, connection: Connection, subject: _Subject, world: World) -> list[Answer]:
         policy_set, channel, ids = subject.policy_set, subject.channel, subject.location_ids
-        best = await stock_reading.best_sellers(connection, ids)
-        world = await stock_reading.world_of(connection, subject.catalog, best, ids)
         locations = await stock_reading.location_stock(connection, ids, world)
         hours = hot_hours(await stock_reading.losses(connection, ids, world.now))
         hot = sorted({hour.sku for hour in sorted(hours, key=lambda hour: -hour.units)[:_WORST_HOURS]})
@@ -175,14 +207,20 @@ class ReadinessOperations:
             buffer_answers.buffers_wide_enough(hours, kept, has_buffers=cover.has_rules),
         ]
 
-    async def _routing_answers(self, connection: Connection, subject: _Subject) -> list[Answer]:
+    async def _demands(self, connection: Connection, subject: _Subject) -> Sequence[Demand]:
+        """What the channel's orders ask for, then its other markets."""
+        ordered = await stock_reading.demands(connection, subject.channel.id, datetime.now(UTC))
+        asked = {(demand.method, demand.country) for demand in ordered}
+        possible = routing_answers.markets([subject.catalog.locations[id] for id in subject.location_ids])
+        return [*ordered, *(x for x in possible if (x.method, x.country) not in asked)]
+
+    async def _routing_answers(
+        self, connection: Connection, subject: _Subject, demands: Sequence[Demand]
+    ) -> list[Answer]:
         channel, ids = subject.channel, subject.location_ids
         locations = [subject.catalog.locations[id] for id in ids]
         world = await stock_reading.world_of(connection, subject.catalog, [], ids)
-        ordered = await stock_reading.demands(connection, channel.id, world.now)
-        asked = {(demand.method, demand.country) for demand in ordered}
-        demands = [*ordered, *(x for x in routing_answers.markets(locations) if (x.method, x.country) not in asked)]
-        not_served: list[Demand] = routing_answers.unserved(subject.policy_set, world, channel, demands)
+        not_served = routing_answers.unserved(subject.policy_set, world, channel, demands)
         shipments = await stock_reading.shipments(connection, channel.id, ids, world.now)
         return [
             routing_answers.destinations_covered(demands, not_served),

@@ -608,6 +608,7 @@ BOUNDS = {
     "readiness": (
         f"{limits.READINESS_SECONDS} seconds",
         f"{limits.READINESS_WAITING} waiting",
+        f"{limits.EXERCISE_SECONDS} seconds to exercise paths",
         f"{limits.ALERT_NAMES:,} alerts",
         f"the last {limits.READINESS_CHECKS} checks",
     ),

@@ -155,6 +155,7 @@ def warehouse(**fields: Any) -> catalog_pb.Location:
     return catalog_pb.Location(location_id="dc", type=catalog_pb.Location.TYPE_WAREHOUSE, country="US", **fields)
 
 
+@pytest.mark.long
 async def test_a_channel_gets_ready_by_doing_what_the_answers_say(checklist: Checklist) -> None:
     advice = await checklist.advice()
     assert "import products" in advice["product_data"]
