@@ -86,8 +86,8 @@ class Adapter(Protocol):
         """Whether the platform signed these bytes; names of headers are in lower case. Raises SecretMissing."""
         ...
 
-    def delivery(self, body: bytes) -> Delivery:
-        """What a verified body says."""
+    def delivery(self, headers: Mapping[str, str], body: bytes) -> Delivery:
+        """What a verified webhook says; names of headers are in lower case."""
         ...
 
     async def read(self, kind: str, entity_ids: Sequence[str]) -> Mapping[str, Reading | Exception]:

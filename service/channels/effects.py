@@ -101,9 +101,23 @@ class TakeReturn:
     lines: tuple[ItemUnits, ...]
     has_goods: bool
     time: datetime
+    outlet_id: str = ""
+    """Where they came back, if the channel says so; otherwise where the account says."""
 
 
-Effect = TakeOrder | CancelUnits | RequestToCancel | TakeReturn
+@dataclass(frozen=True, slots=True)
+class TillMovement:
+    """Units that were sold at a till and taken along, or that were given back there."""
+
+    order_id: str
+    event_id: str
+    outlet_id: str
+    lines: tuple[ItemUnits, ...]
+    time: datetime
+    is_return: bool = False
+
+
+Effect = TakeOrder | CancelUnits | RequestToCancel | TakeReturn | TillMovement
 
 
 @dataclass(frozen=True, slots=True)

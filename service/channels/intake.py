@@ -68,22 +68,19 @@ class Intake:
         if body is None:
             return self._answer(running, "refused", Response(f"a body has at most {LARGEST_BODY:,} bytes\n", 413))
         try:
-            if not self._is_genuine(running, request, body):
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            if not running.adapter.verify(headers, running.account.webhook_url, body):
                 return self._answer(running, "bad_signature", Response("the signature is missing or wrong\n", 401))
-            return await self._store(running, body)
+            return await self._store(running, headers, body)
         except (Away, SecretMissing) as error:
             self._failures.failed("webhooks cannot be taken", error, traceback=False, account=running.account.name)
             return self._answer(running, "refused", Response("try again later\n", 503, RETRY_AFTER))
 
-    def _is_genuine(self, running: RunningAccount, request: Request, body: bytes) -> bool:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        return running.adapter.verify(headers, running.account.webhook_url, body)
-
-    async def _store(self, running: RunningAccount, body: bytes) -> Response:
+    async def _store(self, running: RunningAccount, headers: Mapping[str, str], body: bytes) -> Response:
         name = running.account.name
         if await self._inbox_is_full():
             return self._answer(running, "refused", Response("the inbox is full\n", 503, RETRY_AFTER))
-        delivery = running.adapter.delivery(body)
+        delivery = running.adapter.delivery(headers, body)
         is_new = bool(await self._inbox.accept(name, [delivery]))
         await self._inbox.heard(name)
         await self._end_authorization(running, delivery)

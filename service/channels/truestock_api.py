@@ -15,9 +15,22 @@ from google.rpc.status_pb2 import Status
 from grpc import aio
 
 from service.channels.accounts import Account, Disposition
-from service.channels.effects import CancelUnits, Effect, Fault, ItemUnits, RequestToCancel, TakeOrder, TakeReturn
+from service.channels.effects import (
+    CancelUnits,
+    Effect,
+    Fault,
+    ItemUnits,
+    RequestToCancel,
+    TakeOrder,
+    TakeReturn,
+    TillMovement,
+)
 from service.channels.errors import Away, Unmapped, Unreadable
-from truestock.v1 import allocation_service_pb2 as allocation, fulfillment_service_pb2 as fulfillment
+from truestock.v1 import (
+    allocation_service_pb2 as allocation,
+    fulfillment_service_pb2 as fulfillment,
+    stock_service_pb2 as stock,
+)
 from truestock.v1.allocation_service_pb2_grpc import AllocationServiceStub
 from truestock.v1.catalog_service_pb2 import Channel, ListChannelsRequest
 from truestock.v1.catalog_service_pb2_grpc import CatalogServiceStub
@@ -34,6 +47,8 @@ from truestock.v1.order_pb2 import (
     OrderLine,
     OrderReference,
 )
+from truestock.v1.outlet_pb2 import ListOutletsRequest
+from truestock.v1.stock_service_pb2_grpc import StockServiceStub
 
 CALL_SECONDS = 30.0
 NAMESPACE = UUID("6d1f9a52-0f0e-5c1c-9f0b-6f0c1a7b2a10")
@@ -74,6 +89,7 @@ class TruestockApi:
         self._fulfillment: Any = FulfillmentServiceStub(connection)
         self._exceptions: Any = ExceptionServiceStub(connection)
         self._catalog: Any = CatalogServiceStub(connection)
+        self._stock: Any = StockServiceStub(connection)
 
     async def apply(self, entity_id: str, effect: Effect) -> None:
         """Sends one effect of an entity."""
@@ -83,6 +99,8 @@ class TruestockApi:
             await self._send(self._allocations.CancelOrderLines, entity_id, self._cancellation(effect))
         elif isinstance(effect, RequestToCancel):
             await self._send(self._allocations.RequestCancellation, entity_id, self._cancel_request(effect))
+        elif isinstance(effect, TillMovement):
+            await self._send(self._stock.RecordStockChanges, entity_id, await self._till_movement(effect))
         else:
             await self._take_back(entity_id, effect)
 
@@ -131,11 +149,41 @@ class TruestockApi:
             event_time=_timestamp(effect.time),
         )
         if effect.has_goods:
-            if self._account.returns_location is None:
-                raise Unmapped("units came back, and the account does not say where; state 'returns: {location: ID}'")
             request.disposition = _DISPOSITIONS[self._account.returns_disposition]
-            request.location_id = self._account.returns_location
+            request.location_id = await self._return_location(effect)
         await self._send(self._fulfillment.RecordReturn, entity_id, request)
+
+    async def _return_location(self, effect: TakeReturn) -> str:
+        if effect.outlet_id:
+            return await self._location(effect.outlet_id)
+        if self._account.returns_location is None:
+            raise Unmapped("units came back, and the account does not say where; state 'returns: {location: ID}'")
+        return self._account.returns_location
+
+    async def _location(self, outlet_id: str) -> str:
+        """The location that is an outlet of the channel. Raises Unmapped where none is."""
+        request = ListOutletsRequest(channel_ids=[self._account.channel_id], outlet_ids=[outlet_id])
+        response = await _answer(self._catalog.ListOutlets(request, timeout=CALL_SECONDS))
+        location_id: str = response.outlets[0].location_id if response.outlets else ""
+        if not location_id:
+            raise Unmapped(f"outlet {outlet_id} of channel {self._account.channel_id} is not one location")
+        return location_id
+
+    async def _till_movement(self, effect: TillMovement) -> stock.RecordStockChangesRequest:
+        location_id = await self._location(effect.outlet_id)
+        kind = stock.MOVEMENT_KIND_RETURNED if effect.is_return else stock.MOVEMENT_KIND_SOLD
+        changes = [
+            stock.StockChange(
+                change_id=f"{effect.order_id}/{effect.event_id}/{line.line_id}",
+                channel_id=self._account.channel_id,
+                item_id=line.item_id,
+                location_id=location_id,
+                movement=stock.StockMovement(kind=kind, unit_count=line.count),
+                effective_time=_timestamp(effect.time),
+            )
+            for line in effect.lines
+        ]
+        return stock.RecordStockChangesRequest(source=self._source, changes=changes)
 
     async def _allocation_id(self, order_id: str) -> str:
         request = allocation.GetAllocationRequest(order=self._order_reference(order_id))

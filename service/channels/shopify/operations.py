@@ -29,7 +29,7 @@ query Order($id: ID!) {
       }
     }
     refunds(first: 50) { id createdAt }
-    returns(first: 20) { nodes { id status } }
+    fulfillments(first: 10) { status fulfillmentLineItems(first: 20) { nodes { quantity lineItem { id } } } }
   }
 }
 """
@@ -57,6 +57,12 @@ query Refunds($ids: [ID!]!) {
       }
     }
   }
+}
+"""
+
+FULFILLMENT_ORDERS = """
+query FulfillmentOrders($ids: [ID!]!) {
+  nodes(ids: $ids) { ... on FulfillmentOrder { id orderId } }
 }
 """
 
@@ -145,6 +151,7 @@ OPERATIONS = {
     "Order": ORDER,
     "OrderLines": ORDER_LINES,
     "Refunds": REFUNDS,
+    "FulfillmentOrders": FULFILLMENT_ORDERS,
     "ChangedOrders": CHANGED_ORDERS,
     "Levels": LEVELS,
     "Locations": LOCATIONS,
@@ -163,7 +170,6 @@ SCOPES = frozenset(
         "read_merchant_managed_fulfillment_orders",
         "read_orders",
         "read_products",
-        "read_returns",
     }
 )
 """Access scopes that the app needs for these; `read_all_orders` is needed too for orders older than 60 days."""

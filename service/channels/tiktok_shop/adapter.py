@@ -61,8 +61,8 @@ class TikTokShop:
         secrets = self._account.secret_versions("app_secret")
         return is_genuine(headers.get(WEBHOOK_HEADER), self._account.secret("app_key"), body, secrets)
 
-    def delivery(self, body: bytes) -> Delivery:
-        """What a webhook hints at."""
+    def delivery(self, headers: Mapping[str, str], body: bytes) -> Delivery:
+        """What a webhook hints at; TikTok's headers say nothing about it."""
         return words.delivery(body)
 
     async def read(self, kind: str, entity_ids: Sequence[str]) -> Mapping[str, Reading | Exception]:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from tests.fakes.shopify.books import Books
 from tests.fakes.shopify.records import (
+    Fulfillment,
     FulfillmentOrder,
     Item,
     Level,
@@ -36,7 +37,7 @@ FIELDS: dict[str, Sequence[str]] = {
         "id", "name", "createdAt", "updatedAt", "cancelledAt", "cancelReason", "closed", "test", "requiresShipping",
         "edited", "sourceName", "sourceIdentifier", "note", "customAttributes", "displayFinancialStatus",
         "displayFulfillmentStatus", "retailLocation", "shippingAddress", "email", "phone", "lineItems",
-        "fulfillmentOrders", "refunds", "returns",
+        "fulfillmentOrders", "fulfillments", "refunds", "returns",
     ),
     "OrderConnection": _CONNECTION,
     "Attribute": ("key", "value"),
@@ -51,10 +52,13 @@ FIELDS: dict[str, Sequence[str]] = {
     "ProductVariant": ("id", "sku", "inventoryItem"),
     "ProductVariantConnection": _CONNECTION,
     "FulfillmentOrder": (
-        "id", "status", "requestStatus", "fulfillBy", "fulfillmentHolds", "assignedLocation",
+        "id", "orderId", "status", "requestStatus", "fulfillBy", "fulfillmentHolds", "assignedLocation",
     ),
     "FulfillmentOrderConnection": _CONNECTION,
     "FulfillmentHold": ("id", "reason"),
+    "Fulfillment": ("id", "status", "fulfillmentLineItems"),
+    "FulfillmentLineItem": ("id", "quantity", "lineItem"),
+    "FulfillmentLineItemConnection": _CONNECTION,
     "FulfillmentOrderAssignedLocation": ("location",),
     "Refund": ("id", "createdAt", "updatedAt", "order", "refundLineItems"),
     "RefundLineItem": ("id", "quantity", "restockType", "restocked", "location", "lineItem"),
@@ -102,8 +106,13 @@ class Nodes:
             "Refund": lambda: _made(self._books.refunds.get(key), self.refund),
             "InventoryItem": lambda: _made(self._books.items.get(key), self.item),
             "Location": lambda: _made(self._books.locations.get(key), self.location),
+            "FulfillmentOrder": lambda: self._find_fulfillment_order(key),
         }
         return finders[kind[0]]() if kind and kind[0] in finders else None
+
+    def _find_fulfillment_order(self, key: int) -> Node | None:
+        owners = ((order, each) for order in self._books.orders.values() for each in order.fulfillment_orders)
+        return next((self.fulfillment_order(order, each) for order, each in owners if each.id == key), None)
 
     def order(self, order: Order) -> Node:
         """An order."""
@@ -130,9 +139,10 @@ class Nodes:
             "email": order.shopper.mail,
             "phone": order.shopper.phone,
             "lineItems": connection([self.line(line) for line in order.lines]),
-            "fulfillmentOrders": connection([self.fulfillment_order(each) for each in order.fulfillment_orders]),
+            "fulfillmentOrders": connection([self.fulfillment_order(order, each) for each in order.fulfillment_orders]),
             "refunds": lambda info, first=None: [self.refund(refund) for refund in order.refunds[:first]],
             "returns": connection([]),
+            "fulfillments": lambda info, first=None: [self.fulfillment(order, f) for f in order.fulfillments[:first]],
         }
 
     def line(self, line: Line) -> Node:
@@ -156,10 +166,24 @@ class Nodes:
             "inventoryItem": lambda info: self.item(item),
         }
 
-    def fulfillment_order(self, fulfillment_order: FulfillmentOrder) -> Node:
+    def fulfillment(self, order: Order, fulfillment: Fulfillment) -> Node:
+        """A parcel that left."""
+        rows = [
+            {"id": gid("FulfillmentLineItem", line_id), "quantity": units, "lineItem": self.line(order.line(line_id))}
+            for line_id, units in fulfillment.units.items()
+        ]
+        return {
+            "id": gid("Fulfillment", fulfillment.id),
+            "status": "SUCCESS",
+            "fulfillmentLineItems": connection(rows),
+        }
+
+    def fulfillment_order(self, order: Order, fulfillment_order: FulfillmentOrder) -> Node:
         """What one location is to ship."""
         return {
+            "__typename": "FulfillmentOrder",
             "id": gid("FulfillmentOrder", fulfillment_order.id),
+            "orderId": gid("Order", order.id),
             "status": fulfillment_order.status,
             "requestStatus": "UNSUBMITTED",
             "fulfillBy": None,

@@ -1,0 +1,316 @@
+"""What Shopify's JSON means for Truestock. Pure; personal data are left behind here.
+
+| Shopify | becomes |
+|---|---|
+| order, payment `PENDING` | its stock is held for as long as the channel lets an order wait for payment |
+| order, payment `PAID`, `AUTHORIZED`, `PARTIALLY_REFUNDED` | sold, with what is left to ship and what has shipped |
+| order, payment `PARTIALLY_PAID`, `EXPIRED`; fulfillment order `ON_HOLD`, `SCHEDULED` | sold and on hold |
+| order edited | the same order with its new contents |
+| order cancelled; refund `CANCEL`, or `NO_RESTOCK` before shipping | the order, or these units, are cancelled |
+| refund `RETURN` | the units came back, at the location that the refund names |
+| refund `NO_RESTOCK` after shipping | the units were refunded and stay with the shopper |
+| order of a register without an address | a sale at that location's till; its refunds `RETURN` come back there |
+| test order; order without anything to ship | nothing |
+
+Sources: shopify.dev, GraphQL Admin API: Order, LineItem, FulfillmentOrder, Refund, RefundLineItemRestockType.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from service.channels.adapter import Delivery, Hint
+from service.channels.effects import (
+    CancelUnits,
+    Effect,
+    Fault,
+    Hold,
+    ItemUnits,
+    Place,
+    Reading,
+    TakeOrder,
+    TakeReturn,
+    TillMovement,
+)
+from service.channels.errors import Unreadable
+
+ORDER, FULFILLMENT_ORDER = "order", "fulfillment_order"
+Json = Mapping[str, Any]
+
+_UNPAID = frozenset({"PENDING", "VOIDED"})
+_INCOMPLETE = frozenset({"PARTIALLY_PAID", "EXPIRED"})
+_PAID = frozenset({"PAID", "AUTHORIZED", "PARTIALLY_REFUNDED", "REFUNDED"})
+_HELD = frozenset({"ON_HOLD", "SCHEDULED"})
+# Shopify writes these in another form as statuses of an order in its webhooks, which is the form that Truestock knows.
+_STATUS_WORDS = {"UNFULFILLED": "unfulfilled", "FULFILLED": "fulfilled", "RESTOCKED": "restocked"}
+_FAULTS = {"CUSTOMER": Fault.BUYER, "INVENTORY": Fault.SELLER, "STAFF": Fault.SELLER}
+_RETURNED = ("RETURN", "LEGACY_RESTOCK")
+_ENDS_AUTHORIZATION = "app/uninstalled"
+_NOT_SHIPPED_STATES = frozenset({"CANCELLED", "ERROR", "FAILURE"})
+
+
+def delivery(headers: Mapping[str, str], body: bytes) -> Delivery:
+    """What a verified webhook says; its names of headers are in lower case. One without sense has no hints."""
+    topic = headers.get("x-shopify-topic", "")
+    key = headers.get("x-shopify-webhook-id", "") or hashlib.sha256(body).hexdigest()
+    try:
+        message = json.loads(body)
+        hints = tuple(_hints(topic, message))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return Delivery(key, "unreadable", (), is_readable=False)
+    return Delivery(key, topic, hints, ends_authorization=topic == _ENDS_AUTHORIZATION)
+
+
+def order_reading(order: Json, refunds: Sequence[Json]) -> Reading:
+    """What an order means, with its refunds and their lines. Raises Unreadable."""
+    try:
+        update_time = _time(order["updatedAt"])
+        if order["test"]:
+            return Reading(update_time, left_out="test_order")
+        if order.get("retailLocation") and not order.get("shippingAddress"):
+            return Reading(update_time, tuple(_till_effects(order, refunds)))
+        lines = [_Line(line, order, refunds) for line in order["lineItems"]["nodes"] if line["requiresShipping"]]
+        if not lines:
+            return Reading(update_time, left_out="not_shipped")
+        return Reading(update_time, tuple(_order_effects(order, lines, refunds, update_time)))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _unlike("an order", error) from error
+
+
+def order_hint(entry: Json) -> Hint:
+    """What an entry of the list of changed orders hints at. Raises Unreadable."""
+    try:
+        return Hint(ORDER, number(entry["id"]), _time(entry["updatedAt"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _unlike("a list of orders", error) from error
+
+
+def number(global_id: object) -> str:
+    """The number in a global id, which is what Shopify's webhooks and its admin call a record by."""
+    text = str(global_id)
+    digits = text.rpartition("/")[2].partition("?")[0]
+    if not digits.isdigit() or len(digits) > 20:
+        raise ValueError("an id has no number")
+    return digits
+
+
+class _Line:
+    """A line of an order: units ordered, left to ship, and shipped. Refunds tell which units came back or stay away."""
+
+    def __init__(self, line: Json, order: Json, refunds: Sequence[Json]) -> None:
+        self.id = number(line["id"])
+        self.item_id = number(line["variant"]["id"]) if line.get("variant") else f"deleted-variant-of-{self.id}"
+        self.ordered = int(line["quantity"])
+        self.unshipped = int(line["unfulfilledQuantity"])
+        kept = int(line["currentQuantity"]) - self.unshipped
+        returned = sum(_refunded(refunds, line["id"], restock_type) for restock_type in _RETURNED)
+        # Where not all parcels are listed: what the shopper has, and what came back, has shipped.
+        self.shipped = max(_shipped(order, line["id"]), kept + returned)
+        self.refunded_and_away = max(0, self.shipped - kept - returned)
+
+    def units(self, count: int) -> ItemUnits:
+        """So many units of the line."""
+        return ItemUnits(self.id, self.item_id, count)
+
+
+@dataclass(slots=True)
+class _RefundedUnits:
+    """What one refund says of units, by what became of them."""
+
+    cancelled: list[ItemUnits] = field(default_factory=list)
+    back: dict[str, list[ItemUnits]] = field(default_factory=dict)
+    away: list[ItemUnits] = field(default_factory=list)
+
+
+def _refunded_units(lines: Mapping[str, _Line], refunds: Sequence[Json]) -> dict[str, _RefundedUnits]:
+    """By the id of the refund. Whoever is refunded last has the parcel: an earlier refund without goods cancelled."""
+    away = {line.id: line.refunded_and_away for line in lines.values()}
+    units_of: dict[str, _RefundedUnits] = {number(refund["id"]): _RefundedUnits() for refund in refunds}
+    for refund in sorted(refunds, key=lambda each: (str(each["createdAt"]), str(each["id"])), reverse=True):
+        found = units_of[number(refund["id"])]
+        for entry in refund["refundLineItems"]["nodes"]:
+            line, units = lines.get(number(entry["lineItem"]["id"])), int(entry["quantity"])
+            if line is None or not units:
+                continue
+            if entry["restockType"] in _RETURNED:
+                found.back.setdefault(_location(entry), []).append(line.units(units))
+                continue
+            stays_away = min(units, away[line.id]) if entry["restockType"] == "NO_RESTOCK" else 0
+            away[line.id] -= stays_away
+            found.away += [line.units(stays_away)] if stays_away else []
+            found.cancelled += [line.units(units - stays_away)] if units > stays_away else []
+    return units_of
+
+
+def _order_effects(
+    order: Json, lines: Sequence[_Line], refunds: Sequence[Json], update_time: datetime
+) -> Iterable[Effect]:
+    order_id, payment = number(order["id"]), str(order["displayFinancialStatus"] or "PENDING")
+    if payment not in _UNPAID | _INCOMPLETE | _PAID:
+        raise Unreadable(f"Shopify says {payment} of a payment, which is not a word that it documents")
+    is_sold = payment not in _UNPAID
+    refunded = _refunded_units({line.id: line for line in lines}, refunds)
+    if order["cancelledAt"] and is_sold:
+        cancel_time, reason = _time(order["cancelledAt"]), str(order.get("cancelReason") or "")
+        yield CancelUnits(order_id, "cancelled", (), _FAULTS.get(reason, Fault.UNKNOWN), reason.lower(), cancel_time)
+    elif is_sold:
+        for refund in refunds:
+            yield from _cancelled(order_id, refund, refunded[number(refund["id"])])
+    yield _taken(order, lines, payment, update_time)
+    for refund in refunds:
+        yield from _returns(order_id, refund, refunded[number(refund["id"])])
+
+
+def _taken(order: Json, lines: Sequence[_Line], payment: str, update_time: datetime) -> TakeOrder:
+    remaining = [line.units(line.unshipped + line.shipped) for line in lines if line.unshipped + line.shipped]
+    status = _status(order, payment)
+    due = [_time(each["fulfillBy"]) for each in _fulfillment_orders(order) if each.get("fulfillBy")]
+    return TakeOrder(
+        number(order["id"]),
+        status,
+        payment not in _UNPAID,
+        tuple(remaining) or tuple(line.units(line.ordered) for line in lines if line.ordered),
+        update_time,
+        ship_by_time=min(due) if due else None,
+        hold=_hold(order, payment),
+        place=_place(order.get("shippingAddress") or {}),
+    )
+
+
+def _status(order: Json, payment: str) -> str:
+    """One of the words that Truestock knows of Shopify: of the cancellation, the payment or the fulfillment."""
+    if order["cancelledAt"]:
+        return "CANCELLED"
+    if payment in _UNPAID or payment == "REFUNDED":
+        return payment.lower()
+    if payment in _INCOMPLETE:
+        return "ON_HOLD"
+    fulfillment = str(order["displayFulfillmentStatus"])
+    return _STATUS_WORDS.get(fulfillment, fulfillment)
+
+
+def _hold(order: Json, payment: str) -> Hold | None:
+    if order["cancelledAt"] or payment in _UNPAID or payment == "REFUNDED":
+        return None
+    if payment in _INCOMPLETE:
+        return Hold("payment is incomplete")
+    held = [each for each in _fulfillment_orders(order) if each["status"] in _HELD]
+    reasons = sorted(
+        {str(hold["reason"]).lower().replace("_", " ") for each in held for hold in each["fulfillmentHolds"]}
+    )
+    if str(order["displayFulfillmentStatus"]) not in _HELD:
+        return None
+    return Hold(", ".join(reasons)[:128] or "scheduled")
+
+
+def _cancelled(order_id: str, refund: Json, units: _RefundedUnits) -> Iterable[CancelUnits]:
+    """What a refund cancels before it shipped. Its own time counts, so that the same refund is the same always."""
+    if units.cancelled:
+        event, time = f"refund/{number(refund['id'])}", _time(refund["createdAt"])
+        yield CancelUnits(order_id, event, tuple(units.cancelled), Fault.UNKNOWN, "refunded", time)
+
+
+def _returns(order_id: str, refund: Json, units: _RefundedUnits) -> Iterable[TakeReturn]:
+    """What came back by a refund, one effect a location, and what was refunded after it shipped and stays away."""
+    event, time = f"refund/{number(refund['id'])}", _time(refund["createdAt"])
+    for location, lines in units.back.items():
+        yield TakeReturn(order_id, f"{event}/{location}", tuple(lines), True, time, outlet_id=location)
+    if units.away:
+        yield TakeReturn(order_id, f"{event}/away", tuple(units.away), False, time)
+
+
+def _till_effects(order: Json, refunds: Sequence[Json]) -> Iterable[Effect]:
+    order_id, location = number(order["id"]), number(order["retailLocation"]["id"])
+    sold = [
+        ItemUnits(number(line["id"]), number(line["variant"]["id"]), int(line["quantity"]))
+        for line in order["lineItems"]["nodes"]
+        if line.get("variant") and int(line["quantity"])
+    ]
+    if sold:
+        yield TillMovement(order_id, "sale", location, tuple(sold), _time(order["createdAt"]))
+    for refund in refunds:
+        back: dict[str, list[ItemUnits]] = {}
+        for entry in refund["refundLineItems"]["nodes"]:
+            line = entry["lineItem"]
+            if entry["restockType"] in (*_RETURNED, "CANCEL") and line.get("variant"):
+                units = ItemUnits(number(line["id"]), number(line["variant"]["id"]), int(entry["quantity"]))
+                back.setdefault(_location(entry) or location, []).append(units)
+        for place, units_of in back.items():
+            event, time = f"refund/{number(refund['id'])}/{place}", _time(refund["createdAt"])
+            yield TillMovement(order_id, event, place, tuple(units_of), time, is_return=True)
+
+
+def _shipped(order: Json, line_id: str) -> int:
+    """Units in parcels that left, as far as these are listed."""
+    return sum(
+        int(entry["quantity"] or 0)
+        for parcel in order.get("fulfillments") or ()
+        if parcel["status"] not in _NOT_SHIPPED_STATES
+        for entry in parcel["fulfillmentLineItems"]["nodes"]
+        if entry["lineItem"]["id"] == line_id
+    )
+
+
+def _refunded(refunds: Sequence[Json], line_id: str, restock_type: str) -> int:
+    return sum(
+        int(entry["quantity"])
+        for refund in refunds
+        for entry in refund["refundLineItems"]["nodes"]
+        if entry["lineItem"]["id"] == line_id and entry["restockType"] == restock_type
+    )
+
+
+def _fulfillment_orders(order: Json) -> Sequence[Json]:
+    """Those that are still to be shipped."""
+    return [each for each in order["fulfillmentOrders"]["nodes"] if each["status"] not in ("CLOSED", "CANCELLED")]
+
+
+def _location(entry: Json) -> str:
+    return number(entry["location"]["id"]) if entry.get("location") else ""
+
+
+def _place(address: Json) -> Place | None:
+    """Country, region and postal code; nothing else of an address is asked for."""
+    place = Place(
+        str(address.get("countryCodeV2") or "")[:2],
+        str(address.get("provinceCode") or "")[:64],
+        str(address.get("zip") or "")[:16],
+    )
+    return place if place != Place() else None
+
+
+def _hints(topic: str, message: Json) -> Iterable[Hint]:
+    kind, _, _ = topic.partition("/")
+    if topic == "orders/edited":
+        yield Hint(ORDER, _id(message["order_edit"]["order_id"]))
+    elif kind == "orders":
+        yield Hint(ORDER, _id(message["id"]), _time(message["updated_at"]) if message.get("updated_at") else None)
+    elif kind == "refunds":
+        yield Hint(ORDER, _id(message["order_id"]))
+    elif kind == "fulfillment_orders":
+        yield Hint(FULFILLMENT_ORDER, number(message["fulfillment_order"]["id"]))
+
+
+def _id(value: object) -> str:
+    """Ids are whole numbers above 2^53 in webhooks, which Python keeps as they are."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError("an id is neither a text nor a whole number")
+    return number(value)
+
+
+def _time(value: object) -> datetime:
+    time = datetime.fromisoformat(str(value))
+    if time.tzinfo is None:
+        raise ValueError("a time has no time zone")
+    return time.astimezone(UTC)
+
+
+def _unlike(what: str, error: Exception) -> Unreadable:
+    # The error may repeat what the channel sent, so only its type and a missing key are told.
+    detail = f"it has no {error}" if isinstance(error, KeyError) else f"a value is wrong ({type(error).__name__})"
+    return Unreadable(f"{what} is not as Shopify documents it: {detail}")
