@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
 from typing import Any
 
 from service.database.compression import restored
@@ -33,9 +32,9 @@ def _bytes(value: Any) -> bytes:
         return value
 
 
-def holding(values: list[Value], *needles: bytes) -> Iterator[tuple[str, str]]:
+def holding(values: list[Value], *needles: bytes) -> set[tuple[str, str]]:
     """The tables and columns with a value that holds one of these bytes."""
-    yield from sorted({(table, column) for table, column, value in values if any(x in value for x in needles)})
+    return {(table, column) for table, column, value in values if any(x in value for x in needles)}
 
 
 def double(number: float) -> bytes:
