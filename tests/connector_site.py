@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -17,6 +17,7 @@ from cryptography.fernet import Fernet
 
 from service.channels import connectors
 from service.channels.accounts_file import read_accounts
+from service.channels.adapter import Delivery, Hint
 from service.channels.connectors import Listening, Options, Setup
 from service.channels.platforms import installed_platforms
 from service.channels.store import schema
@@ -154,6 +155,20 @@ async def site_of(retailer: Retailer, shop: TikTokShop, grpc_address: str, retur
     store = await ConnectorStore.open(retailer.database_url, connections=2)
     try:
         yield Site(shop, retailer, store, Setup(accounts, platforms, token_cipher(TOKEN_KEY)), grpc_address)
+    finally:
+        await store.close()
+
+
+async def read_by_a_connector(database_url: str | None, order_id: str) -> None:
+    """Leaves an order in the inbox that has been hinted at and read."""
+    assert database_url is not None
+    await schema.migrate(database_url)
+    store = await ConnectorStore.open(database_url, connections=1)
+    try:
+        now = datetime.now(UTC)
+        await store.inbox.accept(ACCOUNT, [Delivery(order_id, "type_1", (Hint("order", order_id, now),))])
+        for claim in await store.inbox.claim(ACCOUNT, "order", 100):
+            await store.inbox.finish(claim, now, now)
     finally:
         await store.close()
 

@@ -273,6 +273,12 @@ class Client:
 @asynccontextmanager
 async def connect(server: str) -> AsyncIterator[Client]:
     """A client of the Truestock at `server`, HOST:PORT. Raises UserError for a malformed address."""
+    async with open_channel(server) as channel:
+        yield Client(channel, server)
+
+
+def open_channel(server: str) -> aio.Channel:
+    """A new channel to the Truestock at `server`, HOST:PORT. Raises UserError for a malformed address."""
     check_address(server)
     options = [
         ("grpc.service_config", json.dumps(_RETRIES)),
@@ -280,8 +286,7 @@ async def connect(server: str) -> AsyncIterator[Client]:
         # gRPC would send even 127.0.0.1 through the proxy that http_proxy names; Truestock runs in the local network.
         ("grpc.enable_http_proxy", 0),
     ]
-    async with connection.current.get().channel(server, options) as channel:
-        yield Client(channel, server)
+    return connection.current.get().channel(server, options)
 
 
 def call(server: str, work: Callable[[Client], Awaitable[Response]]) -> Response:

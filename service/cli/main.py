@@ -15,6 +15,7 @@ from service.cli.commands import (
     access_commands,
     audit_commands,
     channel_figure_commands,
+    connector_commands,
     decision_commands,
     exception_commands,
     explain_command,
@@ -325,7 +326,7 @@ app.add_typer(import_commands.app, rich_help_panel=_CATALOG)
 app.command("export", rich_help_panel=_CATALOG)(export_command.export)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.locations)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.products)
-app.command(rich_help_panel=_CATALOG)(catalog_commands.channels)
+app.add_typer(connector_commands.app, rich_help_panel=_CATALOG)
 app.add_typer(listing_commands.app, rich_help_panel=_CATALOG)
 app.add_typer(kit_commands.app, rich_help_panel=_CATALOG)
 app.add_typer(outlet_commands.pools_app, rich_help_panel=_CATALOG)

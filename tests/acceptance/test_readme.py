@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import itertools
 import json
@@ -42,11 +43,15 @@ from policies.domain.model import LEAST_VELOCITY
 from policies.reading.rules_reader import MAX_FILES, MAX_FOLDER_BYTES
 from policies.source.yaml_nodes import MAX_FILE_BYTES
 from service import limits
+from service.channels.connector_metrics import ConnectorMetrics
 from service.cli.main import app, main
 from service.database import keyset
+from service.database.embedded.postgres import EmbeddedPostgres
 from service.metrics import Metrics
 from service.settings import Settings
 from tests.conftest import REPOSITORY
+from tests.connector_site import ACCOUNT, accounts_text, environment, read_by_a_connector
+from tests.fakes.tiktok_shop.shop import TikTokShop
 
 README = (REPOSITORY / "README.md").read_text()
 SKU, SCARCE, KIT = "TRN-1205-MOS", "QLM-1404-CRE", "DUN-1790-KIT"
@@ -136,6 +141,15 @@ COMMANDS = {
     "locations": Command("--type store", r"store-austin .*store"),
     "products": Command(SKU, rf"{SKU} "),
     "channels": Command("", r"tiktok_shop .*social"),
+    "channels list": Command("tiktok_shop", r"tiktok_shop .*social"),
+    "channels new-key": Command("", r"[A-Za-z0-9_-]{43}="),
+    "channels connect": Command("tiktok-us --accounts {accounts} --data-dir {data}", r"authorized by the shop +yes"),
+    "channels map": Command("tiktok-us --accounts {accounts} --data-dir {data}", r"outlet,\d+,Dallas,"),
+    "channels serve": Command("--accounts {accounts} --data-dir {data}", r"webhooks +http://127\.0\.0\.1:\d+/"),
+    "channels status": Command("--accounts {accounts} --data-dir {data}", r"tiktok-us +tiktok_shop +running"),
+    "channels inbox": Command("--data-dir {data}", r"Nothing waits\."),
+    "channels inbox show": Command("{read} --data-dir {data}", r"state +done"),
+    "channels inbox replay": Command("{read} --data-dir {data}", r"1 entry is read again\."),
     "kits": Command("", rf"{KIT} +1 x DUN-1701-BLA, 1 x DUN-1709-BLA-10K +together"),
     "kits delete": Command(f"{KIT} --dry-run", rf"Would delete the kit {KIT}\."),
     "listings": Command("--channel tiktok_shop", rf"tiktok_shop +1729583201114820002 +{SKU} +6"),
@@ -256,8 +270,8 @@ class Example:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, run: Run, server: Server, folder: Path) -> None:
-        self._run, self._server, self._folder = run, server, folder
+    def __init__(self, run: Run, server: Server, folder: Path, shop: TikTokShop) -> None:
+        self._run, self._server, self._folder, self._shop = run, server, folder, shop
 
     def __getitem__(self, name: str) -> str:
         value: str = getattr(self, name)()
@@ -304,6 +318,20 @@ class Example:
 
     def channel_of_sold(self) -> str:
         return self.sold().split("/")[0]
+
+    def accounts(self) -> str:
+        """An accounts file with a TikTok shop that is connected."""
+        file = self._folder / "channels.yaml"
+        file.write_text(accounts_text(self._shop))
+        flags = ("--accounts", str(file), "--data-dir", self.data())
+        assert self._run("channels", "connect", ACCOUNT, "--code", self._shop.tokens.auth_code, *flags).code in (0, 1)
+        return str(file)
+
+    def read(self) -> str:
+        """An order of a channel that has been read."""
+        order_id = self.order()
+        asyncio.run(read_by_a_connector(EmbeddedPostgres.running_url(self._server.data), order_id))
+        return order_id
 
     def parcel(self) -> str:
         return self._shipment(self.sold())["shipment_id"]
@@ -359,8 +387,17 @@ class Example:
 
 
 @pytest.fixture
-def example(run: Run, server: Server, tmp_path: Path) -> Example:
-    return Example(run, server, tmp_path)
+def example(run: Run, server: Server, tmp_path: Path, shop: TikTokShop, monkeypatch: pytest.MonkeyPatch) -> Example:
+    for name, value in environment(shop).items():
+        monkeypatch.setenv(name, value)
+    return Example(run, server, tmp_path, shop)
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[TikTokShop]:
+    with TikTokShop().serving() as shop:
+        shop.books.add_warehouse("Dallas")
+        yield shop
 
 
 def test_the_table_of_this_test_has_every_command_that_the_readme_shows_and_no_other() -> None:
@@ -381,7 +418,7 @@ def test_commands_in_the_readmes_sentences_exist() -> None:
 
 
 @pytest.mark.database
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "serve" and not name.startswith("watch ")])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if not name.endswith("serve") and name[:6] != "watch "])
 def test_a_command_of_the_readme_runs(run: Run, example: Example, name: str) -> None:
     command = COMMANDS[name]
     if name == "exceptions":
@@ -452,7 +489,8 @@ def test_the_pages_of_the_readme_answer(server: Server, path: str) -> None:
 
 def test_the_readme_names_every_metric_with_its_labels_and_no_other() -> None:
     metrics = Metrics(CollectorRegistry())
-    existing = {name_of(collector): set(collector._labelnames) for collector in fields_of(metrics)}
+    collectors = [*fields_of(metrics), *_metrics_in(ConnectorMetrics())]
+    existing = {name_of(collector): set(collector._labelnames) for collector in collectors}
     cells = itertools.chain(*table_under("## What is measured"), *table_with_header("question"))
     shown = {}
     for text in itertools.chain.from_iterable(map(code_spans, cells)):
@@ -475,7 +513,11 @@ def test_every_metric_is_a_field_of_the_class_of_its_noun() -> None:
 def fields_of(metrics: Metrics) -> Iterator[MetricWrapperBase]:
     """The metrics of all nouns."""
     for part in vars(metrics).values():
-        yield from (field for field in getattr(part, "__dict__", {}).values() if isinstance(field, MetricWrapperBase))
+        yield from _metrics_in(part)
+
+
+def _metrics_in(part: object) -> Iterator[MetricWrapperBase]:
+    return (field for field in getattr(part, "__dict__", {}).values() if isinstance(field, MetricWrapperBase))
 
 
 def name_of(collector: MetricWrapperBase) -> str:

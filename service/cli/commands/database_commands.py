@@ -31,7 +31,7 @@ _UNREACHABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueErr
 def migrate_database(settings: Settings) -> None:
     """Migrates the database of the settings to the newest schema. Raises UserError."""
     try:
-        with _url(settings) as url:
+        with database_url(settings) as url:
             asyncio.run(migrate.migrate(url))
     except KeyboardInterrupt:
         say("Stopped before the database was known to be up to date; run `truestock migrate` again.")
@@ -79,7 +79,7 @@ def _read(settings: Settings, what: str, read: Callable[[Connection], Awaitable[
             f"There is no database in {settings.data_dir}. Name its folder with --data-dir, or an external database "
             "with --database-url."
         )
-    with _url(settings) as url:
+    with database_url(settings) as url:
         try:
             return asyncio.run(_read_from(url, read))
         except _UNREACHABLE as error:
@@ -96,7 +96,7 @@ async def _read_from(url: str, read: Callable[[Connection], Awaitable[Report]]) 
 
 
 @contextmanager
-def _url(settings: Settings) -> Iterator[str]:
+def database_url(settings: Settings) -> Iterator[str]:
     """The URL of the external database, or of the embedded one, which is started unless a service already runs it."""
     if settings.database_url is not None:
         yield settings.database_url

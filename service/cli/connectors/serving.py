@@ -1,0 +1,59 @@
+"""`truestock channels serve` as a process: signals, logs, and what it prints."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from datetime import timedelta
+
+import asyncpg
+import uvloop
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.channels import connectors
+from service.channels.connectors import Listening, Options
+from service.channels.errors import Away
+from service.channels.store import schema
+from service.cli.client import check_address, open_channel
+from service.cli.commands.database_commands import database_url
+from service.cli.connectors.connector_site import ConnectorSite
+from service.cli.console import EXIT_USAGE, UserError, count, print_line
+from service.observability.log_output import configure_logs
+from service.settings import Address
+
+
+def serve(site: ConnectorSite, address: str, metrics_address: str, poll_seconds: float) -> None:
+    """Runs the connectors until SIGINT or SIGTERM. Raises UserError where they cannot start."""
+    check_address(site.server)
+    webhooks, metrics = _address("--address", address), _address("--metrics-address", metrics_address)
+    configure_logs(site.settings.log_format)
+    with database_url(site.settings) as url:
+        options = Options(webhooks, metrics, url, timedelta(seconds=poll_seconds))
+        try:
+            uvloop.run(_serve(site, options))
+        except* (Away, OSError, asyncpg.PostgresError, SQLAlchemyError) as errors:
+            raise UserError(f"The connectors stopped: {errors.exceptions[0]}") from errors
+
+
+async def _serve(site: ConnectorSite, options: Options) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await schema.migrate(options.database_url)
+
+    def started(listening: Listening) -> None:
+        accounts = count(len(site.setup.accounts.accounts), "account")
+        print_line(f"The connectors of {accounts} are running.")
+        print_line(f"  webhooks    http://{listening.webhooks}/webhooks/ACCOUNT")
+        print_line(f"  metrics     http://{listening.metrics}/metrics")
+        print_line(f"  Truestock   {site.server}")
+
+    await connectors.run(site.setup, options, lambda: open_channel(site.server), stop, started=started)
+    print_line("Stopped.")
+
+
+def _address(option: str, text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise UserError(f"{option}: {error}", code="USAGE", exit_code=EXIT_USAGE) from error
