@@ -8,7 +8,7 @@ from datetime import datetime
 
 from policies.readiness import questions
 from policies.readiness.answers import Answer, Question, fails, passes, warns
-from policies.readiness.stock_answers import age_text
+from policies.readiness.stock_answers import ago_text
 
 CANCELLATION, PARTIAL_FULFILLMENT, REFUND, RETURN = "cancellation", "partial_fulfillment", "refund", "return"
 STOCK_CHANGE, LOCATION_OFF = "stock_change", "location_off"
@@ -47,13 +47,11 @@ def path_answers(exercise: Exercise, last_real: Mapping[str, datetime], now: dat
 
 def _path_answer(path: str, exercise: Exercise, last_real: datetime | None, now: datetime) -> Answer:
     question = PATHS[path]
-    real = (
-        "no order has gone it lately" if last_real is None else f"an order last went it {age_text(now - last_real)} ago"
-    )
+    real = "never for real of late" if last_real is None else f"for real {ago_text(now - last_real)}"
     if exercise.not_run:
         return warns(question, f"not exercised: {exercise.not_run}; {real}", exercise.advice)
     run = exercise.runs.get(path, PathRun(error="it was not reached"))
     if run.error:
         advice = "try it with `truestock allocate --dry-run`, and correct the rules or the catalog."
         return fails(question, f"{run.error}; {real}", advice)
-    return passes(question, f"exercised {age_text(now - exercise.time)} ago: {run.outcome}; {real}")
+    return passes(question, f"exercised {ago_text(now - exercise.time)}: {run.outcome}; {real}")

@@ -65,7 +65,7 @@ def product_data(facts: ProductFacts, channel_kind: str) -> Answer:
     ]
     problems += [f"barcode {code} is that of {listed(skus)}" for code, skus in facts.shared_barcodes.items()]
     if problems:
-        finding = f"of {counted(facts.product_count, 'product')}, {_summary(facts, needed)}"
+        finding = f"{counted(facts.product_count, 'product')}, not all of them complete and unambiguous"
         advice = "complete them with `truestock import products`, and give each active product a barcode of its own."
         return fails(question, finding, advice, problems)
     if facts.mixed_styles:
@@ -131,14 +131,3 @@ def locations_decided(channel_location_ids: frozenset[str], outlet_count: int, u
 def _lack(attribute: str, count: int) -> str:
     noun = counted(count, "product")
     return f"{noun} listed and not active" if attribute == "status" else f"{noun} without {attribute}"
-
-
-def _summary(facts: ProductFacts, needed: Sequence[str]) -> str:
-    parts = [
-        _lack(name, facts.lacking[name].count).replace(" products", "").replace(" product", "")
-        for name in needed
-        if name in facts.lacking
-    ]
-    if facts.shared_barcodes:
-        parts.append(f"{len(facts.shared_barcodes):,} with a barcode that others have")
-    return ", ".join(parts)

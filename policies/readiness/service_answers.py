@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from policies.readiness import questions
 from policies.readiness.answers import Answer, counted, fails, passes, warns
-from policies.readiness.stock_answers import age_text
+from policies.readiness.stock_answers import ago_text
 
 SCRAPED_WITHIN = timedelta(minutes=5)
 VERIFIED_WITHIN = timedelta(days=1)
@@ -71,7 +71,7 @@ def metrics_scraped(scrape: Scrape | None, now: datetime) -> Answer:
     advice = "have Prometheus scrape /metrics of this service; deploy/prometheus/ has its rules."
     if scrape is None:
         return fails(question, "nobody has read the metrics of this service since it started", advice)
-    finding = f"last read {age_text(now - scrape.time)} ago by {scrape.by}"
+    finding = f"last read {ago_text(now - scrape.time)} by {scrape.by}"
     return passes(question, finding) if now - scrape.time <= SCRAPED_WITHIN else fails(question, finding, advice)
 
 
@@ -103,7 +103,7 @@ def ledger_verified(ledger: LedgerResult | None, now: datetime) -> Answer:
         return fails(
             question, f"{counted(ledger.difference_count, 'difference')} between figures and movements", advice
         )
-    finding = f"verified {age_text(now - ledger.time)} ago without differences"
+    finding = f"verified {ago_text(now - ledger.time)} without differences"
     return passes(question, finding) if now - ledger.time <= VERIFIED_WITHIN else warns(question, finding, advice)
 
 

@@ -84,6 +84,11 @@ def age_text(age: timedelta) -> str:
     return counted(hours, "hour") if hours < 72 else counted(hours // 24, "day")
 
 
+def ago_text(age: timedelta) -> str:
+    """How long ago something was, such as `26 hours ago` or `just now`."""
+    return "just now" if age < timedelta(minutes=1) else f"{age_text(age)} ago"
+
+
 def _silence(stock: LocationStock, now: datetime) -> str:
     if stock.silent_feeds:
         return f"feed {listed(stock.silent_feeds)} has missed three reports"

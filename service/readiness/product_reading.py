@@ -1,6 +1,6 @@
 """Reads the products and items of a channel, as far as the checklist asks about them.
 
-A channel's products are those that it lists and those that it was told a figure of; all active ones if there is none.
+A channel's products are those that it lists, orders, or was told a figure of; all active ones if there is none.
 """
 
 from __future__ import annotations
@@ -15,10 +15,17 @@ from service.database.database import Connection, Statement
 
 _SHOWN = 5
 """Names of each kind that are read."""
-_SCOPE = """
+_ORDERS = 20_000
+"""The newest orders of a channel whose products are looked at."""
+_SCOPE = f"""
 WITH listed AS (SELECT DISTINCT sku FROM listing WHERE channel_id = :channel_id),
 told AS (SELECT sku FROM availability_published WHERE channel_id = :channel_id),
-named AS (SELECT sku FROM listed UNION SELECT sku FROM told),
+ordered AS (
+    SELECT l.sku FROM order_line l WHERE l.sku <> '' AND l.allocation_id IN (
+        SELECT id FROM allocation WHERE channel_id = :channel_id ORDER BY id DESC LIMIT {_ORDERS}
+    )
+),
+named AS (SELECT sku FROM listed UNION SELECT sku FROM told UNION SELECT sku FROM ordered),
 scope AS (
     SELECT p.*, p.sku IN (SELECT sku FROM listed) AS is_listed, p.sku IN (SELECT sku FROM kit) AS is_kit
     FROM product p

@@ -134,7 +134,7 @@ COMMANDS = {
     "history rules": Command("", r"started +[0-9a-f]+"),
     "history catalog": Command("store-austin --kind location", r"location +store-austin +created"),
     "report": Command("--since 1d --by channel", r"Oversold units +[\d.]+%"),
-    "readiness": Command("--channel tiktok_shop", r"tiktok_shop: fail \(\d+ pass, ", 1),
+    "readiness": Command("--channel pos", r"pos: fail \(\d+ pass, ", 1),
     "watch availability": Command(f"{SKU} --channel shopify", rf"{SKU} .*\d+ sellable", 130),
     "watch orders": Command("", r"shopify/A-\d+", 130),
     "replay-decision": Command("{decision}", r"Identical"),

@@ -14,7 +14,7 @@ def test_a_path_says_how_it_ended_and_when_an_order_last_went_it() -> None:
 
     first, *others = path_answers(exercise, {CANCELLATION: NOW - timedelta(days=4)}, NOW)
 
-    assert first.finding == "exercised 3 minutes ago: it went well; an order last went it 4 days ago"
+    assert first.finding == "exercised 3 minutes ago: it went well; for real 4 days ago"
     assert {answer.result for answer in (first, *others)} == {Result.PASS}
 
 

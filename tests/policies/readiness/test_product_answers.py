@@ -26,7 +26,7 @@ def test_the_answer_names_the_attribute_and_the_products_that_lack_it() -> None:
     answer = product_data(ProductFacts(3, {"dimensions": Lacking(2, ("BOWL", "MUG"))}), "social")
 
     assert (answer.result, answer.details) == (Result.FAIL, ("2 products without dimensions: BOWL, MUG",))
-    assert answer.finding == "of 3 products, 2 without dimensions"
+    assert answer.finding == "3 products, not all of them complete and unambiguous"
 
 
 def test_a_till_needs_barcodes_but_no_pictures() -> None:
