@@ -254,7 +254,7 @@ class PlanComparison:
         return location_difference(step, self._figure(step, here), self._figure(step, there), distances)
 
     def _figure(self, step: str, location_id: str) -> StepFigure:
-        return next((x for x in self.figures_of(location_id) if x.step == step), StepFigure(step, location_id))
+        return next(x for x in self.figures_of(location_id) if x.step == step)
 
     def _told(self, ours: PlanFigures, theirs: PlanFigures, told: set[str]) -> Iterator[PlanDifference]:
         """What else differs: figures that no step of the policy compares."""

@@ -79,7 +79,7 @@ def location_difference(
     elif step in _YES_NO:
         text = _YES_NO[step][theirs != "true"]
     else:
-        text = _TEXTS.get(step, f"{step} {{}} instead of {{}}").format(theirs, ours)
+        text = _TEXTS[step].format(theirs, ours)
     return PlanDifference(step, ours, theirs, text)
 
 

@@ -48,17 +48,13 @@ def location_figures(
         elif step.kind == "chosen_by_shopper" and not has_choice:
             figures.append(StepFigure(step.kind, "none chosen"))
         else:
-            figures.append(_FIGURES.get(step.kind, _as_ranked)(step.kind, rank))
+            figures.append(_FIGURES[step.kind](step.kind, rank))
     return tuple(figures)
 
 
 def kilometers(distance_km: float) -> str:
     """A distance with one decimal, or in meters where that would be 0."""
     return f"{distance_km:,.1f}" if distance_km >= _NEAR_KM or not distance_km else f"{distance_km:.3f}"
-
-
-def _as_ranked(step: str, rank: float) -> StepFigure:
-    return StepFigure(step, UNKNOWN if isinf(rank) else f"{rank:.10g}")
 
 
 def _priority(step: str, rank: float) -> StepFigure:

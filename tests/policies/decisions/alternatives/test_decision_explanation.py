@@ -106,6 +106,76 @@ def test_an_order_that_ships_whole_or_not_at_all_says_how_many_units_are_missing
     assert explanation.refused.refused_by == ("ship_complete; 5 units would be short",)
 
 
+def refusals(snapshot: World, wanted: Order, **settings: Any) -> tuple[str, ...]:
+    whole = settings.pop("whole", None)
+    explanation = explanation_of(snapshot, wanted, policy(**settings), whole=whole)
+    assert explanation.refused is not None
+    return explanation.refused.refused_by
+
+
+def test_an_order_whose_value_nobody_knows_is_not_worth_a_split() -> None:
+    refused_by = refusals(MUG_AND_CAP_APART, order({"MUG": 1, "CAP": 1}), min_split_value=40)
+    assert refused_by == ("min_split_value is 40; the order's value is unknown",)
+
+
+def test_as_many_shipments_as_are_allowed_are_not_refused_for_their_number() -> None:
+    refused_by = refusals(MUGS_EVERYWHERE, order({"MUG": 20}), max_shipments=3, ship_complete="true")
+    assert refused_by == ("ship_complete; 5 units would be short",)
+
+
+def test_units_that_are_short_refuse_nothing_where_the_order_need_not_ship_complete() -> None:
+    assert refusals(MUGS_EVERYWHERE, order({"MUG": 20}), max_shipments=1) == ("max_shipments is 1; it has 3",)
+
+
+def test_units_that_are_short_are_those_of_the_products_that_lack_them() -> None:
+    snapshot = world(STORES, [level("MUG", "oslo", 5), level("CAP", "oslo", 5), level("CAP", "bergen", 5)])
+    refused_by = refusals(snapshot, order({"MUG": 1, "CAP": 12}), ship_complete="true")
+    assert refused_by == ("ship_complete; 2 units would be short",)
+
+
+def test_units_that_are_not_planned_now_can_keep_an_order_from_being_complete() -> None:
+    wanted = sold({"MUG": 1})
+    whole = WholeOrder(OrderFacts.of(wanted), has_other_shortages=True)
+    assert refusals(MUGS_EVERYWHERE, wanted, ship_complete="true", whole=whole) == ("ship_complete",)
+
+
+def test_a_store_that_stands_in_for_one_of_several_is_named() -> None:
+    for rank in ("[nearest]", "[fewest_shipments, nearest]"):
+        wanted = order({"MUG": 8}, destination=TO_OSLO)
+        explanation = explanation_of(MUGS_EVERYWHERE, wanted, policy(rank=rank))
+
+        assert locations(explanation.chosen) == ["oslo", "bergen"]
+        assert words(explanation.next_best) == "tromso instead of bergen: 843.2 km farther"
+
+
+def test_stores_that_are_equal_in_every_step_count_by_their_ids() -> None:
+    for rank in ("[priority]", "[fewest_shipments, priority]"):
+        wanted = order({"MUG": 8}, destination=TO_OSLO)
+        next_best = explanation_of(MUGS_EVERYWHERE, wanted, policy(rank=rank)).next_best
+
+        assert next_best is not None
+        by_id, farther = next_best.differences
+        assert (by_id.chosen, by_id.other, by_id.decides) == ("bergen, oslo", "bergen, tromso", True)
+        assert by_id.text == "equal in every step; locations then count by their ids"
+        assert (farther.text, farther.decides) == ("1,148.4 km farther in all", False)
+
+
+def test_two_stores_behind_a_nearer_one_that_ships_all_are_told_with_their_shipments() -> None:
+    snapshot = world(STORES, [level("MUG", "oslo", 6), level("MUG", "bergen", 3), level("MUG", "tromso", 3)])
+    explanation = explanation_of(snapshot, order({"MUG": 6}, destination=TO_OSLO), policy(rank="[nearest]"))
+
+    assert locations(explanation.next_best) == ["bergen", "tromso"]
+    assert words(explanation.next_best) == (
+        "bergen instead of oslo: 305.1 km farther; 1 shipment more; 1,453.5 km farther in all"
+    )
+
+
+def test_a_plan_without_the_last_store_has_fewer_units() -> None:
+    explanation = explanation_of(MUGS_EVERYWHERE, order({"MUG": 12}, destination=TO_OSLO), policy(rank="[nearest]"))
+
+    assert words(explanation.next_best) == "2 units fewer; 1 shipment fewer; 1,148.4 km nearer in all"
+
+
 def test_nothing_is_refused_where_limits_on_splits_change_nothing() -> None:
     assert explanation_of(MUGS_EVERYWHERE, order({"MUG": 1}), policy(max_shipments=1)).refused is None
 
