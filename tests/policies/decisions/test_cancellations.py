@@ -10,12 +10,16 @@ from hypothesis import given, strategies as st
 
 from policies.decisions.cancellations import (
     PERMANENT,
+    CancellationCause,
     PendingCancellation,
     PriorCancellations,
     applies_to,
     cancelled_units,
     stands,
+    units_of_lines,
 )
+from policies.domain.kits import KitPart
+from policies.domain.listings import OrderedItem
 from policies.domain.model import OrderLine
 
 NINE = datetime(2026, 11, 27, 9, tzinfo=UTC)
@@ -147,3 +151,59 @@ def test_contents_in_any_order_of_arrival_have_the_same_cancellations(
     if all(sum(x.unit_count for x in cancellations if x.line_id == line.line_id) <= line.unit_count for line in LINES):
         assert units == expected
     assert all(0 < units[line.line_id] <= line.unit_count for line in LINES if line.line_id in units)
+
+
+BOX_OF_SIX = OrderedItem("box", 2, 6)
+GIFT_SET = "2"
+"""The line on which two gift sets were ordered: a bowl and two spoons each."""
+KIT_LINES = (
+    OrderLine("1", "MUG", 12, item=BOX_OF_SIX),
+    OrderLine("2.a", "BOWL", 2, kit=KitPart(GIFT_SET, "GIFT", 1)),
+    OrderLine("2.b", "SPOON", 4, kit=KitPart(GIFT_SET, "GIFT", 2)),
+    OrderLine("3", "CUP", 5),
+)
+
+
+def test_a_cancelled_item_takes_all_its_units() -> None:
+    one_box = PendingCancellation("1", 1, item_id="box")
+
+    assert cancelled_units(KIT_LINES, [one_box], None, NONE_YET) == {"1": 6}
+    assert cancelled_units(KIT_LINES, [PendingCancellation("1", 1)], None, NONE_YET) == {"1": 1}
+    assert [x.item_id for x in units_of_lines([one_box], KIT_LINES)] == [None]
+
+
+def test_an_item_of_a_line_that_ordered_none_counts_as_a_unit() -> None:
+    cancelled = PendingCancellation("3", 2, item_id="box")
+
+    assert cancelled_units(KIT_LINES, [cancelled], None, NONE_YET) == {"3": 2}
+
+
+def test_a_cancelled_kit_takes_the_units_of_each_of_its_components() -> None:
+    one_kit, two_cups = PendingCancellation(GIFT_SET, 1), PendingCancellation("3", 2)
+
+    assert cancelled_units(KIT_LINES, [one_kit], None, NONE_YET) == {"2.a": 1, "2.b": 2}
+    assert cancelled_units(KIT_LINES, [one_kit, two_cups], None, NONE_YET) == {"2.a": 1, "2.b": 2, "3": 2}
+    assert cancelled_units(KIT_LINES, [PendingCancellation("2.b", 1)], None, NONE_YET) == {"2.b": 1}
+
+
+def test_a_cancelled_item_that_is_a_kit_takes_the_units_of_each_of_its_components() -> None:
+    lines = (
+        OrderLine("1.a", "BOWL", 3, item=OrderedItem("gift", 3, 1), kit=KitPart("1", "GIFT", 1)),
+        OrderLine("1.b", "SPOON", 6, item=OrderedItem("gift", 3, 2), kit=KitPart("1", "GIFT", 2)),
+    )
+
+    assert cancelled_units(lines, [PendingCancellation("1", 2, item_id="gift")], None, NONE_YET) == {"1.a": 2, "1.b": 4}
+    assert cancelled_units(lines, [PendingCancellation("1", 2)], None, NONE_YET) == {"1.a": 2, "1.b": 4}
+
+
+@pytest.mark.parametrize(
+    ("cause", "sentence"),
+    [
+        (CancellationCause(), ""),
+        (CancellationCause("buyer"), " Fault: buyer."),
+        (CancellationCause(reason="too late"), " Reason: too late."),
+        (CancellationCause("seller", "broken"), " Fault: seller. Reason: broken."),
+    ],
+)
+def test_a_cancellation_tells_whose_fault_it_was_and_why(cause: CancellationCause, sentence: str) -> None:
+    assert cause.sentence() == sentence
