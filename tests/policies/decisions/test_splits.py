@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -11,6 +12,7 @@ from policies.decisions.alternatives.decision_explanation import explain
 from policies.decisions.availability.sellable import assess_availability
 from policies.decisions.decision import Decision
 from policies.decisions.routing import route, routed_order
+from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse
 from policies.domain.model import Coordinates, Destination, Order, Outcome, Product, World
 from policies.policy_set import PolicySet
 from policies.reading.rules_reader import read
@@ -18,6 +20,7 @@ from policies.testing.drafts import draft_tests
 from policies.testing.suites import run_suites
 from tests.policies.small_retailer import (
     BERGEN,
+    NOW,
     OSLO,
     TIKTOK,
     TO_OSLO,
@@ -210,12 +213,63 @@ def test_the_largest_order_is_split_where_its_margin_suffices() -> None:
     assert (largest(56), largest(57)) == (7, 4)
 
 
+@pytest.mark.parametrize("at_most", [39, 40, 41, 42, 48, 49, 50, 55, 69, 70, 71, 72, 78, 79, 83, 89, 90, 91])
+def test_the_largest_order_that_may_be_split_is_found_among_many_sizes(at_most: int) -> None:
+    """40 mugs need no split, 70 come from two stores and 90 from three."""
+    snapshot = stocked(oslo={"MUG": 30}, asker={"MUG": 40}, bergen={"MUG": 20})
+    policy_set = splits_only_if(f"{{order.unit_count: {{at_most: {at_most}}}}}", rank="[fewest_shipments, nearest]")
+
+    availability = assess_availability(policy_set, snapshot, TIKTOK, "MUG", destination=TO_OSLO)
+
+    assert availability.largest_single_order == min(90, max(40, at_most))
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_allowed"),
+    [
+        ("{order.line_count: {at_most: 1}}", True),
+        ("{order.line_count: {at_least: 2}}", False),
+        ("{order.tags: {contains: gift}}", False),
+        ("{order.product_tags: {contains: fragile}}", True),
+        ("{order.product_tags: {contains: bulky}}", False),
+        ("{order.weight_grams: {at_most: 2100}}", True),
+        ("{order.weight_grams: {at_least: 2101}}", False),
+    ],
+)
+def test_a_split_is_ruled_on_for_an_order_of_the_product_alone(condition: str, is_allowed: bool) -> None:
+    snapshot = stocked(oslo={"MUG": 4}, asker={"MUG": 3})
+    mug = replace(snapshot.products["MUG"], weight_grams=300, tags=frozenset({"fragile"}))
+    policy_set = splits_only_if(condition)
+
+    availability = assess_availability(
+        policy_set, replace(snapshot, products={"MUG": mug}), TIKTOK, "MUG", destination=TO_OSLO
+    )
+
+    assert availability.largest_single_order == (7 if is_allowed else 4)
+
+
+def with_full_days(snapshot: World, full_days: Mapping[str, int | None]) -> World:
+    """Stores that handle 4 units a day and are full on their first days; None is a store without a limit."""
+    limit = Capacity(units_per_day=4, days_ahead=3)
+    limited = {key: days for key, days in full_days.items() if days is not None}
+    places = {
+        key: replace(place, capacity=limit) if key in limited else place for key, place in snapshot.locations.items()
+    }
+    taken = {
+        CapacityPeriod(key, NOW.date() + timedelta(day)): CapacityUse(1, 4)
+        for key, days in limited.items()
+        for day in range(days)
+    }
+    return replace(snapshot, locations=places, capacity=CapacityFigures(taken))
+
+
 CONDITIONS = (
     *("{saves_days: 1}", "{plan.margin_after_shipping: {at_least: 15}}", "{plan.cost: {at_most: 22}}"),
     *("{plan.shipment_count: {at_most: 2}}", "{order.unit_count: {at_least: 6}}"),
     "{any: [{plan.days_saved: {at_least: 1}}, {plan.margin_after_shipping: {at_least: 9}}]}",
 )
-RANKS = (FASTEST, "[fewest_shipments, nearest]", "[lowest_cost, nearest]", "[nearest]", "[covers_most, nearest]")
+RANKS = (FASTEST, "[fewest_shipments, nearest]", "[lowest_cost, nearest]", "[nearest]", "[covers_most, nearest]",
+         "[lowest_cost]", "[earliest_promise]")  # fmt: skip
 
 
 @settings(max_examples=60, deadline=None)
@@ -225,13 +279,16 @@ RANKS = (FASTEST, "[fewest_shipments, nearest]", "[lowest_cost, nearest]", "[nea
     max_shipments=st.sampled_from((None, 2, 3)),
     counts=st.lists(st.integers(0, 5), min_size=4, max_size=4),
     price=st.sampled_from((None, "0.50", "2", "6")),
+    full_days=st.lists(st.sampled_from((None, None, 0, 1, 2)), min_size=4, max_size=4),
 )
 def test_an_order_of_the_largest_size_is_filled_and_no_larger_one(
-    condition: str, rank: str, max_shipments: int | None, counts: list[int], price: str | None
-) -> None:
+    condition: str, rank: str, max_shipments: int | None, counts: list[int], price: str | None,
+    full_days: list[int | None],
+) -> None:  # fmt: skip
     limits = {} if max_shipments is None else {"max_shipments": str(max_shipments)}
     policy_set = splits_only_if(condition, rank=rank, **limits)
     snapshot = stocked(price, **{key: {"MUG": count} for key, count in zip(PLACES, counts, strict=True)})
+    snapshot = with_full_days(snapshot, dict(zip(PLACES, full_days, strict=True)))
     destination = Destination("NO", coordinates=OSLO)
 
     stated = assess_availability(policy_set, snapshot, TIKTOK, "MUG", destination=destination).largest_single_order
