@@ -68,17 +68,15 @@ def outlet_units(availability: Availability, outlets: Sequence[Outlet]) -> dict[
     """
     by_location = _outlet_ids(outlets)
     units = dict.fromkeys((outlet.id for outlet in outlets), 0)
+    is_all_in_outlets = availability.kit is None or not availability.kit.split_count
     for figure in availability.locations:
-        outlet_id = by_location.get(figure.location_id, NO_OUTLET)
-        units[outlet_id] = units.get(outlet_id, 0) + figure.sellable
-    if availability.kit is not None and availability.kit.split_count:
-        units[NO_OUTLET] = units.get(NO_OUTLET, 0) + availability.kit.split_count
-    withheld = sum(units.values()) - availability.sellable
-    without_outlet = units.pop(NO_OUTLET, None)
-    if without_outlet is None:
-        return reduced(units, withheld)
-    from_there = min(without_outlet, withheld)
-    return reduced(units, withheld - from_there) | {NO_OUTLET: without_outlet - from_there}
+        outlet_id = by_location.get(figure.location_id)
+        if outlet_id is None:
+            is_all_in_outlets = False
+        else:
+            units[outlet_id] += figure.sellable
+    left = reduced(units, max(0, sum(units.values()) - availability.sellable))
+    return left if is_all_in_outlets else left | {NO_OUTLET: availability.sellable - sum(left.values())}
 
 
 def outlet_figures(

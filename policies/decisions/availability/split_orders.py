@@ -64,7 +64,7 @@ def price_of(question: RoutingQuestion, sku: str) -> Decimal | None:
 def _spans(units: Mapping[str, int], lowest: int, highest: int) -> Iterator[tuple[int, int]]:
     """Sizes above `lowest`, from and to, largest first. Larger orders than one of a span need more locations."""
     sums = set(accumulate(sorted(units.values(), reverse=True)))
-    ends = sorted({lowest, highest, *[size for size in sums if lowest < size < highest]}, reverse=True)
+    ends = sorted({lowest, highest, *sums.intersection(range(lowest, highest))}, reverse=True)
     yield from ((below + 1, end) for end, below in pairwise(ends))
 
 

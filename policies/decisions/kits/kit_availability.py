@@ -178,20 +178,11 @@ class _Filling:
         if any(step.kind in PLAN_STEPS for step in self.view.policy.rank):
             return sorted(suppliers, key=lambda figure: -figure.sellable)
         components = self.stock.kit.components
-        numbers, waived = self.view.memory.numbers, frozenset[str]()
-        units = {
-            sku: {
-                figure.location_id: self.view.stock(sku)
-                .assessments(waived)
-                .figures[numbers[figure.location_id]]
-                .sellable
-                for figure in suppliers
-            }
-            for sku in components
-        }
+        ids = [figure.location_id for figure in suppliers]
+        units = {sku: self._units(sku, ids) for sku in components}
         demand = {sku: size * unit_count for sku, unit_count in components.items()}
         context = RankingContext(self.view, tuple(components), demand=demand, units=units)
-        ranked = rank_locations(context, [figure.location_id for figure in suppliers])
+        ranked = rank_locations(context, ids)
         return sorted(suppliers, key=lambda figure: (ranked[figure.location_id], figure.location_id))
 
     def _units(self, sku: str, location_ids: Sequence[str]) -> dict[str, int]:

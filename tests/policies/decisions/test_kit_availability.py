@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from hypothesis import given, settings, strategies as st
 
 from policies.decisions.availability.sellable import Availability, assess_availability
-from policies.decisions.kits.kit_availability import assess_kit
+from policies.decisions.kits.kit_availability import assess_kit, kits_promised
 from policies.domain.kits import Kit
 from policies.domain.model import Product, World
 from policies.policy_set import PolicySet
 from tests.policies.decisions.test_routing_properties import policy_sets, worlds
-from tests.policies.small_retailer import ANYWHERE, TIKTOK, level, policy, rules, store, warehouse, world
+from tests.policies.small_retailer import (
+    ANYWHERE,
+    NOW,
+    OSLO,
+    TIKTOK,
+    TO_OSLO,
+    level,
+    policy,
+    rules,
+    store,
+    warehouse,
+    world,
+)
 
 SET = Kit("SET", {"MUG": 1, "BOWL": 2})
 DC, SHOP = warehouse("dc"), store("shop")
@@ -128,6 +142,55 @@ def test_one_order_gets_no_more_kits_than_its_shipments_allow() -> None:
     found = ask(rules(policy(rank="[priority]", max_shipments=1)), TWO_PLACES)
 
     assert (found.sellable, found.largest_single_order) == (3, 2)
+
+
+def test_kits_that_are_promised_are_those_that_their_components_would_make_up() -> None:
+    levels = [
+        level("MUG", "dc", 9, allocated=3),
+        level("BOWL", "dc", 9, held=2),
+        level("MUG", "shop", 2, allocated=3),
+    ]
+    at = {(stock.sku, stock.location_id): stock for stock in levels}
+    kit = Kit("SET", {"MUG": 1, "BOWL": 1})
+
+    # Of 6 mugs and 7 bowls in the warehouse, 3 and 2 more were it not for the orders that they are promised to.
+    promised = {("MUG", "dc"): 3, ("BOWL", "dc"): 2}
+    assert kits_promised(kit, at, promised, ["dc"]) == {("SET", "dc"): 3}
+    assert kits_promised(kit, at, {("MUG", "dc"): 3}, ["dc"]) == {("SET", "dc"): 1}
+    assert kits_promised(kit, at, {}, ["dc"]) == {("SET", "dc"): 0}
+    # The shop is a mug short already and has never had a bowl.
+    assert kits_promised(kit, at, {("MUG", "shop"): 3, ("BOWL", "shop"): 2}, ["shop"]) == {("SET", "shop"): 2}
+    assert kits_promised(kit, at, {("MUG", "shop"): 3}, ["shop"]) == {("SET", "shop"): 0}
+
+
+BY_CONTENTS = """
+kind: delivery
+rules:
+  - {name: heavy, position: 1, when: {order.weight_grams: {at_least: 1000}}, service: truck, transit_days: 5}
+  - {name: fragile, position: 2, when: {order.product_tags: {contains: fragile}}, service: van, transit_days: 4}
+  - {name: dear, position: 3, when: {order.value: {at_least: 50}}, service: express, transit_days: 1}
+  - {name: many, position: 4, when: {order.unit_count: {at_least: 9}}, service: pallet, transit_days: 6}
+  - {name: post, position: 5, service: post, transit_days: 3}
+"""
+
+
+def delivery_of(*, grams: int = 1, tags: Iterable[str] = (), price: int = 0) -> list[tuple[int, int]]:
+    """Days from now by which up to how many of a set of a mug and two bowls arrive, of 10 that there are."""
+    dc = warehouse("dc", handling_minutes=0, coordinates=OSLO)
+    mug = Product("MUG", weight_grams=grams, tags=frozenset(tags))
+    snapshot = world([dc], [level("MUG", "dc", 10), level("BOWL", "dc", 20)], [mug, Product("BOWL", weight_grams=1)])
+    priced = replace(snapshot, products={**snapshot.products, "SET": Product("SET", price=Decimal(price))})
+    policy_set = rules(policy(must_meet="[deliver_by]", rank="[nearest]"), BY_CONTENTS)
+    found = assess_kit(policy_set, priced, TIKTOK, SET, method="ship", destination=TO_OSLO, by_day=True)
+    return [((day.day - NOW.date()).days, day.largest_order) for day in found.delivery_days]
+
+
+def test_by_which_day_kits_arrive_depends_on_what_a_number_of_them_weighs_and_costs() -> None:
+    """It is Friday, and neither service counts the weekend. Two sets are 6 units and three are 9."""
+    assert delivery_of() == [(5, 2), (10, 10)]
+    assert delivery_of(grams=200) == [(5, 2), (7, 10)]
+    assert delivery_of(tags=["fragile"]) == [(6, 10)]
+    assert delivery_of(price=10) == [(3, 10)]
 
 
 @settings(max_examples=120, deadline=None)

@@ -8,6 +8,8 @@ from hypothesis import given, strategies as st
 
 from policies.decisions.availability.outlet_split import NO_OUTLET, outlet_figures, outlet_units, reduced
 from policies.decisions.availability.sellable import assess_availability
+from policies.decisions.kits.kit_availability import assess_kit
+from policies.domain.kits import Kit
 from policies.domain.model import Channel
 from policies.domain.outlets import Outlet, outlet_conflict
 from tests.policies.small_retailer import ANYWHERE, TIKTOK, level, rules, store, world
@@ -116,6 +118,27 @@ def test_locations_in_no_outlet_give_first() -> None:
     declared = [Outlet("x", frozenset({"a"})), Outlet("y", frozenset({"c"}))]
 
     assert outlet_units(availability, declared) == {"x": 2, "y": 3, NO_OUTLET: 0}
+
+
+def test_units_promised_to_other_channels_are_not_this_channels() -> None:
+    levels = [level("MUG", "a", 9, allocated=3), level("MUG", "b", 9, held=2), level("MUG", "c", 9)]
+    stock = world([store("a"), store("b"), store("c")], levels)
+    availability = assess_availability(rules(ANYWHERE), stock, TIKTOK, "MUG")
+    declared = [Outlet("x", frozenset({"a", "b"}))]
+
+    figures = outlet_figures(availability, declared, stock.levels, {("MUG", "a"): 1})
+
+    assert [(x.outlet_id, x.promised_here, x.promised_elsewhere) for x in figures] == [("x", 1, 4), (NO_OUTLET, 0, 0)]
+
+
+def test_kits_that_several_locations_make_up_together_are_in_no_outlet() -> None:
+    levels = [level("MUG", "a", 4), level("BOWL", "a", 1), level("BOWL", "b", 9)]
+    stock = world([store("a"), store("b")], levels)
+    kit = Kit("SET", {"MUG": 1, "BOWL": 1}, may_split=True)
+    availability = assess_kit(rules(ANYWHERE), stock, TIKTOK, kit)
+    everywhere = [Outlet("x", frozenset({"a"})), Outlet("y", frozenset({"b"}))]
+
+    assert outlet_units(availability, everywhere) == {"x": 1, "y": 0, NO_OUTLET: 3}
 
 
 def test_a_location_in_two_outlets_of_one_channel_is_a_conflict() -> None:

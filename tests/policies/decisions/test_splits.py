@@ -224,6 +224,16 @@ def test_the_largest_order_that_may_be_split_is_found_among_many_sizes(at_most: 
     assert availability.largest_single_order == min(90, max(40, at_most))
 
 
+def test_a_larger_order_that_pays_for_its_shipments_is_found_below_one_that_does_not() -> None:
+    """From 67 to 70 mugs two couriers leave 53 and more; the third store's shipment costs what it brings in."""
+    snapshot = stocked("1", oslo={"MUG": 30}, asker={"MUG": 40}, bergen={"MUG": 20})
+    policy_set = splits_only_if("{plan.margin_after_shipping: {at_least: 53}}", rank="[fewest_shipments, nearest]")
+
+    availability = assess_availability(policy_set, snapshot, TIKTOK, "MUG", destination=TO_OSLO)
+
+    assert availability.largest_single_order == 70
+
+
 @pytest.mark.parametrize(
     ("condition", "is_allowed"),
     [
