@@ -112,7 +112,8 @@ class _SharedSearch:
     def filled(self, chosen: Sequence[int]) -> Assignment:
         """The assignment that covers most; of these, one that leaves no better-ranked candidate out for another.
 
-        Where there are more ways to try than MAX_LOOKUPS allows, one may be left out.
+        One may be left out where it could ship only if one before it shipped another part than it does, and where
+        there are more ways to try than MAX_LOOKUPS allows.
         """
         most = self._assigned(self.stock, chosen)
         ships = list(map(any, most.counts))

@@ -183,6 +183,56 @@ def test_without_a_plan_step_a_limit_takes_the_best_ranked_locations_that_help(p
         assert best in used or covered(plan) > most_with(problem, used | {best}, best)
 
 
+def seeded_problem(number: int) -> Problem:
+    """Two or three parts at two or three locations, without a limit on shipments, all by the number."""
+    random = Random(number)
+    ids = LOCATIONS[: random.randint(2, 3)]
+    stock = {sku: {key: count for key in ids if (count := random.randint(0, 4))} for sku in SKUS}
+    limits = random.choice([{}, {}, {"A": 2}, {"A": 4, "B": 1}])
+    ranks = {key: (float(random.randint(0, 2)),) for key in ids}
+    chosen = []
+    for _ in range(random.randint(2, 3)):
+        only = random.choice([None, None, frozenset("a"), frozenset("bc")])
+        placement = Placement(only, random.choice([frozenset(), frozenset("b")]))
+        if random.random() < 0.5:
+            units, count = {random.choice(SKUS): 1}, random.randint(1, 3)
+        else:
+            units, count = random.choice([{"A": 1, "B": 1}, {"A": 2}, {"A": 1, "B": 2}]), random.randint(1, 2)
+        lines = tuple(PartLine(sku, sku, size * count, size) for sku, size in units.items())
+        chosen.append(DemandPart(lines, units, count, placement))
+    return Problem(tuple(chosen), stock, limits, ranks, None)
+
+
+BETTER_RANKED_WOULD_BE_LEFT_OUT = (
+    *(37, 144, 245, 306, 352, 366, 423, 447, 454, 518, 534, 659, 1032, 1126, 1257, 1277, 1284, 1394, 1495, 1527),
+    *(1611, 1637, 1684, 1977, 1992, 2029, 2064, 2144, 2270, 2401, 2410, 2466, 2469, 2522, 2613, 2633, 2723, 2725),
+)
+"""Problems in which the first plan that covers most skips a location for one that is ranked after it."""
+
+
+@pytest.mark.parametrize("number", BETTER_RANKED_WOULD_BE_LEFT_OUT)
+def test_no_better_ranked_location_is_left_out_for_another(number: int) -> None:
+    problem = seeded_problem(number)
+    plan = problem.plan("nearest")
+    ids = sorted(problem.ranks, key=lambda key: load_rank(problem, key))
+    every = [
+        (
+            sum(sum(way) * part.set_size for way, part in zip(ways, problem.parts, strict=True)),
+            {key for key, counts in zip(ids, zip(*ways, strict=True), strict=True) if any(counts)},
+        )
+        for ways in all_plans(problem, ids)
+    ]
+    most = max(units for units, _ in every)
+    used = {load.location_id for load in plan.loads}
+
+    check_sound(problem, plan)
+    assert covered(plan) == most
+    for place, left_out in enumerate(ids):
+        if left_out not in used and used.intersection(ids[place:]):
+            with_it = used.intersection(ids[:place]) | {left_out}
+            assert not any(units == most and with_it <= ships for units, ships in every)
+
+
 def most_with(problem: Problem, location_ids: Collection[str], location_id: str) -> int:
     """The most units that these locations can cover if this one ships some of them."""
     ids = sorted(location_ids)
