@@ -138,6 +138,47 @@ def test_a_small_order_that_a_bicycle_takes_arrives_sooner_than_a_large_one() ->
     assert days(in_items(asked(policy_set, snapshot), 2)) == [(NOW.date(), 1), (MONDAY, 3)]
 
 
+@pytest.mark.parametrize(
+    ("condition", "applies"),
+    [
+        ("{order.line_count: {at_most: 1}}", True),
+        ("{order.line_count: {at_least: 2}}", False),
+        ("{order.tags: {contains: gift}}", False),
+        ("{none: [{order.tags: {contains: gift}}]}", True),
+        ("{order.product_tags: {contains: fragile}}", True),
+        ("{order.product_tags: {contains: bulky}}", False),
+        ("{order.method: ship, order.unit_count: {at_least: 1}}", True),
+        ("{channel.kind: social, order.unit_count: {at_least: 1}}", True),
+        ("{order.weight_grams: {at_most: 400}}", True),
+        ("{order.weight_grams: {at_most: 399}}", False),
+    ],
+)
+def test_days_are_those_of_an_order_for_the_product_alone(condition: str, applies: bool) -> None:
+    """A mug of 400 grams; the courier of the condition takes a day, which is Monday."""
+    rates = f"""
+kind: delivery
+rules:
+  - {{name: courier, position: 1, when: {condition}, service: courier, transit_days: 1}}
+  - {{name: ground, position: 2, service: ground, transit_days: 2}}
+"""
+    policy_set = rules(rates, policy(rank="[priority]", must_meet="[deliver_by]"))
+    snapshot = replace(SHOP, products={"MUG": Product("MUG", weight_grams=400, tags=frozenset({"fragile"}))})
+
+    first = days(asked(policy_set, snapshot))[0]
+
+    assert first[0] == (MONDAY if applies else TUESDAY)
+
+
+def test_a_location_without_room_for_all_that_it_has_promises_what_it_can_handle_by_the_day() -> None:
+    """The warehouse can take 4 units today and 4 on Monday; its parcels are a day later than the courier's."""
+    limited = replace(SHOP.locations["dc"], capacity=Capacity(units_per_day=4, days_ahead=3))
+    snapshot = replace(SHOP, locations={**SHOP.locations, "dc": limited}, capacity=CapacityFigures({}))
+    one_left = CapacityFigures({CapacityPeriod("dc", NOW.date()): CapacityUse(1, 3)})
+
+    assert days(asked(PLAIN, snapshot)) == [(MONDAY, 2), (TUESDAY, 6)]
+    assert days(asked(PLAIN, replace(snapshot, capacity=one_left)))[:2] == [(MONDAY, 2), (TUESDAY, 3)]
+
+
 def test_items_are_counted_whole_at_each_location() -> None:
     """A pair of mugs: one from the shop, two from the warehouse."""
     assert days(in_items(asked(PLAIN, SHOP), 2)) == [(MONDAY, 1), (TUESDAY, 3)]

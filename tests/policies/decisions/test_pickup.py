@@ -8,7 +8,8 @@ from hypothesis import given, settings, strategies as st
 
 from policies.decisions.pickup import PickupOffer, nearby_locations, pickup_offers
 from policies.decisions.routing import route
-from policies.domain.model import Channel, Commitment, Coordinates, Location, Order, Outcome, World
+from policies.domain.geography import great_circle_km
+from policies.domain.model import Channel, Commitment, Coordinates, Location, Order, Outcome, Product, World
 from policies.policy_set import PolicySet
 from tests.policies.decisions.test_routing_properties import orders, policy_sets, worlds
 from tests.policies.small_retailer import ANYWHERE, BERGEN, OSLO, TIKTOK, level, order, policy, rules, store, world
@@ -43,6 +44,45 @@ def test_the_order_is_ready_after_the_handling_time_within_opening_hours() -> No
 
     assert found[0].ready_time == datetime(2026, 11, 28, 8, 30, tzinfo=UTC)
     assert short[0].ready_time is None
+
+
+TRANSFERS = """
+kind: delivery
+rules:
+  - {name: fragile, position: 1, when: {order.method: transfer, order.product_tags: {contains: fragile},
+     destination.country: NO, channel.kind: social, location.id: bergen}, service: van, transit_days: 2}
+  - {name: lorry, position: 2, when: {order.method: transfer}, service: lorry, transit_days: 4}
+"""
+SENT_TO_STORE = """
+kind: routing
+policies:
+  - {name: collect, position: 1, applies_to: {order.method: pickup}, only: {location.offers_pickup: true},
+     rank: [priority], max_shipments: 1, ship_to_store: true}
+  - {name: others, position: 9, rank: [nearest]}
+"""
+
+
+@pytest.mark.parametrize(("tags", "day"), [(frozenset({"fragile"}), 1), (frozenset(), 3)])
+def test_an_order_is_ready_once_what_another_store_sends_has_arrived(tags: frozenset[str], day: int) -> None:
+    """It is Friday, and nothing travels at the weekend. What arrives on a day is handled when the store opens next."""
+    oslo = replace(STORES[0], country="NO")
+    bergen = store("bergen", coordinates=BERGEN, handling_minutes=0)
+    stock = world([oslo, bergen], [level("MUG", "bergen", 2)], [Product("MUG", tags=tags)])
+
+    (found,) = offers(rules(SENT_TO_STORE, TRANSFERS), stock, order({"MUG": 1}))
+    (unknown,) = offers(rules(SENT_TO_STORE), stock, order({"MUG": 1}))
+
+    assert found.has_whole_cart
+    assert found.ready_time == datetime(2026, 12, 1 + day, 9, tzinfo=UTC)
+    assert (unknown.has_whole_cart, unknown.ready_time) == (True, None)
+
+
+def test_a_store_at_the_very_end_of_the_radius_is_nearby() -> None:
+    distance_km = great_circle_km(NEAR_OSLO, OSLO)
+
+    found = nearby_locations(world(STORES, []), TIKTOK, OSLO, distance_km)
+
+    assert [(x.location.id, x.distance_km) for x in found] == [("oslo", 0), ("suburb", distance_km)]
 
 
 def test_a_location_without_a_handling_time_states_no_time() -> None:
