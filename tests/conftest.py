@@ -18,6 +18,7 @@ from typing import NamedTuple, cast
 import asyncpg
 import pytest
 import structlog
+from hypothesis import settings as hypothesis_settings
 from prometheus_client import CollectorRegistry
 
 from policies.policy_set import PolicySet
@@ -46,6 +47,11 @@ MEMORY_FOLDER_BYTES = 4_000_000_000
 """Free space that a folder in memory needs for the data of all tests: the log alone may grow to 1 GB."""
 
 _database_numbers = itertools.count()
+
+
+# No test may fail because the machine is busy, and an example that takes 200 ms does by default.
+hypothesis_settings.register_profile("any_machine", deadline=None)
+hypothesis_settings.load_profile("any_machine")
 
 
 # structlog's default draws the variables of every frame, which takes half a minute for the error of a batch of orders.
