@@ -22,6 +22,7 @@ from tests.invariants import check_update_time
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
+    audit_service_pb2_grpc as audit_grpc,
     availability_service_pb2 as availability_pb,
     availability_service_pb2_grpc as availability_grpc,
     catalog_service_pb2 as catalog_pb,
@@ -61,6 +62,7 @@ class Retailer:
         self.catalog: Any = catalog_grpc.CatalogServiceStub(channel)
         self.policies: Any = policy_grpc.PolicyServiceStub(channel)
         self.readiness: Any = readiness_grpc.ReadinessServiceStub(channel)
+        self.audit: Any = audit_grpc.AuditServiceStub(channel)
         self.reports: Any = report_grpc.ReportServiceStub(channel)
         self.exceptions: Any = exception_grpc.ExceptionServiceStub(channel)
 

@@ -12,6 +12,7 @@ from grpc import aio
 
 from truestock.v1.allocation_service_pb2 import WatchOrdersRequest, WatchOrdersResponse
 from truestock.v1.allocation_service_pb2_grpc import AllocationServiceStub
+from truestock.v1.audit_service_pb2_grpc import AuditServiceStub
 from truestock.v1.availability_service_pb2 import WatchAvailabilityRequest, WatchAvailabilityResponse
 from truestock.v1.availability_service_pb2_grpc import AvailabilityServiceStub
 from truestock.v1.catalog_service_pb2_grpc import CatalogServiceStub
@@ -50,6 +51,7 @@ class AsyncClient:
         self._timeout = timeout
         self.channel = connect(address, timeout=timeout, credentials=credentials, token=token, options=options)
         self.allocations = AllocationServiceStub(self.channel)
+        self.audit = AuditServiceStub(self.channel)
         self.availability = AvailabilityServiceStub(self.channel)
         self.catalog = CatalogServiceStub(self.channel)
         self.exceptions = ExceptionServiceStub(self.channel)

@@ -11,6 +11,7 @@ import grpc
 
 from truestock.v1.allocation_service_pb2 import WatchOrdersRequest, WatchOrdersResponse
 from truestock.v1.allocation_service_pb2_grpc import AllocationServiceStub
+from truestock.v1.audit_service_pb2_grpc import AuditServiceStub
 from truestock.v1.availability_service_pb2 import WatchAvailabilityRequest, WatchAvailabilityResponse
 from truestock.v1.availability_service_pb2_grpc import AvailabilityServiceStub
 from truestock.v1.catalog_service_pb2_grpc import CatalogServiceStub
@@ -54,6 +55,7 @@ class Client:
         self._closed = False
         self.channel = connect(address, timeout=timeout, credentials=credentials, token=token, options=options)
         self.allocations = AllocationServiceStub(self.channel)
+        self.audit = AuditServiceStub(self.channel)
         self.availability = AvailabilityServiceStub(self.channel)
         self.catalog = CatalogServiceStub(self.channel)
         self.exceptions = ExceptionServiceStub(self.channel)

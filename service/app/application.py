@@ -34,11 +34,11 @@ from service.app.postal_code_loading import PostalCodeLoading
 from service.app.reporting_lease import ReportingLease
 from service.app.sample_service import place_orders
 from service.app.wiring import SERVICE_NAMES, add_services, new_id
+from service.audit.access_audit import AccessAudit
 from service.audit.audit_monitor import AuditMonitor
 from service.audit.sealer import Sealer
 from service.audit.signing import AuditKeyError, SigningKey
-from service.auth.authentication import Authentication
-from service.background import FailureLog, every
+from service.background import FailureLog
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog
 from service.database import migrate
@@ -87,8 +87,6 @@ GRPC_OPTIONS = (
 )
 
 
-ACCESS_SECONDS = 1.0
-"""How often the service looks whether its access file has changed."""
 CUT_OFF_SECONDS = 0.2
 """What calls get to answer that the service stops, once their connections to the database are cut off."""
 PUBLICATIONS_SECONDS = 0.2
@@ -159,6 +157,8 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
         drain.add("history of rules", policy_history.stopped, needed_seconds=HISTORY_SECONDS)
         scrapes = ScrapeLog()
         metrics_server = _metrics_server(listens, metrics, drain, scrapes)
+        access_audit = AccessAudit(database, listens.authentication, instance)
+        await access_audit.started()
         # Processes that answer by candidates read the same database, also if it is the embedded one.
         own_settings = settings.model_copy(update={"database_url": source.url})
         deps = Dependencies(own_settings, database, active_policies, metrics, new_id, scrapes=scrapes)
@@ -192,6 +192,7 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
             "audit seals",
             Sealer(database, metrics, new_id(), signing_key=signing_key, retention=retention).run,
         )
+        _background(drain, "access file", access_audit.run)
         _background(drain, "audit check", AuditMonitor(database, metrics).run)
         _background(drain, "event loop monitor", partial(measure_delays, metrics))
         yield Running(
@@ -422,7 +423,6 @@ async def _start_grpc(
         partial(_test_problems, RuleSandbox()) if deps.settings.require_tests else None,
     )
     _background(drain, "rules folder", watch.run)
-    _background(drain, "access file", partial(_follow_access_file, listens.authentication))
     for work in deps.background:
         _background(drain, "background work", work)
     return port, health_servicer
@@ -442,13 +442,6 @@ async def _set_health(health_servicer: health_aio.HealthServicer, *, alive: bool
     status = health_pb2.HealthCheckResponse.SERVING if alive else health_pb2.HealthCheckResponse.NOT_SERVING
     for name in ("", *SERVICE_NAMES):
         await health_servicer.set(name, status)
-
-
-async def _follow_access_file(authentication: Authentication, stop: asyncio.Event) -> None:
-    async def reload() -> None:
-        authentication.reload()
-
-    await every(ACCESS_SECONDS, stop, reload)
 
 
 async def _end_calls(

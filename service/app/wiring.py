@@ -36,6 +36,7 @@ from service.reports.headroom_monitor import HeadroomMonitor
 from service.reports.report_operations import ReportOperations
 from service.resolution.exception_operations import ExceptionOperations
 from service.servicers.allocation_servicer import AllocationServicer, OrderOperations
+from service.servicers.audit_servicer import AuditServicer
 from service.servicers.availability_servicer import AnswerLogs, AvailabilityServicer, ChannelReports, StockReaders
 from service.servicers.catalog_servicer import CatalogServicer
 from service.servicers.exception_servicer import ExceptionServicer
@@ -51,6 +52,8 @@ from service.watch.order_watch import OrderWatch
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
+    audit_service_pb2 as audit_pb,
+    audit_service_pb2_grpc as audit_grpc,
     availability_service_pb2 as availability_pb,
     availability_service_pb2_grpc as availability_grpc,
     catalog_service_pb2 as catalog_pb,
@@ -74,6 +77,7 @@ SERVICE_NAMES = tuple(
     for module in (
         *(availability_pb, allocation_pb, fulfillment_pb, stock_pb, catalog_pb, policy_pb, exception_pb, report_pb),
         readiness_pb,
+        audit_pb,
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
@@ -190,4 +194,5 @@ def add_services(
     deps.background.append(path_exercise.run)
     readiness = ReadinessServicer(ReadinessOperations(deps, rule_tests, ledger_monitor, path_exercise.exercise))
     readiness_grpc.add_ReadinessServiceServicer_to_server(readiness, server)
+    audit_grpc.add_AuditServiceServicer_to_server(AuditServicer(database), server)
     return queue, lifecycle

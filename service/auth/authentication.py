@@ -65,6 +65,11 @@ class Authentication:
             self._read = content
 
     @property
+    def access(self) -> Access | None:
+        """The access file in force; None without one."""
+        return None if self._in_force is None else self._in_force.access
+
+    @property
     def is_required(self) -> bool:
         """Whether callers have to say who they are."""
         return self._in_force is not None

@@ -34,6 +34,10 @@ class Tokens:
     def __init__(self, tokens: Iterable[Token] = ()) -> None:
         self._by_beginning = {token.sha256[:8]: token for token in tokens}
 
+    def all(self) -> list[Token]:
+        """Each token."""
+        return list(self._by_beginning.values())
+
     def principal(self, token: str) -> Principal | None:
         """Whose token it is; None if it is nobody's or has expired.
 

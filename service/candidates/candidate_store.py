@@ -24,6 +24,8 @@ from sqlalchemy import (
 
 from policies.reading.rules_reader import is_rule_file
 from service import limits
+from service.audit import audit_log
+from service.audit.audit_log import AuditedChange
 from service.database.database import Connection, Database, Statement, parameter
 from service.database.tables import policy_candidate
 from truestock.v1 import policy_service_pb2 as policy_pb
@@ -80,13 +82,12 @@ async def keep(database: Database, revision: str, files: Mapping[str, bytes]) ->
     async def work(connection: Connection) -> datetime:
         # Two services that add one each at the same moment would both keep more than the limit.
         await _LOCK.run(connection)
-        row = await _RENEW.row(connection, revision=revision) or await _ADD.row(
-            connection,
-            revision=revision,
-            files=stored,
-            file_count=len(rules),
-            byte_count=sum(map(len, rules.values())),
-        )
+        row = await _RENEW.row(connection, revision=revision)
+        if row is None:
+            size = {"file_count": len(rules), "byte_count": sum(map(len, rules.values()))}
+            row = await _ADD.row(connection, revision=revision, files=stored, **size)
+            added = AuditedChange(audit_log.POLICY, "policy_candidate", revision, "created", None, size)
+            await audit_log.record(connection, [added])
         assert row is not None
         await _DROP_OLDEST.run(connection, most=limits.CANDIDATES, most_bytes=limits.CANDIDATE_BYTES)
         renewed: datetime = row["renew_time"]

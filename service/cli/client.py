@@ -24,6 +24,7 @@ from service.cli.console import FieldProblem, UserError, count, enum_word
 from service.settings import DEFAULT_SERVER
 from truestock.v1.allocation_service_pb2 import FindIdsRequest, GetAllocationRequest
 from truestock.v1.allocation_service_pb2_grpc import AllocationServiceStub
+from truestock.v1.audit_service_pb2_grpc import AuditServiceStub
 from truestock.v1.availability_service_pb2_grpc import AvailabilityServiceStub
 from truestock.v1.catalog_service_pb2 import (
     Category,
@@ -167,6 +168,7 @@ class Client:
         self.fulfillment = FulfillmentServiceStub(channel)
         self.readiness = ReadinessServiceStub(channel)
         self.reports = ReportServiceStub(channel)
+        self.audit = AuditServiceStub(channel)
 
     async def ask(self, call: Call[Request, Response], request: Request) -> Response:
         """Sends one request and returns the response; ids that are cut short are completed. Raises ServiceError."""

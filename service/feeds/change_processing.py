@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from policies.domain.model import StockLevel
 from policies.stock import unavailable
 from policies.stock.confidence import LastCount, moves_goods
 from policies.stock.counting import (
@@ -53,6 +54,8 @@ class RecordedChange:
     cause: QuarantineCause | None = None
     difference: int | None = None
     mismatch: bool = False
+    before: StockLevel | None = None
+    """The level before a change by hand; None for any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,10 @@ class ChangeRecorder:
         if change.largest_count > limits.COUNTED_UNITS:
             # No count of a SKU is as large, but items of many units each may be.
             return self._result(change, _over_limit())
+        before = self.book.levels[change.key] if change.is_by_hand(self._feed(change)) else None
         result = self._record_by_type(change, feed_authority(self.feeds, change.source, *change.key))
+        if before is not None:
+            result = replace(result, before=before)
         if result.result is not ChangeResult.QUARANTINED:
             self.recorded_ids.add((change.source, change.change_id))
         return result

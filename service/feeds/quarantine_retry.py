@@ -17,7 +17,7 @@ from service.dependencies import Dependencies
 from service.errors import NotReady
 from service.exceptions import incidents
 from service.exceptions.incidents import RaisedException, ResolvedException
-from service.feeds import feed_silence, quarantine, stock_intake
+from service.feeds import feed_silence, hand_changes, quarantine, stock_intake
 from service.feeds.stock_incidents import UNMAPPED_LOCATION, UNMAPPED_PRODUCT
 from service.feeds.stock_intake import Intake
 from service.orders.order_exceptions import ITEM_SUBJECT
@@ -132,6 +132,7 @@ class QuarantineRetry:
                 intake = await stock_intake.record(
                     connection, changes, self._deps.new_id, cache=self._deps.catalog_cache, policy_set=policy_set
                 )
+                await hand_changes.record(connection, intake.results)
             return _RetriedBatch(change_count, intake, await self._resolve_mapped(connection))
 
         return (await self._deps.database.transaction("retry_quarantine", work, self._count)).change_count

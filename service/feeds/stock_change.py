@@ -8,6 +8,7 @@ from datetime import datetime
 
 from policies.domain.listings import ItemKey, Listing
 from policies.stock.counting import MOVEMENT_SIGNS, SETTING_ASIDE_SIGNS
+from policies.stock.feeds import Feed
 from policies.stock.unavailable import OTHER, REASONS
 from service import limits
 from service.catalog import listing_requests
@@ -15,6 +16,8 @@ from service.rpc.validation import Fields
 from truestock.v1 import stock_service_pb2 as stock_pb
 
 _KINDS = {getattr(stock_pb, f"MOVEMENT_KIND_{kind.upper()}"): kind for kind in (*MOVEMENT_SIGNS, *SETTING_ASIDE_SIGNS)}
+CORRECTIONS = frozenset(("found", "damaged", "lost", "adjusted", *SETTING_ASIDE_SIGNS))
+"""Kinds of movements that correct figures; the others are trade: units that came, left or were sold."""
 _REASONS = {0: OTHER, **{getattr(stock_pb, f"UNAVAILABLE_REASON_{reason.upper()}"): reason for reason in REASONS}}
 
 
@@ -92,6 +95,12 @@ class StockChange:
             movement=None if movement is None else replace(movement, units=movement.units * each),
             incoming=None if incoming is None else replace(incoming, units=incoming.units * each),
         )
+
+    def is_by_hand(self, feed: Feed) -> bool:
+        """Whether a person counted or corrected it, as far as the change or its feed says: no sale, no receipt."""
+        if self.count is not None:
+            return not (feed.computed if self.count.computed is None else self.count.computed)
+        return self.untracked or (self.movement is not None and self.movement.kind in CORRECTIONS)
 
     @property
     def largest_count(self) -> int:

@@ -135,9 +135,9 @@ class HistoryOf:
             if old is not None and new is not None:
                 names = [name for name in old if old[name] != new[name]]
                 old, new = ({name: values[name] for name in names} for values in (old, new))
-            yield AuditedChange(
-                audit_log.CATALOG, self.table.name, ID_SEPARATOR.join(key), change, _set(old), _set(new)
-            )
+            else:
+                old, new = (None if values is None else _set(values) for values in (old, new))
+            yield AuditedChange(audit_log.CATALOG, self.table.name, ID_SEPARATOR.join(key), change, old, new)
 
     def _change(self, key: Key, old: Record | None, new: Record | None, call: str) -> tuple[object, ...] | None:
         if old is None and new is None:
@@ -150,9 +150,9 @@ class HistoryOf:
         return self.table.name, ID_SEPARATOR.join(key), change, call, as_json(changed), after
 
 
-def _set(values: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The values without those of columns that are null."""
-    return None if values is None else {name: value for name, value in values.items() if value is not None}
+def _set(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values without those of columns that are null or empty."""
+    return {name: value for name, value in values.items() if value not in (None, "", [])}
 
 
 async def as_of(connection: Connection, kind: str, record_id: str, moment: datetime) -> tuple[bool, Record | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -14,6 +14,8 @@ from sqlalchemy import Integer, Interval, Text, Uuid, delete, exists, func, or_,
 from sqlalchemy.dialects.postgresql import insert
 
 from service import limits
+from service.audit import audit_log
+from service.audit.audit_log import AuditedChange
 from service.database.database import Columns, Connection, Database, Statement, parameter, transposed, unnested
 from service.database.tables import Moment, policy_history
 from service.errors import NotReady
@@ -43,6 +45,7 @@ _WRITE = Statement(
     .from_select([*_COLUMNS], select(*(_new.c[name] for name in _COLUMNS)).order_by(_new.c.event_time))
     # An attempt whose commit was not confirmed may have written them.
     .on_conflict_do_nothing()
+    .returning(_history.event_time)
 )
 _later = policy_history.alias("later")
 _age = func.clock_timestamp() - parameter("retention", Interval)
@@ -85,7 +88,8 @@ class PolicyHistory:
         self._run_id = run_id
         self._clock = clock
         self._known = active_policies.current
-        self._queue: deque[tuple[object, ...]] = deque(maxlen=QUEUED_EVENTS)
+        self._queue: deque[tuple[tuple[object, ...], AuditedChange]] = deque(maxlen=QUEUED_EVENTS)
+        """Rows to write, each with its audit event."""
 
     async def started(self) -> None:
         """Records the start of the service. Raises NotReady."""
@@ -101,7 +105,7 @@ class PolicyHistory:
         before, current = self._known, self._active_policies.current
         self._known = current
         if current.load_time != before.load_time:
-            self._add(LOADED, current.load_time, current)
+            self._add(LOADED, current.load_time, current, {"revision": before.policy_set.revision})
         if current.refuse_time is not None and current.refuse_time != before.refuse_time:
             self._add(REFUSED, current.refuse_time, current)
         await self._write()
@@ -112,24 +116,31 @@ class PolicyHistory:
         with suppress(NotReady, asyncio.CancelledError):
             await self._write()
 
-    def _add(self, event: str, time: datetime, loaded: LoadedPolicies) -> None:
+    def _add(
+        self, event: str, time: datetime, loaded: LoadedPolicies, before: Mapping[str, object] | None = None
+    ) -> None:
         problems = loaded.problems if event == REFUSED else ()
         files = self._active_policies.last_read.files
         first = problems_text(problems[:1], files)[: limits.HISTORY_PROBLEM_LENGTH] if problems else None
         revision, row = loaded.policy_set.revision, (time, self._instance, self._run_id, event)
-        self._queue.append((*row, revision, loaded.load_time, len(problems), first))
+        after = {"revision": revision, "service": self._instance, "problem_count": len(problems), "problem": first}
+        audited = AuditedChange(audit_log.POLICY, "policy_revision", revision, event, before, after)
+        self._queue.append(((*row, revision, loaded.load_time, len(problems), first), audited))
 
     async def _write(self) -> None:
-        rows = list(islice(self._queue, QUEUED_EVENTS))
-        if not rows:
+        entries = list(islice(self._queue, QUEUED_EVENTS))
+        if not entries:
             return
+        rows = [row for row, _ in entries]
 
         async def work(connection: Connection) -> None:
-            await _WRITE.run(connection, **transposed(list(_COLUMNS), rows))
+            written = await _WRITE.rows(connection, **transposed(list(_COLUMNS), rows))
+            times = {row["event_time"] for row in written}
+            await audit_log.record(connection, [audited for row, audited in entries if row[0] in times])
 
         await self._database.transaction("policy_history", work)
-        for row in rows:
-            if self._queue and self._queue[0] is row:
+        for entry in entries:
+            if self._queue and self._queue[0] is entry:
                 self._queue.popleft()
 
 

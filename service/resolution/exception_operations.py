@@ -20,6 +20,8 @@ from service.allocation.planning_context import context
 from service.allocation.replanning import rebalancing
 from service.allocation.sync_failures import SYNC_FAILED
 from service.allocation.unit_of_work import UnitOfWork
+from service.audit import audit_log
+from service.audit.audit_log import AuditedChange
 from service.catalog import catalog_store
 from service.database.database import Connection
 from service.dependencies import Dependencies
@@ -83,6 +85,8 @@ class ExceptionOperations:
                 return _assigned(row), (row["kind"], ())
             description = _assignment_text(row, request.assignee, owner)
             updated = await exception_store.assign(connection, now, row["id"], assignee=request.assignee, owner=owner)
+            assert updated is not None
+            await _record_change(connection, "assigned", row, updated, ("owner", "assignee"))
             newly_manual = await self._add_history(
                 connection, now, row, event="assigned", actor=request.actor, description=description
             )
@@ -175,6 +179,8 @@ class ExceptionOperations:
             connection, now, row["id"], resolution=request.resolution, actor=request.actor, note=request.note
         )
         assert updated is not None
+        # Not the note: it is free text.
+        await _record_change(connection, "resolved", row, updated, ("state", "resolution"))
         effect = effect_of(request.resolution)
         if unit_of_work is not None and is_answer:
             effect = await self._answer(connection, unit_of_work, row, request, policy_set)
@@ -347,6 +353,14 @@ async def _locked_order(connection: Connection, key: OrderKey | None) -> Allocat
         return None
     await order_store.lock(connection, [allocation_id])
     return (await order_store.read(connection, [allocation_id]))[allocation_id]
+
+
+async def _record_change(
+    connection: Connection, change: str, before: asyncpg.Record, after: asyncpg.Record, names: Sequence[str]
+) -> None:
+    """Writes the audit event of a change to an exception, with these columns."""
+    id, values = str(after["id"]), [{name: row[name] for name in ("kind", *names)} for row in (before, after)]
+    await audit_log.record(connection, [AuditedChange(audit_log.EXCEPTIONS, "exception", id, change, *values)])
 
 
 async def _existing_exception(connection: Connection, exception_id: UUID) -> asyncpg.Record:

@@ -9,7 +9,7 @@ import asyncpg
 
 from service.database.database import Connection
 from service.dependencies import Dependencies
-from service.feeds import stock_intake, stock_requests
+from service.feeds import hand_changes, stock_intake, stock_requests
 from service.feeds.change_processing import RecordedChange
 from service.feeds.stock_intake import Intake
 from service.feeds.stock_requests import RecordRequest
@@ -75,6 +75,9 @@ class StockServicer(stock_grpc.StockServiceServicer):
             intake = await stock_intake.record(
                 connection, report.changes, self._deps.new_id, cache=self._deps.catalog_cache, policy_set=policy_set
             )
+            # A stream is a program's.
+            if idempotent.key.method == "RecordStockChanges":
+                await hand_changes.record(connection, intake.results)
             answer = stock_pb.RecordStockChangesResponse(
                 results=[_message(result) for result in intake.results], dropped_count=intake.loss.dropped_count
             )

@@ -130,6 +130,7 @@ class TransferOperations:
             key = (sku, step.from_location_id)
             book.transfer(TRANSFERRED_OUT, key, units, occurrences[sku], transfer_id=step.transfer_id)
         await self._write(connection, unit_of_work, policy_set)
+        await transfer_store.record_change(connection, "dispatched", None, transfer)
         return transfer, unit_of_work
 
     async def _receive(
@@ -164,6 +165,7 @@ class TransferOperations:
             connection, book.now, [ReportedFigure(sku, location_id, receive_time, TRANSFERS) for sku in unreported_skus]
         )
         await transfer_store.receive(connection, after, step.units)
+        await transfer_store.record_change(connection, "received", transfer, after)
         unit_of_work.raised += await self._raise_mismatch(connection, book, after, policy_set)
         return after, unit_of_work
 
@@ -187,6 +189,7 @@ class TransferOperations:
             order.call_off(transfer)
         await self._write(connection, unit_of_work, policy_set)
         await transfer_store.cancel(connection, after)
+        await transfer_store.record_change(connection, "cancelled", transfer, after)
         unit_of_work.raised += await self._raise_mismatch(connection, book, after, policy_set)
         return after, unit_of_work
 

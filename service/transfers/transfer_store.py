@@ -29,6 +29,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from policies.stock.counting import TRANSFERRED_OUT
+from service.audit import audit_log
+from service.audit.audit_log import AuditedChange
 from service.database.database import Connection, Statement, any_of, parameter, transposed, unnested
 from service.database.tables import Moment, stock_movement, transfer, transfer_line
 from service.rpc.proto_values import timestamp
@@ -188,6 +190,25 @@ async def cancel(connection: Connection, after: TransferRecord) -> None:
     units = [(sku, line.returned) for sku, line in sorted(after.lines.items())]
     await _RETURN.run(connection, id=after.id, **transposed(["sku", "units"], units))
     await _COMPLETE.run(connection, id=after.id, complete_time=after.complete_time, cancelled=True)
+
+
+async def record_change(
+    connection: Connection, change: str, before: TransferRecord | None, after: TransferRecord
+) -> None:
+    """Writes the audit event of a step of a transfer."""
+    values = [None if record is None else _audited_values(record) for record in (before, after)]
+    await audit_log.record(connection, [AuditedChange(audit_log.STOCK, "transfer", after.id, change, *values)])
+
+
+def _audited_values(record: TransferRecord) -> dict[str, Any]:
+    return {
+        "from_location_id": record.from_location_id,
+        "to_location_id": record.to_location_id,
+        "dispatched": {sku: line.dispatched for sku, line in sorted(record.lines.items())},
+        "received": {sku: line.received for sku, line in sorted(record.lines.items())},
+        "complete_time": record.complete_time,
+        "cancelled": record.cancelled,
+    }
 
 
 def message(record: TransferRecord) -> stock_pb.Transfer:

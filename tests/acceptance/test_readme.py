@@ -79,6 +79,7 @@ COMMANDS = {
     "access list": Command("--file {shared_access_file}", r"shop +read"),
     "facts": Command("stock", r"stock\.on_hand .*number"),
     "migrate": Command("--data-dir {data}", r"database is up to date"),
+    "audit list": Command("--area catalog", r"truestock +service .*created"),
     "audit verify": Command("--data-dir {data}", r"The audit log is whole: \d+ sealed event"),
     "verify-ledger": Command("--data-dir {data}", r"balanced +True"),
     "availability": Command(f"{SKU} --channel tiktok_shop --locations", rf"{SKU} +\d+"),

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli import options
+from service.cli.client import Client, call
 from service.cli.commands.given_settings import settings_of
-from service.cli.console import count, print_json, print_line
+from service.cli.console import count, print_json, print_line, stdout_console
+from service.cli.views.audit_view import print_audit_events
+from truestock.v1.audit_service_pb2 import AuditEvent, ListAuditEventsRequest
 
 if TYPE_CHECKING:
     from service.audit.audit_check import AuditReport
@@ -21,6 +24,64 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.command("list")
+def list_events(
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID…]",
+            help="Records of the catalog, SKU/LOCATION of a stock level, transfers, exceptions or principals.",
+        ),
+    ] = None,
+    principal: Annotated[
+        list[str] | None, typer.Option("--principal", help="Only changes by this principal; repeatable.")
+    ] = None,
+    rpc: Annotated[
+        list[str] | None, typer.Option("--rpc", help="Only by this method, such as UpsertLocations; repeatable.")
+    ] = None,
+    area: Annotated[
+        list[str] | None,
+        typer.Option("--area", help="Only catalog, stock, exceptions, policy or access; repeatable."),
+    ] = None,
+    entity: Annotated[
+        list[str] | None, typer.Option("--entity", help="Only this kind of thing, such as location; repeatable.")
+    ] = None,
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME|AGE", help="Only at or after then, such as 1d or 12h.")
+    ] = "",
+    until: Annotated[str, typer.Option("--until", metavar="TIME|AGE", help="Only before then.")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Maximum number of events.")] = 100,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Lists who changed what, newest first, from where and by which call. It needs the role admin.
+
+    \b
+    Examples:
+      truestock audit list --since 1d
+      truestock audit list store-austin --area catalog
+      truestock audit list --principal anna --rpc RecordStockChanges --json
+    """
+    request = ListAuditEventsRequest(
+        principals=principal or [],
+        entities=entity or [],
+        entity_ids=ids or [],
+        areas=area or [],
+        rpcs=rpc or [],
+        since_time=options.past_time(since, "--since"),
+        until_time=options.past_time(until, "--until"),
+    )
+
+    async def ask(client: Client) -> tuple[list[AuditEvent], bool]:
+        return await client.list_entries(client.audit.ListAuditEvents, request, lambda page: page.events, limit)
+
+    events, more = call(server, ask)
+    if as_json:
+        print_json(events)
+    else:
+        print_audit_events(stdout_console(), events, more=more)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from service.audit.audit_log import AuditedChange
 from service.audit.audit_monitor import AuditMonitor
 from service.audit.sealer import Sealer
 from service.audit.signing import PublicKeys, SigningKey
+from service.candidates import candidate_store
 from service.database.database import Connection, Database, plain_url
 from service.metrics import Metrics
 from tests.conftest import seeds
@@ -208,3 +209,13 @@ async def test_a_temporary_table_does_not_stand_for_an_anchor(database: Database
         await connection.close()
 
     assert deleted == 0
+
+
+async def test_a_candidate_is_kept_in_the_log_when_it_is_new(database: Database) -> None:
+    for _ in range(2):
+        await candidate_store.keep(database, "0123456789abcdef", {"rules/a.yaml": b"kind: routing"})
+    rows = await database.unlocked("test", lambda connection: connection.fetch("SELECT * FROM audit_event"))
+
+    assert [(x["area"], x["entity"], x["entity_id"], x["change"]) for x in rows] == [
+        ("policy", "policy_candidate", "0123456789abcdef", "created")
+    ]

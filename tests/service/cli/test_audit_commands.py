@@ -79,3 +79,20 @@ def test_a_key_signs_and_what_is_no_key_is_refused(tmp_path: Path) -> None:
         SigningKey.read(tmp_path / "audit.pub")
     with pytest.raises(AuditKeyError, match="cannot be read: No such file"):
         SigningKey.read(tmp_path / "gone.key")
+
+
+def test_the_list_shows_who_changed_what(run: Run, server_address: str, tmp_path: Path) -> None:
+    for status in ("open", "paused"):
+        (tmp_path / "locations.csv").write_text(f"location_id,type,status\naustin,store,{status}\n")
+        run("import", "locations", str(tmp_path / "locations.csv"), "--server", server_address)
+    shown = run("audit", "list", "austin", "--server", server_address)
+    as_json = run("audit", "list", "--area", "catalog", "--limit", "1", "--json", "--server", server_address)
+    nothing = run("audit", "list", "boston", "--server", server_address)
+
+    updated, created = [line for line in shown.out.splitlines() if "austin" in line]
+    assert "local" in updated
+    assert "UpsertLocations" in updated
+    assert "status: open → paused" in updated
+    assert "type: store" in created
+    assert as_json.data[0]["entity_id"] == "austin"
+    assert (nothing.code, nothing.out.strip()) == (0, "No audit event matches.")
