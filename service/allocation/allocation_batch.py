@@ -268,7 +268,9 @@ class AllocationBatch:
             await rebalancing.fill(connection, unit_of_work, context)
         turn = Turn()
         for ticket in tickets:
-            batch.changes[ticket.claim.id] = await _decide(intake, ticket, batch.context(ticket.policy_set))
+            change = await _decide(intake, ticket, batch.context(ticket.policy_set))
+            batch.changes[ticket.claim.id] = change
+            unit_of_work.principals[change.record.id] = ticket.principal
             # Units that one order releases go to backorders before the next order is planned.
             await rebalancing.fill(connection, unit_of_work, context)
             await turn.end_if_long()

@@ -22,6 +22,7 @@ from policies.domain.model import OrderLine
 from policies.policy_set import PolicySet
 from service import limits
 from service.allocation.line_pace import LinePace
+from service.audit.origin import current_principal
 from service.errors import NotReady, Overloaded, TruestockError
 from service.metrics import Metrics
 from service.observability.calls import Call, current_call
@@ -51,6 +52,8 @@ class Ticket:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     served_call: Call | None = field(default_factory=current_call.get)
+    principal: str | None = field(default_factory=current_principal)
+    """Who sent the order."""
     arrived: float = field(default_factory=time.perf_counter)
     """When it arrived, by the clock of `time.perf_counter`."""
     skus: frozenset[Hashable] = field(init=False)

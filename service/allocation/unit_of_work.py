@@ -25,6 +25,7 @@ from service.allocation.oversell_evidence import UnexplainedOversell
 from service.allocation.oversell_records import stored_record
 from service.allocation.planner import AllocationChange
 from service.allocation.shipment_counts import ShipmentCounts
+from service.audit.origin import current_principal
 from service.background import in_turns
 from service.capacity import capacity_store, order_uses
 from service.database.database import Connection
@@ -58,6 +59,10 @@ class UnitOfWork:
     book: Book
     publication_log: PublicationLog | None = None
     """Figures that this process has published and not yet written; they are evidence for oversells."""
+    principal: str | None = field(default_factory=current_principal)
+    """Whose call it is; None for the service itself, and for a batch of orders."""
+    principals: dict[object, str | None] = field(default_factory=dict)
+    """Who sent the orders of a batch, by id."""
     records: dict[UUID, AllocationRecord] = field(default_factory=dict)
     changes: dict[UUID, list[AllocationChange]] = field(default_factory=dict)
     backordered_skus: set[str] = field(default_factory=set)
@@ -139,7 +144,7 @@ class UnitOfWork:
                 writes.replanned.add(record.id)
         decision_id = record.decision_id if change.decision is not None else None
         event = (self.book.new_id(), record.id, change.event, change.description, revision, now, decision_id)
-        writes.events.append((*event, *_cancellation_columns(change), None, None))
+        writes.events.append((*event, *_cancellation_columns(change)))
         if change.inputs is not None:
             is_summary = record.state == REFUSED
             stored = DecisionWrite(record.decision_id, record.id, record.decision, change.inputs, is_summary)
@@ -241,7 +246,7 @@ class UnitOfWork:
         last = {event[1]: index for index, event in enumerate(events)}
         sold = {last[id]: x for id, x in self._added.items() if (x.sold or x.is_sale) and id in last}
         return [
-            (*event[:-2], sold[index].sold, sold[index].is_sale or None) if index in sold else event
+            (*event, *_sale_columns(sold.get(index)), self.principals.get(event[1], self.principal))
             for index, event in enumerate(events)
         ]
 
@@ -300,6 +305,11 @@ class UnitOfWork:
 
 
 _NO_CANCELLATION = (None, None, None)
+
+
+def _sale_columns(added: AddedCounts | None) -> tuple[int | None, bool | None]:
+    """What an event says of the units that it sold."""
+    return (None, None) if added is None else (added.sold, added.is_sale or None)
 
 
 def _cancellation_columns(change: AllocationChange) -> tuple[int | None, str | None, str | None]:

@@ -32,6 +32,12 @@ OF_SERVICE = Origin("truestock", SERVICE)
 """Of a change that no call made."""
 
 
+def current_principal() -> str | None:
+    """Whose call is being answered; None in background work and in work for several calls."""
+    call = current_call.get()
+    return None if call is None or call.rpc is None else principals.current.get().name
+
+
 def current_origin() -> Origin:
     """The origin of what the running code does."""
     call = current_call.get()

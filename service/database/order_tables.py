@@ -379,6 +379,7 @@ order_event = Table(
     Column("cancel_reason", Text, comment="why the units were cancelled, as stated"),
     Column("sold_units", Integer, comment="units that it added to those sold; null if it sold none"),
     Column("is_sale", Boolean, comment="true if its order was sold by it; null otherwise"),
+    Column("principal", Text, comment="whose call caused it; null for the service itself, and where it is not known"),
     transaction_id(),
 )
 

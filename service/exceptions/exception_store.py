@@ -21,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 
+from service.audit.origin import current_principal
 from service.database.database import (
     Columns,
     Connection,
@@ -98,6 +99,7 @@ _EVENT: Columns = {
     "description": Text,
     "policy_revision": Text,
     "event_time": Moment,
+    "principal": Text,
 }
 _event = unnested("events", **_EVENT)
 _ADD_ORDER_EVENTS = Statement(
@@ -175,7 +177,11 @@ async def note_on_orders(
         return []
     ids = sorted({note.allocation_id for note in notes})
     updated = await _NOTE.rows(connection, now=now, ids=ids, needs_person=needs_person)
-    rows = [(new_id(), note.allocation_id, note.event, note.description, note.policy_revision, now) for note in notes]
+    principal = current_principal()
+    rows = [
+        (new_id(), note.allocation_id, note.event, note.description, note.policy_revision, now, principal)
+        for note in notes
+    ]
     await _ADD_ORDER_EVENTS.run(connection, **transposed(list(_EVENT), rows))
     newly = [r for r in updated if needs_person and not r["needed_person"]]
     by_order = {note.allocation_id: note for note in reversed(notes)}

@@ -346,6 +346,7 @@ def timeline_event(row: asyncpg.Record) -> allocation_pb.TimelineEvent:
         cancelled_count=row["cancelled"] or 0,
         fault=FAULTS[row["fault"]],
         cancel_reason=row["cancel_reason"] or "",
+        principal=row["principal"] or "",
     )
 
 

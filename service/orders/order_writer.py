@@ -176,6 +176,7 @@ _EVENT: Columns = {
     "cancel_reason": Text,
     "sold_units": Integer,
     "is_sale": Boolean,
+    "principal": Text,
 }
 _EXCEPTION: Columns = {
     "id": Uuid,

@@ -1736,6 +1736,7 @@ class TimelineEvent(_message.Message):
     CANCELLED_COUNT_FIELD_NUMBER: _builtins.int
     FAULT_FIELD_NUMBER: _builtins.int
     CANCEL_REASON_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
     event: _builtins.str
     """Such as `held`, `confirmed`, `expired` or `cancelled`."""
     description: _builtins.str
@@ -1749,6 +1750,10 @@ class TimelineEvent(_message.Message):
     """Who caused the cancellation, as far as known."""
     cancel_reason: _builtins.str
     """Why the units were cancelled, as stated; empty if nobody stated it."""
+    principal: _builtins.str
+    """Whose call caused the event, as the access file names it; empty for what the service did by itself or for other
+    orders, and for events from before this was kept.
+    """
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -1762,10 +1767,11 @@ class TimelineEvent(_message.Message):
         cancelled_count: _builtins.int = ...,
         fault: _order_pb2.CancellationFault.ValueType = ...,
         cancel_reason: _builtins.str = ...,
+        principal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_reason", b"cancel_reason", "cancelled_count", b"cancelled_count", "decision_id", b"decision_id", "description", b"description", "event", b"event", "event_time", b"event_time", "fault", b"fault", "policy_revision", b"policy_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_reason", b"cancel_reason", "cancelled_count", b"cancelled_count", "decision_id", b"decision_id", "description", b"description", "event", b"event", "event_time", b"event_time", "fault", b"fault", "policy_revision", b"policy_revision", "principal", b"principal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -404,11 +404,15 @@ def _exception_state(exception: ExceptionRecord) -> str:
 
 
 def _timeline(events: Sequence[TimelineEvent]) -> Table:
-    """One row for each event, with a column of decisions if any event has one."""
+    """One row for each event, with columns of callers and decisions if any event has one."""
     has_decisions = any(event.decision_id for event in events)
-    table = new_table("time", "event", "description", *(["decision"] if has_decisions else []))
+    # Without an access file, every caller is `local`.
+    has_principals = any(event.principal not in ("", "local") for event in events)
+    columns = [*(["by"] if has_principals else []), *(["decision"] if has_decisions else [])]
+    table = new_table("time", "event", "description", *columns)
     table.title = "Timeline, oldest first"
     for event in events:
+        principal = [event.principal or "-"] if has_principals else []
         decision = [event.decision_id or "-"] if has_decisions else []
-        add_row(table, format_time(event.event_time), event.event, event.description, *decision)
+        add_row(table, format_time(event.event_time), event.event, event.description, *principal, *decision)
     return table
