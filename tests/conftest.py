@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from service.app.wiring import new_id
 from service.database import migrate
 from service.database.database import Database, plain_url
 from service.database.embedded.postgres import temporary_postgres
+from service.database.roles import SERVICE_ROLE, Roles
+from service.database.scram import verifier
 from service.dependencies import Dependencies
 from service.feeds.quarantine_retry import QuarantineRetry
 from service.metrics import Metrics
@@ -45,6 +48,9 @@ RESOLVED_RULES = Path(__file__).parent / "rules_resolved"
 
 MEMORY_FOLDER_BYTES = 4_000_000_000
 """Free space that a folder in memory needs for the data of all tests: the log alone may grow to 1 GB."""
+
+SERVICE_PASSWORD = secrets.token_urlsafe(16)
+"""The password of the role as which services of tests connect."""
 
 _database_numbers = itertools.count()
 
@@ -194,7 +200,7 @@ def service_settings(
     return Settings(
         address=address,
         metrics_address="127.0.0.1:0",
-        database_url=database_url,
+        database_url=service_url(database_url),
         rules=rules,
         sample=False,
         drain_seconds=2,
@@ -204,6 +210,11 @@ def service_settings(
         # Tests look for lines of their own.
         log_calls_per_second=0,
     )
+
+
+def service_url(url: str) -> str:
+    """The URL for a service, which works as the role of services; tests themselves read and change what they like."""
+    return url.replace("//truestock@", f"//{SERVICE_ROLE}:{SERVICE_PASSWORD}@")
 
 
 @contextmanager
@@ -285,7 +296,7 @@ def _memory_folder() -> Path | None:
 
 async def _create_template(url: str) -> None:
     await _copy_template(url, "template_truestock", "template1")
-    await migrate.migrate(_url_of(url, "template_truestock"))
+    await migrate.migrate(_url_of(url, "template_truestock"), Roles(service_verifier=verifier(SERVICE_PASSWORD, 1)))
 
 
 def new_database(url: str, template: str) -> Iterator[str]:

@@ -73,9 +73,6 @@ class PathExercise:
         try:
             async with asyncio.timeout(limits.EXERCISE_SECONDS):
                 exercise = await self._exercised(subject)
-        except asyncpg.InsufficientPrivilegeError:
-            advice = "let the service's role make one (GRANT CREATE ON DATABASE), or check with a role that may."
-            return _not_run("the role of the service may not create a schema", advice)
         except (TimeoutError, NotReady, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log.warning("paths were not exercised", error=type(error).__name__)
             return _not_run("the database did not answer in time", _TRY_LATER)
@@ -89,6 +86,9 @@ class PathExercise:
         if self._deps.database.behind_pooler:
             advice = "check through a service that connects to PostgreSQL directly."
             return _not_run("a connection pooler keeps no schema of a session", advice)
+        if not await self._deps.database.unlocked("may_create_schema", scratch_schema.is_allowed):
+            advice = "let the service's role make one (GRANT CREATE ON DATABASE), or check with a role that may."
+            return _not_run("the role of the service may not create a schema", advice)
         holder = self._deps.new_id()
         if not await self._deps.database.transaction(
             "create_scratch_schema", lambda connection: _prepare(connection, holder, subject)

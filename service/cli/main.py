@@ -267,19 +267,41 @@ def migrate(
     data_dir: options.DataDir = None,
     database_url: options.DatabaseUrl = None,
     database_url_file: options.DatabaseUrlFile = None,
+    roles: Annotated[
+        bool, typer.Option("--roles", help="Also make a role that owns the tables and one for services.")
+    ] = False,
+    owner_role: Annotated[str, typer.Option(help="Name of the role that owns the tables.")] = "truestock_owner",
+    service_role: Annotated[str, typer.Option(help="Name of the role of services.")] = "truestock_service",
+    owner_password_file: Annotated[
+        Path | None, typer.Option(help="A file with its password; without one it cannot log in.")
+    ] = None,
+    service_password_file: Annotated[
+        Path | None, typer.Option(help="A file with its password; without one the password stays as it is.")
+    ] = None,
 ) -> None:
     """Migrates the database to the schema of this Truestock version.
+
+    With --roles, services can connect as a role that cannot drop, alter or truncate anything, and that can only add to
+    the audit log and other tables that only grow. Repeat it to change a password.
 
     \b
     Examples:
       truestock migrate
       truestock migrate --database-url postgresql://me@localhost/truestock
+      truestock migrate --roles --service-password-file service-password
     """
     from service.cli.commands import database_commands
 
     settings = settings_of(data_dir=data_dir, database_url=database_url, database_url_file=database_url_file)
-    database_commands.migrate_database(settings)
-    say("The database is up to date.")
+    if not roles:
+        database_commands.migrate_database(settings)
+        say("The database is up to date.")
+        return
+    if settings.database_url is None:
+        raise typer.BadParameter("--roles is for a database of your own: name it with --database-url-file")
+    wanted = database_commands.roles_of(owner_role, service_role, owner_password_file, service_password_file)
+    database_commands.migrate_database(settings, wanted)
+    say(f"The database is up to date. {owner_role} owns its tables; let services connect as {service_role}.")
 
 
 @app.command("verify-ledger", rich_help_panel=_SERVICE)

@@ -13,17 +13,21 @@ from sqlalchemy.exc import DBAPIError
 
 from service.database.connection_pool import STATEMENT_SECONDS
 from service.database.database import single_connection
+from service.database.roles import Roles
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-DATABASE_URL = "database_url"
-"""The attribute of Alembic's configuration that `migrations/env.py` reads."""
+DATABASE_URL, ROLES = "database_url", "roles"
+"""Attributes of Alembic's configuration that `migrations/env.py` reads."""
 
 
-async def migrate(url: str) -> str:
-    """Runs all pending migrations; returns the new revision. Raises what asyncpg raises."""
+async def migrate(url: str, roles: Roles | None = None) -> str:
+    """Runs all pending migrations; returns the new revision. Makes the roles first, if it is given some.
+
+    Everything is one transaction. Raises what asyncpg raises, and RolesRefused.
+    """
     try:
         # migrations/env.py calls asyncio.run, which fails inside a running event loop, so Alembic runs in a thread.
-        await asyncio.to_thread(command.upgrade, alembic_config(url), "head")
+        await asyncio.to_thread(command.upgrade, alembic_config(url, roles), "head")
     except DBAPIError as error:
         # SQLAlchemy raises an error of its own for each of asyncpg's.
         if error.orig is None or error.orig.__cause__ is None:
@@ -51,9 +55,9 @@ def newest_revision() -> str:
     return head
 
 
-def alembic_config(url: str) -> Config:
-    """Alembic's configuration: where the migrations are, and the database."""
+def alembic_config(url: str, roles: Roles | None = None) -> Config:
+    """Alembic's configuration: where the migrations are, the database, and the roles to make."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes[DATABASE_URL] = url
+    config.attributes[DATABASE_URL], config.attributes[ROLES] = url, roles
     return config

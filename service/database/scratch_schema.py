@@ -40,6 +40,12 @@ _TAKE = Statement(
 _GIVE_BACK = "UPDATE lease SET expire_time = clock_timestamp() WHERE name = $1 AND holder = $2"
 
 
+async def is_allowed(connection: Connection) -> bool:
+    """Whether the role may create schemas."""
+    allowed: bool = await connection.fetchval("SELECT has_database_privilege(current_database(), 'CREATE')")
+    return allowed
+
+
 async def take(connection: Connection, holder: UUID) -> bool:
     """Gets the lease of the schema; False if another service has it."""
     duration = timedelta(seconds=LEASE_SECONDS)
@@ -60,10 +66,7 @@ async def drop(connection: Connection) -> None:
 
 
 async def create(connection: Connection, copied: Mapping[Table, tuple[str, Sequence[str]]]) -> None:
-    """Creates the schema with all tables, and copies rows: of each table those with these values in a column.
-
-    Raises InsufficientPrivilegeError of asyncpg if the role may not create schemas.
-    """
+    """Creates the schema with all tables, and copies rows: of each table those with these values in a column."""
     await drop(connection)
     await connection.execute(f"CREATE SCHEMA {SCRATCH}")
     before = await connection.fetchval("SELECT current_setting('search_path')")

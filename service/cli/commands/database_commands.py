@@ -19,6 +19,8 @@ from service.database import migrate
 from service.database.database import Connection, single_connection
 from service.database.embedded.location import has_data
 from service.database.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from service.database.roles import Roles, RolesRefused
+from service.database.scram import verifier
 from service.settings import Settings
 from service.stock import ledger_check
 from service.stock.ledger_check import LedgerReport
@@ -28,16 +30,38 @@ _DIGEST_DIGITS = 64
 _UNREACHABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
 
 
-def migrate_database(settings: Settings) -> None:
-    """Migrates the database of the settings to the newest schema. Raises UserError."""
+def migrate_database(settings: Settings, roles: Roles | None = None) -> None:
+    """Migrates the database of the settings to the newest schema, and makes the roles. Raises UserError."""
     try:
         with database_url(settings) as url:
-            asyncio.run(migrate.migrate(url))
+            asyncio.run(migrate.migrate(url, roles))
     except KeyboardInterrupt:
         say("Stopped before the database was known to be up to date; run `truestock migrate` again.")
         raise
+    except RolesRefused as error:
+        raise UserError(f"The roles cannot be made: {error}.") from error
     except _UNREACHABLE as error:
         raise UserError(f"The database cannot be migrated: {error}") from error
+
+
+def roles_of(owner: str, service: str, owner_password: Path | None, service_password: Path | None) -> Roles:
+    """The roles of these names, with the passwords that are all of these files. Raises UserError."""
+    try:
+        return Roles(owner, service, _verifier(owner_password), _verifier(service_password))
+    except ValueError as error:
+        raise UserError(f"{error}.") from error
+
+
+def _verifier(path: Path | None) -> str | None:
+    """Of the password in a file; its end of line does not count. Raises UserError."""
+    if path is None:
+        return None
+    try:
+        return verifier(path.read_text(encoding="utf-8").rstrip("\r\n"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError:
+        raise UserError(f"{path} must hold one password of printable ASCII characters and nothing else.") from None
 
 
 def verify_ledger(settings: Settings) -> LedgerReport:

@@ -1,4 +1,4 @@
-"""How Alembic runs Truestock's migrations: with asyncpg, like everything else."""
+"""How Alembic runs Truestock's migrations: with asyncpg, like everything else, and as the owner of the tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection
 
-from service.database.migrate import DATABASE_URL
+from service.database import roles
+from service.database.migrate import DATABASE_URL, ROLES
 from service.database.pooled_dialect import pooled_engine
 from service.database.tables import metadata
 
@@ -15,7 +16,15 @@ from service.database.tables import metadata
 def run(connection: Connection) -> None:
     context.configure(connection=connection, target_metadata=metadata, compare_type=True)
     with context.begin_transaction():
+        wanted = context.config.attributes.get(ROLES)
+        if wanted is not None:
+            roles.make(connection, wanted)
+        owner = roles.owner(connection) if wanted is None else wanted.owner
+        if owner is not None:
+            roles.become_owner(connection, owner)
         context.run_migrations()
+        for service in [*roles.service_roles(connection), *([wanted.service] if wanted is not None else [])]:
+            roles.grant(connection, service)
 
 
 async def connect_and_run() -> None:

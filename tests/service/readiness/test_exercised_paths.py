@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from service.database import scratch_schema
-from service.database.database import plain_url
-from tests.conftest import RESOLVED_RULES, RetailerMaker
+from service.database.roles import SERVICE_ROLE
+from tests.conftest import RESOLVED_RULES, RetailerMaker, service_url
 from tests.retailer import Retailer, eventually
 from truestock.v1 import readiness_service_pb2 as readiness_pb
 
@@ -20,8 +20,25 @@ PATHS = ["cancellation", "partial_fulfillment", "refund", "return", "stock_chang
 @pytest.fixture
 async def shop(retailers: RetailerMaker) -> Retailer:
     shop = await retailers.make(RESOLVED_RULES)
+    await let_services_make_schemas(shop)
     await shop.stock({("MUG", "dc"): 5, ("MUG", "store"): 3})
     return shop
+
+
+async def let_services_make_schemas(shop: Retailer) -> None:
+    name = (await shop.sql("SELECT current_database() AS name"))[0]["name"]
+    await shop.sql(f'GRANT CREATE ON DATABASE "{name}" TO {SERVICE_ROLE}')
+
+
+async def test_a_role_that_may_make_no_schema_is_told_what_to_do(retailers: RetailerMaker) -> None:
+    shop = await retailers.make(RESOLVED_RULES)
+    await shop.stock({("MUG", "dc"): 5, ("MUG", "store"): 3})
+
+    found = await paths(shop)
+
+    assert readiness_pb.READINESS_RESULT_PASS not in {x.result for x in found.values()}
+    assert "the role of the service may not create a schema" in str(found["cancellation"])
+    assert "GRANT CREATE ON DATABASE" in str(found["cancellation"])
 
 
 async def paths(shop: Retailer) -> dict[str, Any]:
@@ -60,7 +77,8 @@ async def test_every_path_is_exercised_and_nothing_of_it_is_seen_anywhere(shop: 
 
 async def test_what_a_killed_service_left_is_dropped_when_the_next_one_starts(retailers: RetailerMaker) -> None:
     shop = await retailers.make()
-    connection = await asyncpg.connect(plain_url(shop.database_url))
+    await let_services_make_schemas(shop)
+    connection = await asyncpg.connect(service_url(shop.database_url))
     try:
         await connection.execute(f"CREATE SCHEMA {scratch_schema.SCRATCH}")
         await connection.execute(f"CREATE TABLE {scratch_schema.SCRATCH}.location (id text)")
