@@ -11,10 +11,11 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from policies.domain.listing_formats import Demand
 from policies.domain.rate_table import RateTable, ShippingCost
 from policies.engine.conditions import Condition
 from policies.engine.matcher import Matcher
-from policies.facts.measures import OLDEST_DAYS
+from policies.facts.measures import OLDEST_DAYS, READY_FOR_CHANNEL
 from policies.source.problems import Source
 
 HOLD_BACK_FORMS = ("units", "percent", "days_of_cover", "expected_sales")
@@ -26,6 +27,19 @@ LOCATION_STEPS = (
 FEWEST_SHIPMENTS, LOWEST_COST, EARLIEST_PROMISE = "fewest_shipments", "lowest_cost", "earliest_promise"
 DELIVERY_STEPS = (LOWEST_COST, EARLIEST_PROMISE)
 PLAN_STEPS = (FEWEST_SHIPMENTS, *DELIVERY_STEPS)
+
+
+TEXT_ATTRIBUTES = ("display_name", "category", "brand", "style", "barcode")
+NUMBER_ATTRIBUTES = ("price", "weight_grams", "length_mm", "width_mm", "height_mm")
+IMAGES = "images"
+ATTRIBUTES = (*TEXT_ATTRIBUTES, *NUMBER_ATTRIBUTES, IMAGES)
+"""What every product has of its own; any other attribute is written with FREE_ATTRIBUTE before its name."""
+FREE_ATTRIBUTE = "attributes."
+
+
+def free_attribute(attribute: str) -> str | None:
+    """The name of an attribute that the retailer has named; None for one of ATTRIBUTES."""
+    return attribute.removeprefix(FREE_ATTRIBUTE) if attribute.startswith(FREE_ATTRIBUTE) else None
 
 
 class Scope(StrEnum):
@@ -201,6 +215,23 @@ class ExceptionRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ListingRequirement:
+    """What one attribute of a product must be before a platform can list it. Every rule that applies must be met.
+
+    `owner` is who owns the product data. If it is not `is_required`, only a value that is stated must be as demanded.
+    """
+
+    name: str
+    platform: str
+    source: Source
+    when: Condition
+    attribute: str
+    demand: Demand
+    owner: str
+    is_required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class PolicySet:
     """All rules of a folder, compiled and immutable. A request uses one policy set from start to end.
 
@@ -225,11 +256,20 @@ class PolicySet:
     restriction_matcher: Matcher[ExposureRule] | None = field(default=None, repr=False, compare=False)
     """The exposure rules that are restrictions; None if there are none."""
 
+    listing_requirements: tuple[ListingRequirement, ...] = ()
+    """In the order of their files, of which each is for one platform."""
+    listing_matchers: Mapping[str, Matcher[ListingRequirement]] = field(default_factory=dict, repr=False, compare=False)
+    """Those of each platform that has any."""
+
     reads_receipts: bool = field(init=False, default=False, repr=False, compare=False)
     """Whether its rules ask when stock came in."""
+    reads_readiness: bool = field(init=False, default=False, repr=False, compare=False)
+    """Whether its rules ask which products meet the listing requirements of a channel."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reads_receipts", OLDEST_DAYS in self.facts)
+        facts = self.facts
+        object.__setattr__(self, "reads_receipts", OLDEST_DAYS in facts)
+        object.__setattr__(self, "reads_readiness", READY_FOR_CHANNEL in facts)
 
     def buffers_of(self, scope: Scope) -> Sequence[BufferFile]:
         """The buffer files of a scope."""

@@ -21,6 +21,7 @@
     ├── FeedConflict       FAILED_PRECONDITION  two feeds that would own the same stock
     ├── SharedLocation     FAILED_PRECONDITION  a location that would be in two outlets of a channel
     ├── KitConflict        FAILED_PRECONDITION  a kit as a component of a kit, or more kits than the catalog takes
+    ├── NoListingRequirements FAILED_PRECONDITION  no rules say what listings of the channel require
     ├── InsufficientStock  FAILED_PRECONDITION  a transfer of more units than are available
     ├── ReportTooLarge     INVALID_ARGUMENT     a report that takes too long, or has too many groups
     ├── UnreadableRequest  INVALID_ARGUMENT     bytes that are no message of the method
@@ -483,6 +484,24 @@ class SharedLocation(TruestockError):
             },
             violations=[Violation(field, f"location '{conflict.location_id}' would be in {both}")],
         )
+
+
+class NoListingRequirements(TruestockError):
+    """The rules in force have no listing requirements for the platform of a channel."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "NO_LISTING_REQUIREMENTS"
+
+    def __init__(self, channel_id: str, platform: str | None, known: Sequence[str]) -> None:
+        """`known` are the platforms that have requirements."""
+        if platform is None:
+            message = f"channel '{channel_id}' has no platform; upsert it with one of: {', '.join(known) or 'none yet'}"
+        else:
+            message = (
+                f"the rules have no listing requirements for '{platform}', the platform of channel '{channel_id}'; add "
+                f"a file with 'kind: listing_requirements' and 'platform: {platform}'"
+            )
+        super().__init__(message, metadata={"channel_id": channel_id, "platform": platform or ""})
 
 
 class KitConflict(TruestockError):

@@ -87,6 +87,15 @@ COMPONENT_LINE_ID_LENGTH = 160
 CHANGE_ID_LENGTH = 128
 TEXT_LENGTH = 256
 URI_LENGTH = 2_048
+PRODUCT_IMAGES = 50
+PRODUCT_ATTRIBUTES = 100
+ATTRIBUTE_LENGTH = 10_000
+DETAILS_LENGTH = 15_000
+"""Characters of the URIs of all images of a product together, and of all its attributes: a page of 1,000 such products
+stays within RESPONSE_BYTES."""
+PIXELS = 100_000
+VALUE_SHOWN = 200
+"""Characters of a value that a response repeats to say what is wrong with it."""
 REGION_LENGTH = 64
 POSTAL_CODE_LENGTH = 16
 TAG_LENGTH = 64

@@ -22,6 +22,7 @@ from policies.domain.kits import KitPart
 from policies.domain.listings import OrderedItem
 from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, Placement
+from policies.domain.product_details import ListingReadiness
 
 LOCATION_TYPES = ("store", "warehouse", "supplier", "pop-up")
 LOCATION_STATUSES = ("open", "paused", "stocktake", "closed")
@@ -194,6 +195,8 @@ class Product:
     has_barcode: bool = False
     has_image: bool = False
     weight_grams: int | None = None
+    readiness: ListingReadiness | None = None
+    """Where it can be listed; None if that was not worked out, because no rule asks for it."""
 
     def __post_init__(self) -> None:
         _require_one_of("status", self.status, PRODUCT_STATUSES)

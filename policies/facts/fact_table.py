@@ -22,6 +22,7 @@ from policies.domain.model import (
     Context,
 )
 from policies.facts.measures import (
+    READY_FOR_CHANNEL,
     age_minutes,
     amount,
     capacity_left,
@@ -33,6 +34,7 @@ from policies.facts.measures import (
     margin_after_shipping,
     oldest_days,
     open_now,
+    ready_for_channel,
     same_country,
     serves_destination,
 )
@@ -70,9 +72,12 @@ class RulePlace(StrEnum):
     REVIEW = "'review'"
     SPLIT = "'split_only_if'"
     EXCEPTION = "an exception rule"
+    LISTING = "a listing requirement"
 
 
-EVERYWHERE = frozenset(RulePlace)
+OF_A_LISTING = frozenset({RulePlace.LISTING})
+"""Where only the catalog's own figures of a product are known."""
+EVERYWHERE = frozenset(RulePlace) - OF_A_LISTING
 AT_A_LOCATION = frozenset({RulePlace.EXPOSURE, RulePlace.LOCATION_BUFFER, RulePlace.CANDIDATE, RulePlace.DELIVERY})
 """Places where the location is always known."""
 
@@ -83,6 +88,8 @@ OF_ONE_LEVEL = frozenset({RulePlace.EXPOSURE, RulePlace.LOCATION_BUFFER})
 OF_A_PLAN = frozenset({RulePlace.REVIEW, RulePlace.SPLIT})
 OF_A_SPLIT = frozenset({RulePlace.SPLIT})
 OF_AN_EXCEPTION = frozenset({RulePlace.EXCEPTION})
+IN_THE_CATALOG = OF_A_PRODUCT | OF_A_LISTING
+KNOWN_IN_THE_CATALOG = OF_ONE_LEVEL | OF_A_LISTING
 OF_A_CHANNEL = EVERYWHERE - OF_AN_EXCEPTION
 """Places where the channel is always known: some exceptions, such as one about a feed, have none."""
 
@@ -266,25 +273,25 @@ _TABLE = (
         "product.sku",
         _TEXT,
         "the product's SKU",
-        OF_A_PRODUCT,
+        IN_THE_CATALOG,
         lambda c: c.product.sku if c.product else None,
-        known_in=OF_ONE_LEVEL,
+        known_in=KNOWN_IN_THE_CATALOG,
         absent="no product has this SKU",
     ),
     Fact(
         "product.tags",
         _TEXTS,
         "tags of the product",
-        OF_A_PRODUCT,
+        IN_THE_CATALOG,
         lambda c: c.product.tags if c.product else None,
-        known_in=OF_ONE_LEVEL,
+        known_in=KNOWN_IN_THE_CATALOG,
         absent="no product has this tag",
     ),
     Fact(
         "product.category",
         _TEXT,
         "the product's category",
-        OF_A_PRODUCT,
+        IN_THE_CATALOG,
         lambda c: c.product.category if c.product else None,
         absent="no product is in this category",
     ),
@@ -292,7 +299,7 @@ _TABLE = (
         "product.brand",
         _TEXT,
         "the product's brand",
-        OF_A_PRODUCT,
+        IN_THE_CATALOG,
         lambda c: c.product.brand if c.product else None,
         absent="no product is of this brand",
     ),
@@ -300,7 +307,7 @@ _TABLE = (
         "product.price",
         _NUMBER,
         "the product's price",
-        OF_A_PRODUCT,
+        IN_THE_CATALOG,
         lambda c: amount(c.product.price) if c.product else None,
         unit="the merchant's currency",
         value_range=_NOT_NEGATIVE,
@@ -318,7 +325,7 @@ _TABLE = (
         "product.weight_grams",
         _NUMBER,
         "weight of one packed unit; unknown if nobody has stated it",
-        OF_A_PRODUCT,
+        IN_THE_CATALOG,
         lambda c: c.product.weight_grams if c.product else None,
         unit="grams",
         value_range=_ONE_OR_MORE,
@@ -348,13 +355,21 @@ _TABLE = (
         known_in=OF_ONE_LEVEL,
     ),
     Fact(
+        READY_FOR_CHANNEL,
+        _FLAG,
+        "whether the product meets the listing requirements (`kind: listing_requirements`) of the channel's platform; "
+        "unknown if the channel has no platform, or its platform has no requirements",
+        frozenset({RulePlace.EXPOSURE}),
+        ready_for_channel,
+    ),
+    Fact(
         "product.status",
         _TEXT,
         "status of the product in the catalog",
-        OF_A_PRODUCT,
+        IN_THE_CATALOG,
         lambda c: c.product.status if c.product else None,
         allowed=PRODUCT_STATUSES,
-        known_in=OF_ONE_LEVEL,
+        known_in=KNOWN_IN_THE_CATALOG,
     ),
     Fact(
         "location.id",

@@ -12,6 +12,7 @@ from policies.domain.handling_times import first_handling_time
 from policies.domain.model import LEAST_VELOCITY, Context
 
 OLDEST_DAYS = "stock.oldest_days"
+READY_FOR_CHANNEL = "product.ready_for_channel"
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -121,6 +122,13 @@ def capacity_left(context: Context) -> float | None:
     if location.capacity.orders_per_day is None:
         return None if location.capacity.units_per_day is None else room.unit_count
     return room.order_count if room.unit_count else 0
+
+
+def ready_for_channel(context: Context) -> bool | None:
+    """Whether the product meets the listing requirements of the channel's platform; None if it has none."""
+    if context.product is None or context.product.readiness is None or context.channel is None:
+        return None
+    return context.product.readiness.on(context.channel.platform)
 
 
 def margin_after_shipping(context: Context) -> float | None:

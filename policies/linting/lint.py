@@ -11,6 +11,7 @@ from itertools import islice
 from policies.engine.satisfiability import StepBudget
 from policies.linting.contradictions import contradictions
 from policies.linting.findings import Finding
+from policies.linting.listing_rules import readiness_without_requirements, repeated_requirements
 from policies.linting.rule_mappings import RuleMappings
 from policies.linting.shadowing import (
     shadowed_excludes,
@@ -25,6 +26,7 @@ from policies.source.rule_file import MAX_PROBLEMS
 
 _CHECKS = (
     *(contradictions, shadowed_policies, shadowed_rules, shadowed_excludes, shadowed_exposure, unusable_policies),
+    *(readiness_without_requirements, repeated_requirements),
 )
 
 

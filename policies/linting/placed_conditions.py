@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from policies.engine.conditions import Always, Condition
 from policies.facts.fact_table import RulePlace
-from policies.policy_set import BufferRule, DeliveryRule, ExceptionRule, ExposureRule, PolicySet, RoutingPolicy, Scope
+from policies.policy_set import (
+    BufferRule,
+    DeliveryRule,
+    ExceptionRule,
+    ExposureRule,
+    ListingRequirement,
+    PolicySet,
+    RoutingPolicy,
+    Scope,
+)
 from policies.source.problems import Source
 
 _BUFFER_PLACES = {Scope.LOCATION: RulePlace.LOCATION_BUFFER, Scope.CHANNEL: RulePlace.CHANNEL_BUFFER}
@@ -31,10 +40,11 @@ class PlacedCondition:
 
 def placed_conditions(policy_set: PolicySet) -> Iterator[PlacedCondition]:
     """The conditions of all rules, with those that are always true."""
-    rules: list[tuple[ExposureRule | BufferRule | DeliveryRule | ExceptionRule, RulePlace]] = [
+    rules: list[tuple[ExposureRule | BufferRule | DeliveryRule | ExceptionRule | ListingRequirement, RulePlace]] = [
         *((rule, RulePlace.EXPOSURE) for rule in policy_set.exposure),
         *((rule, RulePlace.DELIVERY) for rule in policy_set.delivery),
         *((rule, RulePlace.EXCEPTION) for rule in policy_set.exceptions),
+        *((rule, RulePlace.LISTING) for rule in policy_set.listing_requirements),
         *((rule, _BUFFER_PLACES[file.scope]) for file in policy_set.buffers for rule in file.rules),
     ]
     for rule, place in rules:

@@ -291,6 +291,15 @@ def _conjunction(parts: list[Condition | None]) -> Condition | None:
 def _fact_summary(place: RulePlace) -> str:
     """The groups of facts that are known in a place, and the single facts of groups that are known only in part."""
     facts = [FACTS[name] for name in fact_names(place)]
-    whole_groups = {fact.group for fact in facts} - {fact.group for fact in FACTS.values() if place not in fact.places}
-    names = [f"{fact.group}.*" if fact.group in whole_groups else fact.name for fact in facts]
-    return ", ".join(dict.fromkeys(names))
+    unknown: dict[str, list[str]] = {}
+    for fact in FACTS.values():
+        if place not in fact.places:
+            unknown.setdefault(fact.group, []).append(fact.name)
+    return ", ".join(dict.fromkeys(_in_summary(fact, unknown.get(fact.group, [])) for fact in facts))
+
+
+def _in_summary(fact: Fact, unknown: Sequence[str]) -> str:
+    """The fact, or its group if at most one fact of the group is `unknown` there."""
+    if len(unknown) > 1:
+        return fact.name
+    return f"{fact.group}.* but {unknown[0]}" if unknown else f"{fact.group}.*"

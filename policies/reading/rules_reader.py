@@ -12,9 +12,18 @@ from hashlib import sha256
 from policies.engine.conditions import Always
 from policies.engine.matcher import Matcher
 from policies.linting.lint import lint
-from policies.policy_set import BufferFile, DeliveryRule, ExceptionRule, ExposureRule, PolicySet, RoutingPolicy
+from policies.policy_set import (
+    BufferFile,
+    DeliveryRule,
+    ExceptionRule,
+    ExposureRule,
+    ListingRequirement,
+    PolicySet,
+    RoutingPolicy,
+)
 from policies.reading.delivery_rules import delivery_rules
 from policies.reading.exception_rules import exception_rules
+from policies.reading.listing_requirements import listing_matchers, listing_requirements
 from policies.reading.merchant import UTC, merchant_time_zone, stated_time_zone
 from policies.reading.owners import Owners
 from policies.reading.rate_tables import RateFiles, is_rate_file
@@ -24,7 +33,7 @@ from policies.source.problems import Problem, Source, quoted
 from policies.source.rule_file import MAX_PROBLEMS, RuleFile, suggestion
 from policies.source.yaml_nodes import MappingNode, Node, UnreadableFile, parse
 
-KINDS = ("exposure", "buffer", "routing", "delivery", "exception", "merchant")
+KINDS = ("exposure", "buffer", "routing", "delivery", "exception", "listing_requirements", "merchant")
 
 EXTENSIONS = (".yaml", ".yml")
 """The endings of rule files and test suites, in any letter case: some programs save them in capitals."""
@@ -111,6 +120,7 @@ class _PolicySetDraft:
     exceptions: list[ExceptionRule] = field(default_factory=list)
     exception_positions: dict[int, Source] = field(default_factory=dict)
     owners: Owners = field(default_factory=Owners)
+    listing_requirements: list[ListingRequirement] = field(default_factory=list)
     time_zone: str = UTC
     routing_is_readable: bool = True
     exceptions_are_readable: bool = True
@@ -186,6 +196,8 @@ class _PolicySetDraft:
             time_zone=self.time_zone,
             owners=self.owners.contacts,
             restriction_matcher=restriction_matcher(exposure),
+            listing_requirements=tuple(self.listing_requirements),
+            listing_matchers=listing_matchers(self.listing_requirements),
         )
 
     def _read_kind(self, rule_file: RuleFile, node: Node) -> None:
@@ -207,6 +219,9 @@ class _PolicySetDraft:
                 names, positions = self.rule_names["exception"], self.exception_positions
                 self.exceptions += exception_rules(rule_file, node, names, positions, self.owners)
                 self.exceptions_are_readable &= not rule_file.problems
+            case "listing_requirements" as kind:
+                files, names = self.file_names[kind], self.rule_names[kind]
+                self.listing_requirements += listing_requirements(rule_file, node, files, names, self.owners)
             case "merchant":
                 merchant_time_zone(rule_file, node, self.file_names["merchant"])
             case _:

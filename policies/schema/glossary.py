@@ -15,6 +15,7 @@ PLACES: Mapping[RulePlace, str] = {
     RulePlace.CANDIDATE: "`only`, `exclude`, `prefer`",
     RulePlace.DELIVERY: "delivery",
     RulePlace.EXCEPTION: "exceptions",
+    RulePlace.LISTING: "listing requirements",
     RulePlace.REVIEW: "`review`",
     RulePlace.SPLIT: "`split_only_if`",
 }

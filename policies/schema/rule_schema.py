@@ -9,11 +9,33 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import cast
 
+from policies.domain.channel_statuses import PLATFORMS
+from policies.domain.listing_formats import TEXT_FORMATS
 from policies.domain.model import EXCEPTION_ACTIONS, MAX_UNITS
 from policies.facts.fact_table import RulePlace
 from policies.facts.periods import AT_LOCATION, DAYS
-from policies.policy_set import DEADLINES, HOLD_BACK_FORMS, Combine, Scope
+from policies.policy_set import (
+    DEADLINES,
+    FREE_ATTRIBUTE,
+    HOLD_BACK_FORMS,
+    IMAGES,
+    NUMBER_ATTRIBUTES,
+    TEXT_ATTRIBUTES,
+    Combine,
+    Scope,
+)
 from policies.reading.delivery_rules import MAX_COST, MAX_TRANSIT_DAYS
+from policies.reading.listing_requirements import (
+    ATTRIBUTE_NAME,
+    IMAGE_BOUNDS,
+    MAX_CHOICES,
+    MAX_IMAGES,
+    MAX_LENGTH,
+    MAX_NUMBER,
+    MAX_PATTERN,
+    MAX_PIXELS,
+    NUMBER_KEYS,
+)
 from policies.reading.owners import MAX_CONTACT_LENGTH, MAX_OWNERS
 from policies.reading.routing_rules import (
     MAX_BAND_KM,
@@ -32,7 +54,7 @@ from policies.reading.routing_rules import (
 )
 from policies.reading.stock_rules import MAX_DAYS, MAX_RULES, SERVICE_LEVELS
 from policies.reading.time_bounds import AT_MERCHANT, TIME_KEYS
-from policies.schema.condition_schema import Schema, choice, closed, condition, conditions, definition
+from policies.schema.condition_schema import WORD, Schema, choice, closed, condition, conditions, definition
 from policies.schema.suite_schema import shared_fixtures, suite
 from policies.source.rule_file import MAX_NAME_LENGTH, MAX_TEXT_LENGTH
 
@@ -176,6 +198,65 @@ def exception() -> Schema:
     return {**schema, "anyOf": [{"required": ["rules"]}, {"required": ["owners"]}]}
 
 
+def listing_requirements() -> Schema:
+    """The schema of files with `kind: listing_requirements`. The attribute decides which keys a rule has."""
+    length, pixels = _from_one(MAX_LENGTH), _from_one(MAX_PIXELS)
+    texts = {
+        "min_length": length,
+        "max_length": length,
+        "pattern": {"type": "string", "minLength": 1, "maxLength": MAX_PATTERN, "description": "Of the whole text."},
+        "one_of": {"type": "array", "items": WORD, "minItems": 1, "maxItems": MAX_CHOICES},
+        "format": choice(TEXT_FORMATS, "gtin: 8, 12, 13 or 14 digits of an EAN or UPC, with the right last digit."),
+    }
+    own = {"type": "string", "pattern": f"^{FREE_ATTRIBUTE.replace('.', '[.]')}{ATTRIBUTE_NAME}$"}
+    amount = {"type": "number", "minimum": 0, "maximum": MAX_NUMBER}
+    images = {
+        key: {**(_from_one(MAX_IMAGES) if key.endswith("count") else pixels), "description": _IMAGE_HELP[key]}
+        for key in IMAGE_BOUNDS
+    }
+    kinds = (
+        ({"anyOf": [choice(TEXT_ATTRIBUTES), own]}, texts),
+        (choice(NUMBER_ATTRIBUTES), dict.fromkeys(NUMBER_KEYS, amount)),
+        ({"const": IMAGES}, images),
+    )
+    rules = _rules({"anyOf": [_requirement(attribute, demand) for attribute, demand in kinds]})
+    properties = {
+        "platform": choice(PLATFORMS, "The platform of the channels whose listings need this."),
+        "owner": {**NAME, "description": "Who owns the product data, unless a rule names another."},
+        **rules,
+    }
+    return _file("listing_requirements", properties, [RulePlace.LISTING], ["name", "platform", "owner", "rules"])
+
+
+_IMAGE_HELP = {
+    "min_count": "At least so many images.",
+    "max_count": "At most so many images.",
+    "min_side_px": "Width and height of each image are at least this.",
+    "max_side_px": "Width and height of each image are at most this.",
+    "min_longest_side_px": "The longer of width and height of each image is at least this.",
+}
+
+
+def _requirement(attribute: Schema, demand: Mapping[str, object]) -> Schema:
+    keys = {
+        "name": NAME,
+        "description": DESCRIPTION,
+        "when": {**condition(RulePlace.LISTING), "description": "The products that it is for. Default: all."},
+        "attribute": attribute,
+        "required": {
+            "type": "boolean",
+            "description": "false: only a stated value must be as demanded. Default: true.",
+        },
+        "owner": NAME,
+        **demand,
+    }
+    return closed(keys, ["name", "attribute"])
+
+
+def _from_one(most: int) -> Schema:
+    return {"type": "integer", "minimum": 1, "maximum": most}
+
+
 def merchant() -> Schema:
     """The schema of the file with `kind: merchant`."""
     keys = {"kind": {"const": "merchant"}, "description": DESCRIPTION, "time_zone": {"type": "string", "minLength": 3}}
@@ -196,6 +277,7 @@ SCHEMAS: Mapping[str, Callable[[], Schema]] = {
     "routing": routing,
     "delivery": delivery,
     "exception": exception,
+    "listing_requirements": listing_requirements,
     "merchant": merchant,
     "rules_test": _suite,
     "fixtures_test": _shared_fixtures,

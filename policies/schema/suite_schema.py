@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from policies.domain.capacity import MAX_CAPACITY, MAX_DAYS_AHEAD
+from policies.domain.channel_statuses import PLATFORMS
 from policies.domain.model import (
     CANCELLATION_FAULTS,
     CHANNEL_KINDS,
@@ -21,6 +22,7 @@ from policies.domain.model import (
 )
 from policies.explanation import DropReason
 from policies.facts.periods import DAYS
+from policies.reading.listing_requirements import MAX_PIXELS
 from policies.schema.condition_schema import WORD, Schema, choice, closed
 from policies.testing.cases import MAX_TESTS, REQUIRED_TEST_KEYS, SHARED_KEYS, SUITE_KEYS, TEST_KEYS
 from policies.testing.expectations import (
@@ -28,13 +30,15 @@ from policies.testing.expectations import (
     DECIDING,
     DELIVERY_KEYS as PARCEL_ANSWERS,
     EXCEPTION_KEYS as EXCEPTION_ANSWERS,
+    LISTING_KEYS as LISTING_ANSWERS,
     MAX_REASONS,
     ORDER_KEYS as ORDER_ANSWERS,
     REASONS,
     UNKNOWN,
 )
 from policies.testing.fixtures import KNOWN_CHANNELS
-from policies.testing.givens import AVAILABILITY_KEYS, DELIVERY_KEYS, EXCEPTION_KEYS, ORDER_KEYS
+from policies.testing.givens import AVAILABILITY_KEYS, DELIVERY_KEYS, EXCEPTION_KEYS, LISTING_KEYS, ORDER_KEYS
+from policies.testing.listed_products import MAX_SIZE_MM, READY_KEY, SIZES
 from policies.testing.stated_values import MAX_ENTRIES
 
 _UNITS: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_UNITS}
@@ -68,6 +72,7 @@ _FIGURES: Mapping[str, Schema] = {
     "tracked": _FLAG,
 }
 _STOCK_LEVEL: Schema = {"anyOf": [_UNITS, closed(_FIGURES)]}
+_PIXELS: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_PIXELS}
 _GRAMS: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_WEIGHT_GRAMS}
 _ORDER_FIELDS: Mapping[str, Schema] = {
     "channel": WORD,
@@ -156,12 +161,27 @@ def _product() -> Schema:
         "has_image": _FLAG,
         "status": choice(PRODUCT_STATUSES),
         "weight_grams": _GRAMS,
+        READY_KEY: {
+            "anyOf": [_FLAG, {"const": UNKNOWN}],
+            "description": "Whether it meets all listing requirements. Default: by the rules if the product states any "
+            "of the following keys, else true.",
+        },
+        **dict.fromkeys(("display_name", "style", "barcode"), WORD),
+        **{key: {**_UNITS, "minimum": 1, "maximum": MAX_SIZE_MM} for key in SIZES},
+        "images": {"type": "array", "items": closed(dict.fromkeys(("width_px", "height_px"), _PIXELS))},
+        "attributes": _by_name(WORD),
     }
     return closed(keys)
 
 
 def _channel() -> Schema:
-    return closed({"kind": choice(CHANNEL_KINDS), "locations": _WORDS, "cancellation_headroom": _OR_UNKNOWN})
+    keys = {
+        "kind": choice(CHANNEL_KINDS),
+        "locations": _WORDS,
+        "cancellation_headroom": _OR_UNKNOWN,
+        "platform": choice(PLATFORMS),
+    }
+    return closed(keys)
 
 
 def _test() -> Schema:
@@ -169,6 +189,7 @@ def _test() -> Schema:
     keys = {"name": WORD, "given": {"type": "object"}, "expect": {"type": "object"}}
     kinds = {"exception": (_exception(), _exception_answer()), "lines": (_order(), _order_answer())}
     kinds["ships_from"] = (_parcel(), _parcel_answer())
+    kinds["listing_of"] = (_listing(), _listing_answer())
     of_kind: dict[str, object] = _given_and_expect(_sale(), _sale_answer())
     for key, (given, expect) in reversed(kinds.items()):
         has_key = {"properties": {"given": {"required": [key]}}}
@@ -266,6 +287,15 @@ def _parcel_answer() -> Schema:
         "delivers_on": {"anyOf": [_DAY, {"const": UNKNOWN}]},
     }
     return closed(_schemas_by_key(PARCEL_ANSWERS, keys), oneOf=_ONE_REASON)
+
+
+def _listing() -> Schema:
+    return closed(_schemas_by_key(LISTING_KEYS, {"channel": WORD, "listing_of": WORD}), ["channel"])
+
+
+def _listing_answer() -> Schema:
+    keys = {"ready": _FLAG, **_REASONS, "wrong": {**_WORDS, "minItems": 1, "description": "The attributes that are."}}
+    return closed(_schemas_by_key(LISTING_ANSWERS, keys), ["ready"], oneOf=_ONE_REASON)
 
 
 def _exception_answer() -> Schema:

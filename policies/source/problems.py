@@ -145,6 +145,7 @@ CODES: Mapping[str, str] = {
     "always-true": "A condition is true for every value of its facts. It has no effect, or its 'any' or 'none' covers "
     "more than intended.",
     "bad-name": "Names have only lower-case letters, digits and hyphens, because answers, tests and metrics use them.",
+    "bad-pattern": "The pattern is no regular expression, or one that can take very long for some texts.",
     "conflicting-keys": "Only one of these keys may be used at a time, such as one form of 'hold_back'.",
     "contradiction": "Comparisons that must all be true can never be true together. The rule would never fire, or an "
     "entry of its 'any' or 'none' has no effect.",
@@ -169,7 +170,9 @@ CODES: Mapping[str, str] = {
     "no-default-policy": "Some orders would have no routing policy. The policy with the highest position must have no "
     "'applies_to', so that it applies to every order.",
     "no-effect": "A buffer rule neither holds units back nor sets a limit, or a delivery rule has neither a transit "
-    "time nor a cost nor rates.",
+    "time nor a cost nor rates, or a listing requirement demands nothing.",
+    "no-listing-requirements": "The rule asks whether products are ready for a channel, but no file says what listings "
+    "require, so that this is never known.",
     "no-next-policy": "The last routing policy passes orders on to the next policy, but there is none.",
     "no-such-file": "There is no file of this name beside the rule file.",
     "no-such-time": "A date or time that does not exist, such as 30 February or 25:00.",

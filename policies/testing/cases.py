@@ -5,19 +5,20 @@ Comparing the actual answer with it is in `comparison`; running suites is in `su
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from policies.domain.model import Channel, Order, World
+from policies.domain.model import Channel, World
+from policies.domain.product_details import ProductDetails
 from policies.reading.rules_reader import is_yaml_file
 from policies.source.problems import Source, quoted
 from policies.source.rule_file import RuleFile
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode
 from policies.testing.expectations import ExpectationReader, Expected
 from policies.testing.fixtures import Fixtures
-from policies.testing.givens import AvailabilityGiven, CaseGiven, DeliveryGiven, ExceptionGiven, GivenReader
+from policies.testing.givens import CaseGiven, GivenReader, Question
 from policies.testing.stated_values import moment, optional
 
 MAX_TESTS = 1_000
@@ -45,8 +46,10 @@ class RuleTest:
     name_node: Node
     world: World
     channel: Channel
-    question: AvailabilityGiven | Order | DeliveryGiven | ExceptionGiven
+    question: Question
     expected: Expected
+    details: Mapping[str, ProductDetails] = field(default_factory=dict)
+    """What the products state for listings, by SKU."""
 
 
 def read_shared_fixtures(file: RuleFile, node: Node) -> Fixtures | None:
@@ -112,13 +115,16 @@ class _SuiteReader:
             return None
         fixtures = self.given.fixtures
         world = World(now, fixtures.locations, fixtures.products, case_given.levels, capacity=case_given.capacity)
-        return RuleTest(self.suite, name, fields["name"], world, case_given.channel, case_given.question, expected)
+        asked = (case_given.channel, case_given.question)
+        return RuleTest(self.suite, name, fields["name"], world, *asked, expected, fixtures.details)
 
     def _kind(self, node: Node | None, given: GivenReader) -> tuple[GivenReading, ExpectationReading]:
         """The readers of `given` and `expect` for the kind of question."""
         stated = node.entries if isinstance(node, MappingNode) else {}
         if "exception" in stated:
             return given.exception, self.expectations.exception
+        if "listing_of" in stated:
+            return given.listing, self.expectations.listing
         if "lines" in stated:
             return given.order, self.expectations.order
         if "ships_from" in stated:

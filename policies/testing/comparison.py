@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from policies.decisions.alternatives.decision_explanation import explain
 from policies.decisions.availability.sellable import assess_availability
@@ -11,6 +11,7 @@ from policies.decisions.decision import Decision
 from policies.decisions.delivery import delivery_rule_for, fired_delivery_rules, promise_date, quote
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.exception_policy import handling_of
+from policies.decisions.product_readiness import listing_problems, readiness_of
 from policies.decisions.routing import RoutedOrder, routed_order
 from policies.domain.model import SHIP, TRANSFER, Order
 from policies.explanation import DroppedLocation, DropReason, FiredRule
@@ -18,7 +19,13 @@ from policies.policy_set import PolicySet
 from policies.source.problems import Source
 from policies.source.rule_file import duration_text
 from policies.testing.cases import RuleTest
-from policies.testing.evidence import availability_evidence, delivery_evidence, exception_evidence, routing_evidence
+from policies.testing.evidence import (
+    availability_evidence,
+    delivery_evidence,
+    exception_evidence,
+    listing_evidence,
+    routing_evidence,
+)
 from policies.testing.expectations import (
     DELIVERY_FIGURES,
     NEXT_BEST_KEYS,
@@ -26,9 +33,11 @@ from policies.testing.expectations import (
     Expected,
     Figure,
     Units,
+    attribute_list,
     location_list,
+    yes_or_no,
 )
-from policies.testing.givens import AvailabilityGiven, DeliveryGiven, ExceptionGiven
+from policies.testing.givens import AvailabilityGiven, DeliveryGiven, ExceptionGiven, ListingGiven
 
 NO_POLICY = "no policy"
 """Name of the fallback where a suite has no routing policy or exception rule; names in rule files have no spaces."""
@@ -58,6 +67,8 @@ _MESSAGES = {
     "service": "expected the service {expected}, got {actual}",
     "transit_days": "expected transit days of {expected}, got {actual}",
     "cost": "expected a cost of {expected}, got {actual}",
+    "ready": "expected 'ready: {expected}', got 'ready: {actual}'",
+    "wrong": "expected {expected} to be wrong, got {actual}",
     "delivers_on": "expected delivery on {expected}, got {actual}",
 }
 """Message for a difference, by part of the answer. Parts with a `name` are compared for locations in the test only."""
@@ -83,13 +94,17 @@ class Difference:
 
 def answer_of(policy_set: PolicySet, test: RuleTest) -> Answer:
     """The rules' answer to the test's question."""
-    if isinstance(test.question, AvailabilityGiven):
-        return _availability_answer(policy_set, test, test.question)
-    if isinstance(test.question, ExceptionGiven):
-        return _exception_answer(policy_set, test, test.question)
-    if isinstance(test.question, DeliveryGiven):
-        return _delivery_answer(policy_set, test, test.question)
-    return _order_answer(policy_set, test, test.question)
+    question = test.question
+    if isinstance(question, ListingGiven):
+        return _listing_answer(policy_set, test, question)
+    test = _with_readiness(policy_set, test)
+    if isinstance(question, AvailabilityGiven):
+        return _availability_answer(policy_set, test, question)
+    if isinstance(question, ExceptionGiven):
+        return _exception_answer(policy_set, test, question)
+    if isinstance(question, DeliveryGiven):
+        return _delivery_answer(policy_set, test, question)
+    return _order_answer(policy_set, test, question)
 
 
 def differences(expected: Expected, answer: Answer) -> list[Difference]:
@@ -209,6 +224,29 @@ def _exception_answer(policy_set: PolicySet, test: RuleTest, question: Exception
         frozenset({handling.source} if by_rule else ()),
         tuple(exception_evidence(test, handling)),
     )
+
+
+def _listing_answer(policy_set: PolicySet, test: RuleTest, question: ListingGiven) -> Answer:
+    platform, sku = test.channel.platform or "", question.sku
+    problems = listing_problems(policy_set, platform, test.world.products[sku], test.details[sku])
+    return Answer(
+        {"ready": yes_or_no(not problems), "wrong": attribute_list(problem.attribute for problem in problems)},
+        frozenset(problem.rule for problem in problems),
+        frozenset(problem.source for problem in problems),
+        tuple(listing_evidence(test, problems)),
+    )
+
+
+def _with_readiness(policy_set: PolicySet, test: RuleTest) -> RuleTest:
+    """The test with the readiness of products that state what they have for listings."""
+    stated = {sku: product for sku, product in test.world.products.items() if product.readiness is None}
+    if not policy_set.reads_readiness or not stated:
+        return test
+    checked = {
+        sku: replace(product, readiness=readiness_of(policy_set, product, test.details[sku]))
+        for sku, product in stated.items()
+    }
+    return replace(test, world=replace(test.world, products={**test.world.products, **checked}))
 
 
 def _rule_names(fired: Sequence[FiredRule], dropped: Sequence[DroppedLocation]) -> frozenset[str]:

@@ -9,10 +9,14 @@ from enum import StrEnum
 
 from policies.domain.model import TRANSFER
 from policies.facts.fact_table import Value
+from policies.facts.measures import READY_FOR_CHANNEL
+from policies.policy_set import ListingRequirement
 from policies.testing.fixtures import KNOWN_CHANNELS
+from policies.testing.wrong_values import wrong_value
 
 CASE_CHANNEL, CASE_SKU, CASE_LOCATION = "shopify", "SKU-1", "store"
 """The names in cases of rules that ask for none."""
+DEFAULT_PLATFORM = "shopify"
 
 _KM_OF_A_DEGREE = 111.194926
 _UNITS = 10
@@ -23,12 +27,15 @@ Keys = dict[str, object]
 
 
 class CaseKind(StrEnum):
-    """What a test asks: units for sale, the routing of an order, a delivery, or who resolves an exception."""
+    """What a test asks: units for sale, the routing of an order, a delivery, who resolves an exception, or whether a
+    product can be listed.
+    """
 
     SALE = "sale"
     ORDER = "order"
     DELIVERY = "delivery"
     EXCEPTION = "exception"
+    LISTING = "listing"
 
 
 _EMPTY: frozenset[str] = frozenset()
@@ -47,6 +54,7 @@ _PRODUCT: Mapping[str, Value | None] = {
     "product.tags": _EMPTY,
     "product.status": "active",
     **dict.fromkeys(("product.has_dimensions", "product.has_barcode", "product.has_image"), True),
+    READY_FOR_CHANNEL: True,
 }
 _STOCK: Mapping[str, Value | None] = {
     "stock.on_hand": float(_UNITS),
@@ -71,6 +79,7 @@ DEFAULTS: Mapping[CaseKind, Mapping[str, Value | None]] = {
     },
     CaseKind.DELIVERY: {**_CATALOG, **_ORDER},
     CaseKind.EXCEPTION: {"exception.kind": "oversell"},
+    CaseKind.LISTING: {"product.sku": CASE_SKU, "product.tags": _EMPTY, "product.status": "active"},
 }
 """The values that facts have in a case that states nothing; others are unknown."""
 
@@ -88,13 +97,15 @@ class CaseBuilder:
     """Builds the case of one question. `values` has the facts that must have other values than by default.
 
     `suffixes` are added to the names that the rules do not ask for, by kind of fixture, so that cases of one suite can
-    differ. `companion` has the facts of a second location of an order, which has stock too.
+    differ. `companion` has the facts of a second location of an order, which has stock too. `requirement` is the
+    listing requirement that the product of the case does not meet.
     """
 
     kind: CaseKind
     values: Mapping[str, Value | None]
     now: datetime
     companion: Mapping[str, Value | None] | None = None
+    requirement: ListingRequirement | None = None
     suffixes: dict[str, str] = field(default_factory=dict)
     location: Keys = field(default_factory=dict)
     product: Keys = field(default_factory=dict)
@@ -129,6 +140,9 @@ class CaseBuilder:
         return default if value is None or isinstance(value, (str, frozenset)) else int(value)
 
     def _channel_id(self) -> str:
+        if self.requirement is not None:
+            platform = self.requirement.platform
+            return platform if platform in KNOWN_CHANNELS else f"{platform}-channel"
         if self.values.get("channel.id") is not None:
             return str(self.values["channel.id"])
         kind = self.values.get("channel.kind")
@@ -142,13 +156,16 @@ class CaseBuilder:
         if self.kind is CaseKind.EXCEPTION and not self._names("channel."):
             return {}
         id, headroom = self._channel_id(), self.values.get("channel.cancellation_headroom")
+        platform = DEFAULT_PLATFORM if READY_FOR_CHANNEL in self.values else None
+        if self.requirement is not None:
+            platform = self.requirement.platform
         kind = self.values.get("channel.kind") or KNOWN_CHANNELS.get(id, "web")
         if headroom is None and KNOWN_CHANNELS.get(id) == kind:
             return {}
-        return {id: {"kind": kind, **({} if headroom is None else {"cancellation_headroom": headroom})}}
+        return {id: {"kind": kind, **_stated({"cancellation_headroom": headroom, "platform": platform})}}
 
     def _location_ids(self) -> list[str]:
-        if self.kind is CaseKind.EXCEPTION and not self._names("location."):
+        if self.kind is CaseKind.LISTING or (self.kind is CaseKind.EXCEPTION and not self._names("location.")):
             return []
         stated = self.values.get("location.id")
         if stated is not None:
@@ -224,6 +241,9 @@ class CaseBuilder:
         for key in ("has_dimensions", "has_barcode", "has_image"):
             if self.values.get(f"product.{key}") is False:
                 self.product[key] = False
+        if READY_FOR_CHANNEL in self.values:
+            ready = self.values[READY_FOR_CHANNEL]
+            self.product["ready_for_channel"] = "unknown" if ready is None else ready
 
     def _add_question(self, given: Keys) -> None:
         locations, skus = self._location_ids(), self._skus()
@@ -237,19 +257,25 @@ class CaseBuilder:
                 if (weight := self._count("order.weight_grams", 0)) and weight % units == 0:
                     self.product["weight_grams"] = weight // units
             case CaseKind.DELIVERY:
-                given["ships_from"] = locations[0]
-                if (units := self._count("order.unit_count", 1)) != 1:
-                    given["unit_count"] = units
-                if (grams := self.values.get("order.weight_grams")) is not None:
-                    given["weight_grams"] = _number(grams)
-                if tags := _tags(self.values.get("order.product_tags")):
-                    given["product_tags"] = tags
+                self._add_shipment(given, locations[0])
+            case CaseKind.LISTING:
+                given["listing_of"] = skus[0]
+                self.product |= {} if self.requirement is None else wrong_value(self.requirement)
             case CaseKind.EXCEPTION:
                 given |= {"location": locations[0]} if locations else {}
                 given |= {"product": skus[0]} if self._names("product.") else {}
                 if self._has_lines():
                     units = max(self._count("order.unit_count", 1), len(skus))
                     given["lines"] = dict.fromkeys(skus[:-1], 1) | {skus[-1]: units - len(skus) + 1}
+
+    def _add_shipment(self, given: Keys, location_id: str) -> None:
+        given["ships_from"] = location_id
+        if (units := self._count("order.unit_count", 1)) != 1:
+            given["unit_count"] = units
+        if (grams := self.values.get("order.weight_grams")) is not None:
+            given["weight_grams"] = _number(grams)
+        if tags := _tags(self.values.get("order.product_tags")):
+            given["product_tags"] = tags
 
     def _stock(self, locations: list[str], lines: Mapping[str, int]) -> Keys:
         """Enough for the order at one location, or at several of which each has only a part."""
@@ -306,7 +332,7 @@ class CaseBuilder:
         values = self.values
         if (method := values.get("order.method")) is not None and method != DEFAULTS[self.kind].get("order.method"):
             given["method"] = method
-        if self.kind is CaseKind.SALE:
+        if self.kind in (CaseKind.SALE, CaseKind.LISTING):
             return
         for key in ("value", "priority"):
             if (value := values.get(f"order.{key}")) is not None:

@@ -11,6 +11,7 @@ from policies.policy_set import (
     DeliveryRule,
     ExceptionRule,
     ExposureRule,
+    ListingRequirement,
     NamedCondition,
     PolicySet,
     RoutingPolicy,
@@ -31,6 +32,8 @@ class Target:
     own: Condition
     condition: Condition
     kinds: tuple[CaseKind, ...]
+    requirement: ListingRequirement | None = None
+    """The rule itself, if it is a listing requirement."""
     companion: Condition | None = None
     """What a second location must be for the rule's policy to decide, where it passes on orders that it cannot fill."""
 
@@ -48,9 +51,13 @@ def targets(policy_set: PolicySet) -> Iterator[Target]:
         found[source] = (own, condition, (CaseKind.EXCEPTION,))
     for source, own, condition in _of_policies(policy_set.routing):
         found[source] = (own, condition, (CaseKind.ORDER,))
+    for requirement in policy_set.listing_requirements:
+        found[requirement.source] = (requirement.when, requirement.when, (CaseKind.LISTING,))
+    required = {requirement.source: requirement for requirement in policy_set.listing_requirements}
     companions = _companions(policy_set.routing)
     for testable in testable_rules(policy_set):
-        yield Target(testable, *found[testable.source], companions.get(testable.source))
+        source = testable.source
+        yield Target(testable, *found[source], required.get(source), companions.get(source))
 
 
 def _in_order(rules: Sequence[DeliveryRule | ExceptionRule]) -> Iterator[PlacedCondition]:

@@ -61,6 +61,7 @@ _VARIANTS: Mapping[CaseKind, tuple[Mapping[str, float | str | bool], ...]] = {
     ),
     CaseKind.DELIVERY: ({},),
     CaseKind.EXCEPTION: ({},),
+    CaseKind.LISTING: ({},),
 }
 """What else is tried where facts depend on more than one value, such as the cost of a plan."""
 
@@ -247,6 +248,7 @@ _ANY_ANSWER: Mapping[CaseKind, Keys] = {
     CaseKind.ORDER: {"outcome": "unfillable", "because": []},
     CaseKind.DELIVERY: {"because": []},
     CaseKind.EXCEPTION: {"do": "review", "owner": "nobody", "because": []},
+    CaseKind.LISTING: {"ready": False, "because": []},
 }
 """Any answer that can be read, to ask a question whose answer is not known yet."""
 
@@ -264,7 +266,8 @@ def _builders(target: Target, kind: CaseKind) -> Iterator[CaseBuilder]:
             for values in islice(product(*map(requirement.values, facts)), MAX_COMBINATIONS if now else 0):
                 chosen = {**more, **dict(zip(facts, values, strict=True))}
                 stated = {fact: value for fact, value in chosen.items() if value != defaults.get(fact)}
-                yield CaseBuilder(kind, stated, now or _NOW, _companion(target, requirement, budget))
+                companion = _companion(target, requirement, budget)
+                yield CaseBuilder(kind, stated, now or _NOW, companion, target.requirement)
 
 
 def _companion(target: Target, requirement: Requirement, budget: SearchBudget) -> Mapping[str, Value | None] | None:
@@ -286,8 +289,11 @@ def _expect(kind: CaseKind, answer: Answer, rule: TestableRule) -> Keys:
         CaseKind.ORDER: ("outcome", "policy", "shipments", "shortages", "dropped"),
         CaseKind.DELIVERY: ("service", "transit_days", "cost", "delivers_on"),
         CaseKind.EXCEPTION: ("do", "owner", "due_in", "escalate_to"),
+        CaseKind.LISTING: (),
     }
     expect: Keys = {key: figures[key] for key in keys[kind] if figures[key] not in ({}, 0) or key == "sellable"}
+    if kind is CaseKind.LISTING:
+        expect["ready"] = figures["ready"] == "true"
     if expect.get("escalate_to") == NOBODY:
         del expect["escalate_to"]
     shipments = expect.get("shipments")

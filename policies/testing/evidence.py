@@ -9,6 +9,7 @@ from policies.decisions.availability.sellable import Availability
 from policies.decisions.decision import Decision
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.exception_policy import ExceptionHandling
+from policies.decisions.product_readiness import ListingProblem
 from policies.domain.calendars import local_time
 from policies.domain.model import Location, Order, StockLevel
 from policies.explanation import DroppedLocation, DropReason, FiredRule
@@ -84,6 +85,14 @@ def exception_evidence(test: RuleTest, handling: ExceptionHandling) -> Iterator[
     yield f"{handling.owner}: {handling.action} within {due_in}{escalates}"
     position = "no file has exception rules" if handling.is_built_in else str(handling.source)
     yield f"  {handling.rule} ({position}){'' if handling.is_built_in else _unexpected_mark(test, handling.rule)}"
+
+
+def listing_evidence(test: RuleTest, problems: Sequence[ListingProblem]) -> Iterator[str]:
+    """What keeps the product from being listed, by the rules that say so."""
+    for problem in problems:
+        mark = _unexpected_mark(test, problem.rule)
+        yield f"{problem.attribute} {problem.problem}"
+        yield f"  {problem.rule} ({problem.source}), owner {problem.owner}{mark}"
 
 
 def _location_text(test: RuleTest, figure: LocationAvailability) -> str:

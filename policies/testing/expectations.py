@@ -35,6 +35,7 @@ ORDER_KEYS = (
     *("outcome", *REASONS, "shipments", "shortages", "policy", "dropped", "handled_on"),
     *(*REST_KEYS, *NEXT_BEST_KEYS),
 )
+LISTING_KEYS = ("ready", *REASONS, "wrong")
 DELIVERY_KEYS = (*REASONS, *DELIVERY_FIGURES)
 
 DECIDING = (UNITS, SPLIT_KITS, *PLAN_STEPS, *LOCATION_STEPS, LOCATION_ID)
@@ -127,6 +128,21 @@ class ExpectationReader:
             "escalate_to": self.file.name,
         }
         return self._expected(node, fields, readers)
+
+    def listing(self, node: Node, what: str) -> Expected | None:
+        """Whether the product is expected to be listed, and which of its attributes are wrong."""
+        fields = self.file.fields(node, what, LISTING_KEYS, ("ready",))
+        readers: dict[str, FigureReader] = {"ready": self._yes_or_no, "wrong": self._attributes}
+        return self._expected(node, fields, readers)
+
+    def _yes_or_no(self, node: Node, what: str) -> str | None:
+        flag = self.file.flag(node, what)
+        return None if flag is None else yes_or_no(flag)
+
+    def _attributes(self, node: Node, what: str) -> str:
+        items = self.file.items(node, what, "[barcode, images]", at_most=MAX_REASONS)
+        names = [self.file.text(item, "an attribute") for item in items]
+        return attribute_list(name for name in names if name is not None)
 
     def _expected(
         self, node: Node, fields: dict[str, Node] | None, readers: Mapping[str, FigureReader]
@@ -227,6 +243,16 @@ class ExpectationReader:
 def location_list(location_ids: Iterable[str]) -> str:
     """Locations as one figure, whatever their order; "no location" if there are none."""
     return ", ".join(sorted(location_ids)) or "no location"
+
+
+def yes_or_no(flag: bool) -> str:
+    """A flag as a figure."""
+    return "true" if flag else "false"
+
+
+def attribute_list(attributes: Iterable[str]) -> str:
+    """Attributes as one figure, whatever their order; "nothing" if there are none."""
+    return ", ".join(sorted(set(attributes))) or "nothing"
 
 
 def _or_unknown(read: FigureReader) -> FigureReader:

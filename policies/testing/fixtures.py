@@ -12,6 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from policies.domain.capacity import MAX_CAPACITY, MAX_DAYS_AHEAD, Capacity
+from policies.domain.channel_statuses import PLATFORMS
 from policies.domain.day_hours import DayHours, opens_before
 from policies.domain.model import (
     CHANNEL_KINDS,
@@ -24,12 +25,14 @@ from policies.domain.model import (
     Location,
     Product,
 )
+from policies.domain.product_details import ProductDetails
 from policies.facts.periods import DAYS
 from policies.reading.delivery_rules import weekdays
 from policies.reading.merchant import read_time_zone
 from policies.source.problems import quoted
 from policies.source.rule_file import RuleFile, suggestion
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode
+from policies.testing.listed_products import DETAIL_KEYS, READY_KEY, details, readiness
 from policies.testing.stated_values import (
     MAX_ENTRIES,
     clock,
@@ -46,7 +49,7 @@ from policies.testing.stated_values import (
 )
 
 KNOWN_CHANNELS: Mapping[str, str] = {"tiktok_shop": "social", "shopify": "web", "pos": "pos", "amazon": "marketplace"}
-"""Channels that a test may name without a fixture, and their kinds."""
+"""Channels that a test may name without a fixture, and their kinds; those with the id of a platform are of it."""
 
 MAX_PRIORITY = 1_000_000
 MAX_HANDLING_MINUTES = 100_000
@@ -60,10 +63,10 @@ _LOCATION_KEYS = (
 )
 _CAPACITY_LIMITS = ("orders_per_day", "units_per_day", "orders_per_hour", "units_per_hour")
 _HOURS_KEYS = ("cut_off", "opens", "closes")
-_CHANNEL_KEYS = ("kind", "locations", "cancellation_headroom")
+_CHANNEL_KEYS = ("kind", "locations", "cancellation_headroom", "platform")
 _PRODUCT_KEYS = (
     *("tags", "category", "brand", "price", "velocity_per_day", "has_dimensions", "has_barcode", "has_image"),
-    *("status", "weight_grams"),
+    *("status", "weight_grams", READY_KEY, *DETAIL_KEYS),
 )
 
 
@@ -74,6 +77,8 @@ class Fixtures:
     file: RuleFile
     locations: dict[str, Location] = field(default_factory=dict)
     products: dict[str, Product] = field(default_factory=dict)
+    details: dict[str, ProductDetails] = field(default_factory=dict)
+    """What products state for listings, by SKU."""
     channels: dict[str, Channel] = field(default_factory=dict)
     named: dict[str, dict[str, ScalarNode]] = field(
         default_factory=lambda: {"location": {}, "product": {}, "channel": {}}
@@ -88,16 +93,17 @@ class Fixtures:
         if shared is not None:
             fixtures.locations |= shared.locations
             fixtures.products |= shared.products
+            fixtures.details |= shared.details
             fixtures.channels |= shared.channels
         for key, value in fixtures._entries_of(fields, "location"):
             fixtures._add(fixtures.locations, key.text, _location(file, key.text, value))
         for key, value in fixtures._entries_of(fields, "product"):
-            fixtures._add(fixtures.products, key.text, _product(file, key.text, value))
+            fixtures._add_product(key.text, value)
         for key, value in fixtures._entries_of(fields, "channel"):
             fixtures._add(fixtures.channels, key.text, fixtures._channel(key.text, value))
         for name, kind in KNOWN_CHANNELS.items():
             if not fixtures._has_fixture("channel", name):
-                fixtures.channels[name] = Channel(name, kind)
+                fixtures.channels[name] = Channel(name, kind, platform=name if name in PLATFORMS else None)
         return fixtures
 
     def fixture_name(self, kind: str, node: Node, what: str) -> str | None:
@@ -145,6 +151,12 @@ class Fixtures:
         if fixture is not None:
             fixtures_by_name[name] = fixture
 
+    def _add_product(self, sku: str, node: Node) -> None:
+        fields = _fields(self.file, node, f"product {quoted(sku)}", _PRODUCT_KEYS)
+        if fields is not None:
+            self.products[sku] = _product(self.file, sku, fields)
+            self.details[sku] = details(self.file, fields)
+
     def _channel(self, id: str, node: Node) -> Channel | None:
         required = () if id in KNOWN_CHANNELS else ("kind",)
         fields = _fields(self.file, node, f"channel {quoted(id)}", _CHANNEL_KEYS, required)
@@ -156,7 +168,12 @@ class Fixtures:
         kind = kind or KNOWN_CHANNELS.get(id)
         if kind is None:
             return None
-        return Channel(id, kind, location_ids=frozenset(location_ids), cancellation_headroom=headroom)
+        platform = optional(fields, "platform", lambda value, what: self.file.choice(value, what, PLATFORMS))
+        if "platform" not in fields and id in KNOWN_CHANNELS and id in PLATFORMS:
+            platform = id
+        return Channel(
+            id, kind, location_ids=frozenset(location_ids), cancellation_headroom=headroom, platform=platform
+        )
 
     def _locations(self, node: Node, what: str) -> list[str]:
         nodes = self.file.items(node, what, "locations: [high-street, dc-north]", at_most=MAX_ENTRIES)
@@ -239,12 +256,10 @@ def _hours(file: RuleFile, fields: Mapping[str, Node]) -> tuple[time | None, tim
     return None, None
 
 
-def _product(file: RuleFile, sku: str, node: Node) -> Product | None:
-    fields = _fields(file, node, f"product {quoted(sku)}", _PRODUCT_KEYS)
-    if fields is None:
-        return None
+def _product(file: RuleFile, sku: str, fields: Mapping[str, Node]) -> Product:
     return Product(
         sku,
+        name=optional(fields, "display_name", file.text) or "",
         status=optional(fields, "status", lambda value, what: file.choice(value, what, PRODUCT_STATUSES)) or "active",
         tags=optional(fields, "tags", partial(words, file)) or frozenset(),
         category=optional(fields, "category", file.text),
@@ -255,6 +270,7 @@ def _product(file: RuleFile, sku: str, node: Node) -> Product | None:
         has_barcode=optional(fields, "has_barcode", file.flag) is not False,
         has_image=optional(fields, "has_image", file.flag) is not False,
         weight_grams=optional(fields, "weight_grams", partial(weight, file)),
+        readiness=readiness(file, fields),
     )
 
 

@@ -63,6 +63,8 @@ EXCEPTION_KEYS = (
     *("fault", "work_started"),
 )
 
+LISTING_KEYS = ("listing_of", "channel")
+
 NO_CHANNEL = Channel("no channel", "web")
 """Channel of an exception without one, such as a stale feed."""
 
@@ -103,11 +105,21 @@ class ExceptionGiven:
 
 
 @dataclass(frozen=True, slots=True)
+class ListingGiven:
+    """The question whether a channel's platform can list a product."""
+
+    sku: str
+
+
+Question = AvailabilityGiven | Order | DeliveryGiven | ExceptionGiven | ListingGiven
+
+
+@dataclass(frozen=True, slots=True)
 class CaseGiven:
     """The question of a test, with its channel and stock."""
 
     channel: Channel
-    question: AvailabilityGiven | Order | DeliveryGiven | ExceptionGiven
+    question: Question
     levels: Levels
     capacity: CapacityFigures | None = None
 
@@ -245,6 +257,19 @@ class GivenReader:
         if context.exception_kind is None:
             return None
         return CaseGiven(context.channel or NO_CHANNEL, ExceptionGiven(context), {})
+
+    def listing(self, node: Node, what: str) -> CaseGiven | None:
+        """The question whether the platform of the channel can list a product."""
+        fields = self.file.fields(node, what, LISTING_KEYS, ("channel",))
+        if fields is None:
+            return None
+        channel, sku = optional(fields, "channel", self._channel), optional(fields, "listing_of", self._sku)
+        if channel is not None and channel.platform is None:
+            help = "name a channel of a platform, or add 'platform:' to its fixture."
+            self.file.note(
+                fields["channel"], "unknown-value", f"the channel {quoted(channel.id)} has no platform", help
+            )
+        return None if channel is None or sku is None else CaseGiven(channel, ListingGiven(sku), {})
 
     def _order_facts(self, fields: dict[str, Node]) -> OrderFacts:
         """The stated facts of an exception's order."""

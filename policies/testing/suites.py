@@ -13,6 +13,7 @@ from datetime import timedelta
 from policies.engine.conditions import Always
 from policies.engine.matcher import Matcher
 from policies.policy_set import ExceptionRule, PolicySet, RoutingPolicy
+from policies.reading.listing_requirements import listing_matchers
 from policies.reading.routing_rules import MAX_POSITION
 from policies.reading.rules_reader import (
     FOLDER,
@@ -129,6 +130,9 @@ def testable_rules(policy_set: PolicySet) -> Iterator[TestableRule]:
         yield from _rules_of(policy)
     for delivery in policy_set.delivery:
         yield TestableRule(delivery.name, f"the delivery rule '{delivery.name}'", delivery.source)
+    for requirement in policy_set.listing_requirements:
+        title = f"the listing requirement '{requirement.name}'"
+        yield TestableRule(requirement.name, title, requirement.source)
     for exception in policy_set.exceptions:
         yield TestableRule(exception.name, f"the exception rule '{exception.name}'", exception.source)
 
@@ -253,6 +257,7 @@ def rules_in(policy_set: PolicySet, paths: Iterable[str]) -> PolicySet:
     # Without exception rules in any file the built-in rule decides, as it does in the service.
     exceptions += [_FALLBACK_EXCEPTION_RULE] if policy_set.exceptions else []
     delivery = [rule for rule in policy_set.delivery if rule.source.file in paths]
+    requirements = [rule for rule in policy_set.listing_requirements if rule.source.file in paths]
     return replace(
         policy_set,
         files=paths,
@@ -266,6 +271,8 @@ def rules_in(policy_set: PolicySet, paths: Iterable[str]) -> PolicySet:
         exception_matcher=Matcher.of([(rule, rule.when) for rule in exceptions]),
         delivery=tuple(delivery),
         delivery_matcher=Matcher.of([(rule, rule.when) for rule in delivery]),
+        listing_requirements=tuple(requirements),
+        listing_matchers=listing_matchers(requirements),
     )
 
 

@@ -25,7 +25,7 @@ from service.allocation.unit_of_work import UnitOfWork
 from service.background import Turn, in_turns
 from service.capacity import capacity_store
 from service.catalog import catalog_store, listing_store, unknown_records
-from service.catalog.catalog_store import Catalog
+from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection, Statement, transposed
 from service.decisions.decision_log import DecisionInputs
 from service.dependencies import Dependencies
@@ -66,6 +66,10 @@ class _BatchState:
     unit_of_work: UnitOfWork | None = None
     receipt_id: UUID | None = None
     """Of the row that shows, after a commit whose confirmation was lost, whether it succeeded."""
+    version: int = -1
+    """Of the catalog when the products were read."""
+    checked_products: dict[str, dict[str, Product]] = field(default_factory=dict)
+    """The products with their readiness, by the revision of the rules that ask for it."""
     _context: PlanningContext | None = None
     """The one that was asked for last: most orders of a batch have the same rules."""
 
@@ -82,11 +86,21 @@ class _BatchState:
         if missing:
             self.products |= (await catalog_store.products(connection, missing))[1]
 
+    async def check_products(
+        self, connection: Connection, cache: CatalogCache, policy_sets: Iterable[PolicySet]
+    ) -> None:
+        """Finds out which products can be listed, for those of the rules that ask for it."""
+        for policy_set in policy_sets:
+            if policy_set.reads_readiness and policy_set.revision not in self.checked_products:
+                checked = await cache.readiness.added(connection, policy_set, self.version, self.products)
+                self.checked_products[policy_set.revision] = checked
+
     def context(self, policy_set: PolicySet) -> PlanningContext:
         """The rules, catalog and products with which orders are planned."""
+        products = self.checked_products.get(policy_set.revision, self.products)
         known = self._context
-        if known is None or known.policy_set is not policy_set or known.products is not self.products:
-            known = self._context = PlanningContext(policy_set, self.catalog, self.products)
+        if known is None or known.policy_set is not policy_set or known.products is not products:
+            known = self._context = PlanningContext(policy_set, self.catalog, products)
         return known
 
 
@@ -150,6 +164,7 @@ class AllocationBatch:
             records = (await order_store.read(connection, orders.existing_ids)).values()
             skus = batch.skus_of([ticket]) | {x.sku for r in records for x in r.lines}
             await batch.load_products(connection, skus)
+            await batch.check_products(connection, self._deps.catalog_cache, [ticket.policy_set])
             now, stock_levels = await levels.read(connection, skus)
             cancellations = await pending_cancellations.read(connection, {*_order_keys([ticket]), *orders.ids})
             book = Book(now, dict(stock_levels), self._deps.new_id)
@@ -180,6 +195,7 @@ class AllocationBatch:
                 raise error
             skus = batch.skus_of([ticket])
             await batch.load_products(connection, skus)
+            await batch.check_products(connection, self._deps.catalog_cache, [ticket.policy_set])
             now, stock_levels = await levels.read(connection, skus)
             record = AllocationRecord(ticket.allocation_id, *ticket.request.key, create_time=now, update_time=now)
             request = ordered_items.expanded(ticket.request, record, batch.listings)
@@ -226,6 +242,7 @@ class AllocationBatch:
         keys, skus = _order_keys(tickets), batch.skus_of(tickets)
         rows = await _START.rows(connection, skus=sorted(skus), **transposed(["channel_id", "order_id"], keys))
         version, batch.products = catalog_store.products_of(rows)
+        batch.version = version
         known_positions = (rows[0]["known_positions"] if rows else None) or ()
         batch.catalog = await self._deps.catalog_cache.at(connection, version)
         batch.known_keys = {keys[position - 1] for position in known_positions}
@@ -249,6 +266,7 @@ class AllocationBatch:
         skus = batch.skus_of(tickets)
         skus |= await order_store.line_skus(connection, orders.existing_ids) if orders.existing_ids else set()
         await batch.load_products(connection, skus)
+        await batch.check_products(connection, self._deps.catalog_cache, (ticket.policy_set for ticket in tickets))
         locked = await levels.lock(connection, skus)
         book = await levels.open_book(connection, locked, self._deps.new_id)
         unit_of_work = batch.unit_of_work = UnitOfWork(book, self._deps.publication_log)

@@ -78,6 +78,7 @@ async def context(
     A `book` is needed where units are planned.
     """
     version, products = await catalog_store.products(connection, skus)
+    products = await cache.readiness.added(connection, policy_set, version, products)
     catalog = await cache.at(connection, version)
     if book is not None:
         await capacity_store.read_figures(connection, book, catalog)

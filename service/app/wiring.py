@@ -23,6 +23,7 @@ from service.availability.channel_figures import ChannelFigureOperations
 from service.candidates.candidate_processes import CandidateProcesses
 from service.candidates.kept_rules import KeptRules
 from service.catalog.fact_values import FactValueReader
+from service.catalog.product_check import ProductCheck
 from service.demand.demand_operations import DemandOperations
 from service.dependencies import Dependencies
 from service.feeds.quarantine_retry import QuarantineRetry
@@ -168,7 +169,12 @@ def add_services(
     mapped_items = MappedItems(deps)
     deps.background.append(mapped_items.run)
     history_retention = timedelta(days=deps.settings.catalog_history_retention_days)
-    catalog = CatalogServicer(database, metrics, quarantine_retry, mapped_items, history_retention)
+    product_check = ProductCheck(database, deps.catalog_cache, deps.policies)
+    catalog = CatalogServicer(
+        *(database, metrics, quarantine_retry, mapped_items),
+        history_retention=history_retention,
+        product_check=product_check,
+    )
     catalog_grpc.add_CatalogServiceServicer_to_server(catalog, server)
     fact_values = FactValueReader(database, deps.catalog_cache)
     warnings = CatalogWarnings(active_policies, fact_values, metrics)

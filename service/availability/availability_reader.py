@@ -249,8 +249,10 @@ class AvailabilityReader:
         if components:
             products |= (await catalog_store.products(connection, components))[1]
             skus |= components
+        policy_set = self._policies()
+        products = await self._cache.readiness.added(connection, policy_set, version, products)
         now, read_levels = await levels.read(connection, skus)
-        stock_levels = await stock_age.with_receipts(connection, read_levels, self._policies())
+        stock_levels = await stock_age.with_receipts(connection, read_levels, policy_set)
         capacity = await capacity_store.current_figures(connection, catalog, now)
         return Snapshot(now, catalog, products, stock_levels, capacity=capacity)
 

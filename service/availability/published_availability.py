@@ -200,8 +200,9 @@ class Publisher:
         if components:
             products |= (await catalog_store.products(connection, components))[1]
             skus = sorted({*skus, *components})
-        now, read_levels = await levels.read(connection, skus)
         policy_set = self._active_policies.current.policy_set
+        products = await self._cache.readiness.added(connection, policy_set, version, products)
+        now, read_levels = await levels.read(connection, skus)
         stock_levels = await stock_age.with_receipts(connection, read_levels, policy_set)
         capacity = await capacity_store.current_figures(connection, catalog, now)
         world = World(now, catalog.locations, products, stock_levels, capacity=capacity)

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 from google.protobuf.duration_pb2 import Duration
 
-from service.catalog import location_capacity, working_hours
+from service.catalog import location_capacity, product_details, working_hours
 from service.catalog.catalog_store import learned_velocity
 from service.catalog.catalog_words import (
     CANCELLATION_DEFAULT,
@@ -69,6 +69,7 @@ def product_message(row: asyncpg.Record) -> catalog_pb.Product:
     if row["height_mm"] is not None:
         for name in ("weight_grams", "length_mm", "width_mm", "height_mm"):
             setattr(message.dimensions, name, row[name])
+    product_details.set_message(message, row)
     return message
 
 

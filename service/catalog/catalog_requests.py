@@ -7,7 +7,7 @@ from typing import Any
 
 from policies.domain.channel_statuses import PLATFORMS
 from service import limits
-from service.catalog import location_capacity, public_holidays, working_hours
+from service.catalog import location_capacity, product_details, public_holidays, working_hours
 from service.catalog.catalog_words import (
     CANCELLATION_DEFAULT,
     CHANNEL_KIND,
@@ -115,7 +115,7 @@ def _product(fields: Fields, at: str, message: catalog_pb.Product) -> Row:
         "currency": message.price.currency_code if price is not None else None,
         "style": fields.text(f"{at}.style", message.style),
         "barcode": fields.text(f"{at}.barcode", message.barcode),
-        "image_uri": fields.text(f"{at}.image_uri", message.image_uri, longest=limits.URI_LENGTH),
+        **product_details.columns(fields, at, message),
         **_dimensions(fields, at, message),
         "velocity_per_day": None if velocity is None else fields.rate(f"{at}.velocity_per_day", velocity),
     }

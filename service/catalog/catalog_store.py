@@ -22,8 +22,9 @@ from policies.domain.outlets import Outlet
 from policies.stock import velocity
 from policies.stock.feeds import Feed
 from policies.stock.velocity import Velocity
-from service.catalog import location_capacity, public_holidays, working_hours
+from service.catalog import location_capacity, product_details, public_holidays, working_hours
 from service.catalog.outlets import outlet_store
+from service.catalog.product_readiness import ReadinessCache
 from service.database.database import Connection, Statement, any_of, parameter, parameters
 from service.database.tables import catalog_version, channel, feed, kit, location, pool, product
 from service.history.catalog_history import HistoryOf
@@ -34,7 +35,7 @@ PRODUCT_ROWS = (
         _requested.c.sku.label("requested_sku"),
         catalog_version.c.version,
         func.statement_timestamp().label("now"),
-        product,
+        *(column for column in product.c if column.name not in product_details.COLUMNS),
     )
     .select_from(catalog_version)
     .outerjoin(_requested, _requested.c.sku.is_not(None))
@@ -101,6 +102,7 @@ class CatalogCache:
     def __init__(self) -> None:
         self._newest = self._as_read = Catalog(-1, {}, {})
         self._headrooms: Mapping[str, float] = {}
+        self.readiness = ReadinessCache()
 
     @property
     def newest(self) -> Catalog:

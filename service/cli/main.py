@@ -39,6 +39,7 @@ from service.cli.commands.catalog import (
     kit_commands,
     listing_commands,
     outlet_commands,
+    product_commands,
 )
 from service.cli.commands.given_settings import settings_of
 from service.cli.commands.rules import facts_command, rules_commands
@@ -347,8 +348,8 @@ app.add_typer(history_commands.app, rich_help_panel=_RULES)
 app.add_typer(import_commands.app, rich_help_panel=_CATALOG)
 app.command("export", rich_help_panel=_CATALOG)(export_command.export)
 app.command(rich_help_panel=_CATALOG)(catalog_commands.locations)
-app.command(rich_help_panel=_CATALOG)(catalog_commands.products)
 app.add_typer(connector_commands.app, rich_help_panel=_CATALOG)
+app.add_typer(product_commands.app, rich_help_panel=_CATALOG)
 app.add_typer(listing_commands.app, rich_help_panel=_CATALOG)
 app.add_typer(kit_commands.app, rich_help_panel=_CATALOG)
 app.add_typer(outlet_commands.pools_app, rich_help_panel=_CATALOG)

@@ -40,6 +40,7 @@ from policies.domain.model import (
 )
 from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, of_whole_items
+from policies.domain.product_details import ListingReadiness
 from policies.policy_set import PolicySet
 from policies.stock.oversell import OutletEvidence, OversellEvidence, PublishedFigure, ShownFigure
 from service.catalog import location_capacity
@@ -426,6 +427,7 @@ def _day_hours_of(message: catalog_pb.WeekdayHours) -> DayHours:
 
 def product_message(product: Product) -> decision_pb2.ProductInput:
     """A product as a decision input."""
+    readiness = product.readiness
     return decision_pb2.ProductInput(
         product=catalog_pb.Product(
             sku=product.sku,
@@ -441,6 +443,8 @@ def product_message(product: Product) -> decision_pb2.ProductInput:
         has_dimensions=product.has_dimensions,
         has_barcode=product.has_barcode,
         has_image=product.has_image,
+        ready_platforms=None if readiness is None else sorted(readiness.ready),
+        unready_platforms=None if readiness is None else sorted(readiness.unready),
     )
 
 
@@ -459,7 +463,14 @@ def _product_of(message: decision_pb2.ProductInput) -> Product:
         has_barcode=message.has_barcode,
         has_image=message.has_image,
         weight_grams=product.weight_grams if product.HasField("weight_grams") else None,
+        readiness=_readiness_of(message),
     )
+
+
+def _readiness_of(message: decision_pb2.ProductInput) -> ListingReadiness | None:
+    if not message.ready_platforms and not message.unready_platforms:
+        return None
+    return ListingReadiness(frozenset(message.ready_platforms), frozenset(message.unready_platforms))
 
 
 def level_message(level: StockLevel) -> decision_pb2.StockLevelInput:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policies.facts.measures import OLDEST_DAYS
+from policies.facts.measures import OLDEST_DAYS, READY_FOR_CHANNEL
 from truestock.v1 import decision_pb2
 
 INPUTS_VERSION = 2
@@ -20,4 +20,7 @@ def unrecorded_facts(message: decision_pb2.DecisionInputs) -> frozenset[str]:
     if not any(level.HasField("oldest_receipt_time") for level in message.levels):
         # Receipts are read only where a rule asks when stock came in.
         unrecorded.append(frozenset({OLDEST_DAYS}))
+    if not any(product.ready_platforms or product.unready_platforms for product in message.products):
+        # Requirements are checked only where a rule asks whether products are ready.
+        unrecorded.append(frozenset({READY_FOR_CHANNEL}))
     return frozenset().union(*unrecorded)

@@ -59,7 +59,7 @@ _LOCATIONS = _Dimension(
     _CATALOG
     | _RULES
     | {"CheckAvailability", "WatchAvailability", "SearchPickupLocations", "ListChannelFigures", "ListListings"}
-    | {"RecordChannelFigures", "RecordUnmetDemand"},
+    | {"RecordChannelFigures", "RecordUnmetDemand", "CheckProducts"},
 )
 _IDS = ("shipment_id", "allocation_id")
 

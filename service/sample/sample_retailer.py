@@ -252,7 +252,7 @@ def _product(style: Style, color: str, size: str, size_index: int) -> Product:
 
 
 def _add_details(product: Product, style: Style, size_index: int, generator: random.Random) -> None:
-    """Adds dimensions, barcode and picture, and leaves one of them out now and then."""
+    """Adds dimensions, barcode, picture and texts, and leaves one of them out now and then."""
     weight, length, width, height = style.parcel
     if generator.random() > 0.04:
         product.dimensions.CopyFrom(
@@ -267,7 +267,16 @@ def _add_details(product: Product, style: Style, size_index: int, generator: ran
     if generator.random() > 0.03:
         product.barcode = digits + _check_digit(digits)
     if generator.random() > 0.03:
-        product.image_uri = f"https://images.example.com/{product.sku.lower()}.jpg"
+        # The pictures of one brand come from an old shop, and are too small for most marketplaces.
+        side = 480 if style.brand == "QLM" else 1_600
+        product.images.add(uri=f"https://images.example.com/{product.sku.lower()}.jpg", width_px=side, height_px=side)
+    if style.units_per_day:
+        # New products have no texts yet.
+        product.attributes["description"] = (
+            f"{product.display_name} by {product.brand}, of our {style.category} range. Packed by hand, and taken "
+            "back for ninety days if it is not what you hoped for."
+        )
+        product.attributes["bullet_point"] = f"Made by {product.brand} to be mended, not replaced"
 
 
 def _check_digit(digits: str) -> str:

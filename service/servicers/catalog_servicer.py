@@ -33,6 +33,7 @@ from service.catalog.catalog_store import CHANNELS, FEEDS, LOCATIONS, POOLS, PRO
 from service.catalog.kit_store import KITS
 from service.catalog.outlets import outlet_edits, outlet_requests, outlet_store
 from service.catalog.outlets.outlet_store import OutletKey
+from service.catalog.product_check import ProductCheck
 from service.database.database import Connection, Database
 from service.errors import FeedConflict, no_channel, no_listing
 from service.feeds import feed_requests
@@ -46,6 +47,7 @@ from truestock.v1 import (
     listing_pb2 as listing_pb,
     order_pb2,
     outlet_pb2,
+    product_check_pb2 as check_pb,
 )
 
 Context = Any
@@ -60,8 +62,11 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         metrics: Metrics,
         quarantine_retry: QuarantineRetry,
         mapped_items: MappedItems,
+        *,
         history_retention: timedelta,
+        product_check: ProductCheck,
     ) -> None:
+        self._product_check = product_check
         self._history_retention = history_retention
         self._database = database
         self._metrics = metrics
@@ -111,6 +116,11 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
             PRODUCTS, catalog_pages.products_page(request), catalog_messages.product_message
         )
         return catalog_pb.ListProductsResponse(products=messages, next_page_token=token)
+
+    async def CheckProducts(
+        self, request: check_pb.CheckProductsRequest, context: Context
+    ) -> check_pb.CheckProductsResponse:
+        return await self._product_check.check(request)
 
     async def UpsertChannels(
         self, request: catalog_pb.UpsertChannelsRequest, context: Context

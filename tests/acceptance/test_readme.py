@@ -84,6 +84,7 @@ COMMANDS = {
     "verify-ledger": Command("--data-dir {data}", r"balanced +True"),
     "availability": Command(f"{SKU} --channel tiktok_shop --locations", rf"{SKU} +\d+"),
     "stock": Command(f"{SKU} --channel shopify", r"dc-memphis +\d+"),
+    "products check": Command("--channel tiktok_shop --limit 3", r"[A-Z]{3}-\d+\S* .*(is not stated|px)", 1),
     "policies": Command("", r"rules/routing/default\.yaml"),
     "rules test": Command("{small_rules}", r"Kept as candidate [0-9a-f]{16} until "),
     "rules revisions": Command("", r"[0-9a-f]{16} +in force"),

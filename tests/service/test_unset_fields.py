@@ -73,6 +73,8 @@ PRODUCT: Mapping[str, Meaning] = {
     "velocity_per_day": UNSET,
     "learned_velocity_per_day": OUTPUT,
     "weight_grams": UNSET,
+    "images": NONE,
+    "attributes": NONE,
 }
 CHANNEL: Mapping[str, Meaning] = {
     "channel_id": REQUIRED,

@@ -446,6 +446,26 @@ class Product(_message.Message):
     STATUS_DRAFT: Product.Status.ValueType  # 2
     STATUS_DISCONTINUED: Product.Status.ValueType  # 3
 
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SKU_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
@@ -460,6 +480,8 @@ class Product(_message.Message):
     VELOCITY_PER_DAY_FIELD_NUMBER: _builtins.int
     LEARNED_VELOCITY_PER_DAY_FIELD_NUMBER: _builtins.int
     WEIGHT_GRAMS_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     """At most 64 characters."""
     display_name: _builtins.str
@@ -470,6 +492,7 @@ class Product(_message.Message):
     """The style that several variants share, such as the sizes of one shirt."""
     barcode: _builtins.str
     image_uri: _builtins.str
+    """The main image: the first of `images`, if they are stated."""
     velocity_per_day: _builtins.float
     """Expected sales in units a day over all channels and locations: 0, or 0.000001 to 10,000,000; unset if unknown."""
     learned_velocity_per_day: _builtins.float
@@ -492,6 +515,16 @@ class Product(_message.Message):
         `image_uri` likewise.
         """
 
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProductImage]:
+        """All images, the main one first; at most 50, whose URIs have at most 15,000 characters together."""
+
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What channels require beside all this, such as `description` or `material`: names of lower-case letters, digits and
+        `_`, at most 63 characters; values of at most 10,000. At most 100, with 15,000 characters together.
+        """
+
     def __init__(
         self,
         *,
@@ -509,10 +542,12 @@ class Product(_message.Message):
         velocity_per_day: _builtins.float | None = ...,
         learned_velocity_per_day: _builtins.float | None = ...,
         weight_grams: _builtins.int | None = ...,
+        images: _abc.Iterable[Global___ProductImage] | None = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_learned_velocity_per_day", b"_learned_velocity_per_day", "_velocity_per_day", b"_velocity_per_day", "_weight_grams", b"_weight_grams", "dimensions", b"dimensions", "learned_velocity_per_day", b"learned_velocity_per_day", "price", b"price", "velocity_per_day", b"velocity_per_day", "weight_grams", b"weight_grams"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learned_velocity_per_day", b"_learned_velocity_per_day", "_velocity_per_day", b"_velocity_per_day", "_weight_grams", b"_weight_grams", "barcode", b"barcode", "brand", b"brand", "category", b"category", "dimensions", b"dimensions", "display_name", b"display_name", "image_uri", b"image_uri", "learned_velocity_per_day", b"learned_velocity_per_day", "price", b"price", "sku", b"sku", "status", b"status", "style", b"style", "tags", b"tags", "velocity_per_day", b"velocity_per_day", "weight_grams", b"weight_grams"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learned_velocity_per_day", b"_learned_velocity_per_day", "_velocity_per_day", b"_velocity_per_day", "_weight_grams", b"_weight_grams", "attributes", b"attributes", "barcode", b"barcode", "brand", b"brand", "category", b"category", "dimensions", b"dimensions", "display_name", b"display_name", "image_uri", b"image_uri", "images", b"images", "learned_velocity_per_day", b"learned_velocity_per_day", "price", b"price", "sku", b"sku", "status", b"status", "style", b"style", "tags", b"tags", "velocity_per_day", b"velocity_per_day", "weight_grams", b"weight_grams"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__learned_velocity_per_day: _TypeAlias = _typing.Literal["learned_velocity_per_day"]  # noqa: Y015
     _WhichOneofArgType__learned_velocity_per_day: _TypeAlias = _typing.Literal["_learned_velocity_per_day", b"_learned_velocity_per_day"]  # noqa: Y015
@@ -528,6 +563,42 @@ class Product(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__weight_grams) -> _WhichOneofReturnType__weight_grams | None: ...
 
 Global___Product: _TypeAlias = Product  # noqa: Y015
+
+@_typing.final
+class ProductImage(_message.Message):
+    """An image of a product."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URI_FIELD_NUMBER: _builtins.int
+    WIDTH_PX_FIELD_NUMBER: _builtins.int
+    HEIGHT_PX_FIELD_NUMBER: _builtins.int
+    uri: _builtins.str
+    """At most 2,048 characters."""
+    width_px: _builtins.int
+    """Size in pixels, 1 to 100,000: both or neither."""
+    height_px: _builtins.int
+    def __init__(
+        self,
+        *,
+        uri: _builtins.str = ...,
+        width_px: _builtins.int | None = ...,
+        height_px: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_height_px", b"_height_px", "_width_px", b"_width_px", "height_px", b"height_px", "width_px", b"width_px"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_height_px", b"_height_px", "_width_px", b"_width_px", "height_px", b"height_px", "uri", b"uri", "width_px", b"width_px"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__height_px: _TypeAlias = _typing.Literal["height_px"]  # noqa: Y015
+    _WhichOneofArgType__height_px: _TypeAlias = _typing.Literal["_height_px", b"_height_px"]  # noqa: Y015
+    _WhichOneofReturnType__width_px: _TypeAlias = _typing.Literal["width_px"]  # noqa: Y015
+    _WhichOneofArgType__width_px: _TypeAlias = _typing.Literal["_width_px", b"_width_px"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__height_px) -> _WhichOneofReturnType__height_px | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__width_px) -> _WhichOneofReturnType__width_px | None: ...
+
+Global___ProductImage: _TypeAlias = ProductImage  # noqa: Y015
 
 @_typing.final
 class PackageDimensions(_message.Message):

@@ -8,6 +8,7 @@ from truestock.v1 import catalog_service_pb2 as truestock_dot_v1_dot_catalog__se
 from truestock.v1 import kit_pb2 as truestock_dot_v1_dot_kit__pb2
 from truestock.v1 import listing_pb2 as truestock_dot_v1_dot_listing__pb2
 from truestock.v1 import outlet_pb2 as truestock_dot_v1_dot_outlet__pb2
+from truestock.v1 import product_check_pb2 as truestock_dot_v1_dot_product__check__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -61,6 +62,11 @@ class CatalogServiceStub:
                 '/truestock.v1.CatalogService/ListProducts',
                 request_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListProductsRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListProductsResponse.FromString,
+                _registered_method=True)
+        self.CheckProducts = channel.unary_unary(
+                '/truestock.v1.CatalogService/CheckProducts',
+                request_serializer=truestock_dot_v1_dot_product__check__pb2.CheckProductsRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_product__check__pb2.CheckProductsResponse.FromString,
                 _registered_method=True)
         self.UpsertChannels = channel.unary_unary(
                 '/truestock.v1.CatalogService/UpsertChannels',
@@ -192,6 +198,14 @@ class CatalogServiceServicer:
 
     def ListProducts(self, request, context):
         """Lists products by SKU.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckProducts(self, request, context):
+        """Checks products by SKU against what the platform of a channel requires of its listings, by the rules in force.
+        Errors: also NOT_FOUND (channel, SKU), NO_LISTING_REQUIREMENTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -370,6 +384,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.ListProducts,
                     request_deserializer=truestock_dot_v1_dot_catalog__service__pb2.ListProductsRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_catalog__service__pb2.ListProductsResponse.SerializeToString,
+            ),
+            'CheckProducts': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckProducts,
+                    request_deserializer=truestock_dot_v1_dot_product__check__pb2.CheckProductsRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_product__check__pb2.CheckProductsResponse.SerializeToString,
             ),
             'UpsertChannels': grpc.unary_unary_rpc_method_handler(
                     servicer.UpsertChannels,
@@ -584,6 +603,33 @@ class CatalogService:
             '/truestock.v1.CatalogService/ListProducts',
             truestock_dot_v1_dot_catalog__service__pb2.ListProductsRequest.SerializeToString,
             truestock_dot_v1_dot_catalog__service__pb2.ListProductsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckProducts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.CatalogService/CheckProducts',
+            truestock_dot_v1_dot_product__check__pb2.CheckProductsRequest.SerializeToString,
+            truestock_dot_v1_dot_product__check__pb2.CheckProductsResponse.FromString,
             options,
             channel_credentials,
             insecure,

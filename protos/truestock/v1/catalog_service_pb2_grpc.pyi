@@ -10,6 +10,7 @@ from truestock.v1 import catalog_service_pb2 as _catalog_service_pb2
 from truestock.v1 import kit_pb2 as _kit_pb2
 from truestock.v1 import listing_pb2 as _listing_pb2
 from truestock.v1 import outlet_pb2 as _outlet_pb2
+from truestock.v1 import product_check_pb2 as _product_check_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -47,6 +48,10 @@ class CatalogServiceStub:
     UpsertProducts: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.UpsertProductsRequest, _catalog_service_pb2.UpsertProductsResponse]
     ListProducts: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListProductsRequest, _catalog_service_pb2.ListProductsResponse]
     """Lists products by SKU."""
+    CheckProducts: _grpc.UnaryUnaryMultiCallable[_product_check_pb2.CheckProductsRequest, _product_check_pb2.CheckProductsResponse]
+    """Checks products by SKU against what the platform of a channel requires of its listings, by the rules in force.
+    Errors: also NOT_FOUND (channel, SKU), NO_LISTING_REQUIREMENTS.
+    """
     UpsertChannels: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.UpsertChannelsRequest, _catalog_service_pb2.UpsertChannelsResponse]
     ListChannels: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListChannelsRequest, _catalog_service_pb2.ListChannelsResponse]
     """Lists channels by id."""
@@ -120,6 +125,10 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     UpsertProducts: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.UpsertProductsRequest, _catalog_service_pb2.UpsertProductsResponse]  # type: ignore[assignment]
     ListProducts: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListProductsRequest, _catalog_service_pb2.ListProductsResponse]  # type: ignore[assignment]
     """Lists products by SKU."""
+    CheckProducts: _aio.UnaryUnaryMultiCallable[_product_check_pb2.CheckProductsRequest, _product_check_pb2.CheckProductsResponse]  # type: ignore[assignment]
+    """Checks products by SKU against what the platform of a channel requires of its listings, by the rules in force.
+    Errors: also NOT_FOUND (channel, SKU), NO_LISTING_REQUIREMENTS.
+    """
     UpsertChannels: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.UpsertChannelsRequest, _catalog_service_pb2.UpsertChannelsResponse]  # type: ignore[assignment]
     ListChannels: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListChannelsRequest, _catalog_service_pb2.ListChannelsResponse]  # type: ignore[assignment]
     """Lists channels by id."""
@@ -214,6 +223,16 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.ListProductsResponse, _abc.Awaitable[_catalog_service_pb2.ListProductsResponse]]:
         """Lists products by SKU."""
+
+    @_abc_1.abstractmethod
+    def CheckProducts(
+        self,
+        request: _product_check_pb2.CheckProductsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_product_check_pb2.CheckProductsResponse, _abc.Awaitable[_product_check_pb2.CheckProductsResponse]]:
+        """Checks products by SKU against what the platform of a channel requires of its listings, by the rules in force.
+        Errors: also NOT_FOUND (channel, SKU), NO_LISTING_REQUIREMENTS.
+        """
 
     @_abc_1.abstractmethod
     def UpsertChannels(

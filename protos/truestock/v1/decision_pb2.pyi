@@ -753,6 +753,8 @@ class ProductInput(_message.Message):
     HAS_DIMENSIONS_FIELD_NUMBER: _builtins.int
     HAS_BARCODE_FIELD_NUMBER: _builtins.int
     HAS_IMAGE_FIELD_NUMBER: _builtins.int
+    READY_PLATFORMS_FIELD_NUMBER: _builtins.int
+    UNREADY_PLATFORMS_FIELD_NUMBER: _builtins.int
     velocity_per_day: _builtins.float
     """Sales in units a day that rules saw, stated or learned; unset if unknown."""
     price: _builtins.str
@@ -764,6 +766,14 @@ class ProductInput(_message.Message):
     def product(self) -> _catalog_service_pb2.Product:
         """The product's attributes in rules; its price is below."""
 
+    @_builtins.property
+    def ready_platforms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Platforms whose listing requirements it met by the rules of that time, and those whose requirements it did not meet.
+        Both empty where no rule asked.
+        """
+
+    @_builtins.property
+    def unready_platforms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -773,10 +783,12 @@ class ProductInput(_message.Message):
         has_dimensions: _builtins.bool = ...,
         has_barcode: _builtins.bool = ...,
         has_image: _builtins.bool = ...,
+        ready_platforms: _abc.Iterable[_builtins.str] | None = ...,
+        unready_platforms: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day", "product", b"product", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day", "has_barcode", b"has_barcode", "has_dimensions", b"has_dimensions", "has_image", b"has_image", "price", b"price", "product", b"product", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day", "has_barcode", b"has_barcode", "has_dimensions", b"has_dimensions", "has_image", b"has_image", "price", b"price", "product", b"product", "ready_platforms", b"ready_platforms", "unready_platforms", b"unready_platforms", "velocity_per_day", b"velocity_per_day"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__velocity_per_day: _TypeAlias = _typing.Literal["velocity_per_day"]  # noqa: Y015
     _WhichOneofArgType__velocity_per_day: _TypeAlias = _typing.Literal["_velocity_per_day", b"_velocity_per_day"]  # noqa: Y015

@@ -81,6 +81,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED. The principal has not the role that the method needs, or asks for what is not of the channels or
     locations that it is bound to, whether that exists or not. Metadata: `principal`; `method` and `role`, or `bound_to`.
     """
+    ERROR_REASON_NO_LISTING_REQUIREMENTS: _ErrorReason.ValueType  # 21
+    """FAILED_PRECONDITION. The rules in force have no listing requirements for the platform of the channel, or the channel
+    has no platform. Metadata: `channel_id`, `platform`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `google.rpc.ErrorInfo.reason` of every error, without the `ERROR_REASON_` prefix; its domain is `truestock.v1`."""
@@ -143,5 +147,9 @@ ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 19
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 20
 """PERMISSION_DENIED. The principal has not the role that the method needs, or asks for what is not of the channels or
 locations that it is bound to, whether that exists or not. Metadata: `principal`; `method` and `role`, or `bound_to`.
+"""
+ERROR_REASON_NO_LISTING_REQUIREMENTS: ErrorReason.ValueType  # 21
+"""FAILED_PRECONDITION. The rules in force have no listing requirements for the platform of the channel, or the channel
+has no platform. Metadata: `channel_id`, `platform`.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -99,7 +99,8 @@ class LazyPlanningContext:
         kits = {line.kit.sku for r in unit_of_work.records.values() for line in r.lines if line.kit is not None}
         missing = kits.difference(self.context.products)
         if missing:
-            _, products = await catalog_store.products(connection, missing)
+            version, products = await catalog_store.products(connection, missing)
+            products = await self.cache.readiness.added(connection, self.policy_set, version, products)
             self.context = replace(self.context, products={**self.context.products, **products})
         return self.context.of(channel_id)
 

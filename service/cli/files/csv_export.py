@@ -96,8 +96,13 @@ class CsvWriter:
 
 def write_table(stream: TextIO, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Writes rows that are no records to import, under a header."""
+    csv.writer(stream, lineterminator="\n").writerow(columns)
+    write_rows(stream, rows)
+
+
+def write_rows(stream: TextIO, rows: Iterable[Sequence[object]]) -> None:
+    """Writes further rows of such a table."""
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
     writer.writerows([guarded(str(cell), free_text=True) for cell in row] for row in rows)
 
 

@@ -20,6 +20,7 @@ from policies.domain.model import (
     Product,
     StockLevel,
 )
+from policies.domain.product_details import ListingReadiness
 from policies.facts.fact_table import FACTS, FactType, RulePlace, fact_names, find_fact
 
 NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
@@ -27,7 +28,7 @@ OSLO, BERGEN = Coordinates(59.9139, 10.7522), Coordinates(60.3913, 5.3221)
 
 EVERYTHING = Context(
     NOW,
-    channel=Channel("tiktok_shop", "social", cancellation_headroom=0.8),
+    channel=Channel("tiktok_shop", "social", cancellation_headroom=0.8, platform="tiktok_shop"),
     order=OrderFacts(
         "ship",
         Decimal("19.99"),
@@ -54,7 +55,13 @@ EVERYTHING = Context(
         capacity=Capacity(orders_per_day=40),
     ),
     product=Product(
-        "MUG", category="kitchen", brand="Ærlig", price=Decimal("7.50"), velocity_per_day=4.0, weight_grams=300
+        "MUG",
+        category="kitchen",
+        brand="Ærlig",
+        price=Decimal("7.50"),
+        velocity_per_day=4.0,
+        weight_grams=300,
+        readiness=ListingReadiness(frozenset({"tiktok_shop"})),
     ),
     stock=StockLevel(
         "MUG",

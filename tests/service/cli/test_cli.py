@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import socket
@@ -119,6 +120,36 @@ def test_the_catalog_is_listed_by_filters_as_a_table_as_json_and_as_csv(shop: Ru
     assert [channel["channel_id"] for channel in shop("channels", "--kind", "web", "--json").data] == ["shopify"]
     assert shop("channels", "--kind", "b2b", "--json").data == []
     assert "Only the first 1 entry" in cut.err
+
+
+def test_products_that_a_channel_cannot_list_are_shown_and_written_for_whoever_mends_them(
+    shop: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "products.csv"
+    path.write_text(
+        "sku,display_name,price,weight_grams,images\nMUG,[red]Mug,12.50,300,https://x/a.jpg 900x900\nBOWL,=Bowl,20,,\n"
+    )
+    shop("import", "products", str(path))
+    path.write_text("channel_id,kind,platform\nshopify,web,shopify\nb2b,b2b,\n")
+    shop("import", "channels", str(path))
+
+    table = shop("products", "check", "--channel", "shopify", "--csv", str(path))
+    ready = shop("products", "check", "MUG", "--channel", "shopify")
+    as_json = shop("products", "check", "--channel", "shopify", "--json", "--limit", "1")
+
+    assert (table.code, ready.code, as_json.code) == (1, 0, 1)
+    assert re.search(r"BOWL +=Bowl +images +are not there +catalog-desk +shopify-images\s", table.out)
+    assert "2 products checked for shopify: 1 ready, 1 not." in table.err
+    assert "1 product checked for shopify: all are ready." in ready.err
+    assert [x["sku"] for x in as_json.data["unready"]] == ["BOWL"]
+    rows = list(csv.reader(path.read_text().splitlines()))
+    assert rows[0][:5] == ["sku", "display_name", "category", "attribute", "problem"]
+    assert [row[:5] for row in rows[1:]] == [
+        ["BOWL", "'=Bowl", "", "images", "are not there"],
+        ["BOWL", "'=Bowl", "", "weight_grams", "is not stated"],
+    ]
+    refused = shop("products", "check", "--channel", "b2b")
+    assert (refused.code, "has no platform" in refused.err) == (1, True)
 
 
 def test_pickup_locations_are_listed_nearest_first_with_what_each_lacks(shop: Run, tmp_path: Path) -> None:

@@ -111,7 +111,15 @@ PRODUCTS = [
         dimensions=catalog_pb.PackageDimensions(weight_grams=1, length_mm=2, width_mm=3, height_mm=1_000_000_000),
         velocity_per_day=0.000001,
     ),
-    catalog_pb.Product(sku="WEIGHED", weight_grams=350),
+    catalog_pb.Product(
+        sku="WEIGHED",
+        weight_grams=350,
+        images=[
+            catalog_pb.ProductImage(uri="https://example.com/a|b%20c", width_px=1, height_px=100_000),
+            catalog_pb.ProductImage(uri="https://example.com/b"),
+        ],
+        attributes={"description": "=one|two\\n\nthree\\", "color": "a=b"},
+    ),
     catalog_pb.Product(sku="SLOW", price=Money(currency_code="USD"), velocity_per_day=0),
 ]
 CHANNELS = [

@@ -38,6 +38,7 @@ from policies.domain.model import (
 )
 from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, of_whole_items
+from policies.domain.product_details import ListingReadiness
 from service import limits
 from service.decisions import decision_batch, erased_destination, stored_decision
 from service.decisions.decision_batch import BATCH_COLUMNS, DECISION_COLUMNS, DecisionRows, DecisionWrite
@@ -81,6 +82,7 @@ levels = built(
     physical_count_time=moments,
     oldest_receipt_time=moments,
 )
+platforms = st.frozensets(st.sampled_from(["shopify", "tiktok_shop", "amazon"]))
 products = built(
     Product,
     sku=st.sampled_from("AB"),
@@ -95,6 +97,7 @@ products = built(
     has_barcode=st.booleans(),
     has_image=st.booleans(),
     weight_grams=st.none() | st.integers(1, 10**9),
+    readiness=st.none() | st.builds(ListingReadiness, platforms, platforms).filter(lambda x: x != ListingReadiness()),
 )
 locations = built(
     Location,

@@ -64,7 +64,7 @@ def test_most_products_are_complete_and_a_few_are_not() -> None:
     for lacking in (
         [product for product in products if not product.HasField("dimensions")],
         [product for product in products if not product.barcode],
-        [product for product in products if not product.image_uri],
+        [product for product in products if not product.images],
         [product for product in products if not product.HasField("velocity_per_day")],
     ):
         assert 1 <= len(lacking) <= 20

@@ -85,6 +85,7 @@ def locations(
 
 
 def products(
+    context: typer.Context,
     skus: Annotated[list[str] | None, typer.Argument(metavar="[SKU…]", help="At most 500; all by default.")] = None,
     status: Annotated[
         list[str] | None,
@@ -98,14 +99,17 @@ def products(
     as_json: options.Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Lists products with their SKUs, by SKU.
+    """Lists products with their SKUs, by SKU. The subcommand check says which of them a channel cannot list.
 
     \b
     Examples:
       truestock products
       truestock products TRN-1205-MOS
       truestock products --category shelter --tag oversize --csv
+      truestock products check --channel tiktok_shop
     """
+    if context.invoked_subcommand is not None:
+        return
     check_form(as_json=as_json, as_csv=as_csv)
     request = ListProductsRequest(
         skus=skus or [],
