@@ -10,6 +10,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
+from service.channels.connector_metrics import ConnectorMetrics
 from service.metrics import Metrics
 from tests.conftest import REPOSITORY
 
@@ -39,12 +40,12 @@ def test_rates_are_computed_and_alerts_fire_when_they_should_and_only_then() -> 
 
 
 def known_metrics() -> set[str]:
-    """The names of all series that the service has."""
+    """The names of all series that the service and its connectors have."""
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     metrics.start_channels(["web"], ["dc"])
     known = set()
-    for family in registry.collect():
+    for family in [*registry.collect(), *ConnectorMetrics().registry.collect()]:
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}.get(family.type, [""])
         known |= {family.name + suffix for suffix in suffixes}
     return known
@@ -57,7 +58,7 @@ def test_names_units_and_texts_of_metrics_are_as_prometheus_wants_them() -> None
     metrics.start_channels(["web"], ["dc"])
     metrics.exceptions.start_owners(["desk"], ["lead"])
     metrics.orders.set_headrooms({"web": 0.5})
-    page = generate_latest(registry)
+    page = generate_latest(registry) + generate_latest(_connectors_at_work().registry)
 
     checked = subprocess.run(
         [str(PROMTOOL), "check", "metrics"], input=page, capture_output=True, check=False, timeout=60
@@ -65,6 +66,15 @@ def test_names_units_and_texts_of_metrics_are_as_prometheus_wants_them() -> None
 
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
     assert b"_created" not in page
+
+
+def _connectors_at_work() -> ConnectorMetrics:
+    metrics = ConnectorMetrics()
+    metrics.left_out.labels("shop", "not_shipped").inc()
+    for gauge in (metrics.oldest_hint, metrics.waiting, metrics.unmapped, metrics.parked, metrics.paused):
+        gauge.labels("shop").set(1)
+    metrics.poll_behind.labels("shop", "order").set(1)
+    return metrics
 
 
 def test_rules_name_only_metrics_that_the_service_has() -> None:
