@@ -50,7 +50,7 @@ class PrometheusServer:
     """Asks a running Prometheus."""
 
     def __init__(self, address: str) -> None:
-        self._address = address
+        self.address = address
         self._moment: float | None = None
         self._last_query = 0.0
 
@@ -95,7 +95,7 @@ class PrometheusServer:
             time.sleep(0.1)
 
     def _get(self, method: str, **parameters: object) -> Any:
-        url = f"http://{self._address}/api/v1/{method}?{urllib.parse.urlencode(parameters)}"
+        url = f"http://{self.address}/api/v1/{method}?{urllib.parse.urlencode(parameters)}"
         try:
             with urllib.request.urlopen(url, timeout=WAIT_SECONDS) as response:
                 return json.load(response)["data"]

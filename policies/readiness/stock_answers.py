@@ -47,7 +47,7 @@ def counts_fresh(locations: Sequence[LocationStock], now: datetime) -> Answer:
     silent = [f"{x.location_id}: {problem}" for x in locations if (problem := _silence(x, now))]
     if silent:
         finding = f"{counted(len(silent), 'location')} of {len(locations):,} silent"
-        advice = "see that the feed or till there runs and reaches Truestock, or pause the location until it does."
+        advice = "see that the feed or till there runs and reaches Truestock, or close the location until it does."
         return fails(question, finding, advice, silent)
     oldest = max((_age(x, now) for x in locations), default=timedelta())
     uncounted = [f"{x.location_id}: {counted(x.never_counted, 'product')}" for x in locations if x.never_counted]

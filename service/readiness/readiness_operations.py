@@ -47,6 +47,8 @@ from service.rpc.call_limit import LimitedTurns
 from service.stock.ledger_monitor import LedgerMonitor
 from truestock.v1 import readiness_service_pb2 as readiness_pb
 
+_ONE_PROCESSOR = "SET LOCAL max_parallel_workers_per_gather = 0"
+"""A check may take longer, and leaves the other processors to orders."""
 _TRIED_PRODUCTS = 50
 """Best sellers of which the first that can be sold is ordered to exercise paths."""
 _WORST_HOURS = 100
@@ -149,6 +151,7 @@ class ReadinessOperations:
         )
 
     async def _read(self, connection: Connection, policy_set: PolicySet, channel_id: str, test_run: TestRun) -> _Found:
+        await connection.execute(_ONE_PROCESSOR)
         catalog = await self._catalog(connection, channel_id)
         channel = catalog.channels[channel_id]
         ids = [

@@ -6,13 +6,15 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from policies.readiness.service_answers import ALERTS
+from policies.readiness.service_answers import ALERTS, PrometheusState, alerts_loaded
 from service.cli.console import UserError
 from service.cli.prometheus_rules import loaded_alerts
+from tests.prometheus_server import prometheus_on
 from tests.service.cli.test_cli import Result, run, shop
 
 __all__ = ["run", "shop"]
@@ -94,3 +96,12 @@ def test_a_prometheus_that_does_not_answer_is_said(prometheus: Callable[[Any], s
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(UserError, match="no URL of a Prometheus"):
         loaded_alerts(url)
+
+
+@pytest.mark.long
+def test_a_real_prometheus_has_loaded_every_alert_of_the_file_to_deploy(tmp_path: Path) -> None:
+    with prometheus_on("127.0.0.1:1", tmp_path) as server:
+        state = loaded_alerts(f"http://{server.address}")
+
+    answer = alerts_loaded(PrometheusState(state.error, tuple(state.alert_names)))
+    assert (answer.finding, answer.advice) == (f"{len(ALERTS)} alerts loaded", "")

@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 
 from service.database import scratch_schema
-from service.database.roles import SERVICE_ROLE
 from tests.conftest import RESOLVED_RULES, RetailerMaker, service_url
 from tests.retailer import Retailer, eventually
+from tests.service.readiness.scratch_rights import let_services_make_schemas
 from truestock.v1 import readiness_service_pb2 as readiness_pb
 
 PATHS = ["cancellation", "partial_fulfillment", "refund", "return", "stock_change", "location_off"]
@@ -23,11 +23,6 @@ async def shop(retailers: RetailerMaker) -> Retailer:
     await let_services_make_schemas(shop)
     await shop.stock({("MUG", "dc"): 5, ("MUG", "store"): 3})
     return shop
-
-
-async def let_services_make_schemas(shop: Retailer) -> None:
-    name = (await shop.sql("SELECT current_database() AS name"))[0]["name"]
-    await shop.sql(f'GRANT CREATE ON DATABASE "{name}" TO {SERVICE_ROLE}')
 
 
 async def test_a_role_that_may_make_no_schema_is_told_what_to_do(retailers: RetailerMaker) -> None:

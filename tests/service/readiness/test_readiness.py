@@ -13,6 +13,7 @@ import pytest
 from policies.readiness.service_answers import ALERTS
 from tests.conftest import RetailerMaker
 from tests.retailer import Retailer, eventually
+from tests.service.readiness.scratch_rights import let_services_make_schemas
 from truestock.v1 import catalog_service_pb2 as catalog_pb, policy_service_pb2 as policy_pb, readiness_service_pb2
 
 FAIL, WARN = readiness_service_pb2.READINESS_RESULT_FAIL, readiness_service_pb2.READINESS_RESULT_WARN
@@ -177,6 +178,8 @@ async def test_a_channel_gets_ready_by_doing_what_the_answers_say(checklist: Che
     assert "under `owners:` in rules/" in advice["owners_declared"]
     tests = {"buffers_test.yaml": BUFFER_TEST, "routing_test.yaml": ROUTING_TEST, "desk_test.yaml": DESK_TEST}
     await checklist.write({**tests, "buffers.yaml": BUFFER, "owners.yaml": OWNERS})
+    assert "GRANT CREATE ON DATABASE" in (await checklist.advice())["path_return"]
+    await let_services_make_schemas(checklist.shop)
     assert "scrape /metrics" in advice["metrics_scraped"]
     await checklist.scrape()
     assert "--prometheus" in advice["alerts_loaded"]
