@@ -27,7 +27,7 @@ ALERTS = (
     "TruestockEventLoopBlocked",
     "TruestockDatabaseAway",
 )
-"""The alerts of `deploy/prometheus/alerts.yml`."""
+"""The alerts of `deploy/prometheus/alerts.yml` that every service needs; those of connectors only who runs one needs."""
 
 
 @dataclass(frozen=True, slots=True)
