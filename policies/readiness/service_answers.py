@@ -27,7 +27,7 @@ ALERTS = (
     "TruestockEventLoopBlocked",
     "TruestockDatabaseAway",
 )
-"""The alerts of `deploy/prometheus/alerts.yml` that every service needs; those of connectors only who runs one needs."""
+"""The alerts of `deploy/prometheus/alerts.yml` that every service needs; those of connectors are for who runs one."""
 
 
 @dataclass(frozen=True, slots=True)
