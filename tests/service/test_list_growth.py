@@ -500,6 +500,8 @@ def test_every_paged_method_and_every_filter_of_it_is_in_the_table() -> None:
     }
     # A page of decisions re-runs each of them; it counts up to 100,000 of them first.
     del filters["ReplayDecisions"]
+    # The first page of a check counts the products that all its pages will check.
+    del filters["CheckProducts"]
     # A sum reads what it sums up: at most 31 days.
     del filters["SumUnmetDemand"]
 

@@ -119,8 +119,8 @@ async def page(shop: Retailer, name: str, **fields: Any) -> Any:
 def test_every_paged_method_is_in_the_table() -> None:
     methods = [method.name for file in FILES for method in paged_methods(file.DESCRIPTOR)]
 
-    # Figures are those of one channel, so that no page of them is without a filter.
-    assert sorted(methods) == sorted([*LISTS, "ListChannelFigures", "ReplayDecisions"])
+    # Figures and checks are those of one channel, so that no page of them is without a filter.
+    assert sorted(methods) == sorted([*LISTS, "CheckProducts", "ListChannelFigures", "ReplayDecisions"])
 
 
 async def test_tokens_of_decisions_to_replay_belong_to_their_rules_and_filters(retailer: Retailer) -> None:

@@ -160,8 +160,10 @@ def test_bad_images_and_attributes_are_refused(fields: dict[str, Any], field: st
 
 async def test_a_check_that_cannot_be_answered_says_what_to_do(shop: Retailer) -> None:
     await shop.channels(amazon="amazon")
+    token = (await check(shop, page_size=1)).next_page_token
     errors: list[tuple[dict[str, Any], grpc.StatusCode, str]] = [
         ({"channel_id": ""}, grpc.StatusCode.INVALID_ARGUMENT, "channel_id"),
+        ({"skus": ["COAT"], "page_token": token}, grpc.StatusCode.INVALID_ARGUMENT, "page_token"),
         ({"channel_id": "nowhere"}, grpc.StatusCode.NOT_FOUND, "nowhere"),
         ({"skus": ["COATT"]}, grpc.StatusCode.NOT_FOUND, "COAT"),
         ({"channel_id": "plain"}, grpc.StatusCode.FAILED_PRECONDITION, "channel 'plain' has no platform"),
