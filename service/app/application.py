@@ -193,6 +193,7 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
             Sealer(database, metrics, new_id(), signing_key=signing_key, retention=retention).run,
         )
         _background(drain, "access file", access_audit.run)
+        _background(drain, "keys of the issuer", listens.authentication.follow_keys)
         _background(drain, "audit check", AuditMonitor(database, metrics).run)
         _background(drain, "event loop monitor", partial(measure_delays, metrics))
         yield Running(

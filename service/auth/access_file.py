@@ -10,7 +10,7 @@ from datetime import date
 from policies.source.problems import Problem, Source
 from policies.source.rule_file import RuleFile, described, suggestion
 from policies.source.yaml_nodes import Node, UnreadableFile, parse
-from service.auth.issuer import Issuer
+from service.auth.issuer import Issuer, is_safe_url
 from service.auth.principals import Principal, Role
 from service.auth.tokens import Token, Tokens
 
@@ -166,6 +166,10 @@ class _Reader:
         fields = self._file.fields(node, "'jwt'", _ISSUER_KEYS, _ISSUER_KEYS) or {}
         texts = {key: self._file.text(value, f"'{key}'", at_most=LONGEST_NAME) for key, value in fields.items()}
         issuer, audience, keys = (texts.get(key) for key in _ISSUER_KEYS)
+        if keys and "://" in keys and not is_safe_url(keys):
+            advice = "write https://HOST/PATH, without a user; http:// is for hosts such as 127.0.0.1 alone."
+            self._file.note(fields["keys"], "no-such-address", f"'keys' cannot be fetched from {keys}", advice)
+            return None
         return Issuer(issuer, audience, keys) if issuer and audience and keys else None
 
 

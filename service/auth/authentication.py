@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,16 @@ import structlog
 
 from service.auth.access_file import Access, AccessFileError, read_access
 from service.auth.file_content import file_content
-from service.auth.issuer import KeysError
+from service.auth.issuer import Issuer, KeysError
+from service.auth.issuer_keys import KeySchedule, fetched_keys
 from service.auth.principals import LOCAL, Principal
 from service.auth.tokens import PREFIX
+from service.background import every
 from service.errors import Unauthenticated
 
 if TYPE_CHECKING:
+    import jwt
+
     from service.auth.json_web_tokens import JsonWebTokens
 
 log = structlog.get_logger(__name__)
@@ -32,6 +37,10 @@ REMEMBERED_TOKENS = 10_000
 """Verified JSON Web Tokens that are remembered: a signature takes a tenth of a millisecond to verify."""
 REMEMBERED_SECONDS = 10.0
 """How long a verified one is remembered; it may be used this much longer than it says."""
+KEYS_SECONDS = 1.0
+"""How often the service looks whether the keys of an issuer's host have to be fetched."""
+LONGEST_PROBLEM = 300
+"""Characters that the log shows of why keys were not fetched, which may repeat what a host answered."""
 COMMON_NAME = "x509_common_name"
 ALTERNATIVE_NAME = "x509_subject_alternative_name"
 """What gRPC calls the names in the certificate of a connection."""
@@ -59,6 +68,7 @@ class Authentication:
         self._remembered: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
         self._read: tuple[bytes, bytes] | None = None
         self._problem = ""
+        self._schedule, self._keys_problem = KeySchedule(), ""
         content = self._contents()
         if content is not None:
             self._in_force = self._load(content[0])
@@ -143,8 +153,8 @@ class Authentication:
             return None
         keys = b""
         issuer = self._in_force.access.issuer if self._in_force else None
-        if issuer is not None:
-            keys = file_content(self._path.parent / issuer.keys_file)
+        if issuer is not None and not issuer.has_host:
+            keys = file_content(self._path.parent / issuer.keys)
         return content, keys
 
     def _load(self, content: bytes) -> _InForce:
@@ -154,4 +164,54 @@ class Authentication:
         # Takes a fifth of a second to import, which a service without an identity provider spares.
         from service.auth.json_web_tokens import JsonWebTokens
 
-        return _InForce(access, JsonWebTokens.read(access.issuer, self._path.parent))
+        if not access.issuer.has_host:
+            return _InForce(access, JsonWebTokens.read(access.issuer, self._path.parent))
+        before = self._in_force
+        is_same = (
+            before is not None and before.access.issuer is not None and before.access.issuer.keys == access.issuer.keys
+        )
+        known = before.json_web_tokens if before is not None and is_same else None
+        # Without keys, tokens of the issuer are refused until they have been fetched.
+        return _InForce(access, JsonWebTokens(access.issuer, {} if known is None else known.keys))
+
+    async def follow_keys(self, stop: asyncio.Event) -> None:
+        """Keeps the keys of the issuer's host up to date until `stop` is set."""
+        await every(KEYS_SECONDS, stop, self.refresh_keys)
+
+    async def refresh_keys(self) -> None:
+        """Fetches the keys of the issuer's host, if that is due; logs what came of it."""
+        in_force = self._in_force
+        issuer = None if in_force is None else in_force.access.issuer
+        if in_force is None or in_force.json_web_tokens is None or issuer is None or not issuer.has_host:
+            return
+        if not self._schedule.is_due(issuer, monotonic(), lacks_key=in_force.json_web_tokens.lacks_key):
+            return
+        from service.auth.json_web_tokens import keys_in
+
+        try:
+            keys = keys_in(await asyncio.to_thread(fetched_keys, issuer.keys), issuer.keys)
+            if not keys:
+                raise KeysError(f"{issuer.keys} has no key for signatures")
+        except KeysError as error:
+            self._schedule.attempted(monotonic(), succeeded=False)
+            problem = str(error)[:LONGEST_PROBLEM]
+            if problem != self._keys_problem:
+                self._keys_problem = problem
+                log.error("the issuer's keys were not fetched; the last ones stay in force", problem=problem)
+            return
+        self._schedule.attempted(monotonic(), succeeded=True)
+        self._keys_problem = ""
+        self._install(issuer, keys)
+
+    def _install(self, issuer: Issuer, keys: Mapping[str, jwt.PyJWK]) -> None:
+        """Puts fetched keys into force, unless the access file names another address by now."""
+        from service.auth.json_web_tokens import JsonWebTokens
+
+        in_force = self._in_force
+        if in_force is None or in_force.access.issuer is None or in_force.access.issuer.keys != issuer.keys:
+            return
+        known = in_force.json_web_tokens.keys if in_force.json_web_tokens is not None else {}
+        if keys.keys() != known.keys():
+            log.info("keys of the issuer in force", issuer=issuer.issuer, keys=len(keys))
+        self._in_force = _InForce(in_force.access, JsonWebTokens(in_force.access.issuer, keys))
+        self._remembered.clear()

@@ -34,7 +34,7 @@ def test_a_principal_is_found_by_token_certificate_and_subject() -> None:
     assert access.by_certificate == {"shop.example": found}
     assert access.by_subject == {"auth0|7": found}
     assert access.issuer is not None
-    assert access.issuer.keys_file == "keys.json"
+    assert access.issuer.keys == "keys.json"
 
 
 @pytest.mark.parametrize(
