@@ -1,7 +1,8 @@
 """Random retailers use all of routing at once, and what they are told beforehand is what they then get.
 
 Locations have coordinates, hours, holidays and a capacity; policies have deadlines, limits on splits and steps of all
-kinds; delivery costs and takes days by distance. Orders are held, sold, changed, cancelled, rejected and shipped.
+kinds; delivery costs by distance and weight and takes days; stock came in on different days. Orders are held, sold,
+changed, cancelled, rejected and shipped.
 """
 
 from __future__ import annotations
@@ -63,13 +64,14 @@ STEPS = (
     "{nearest: {band_km: 100}}",
     "priority",
     "deepest_stock",
+    "oldest_stock",
 )
 DELIVERY = """\
 kind: delivery
 rules:
   - {name: near, position: 10, when: {location.distance_km: {at_most: 500}}, service: van, transit_days: 1,
-     cost: {per_shipment: 5, per_unit: 1}}
-  - {name: far, position: 20, service: parcel, transit_days: 3, cost: {per_shipment: 9}}
+     cost: {per_shipment: 5, per_unit: 1, per_kg: 2}}
+  - {name: far, position: 20, service: parcel, transit_days: 3, cost: {per_shipment: 9, per_kg: 0.50}}
 """
 
 Allocation = allocation_pb.Allocation
@@ -116,7 +118,13 @@ class RandomShop:
         self.done: Counter[str] = Counter()
 
     async def set_up(self) -> None:
-        await self.shop.stock({(sku, x): self.dice.randint(0, 6) for sku in SKUS for x in LOCATION_IDS})
+        grams = [self.dice.choice([None, 200, 1_500]) for _ in SKUS]
+        products = [catalog_pb.Product(sku=sku, weight_grams=x) for sku, x in zip(SKUS, grams, strict=True)]
+        await self.shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
+        await self.shop.locations(*LOCATION_IDS)
+        for location_id in LOCATION_IDS:
+            counts = {(sku, location_id): self.dice.randint(0, 6) for sku in SKUS}
+            await self.shop.count(counts, at=datetime.now(UTC) - timedelta(days=self.dice.randint(5, 9)))
         await self.shop.kits({KIT: {"MUG": 1, "BOWL": 2}})
         await self.shop.kits({SPLIT_KIT: {"MUG": 1, "TRAY": 2}}, may_split=True)
         await self.edit_locations()
@@ -242,7 +250,8 @@ class RandomShop:
 
     async def receive(self) -> None:
         units = movement(stock_pb.MOVEMENT_KIND_RECEIVED, self.dice.randint(1, 4))
-        await self.shop.record(change(self.dice.choice(SKUS), self.dice.choice(LOCATION_IDS), movement=units))
+        at = datetime.now(UTC) - timedelta(days=self.dice.randint(0, 4))
+        await self.shop.record(change(self.dice.choice(SKUS), self.dice.choice(LOCATION_IDS), at=at, movement=units))
 
     async def ship(self) -> None:
         self._keep(await self.shop.ship(self._some_shipment()))

@@ -168,6 +168,18 @@ async def test_nothing_is_invented(shop: Retailer) -> None:
     assert list(await unmet(shop)) == []
 
 
+async def test_an_order_that_gets_what_it_wants_writes_nothing_to_the_recorded_past(shop: Retailer) -> None:
+    rows = " UNION ALL ".join(
+        f"SELECT count(*) FROM {x}" for x in ("unmet_demand", "policy_history", "catalog_history")
+    )
+    before = await shop.sql(rows)
+    for commitment in (HOLD, SOLD):
+        order = await shop.allocate(f"A-{commitment}", {"MUG": 1}, commitment)
+        await shop.ship(order.shipments[0]) if commitment == SOLD else await shop.confirm(order.allocation_id)
+
+    assert await shop.sql(rows) == before
+
+
 async def test_units_that_rules_keep_are_unmet_for_the_rule(retailers: RetailerMaker) -> None:
     shop = await retailers.make(KEPT_RULES)
     await shop.stock({("MUG", "dc"): 4})
