@@ -252,6 +252,7 @@ def failure_kind(kind: str) -> SyncFailureKind.ValueType:
     """What Truestock calls a failure to read an entity of this kind."""
     kinds: dict[str, SyncFailureKind.ValueType] = {
         "order": SyncFailureKind.SYNC_FAILURE_KIND_ORDER,
+        "fulfillment_order": SyncFailureKind.SYNC_FAILURE_KIND_ORDER,
         "cancellation": SyncFailureKind.SYNC_FAILURE_KIND_CANCELLATION,
         "return": SyncFailureKind.SYNC_FAILURE_KIND_RETURN,
     }

@@ -138,9 +138,11 @@ def test_every_operation_of_ours_is_answered(shop: ShopifyShop, app: App) -> Non
 
 def test_no_operation_of_ours_costs_more_than_one_may(shop: ShopifyShop, app: App) -> None:
     ids = [gid("Order", number) for number in range(1, 5)]
+    page = {"first": 250, "query": "updated_at:>='2020-01-01T00:00:00Z'"}
     variables: dict[str, dict[str, Any]] = {
         "Order": {"id": ids[0]}, "OrderLines": {"id": ids[0]}, "Refunds": {"ids": ids},
-        "ChangedOrders": {"first": 250, "query": "updated_at:>='2020-01-01T00:00:00Z'"}, "Levels": {"ids": ids * 4},
+        "FulfillmentOrders": {"ids": ids * 10}, "ChangedOrders": page, "ChangedFulfillmentOrders": page,
+        "Levels": {"ids": ids * 4},
     }  # fmt: skip
     reading = {name: text for name, text in ask.OPERATIONS.items() if text.lstrip().startswith("query")}
     shop.api.bucket.holds = shop.api.bucket.points = 20_000
@@ -155,13 +157,19 @@ def test_a_field_that_the_fake_does_not_have_is_refused_as_an_error_of_the_calle
     assert "Cannot query field 'contactEmail'" in answer["errors"][0]["message"]
 
 
-def test_the_bucket_of_points_empties_and_each_answer_says_how_full_it_is(shop: ShopifyShop, app: App) -> None:
+def test_the_bucket_gives_back_what_was_not_found_and_refuses_what_it_does_not_hold(
+    shop: ShopifyShop, app: App
+) -> None:
+    for number in range(3):
+        shop.books.add_item(f"MUG-{number}", {})
     shop.api.bucket.holds = shop.api.bucket.points = 600
-    shop.api.bucket.restores = 1
-    first, second = app.post(ask.VARIANTS).json(), app.post(ask.VARIANTS).json()
+    shop.api.bucket.restores = 0
+    first = app.post(ask.VARIANTS).json()["extensions"]["cost"]
+    shop.api.bucket.points = 499
+    second = app.post(ask.VARIANTS).json()
 
-    assert first["extensions"]["cost"]["requestedQueryCost"] == 500
-    assert first["extensions"]["cost"]["throttleStatus"]["currentlyAvailable"] == 100
+    assert (first["requestedQueryCost"], first["actualQueryCost"]) == (500, 7)
+    assert first["throttleStatus"]["currentlyAvailable"] == 593
     assert second["errors"][0]["extensions"]["code"] == "THROTTLED"
 
 

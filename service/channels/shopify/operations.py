@@ -62,13 +62,22 @@ query Refunds($ids: [ID!]!) {
 
 FULFILLMENT_ORDERS = """
 query FulfillmentOrders($ids: [ID!]!) {
-  nodes(ids: $ids) { ... on FulfillmentOrder { id orderId } }
+  nodes(ids: $ids) { ... on FulfillmentOrder { id orderId updatedAt } }
 }
 """
 
 CHANGED_ORDERS = """
 query ChangedOrders($first: Int!, $after: String, $query: String!) {
   orders(first: $first, after: $after, query: $query, sortKey: UPDATED_AT) {
+    nodes { id updatedAt }
+    pageInfo { hasNextPage endCursor }
+  }
+}
+"""
+
+CHANGED_FULFILLMENT_ORDERS = """
+query ChangedFulfillmentOrders($first: Int!, $after: String, $query: String!) {
+  fulfillmentOrders(first: $first, after: $after, query: $query, sortKey: UPDATED_AT) {
     nodes { id updatedAt }
     pageInfo { hasNextPage endCursor }
   }
@@ -153,6 +162,7 @@ OPERATIONS = {
     "Refunds": REFUNDS,
     "FulfillmentOrders": FULFILLMENT_ORDERS,
     "ChangedOrders": CHANGED_ORDERS,
+    "ChangedFulfillmentOrders": CHANGED_FULFILLMENT_ORDERS,
     "Levels": LEVELS,
     "Locations": LOCATIONS,
     "Variants": VARIANTS,

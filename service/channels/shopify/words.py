@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -88,6 +88,22 @@ def order_hint(entry: Json) -> Hint:
         return Hint(ORDER, number(entry["id"]), _time(entry["updatedAt"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unlike("a list of orders", error) from error
+
+
+def fulfillment_order_hint(entry: Json) -> Hint:
+    """What an entry of the list of changed fulfillment orders hints at. Raises Unreadable."""
+    try:
+        return Hint(FULFILLMENT_ORDER, number(entry["id"]), _time(entry["updatedAt"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _unlike("a list of fulfillment orders", error) from error
+
+
+def fulfillment_order_reading(entry: Json, order: Reading) -> Reading:
+    """What a fulfillment order means: what its order does. It may have changed later than that. Raises Unreadable."""
+    try:
+        return replace(order, update_time=max(order.update_time, _time(entry["updatedAt"])))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unlike("a fulfillment order", error) from error
 
 
 def number(global_id: object) -> str:

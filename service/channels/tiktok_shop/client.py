@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import httpx2
-import stamina
 
 from service.channels.accounts import Account, SecretMissing
 from service.channels.adapter import Tokens
 from service.channels.errors import AuthorizationLost, Away, ChannelError, Unreadable
+from service.channels.platform_calls import new_http_client, sent, with_retries
 from service.channels.tiktok_shop.signature import request_signature
 
 API_URL = "https://open-api.tiktokglobalshop.com"
 AUTHORIZATION_URL = "https://auth.tiktok-shops.com"
-CALL_SECONDS = 15.0
-LARGEST_ANSWER = 16 << 20
-ATTEMPTS = 3
 
 # TikTok Shop Partner Center, "Common errors": the access token is wrong, has expired, or is not for this shop.
 _STALE_TOKEN = frozenset({105_000, 105_001, 105_002, 105_003, 36_004_003})
@@ -47,7 +44,7 @@ class Client:
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: Json | None = None
     ) -> Json:
         """The `data` of one call to the shop. A stale token is renewed once; an unreachable API is tried again."""
-        return await _with_retries(lambda: self._with_fresh_token(method, path, query or {}, body))
+        return await with_retries(lambda: self._with_fresh_token(method, path, query or {}, body))
 
     async def _with_fresh_token(self, method: str, path: str, query: Mapping[str, str], body: Json | None) -> Json:
         tokens = await self._tokens.current()
@@ -93,7 +90,7 @@ async def token_call(account: Account, endpoint: str, query: Mapping[str, str]) 
     url = f"{account.api_url or AUTHORIZATION_URL}/api/v2/token/{endpoint}"
     async with new_http_client() as http:
         try:
-            data = await _with_retries(lambda: send(http, http.build_request("GET", url, params=parameters)))
+            data = await with_retries(lambda: send(http, http.build_request("GET", url, params=parameters)))
             return {
                 "access_token": str(data["access_token"]),
                 "refresh_token": str(data["refresh_token"]),
@@ -111,39 +108,13 @@ async def refresh(account: Account, tokens: Mapping[str, str]) -> Mapping[str, s
     return await token_call(account, "refresh", query)
 
 
-def new_http_client() -> httpx2.AsyncClient:
-    """A client that follows no redirect: it would carry tokens to wherever an answer says."""
-    return httpx2.AsyncClient(follow_redirects=False, timeout=CALL_SECONDS, trust_env=False)
-
-
 async def send(http: httpx2.AsyncClient, request: httpx2.Request) -> Json:
     """The `data` of an answer. Raises Away, AuthorizationLost or Unreadable, or an error that the token is stale."""
-    try:
-        response = await http.send(request, stream=True)
-        try:
-            content = await _bounded(response)
-        finally:
-            await response.aclose()
-    except httpx2.HTTPError as error:
-        raise Away(f"TikTok Shop does not answer {request.url.path}: {type(error).__name__}") from error
-    return _data(request.url.path, response, content)
+    response, content = await sent(http, request, "TikTok Shop")
+    return _data(request.url.path, response.status_code, content)
 
 
-async def _bounded(response: httpx2.Response) -> bytes:
-    content = bytearray()
-    async for chunk in response.aiter_bytes():
-        content += chunk
-        if len(content) > LARGEST_ANSWER:
-            raise Unreadable(f"TikTok Shop answers with more than {LARGEST_ANSWER:,} bytes")
-    return bytes(content)
-
-
-def _data(path: str, response: httpx2.Response, content: bytes) -> Json:
-    status = response.status_code
-    if status == 429 or status >= 500:
-        pause = response.headers.get("retry-after", "")
-        seconds = float(pause) if pause.isdigit() else 0.0
-        raise Away(f"TikTok Shop answers {path} with {status}", retry_after_seconds=seconds)
+def _data(path: str, status: int, content: bytes) -> Json:
     try:
         answer = json.loads(content)
         code, message = int(answer["code"]), str(answer.get("message", ""))[:200]
@@ -163,18 +134,6 @@ def _data(path: str, response: httpx2.Response, content: bytes) -> Json:
         raise Unreadable(f"TikTok Shop refuses {path}: {message} ({code or status})")
     data: Json = answer.get("data") or {}
     return data
-
-
-async def _with_retries(call: Callable[[], Awaitable[Json]]) -> Json:
-    """Tries again where TikTok Shop is away, each time after a longer pause with jitter."""
-    async for attempt in stamina.retry_context(on=_may_retry, attempts=ATTEMPTS, wait_initial=0.2, wait_max=2.0):
-        with attempt:
-            return await call()
-    raise AssertionError("unreachable")
-
-
-def _may_retry(error: Exception) -> bool:
-    return isinstance(error, Away) and error.retry_after_seconds <= 1.0
 
 
 class _StaleToken(ChannelError):

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from tests.fakes.conditions import Conditions
 from tests.fakes.shopify.books import Books
-from tests.fakes.shopify.execution import CostOf
+from tests.fakes.shopify.execution import CostOf, actual_cost
 from tests.fakes.shopify.nodes import FIELDS
 from tests.fakes.shopify.operations import Operations
 from tests.fakes.shopify.tokens import Tokens
@@ -124,11 +124,13 @@ class Api:
         result = execute_sync(
             self._schema, document, self._operations.root, variable_values=variables, operation_name=operation
         )
-        return {**result.formatted, "extensions": self._extensions(cost)}
+        spent = min(cost, actual_cost(result.data))
+        self.bucket.points += cost - spent
+        return {**result.formatted, "extensions": self._extensions(cost, spent)}
 
-    def _extensions(self, cost: int) -> dict[str, Any]:
+    def _extensions(self, cost: int, spent: int | None = None) -> dict[str, Any]:
         status = self.bucket.status()
-        return {"cost": {"requestedQueryCost": cost, "actualQueryCost": cost, "throttleStatus": status}}
+        return {"cost": {"requestedQueryCost": cost, "actualQueryCost": spent, "throttleStatus": status}}
 
 
 def _refused(code: str, message: str) -> dict[str, Any]:

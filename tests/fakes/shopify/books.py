@@ -108,6 +108,7 @@ class Books:
             for fulfillment_order in _open(order):
                 fulfillment_order.status = "ON_HOLD"
                 fulfillment_order.holds.append(reason)
+                fulfillment_order.updated = self.clock.seconds()
                 self.on_change("FULFILLMENT_ORDERS_PLACED_ON_HOLD", fulfillment_order)
             self._updated(order)
 
@@ -118,6 +119,7 @@ class Books:
                 if fulfillment_order.status == "ON_HOLD":
                     fulfillment_order.status = "OPEN"
                     fulfillment_order.holds.clear()
+                    fulfillment_order.updated = self.clock.seconds()
                     self.on_change("FULFILLMENT_ORDERS_HOLD_RELEASED", fulfillment_order)
             self._updated(order)
 

@@ -63,3 +63,13 @@ class CostOf:
                 stated = self._variables.get(value.name.value) if isinstance(value, VariableNode) else None
                 return len(stated) if isinstance(stated, list) else int(stated or 1)
         return 1
+
+
+def actual_cost(data: Any) -> int:
+    """Points of an answer: 1 an object that is in it. What was asked for and is not there is given back."""
+    if isinstance(data, list):
+        return sum(map(actual_cost, data))
+    if not isinstance(data, dict):
+        return 0
+    own = 0 if "nodes" in data or "hasNextPage" in data else 1
+    return own + sum(map(actual_cost, data.values()))

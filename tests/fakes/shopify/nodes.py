@@ -25,7 +25,7 @@ from tests.fakes.shopify.records import (
 _CONNECTION = ("nodes", "pageInfo")
 FIELDS: dict[str, Sequence[str]] = {
     "QueryRoot": (
-        "order", "orders", "nodes", "locations", "productVariants", "webhookSubscriptions", "shop",
+        "order", "orders", "fulfillmentOrders", "nodes", "locations", "productVariants", "webhookSubscriptions", "shop",
         "currentAppInstallation",
     ),
     "Mutation": (
@@ -52,7 +52,7 @@ FIELDS: dict[str, Sequence[str]] = {
     "ProductVariant": ("id", "sku", "inventoryItem"),
     "ProductVariantConnection": _CONNECTION,
     "FulfillmentOrder": (
-        "id", "orderId", "status", "requestStatus", "fulfillBy", "fulfillmentHolds", "assignedLocation",
+        "id", "orderId", "updatedAt", "status", "requestStatus", "fulfillBy", "fulfillmentHolds", "assignedLocation",
     ),
     "FulfillmentOrderConnection": _CONNECTION,
     "FulfillmentHold": ("id", "reason"),
@@ -184,6 +184,7 @@ class Nodes:
             "__typename": "FulfillmentOrder",
             "id": gid("FulfillmentOrder", fulfillment_order.id),
             "orderId": gid("Order", order.id),
+            "updatedAt": moment(fulfillment_order.updated or order.created),
             "status": fulfillment_order.status,
             "requestStatus": "UNSUBMITTED",
             "fulfillBy": None,

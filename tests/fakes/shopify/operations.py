@@ -36,6 +36,7 @@ class Operations:
         self.root: dict[str, Callable[..., Any]] = {
             "order": self._order,
             "orders": self._orders,
+            "fulfillmentOrders": self._fulfillment_orders,
             "nodes": lambda info, ids: [self._nodes.find(each) for each in ids],
             "locations": self._locations,
             "productVariants": self._variants,
@@ -53,13 +54,17 @@ class Operations:
 
     def _orders(self, info: Info, query: str = "", **page: Any) -> Node:
         orders = sorted(self._books.orders.values(), key=lambda order: (int(order.updated), order.id))
-        if query:
-            stated = _UPDATED.fullmatch(query)
-            if stated is None:
-                raise GraphQLError(f"the fake channel does not know the search {query!r}")
-            since = datetime.fromisoformat(stated[1]).timestamp()
-            orders = [order for order in orders if int(order.updated) >= since]
+        since = _since(query)
+        orders = [order for order in orders if int(order.updated) >= since]
         return connection([self._nodes.order(order) for order in orders])(info, **_paging(page))
+
+    def _fulfillment_orders(self, info: Info, query: str = "", **page: Any) -> Node:
+        owners = [(order, each) for order in self._books.orders.values() for each in order.fulfillment_orders]
+        shown = [(order, each) for order, each in owners if each.status not in ("CLOSED", "CANCELLED")]
+        nodes = [self._nodes.fulfillment_order(order, each) for order, each in shown]
+        since = moment(_since(query))
+        nodes = sorted((n for n in nodes if n["updatedAt"] >= since), key=lambda n: (n["updatedAt"], n["id"]))
+        return connection(nodes)(info, **_paging(page))
 
     def _locations(self, info: Info, *, includeInactive: bool = False, **page: Any) -> Node:
         shown = [each for each in self._books.locations.values() if each.is_active or includeInactive]
@@ -209,6 +214,16 @@ class Operations:
             "changes": lambda info, **_: changes,
         }
         return {"inventoryAdjustmentGroup": group if changes else None}
+
+
+def _since(query: str) -> float:
+    """The time of a search by the last change; the fake knows no other search."""
+    if not query:
+        return 0.0
+    stated = _UPDATED.fullmatch(query)
+    if stated is None:
+        raise GraphQLError(f"the fake channel does not know the search {query!r}")
+    return datetime.fromisoformat(stated[1]).timestamp()
 
 
 def _paging(arguments: dict[str, Any]) -> dict[str, Any]:

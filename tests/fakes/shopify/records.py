@@ -79,6 +79,7 @@ class FulfillmentOrder:
     units: dict[int, int]
     status: str = "OPEN"
     holds: list[str] = field(default_factory=list)
+    updated: float = 0.0
 
 
 @dataclass(slots=True)

@@ -1,0 +1,61 @@
+"""What calls of all platforms have in common: bounded answers, no redirects, and what is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import httpx2
+import stamina
+
+from service.channels.errors import Away, Unreadable
+
+CALL_SECONDS = 15.0
+LARGEST_ANSWER = 16 << 20
+ATTEMPTS = 3
+
+Answer = TypeVar("Answer")
+
+
+def new_http_client() -> httpx2.AsyncClient:
+    """A client that follows no redirect: it would carry tokens to wherever an answer says."""
+    return httpx2.AsyncClient(follow_redirects=False, timeout=CALL_SECONDS, trust_env=False)
+
+
+async def sent(http: httpx2.AsyncClient, request: httpx2.Request, platform: str) -> tuple[httpx2.Response, bytes]:
+    """An answer and its content. Raises Away where there is none or too many calls, Unreadable if it is too long."""
+    try:
+        response = await http.send(request, stream=True)
+        try:
+            content = await _bounded(response, platform)
+        finally:
+            await response.aclose()
+    except httpx2.HTTPError as error:
+        raise Away(f"{platform} does not answer {request.url.path}: {type(error).__name__}") from error
+    if response.status_code == 429 or response.status_code >= 500:
+        pause = response.headers.get("retry-after", "")
+        seconds = float(pause) if pause.replace(".", "", 1).isdigit() else 0.0
+        said = f"{platform} answers {request.url.path} with {response.status_code}"
+        raise Away(said, retry_after_seconds=seconds)
+    return response, content
+
+
+async def with_retries(call: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Tries again where a platform is away for a moment, each time after a longer pause with jitter."""
+    async for attempt in stamina.retry_context(on=_may_retry, attempts=ATTEMPTS, wait_initial=0.2, wait_max=2.0):
+        with attempt:
+            return await call()
+    raise AssertionError("unreachable")
+
+
+def _may_retry(error: Exception) -> bool:
+    return isinstance(error, Away) and error.retry_after_seconds <= 1.0
+
+
+async def _bounded(response: httpx2.Response, platform: str) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > LARGEST_ANSWER:
+            raise Unreadable(f"{platform} answers with more than {LARGEST_ANSWER:,} bytes")
+    return bytes(content)
