@@ -23,17 +23,30 @@ class Lacking:
 
 
 @dataclass(frozen=True, slots=True)
+class NotListable:
+    """Products whose attribute is not as the channel's platform requires: how many, and the first with its problem."""
+
+    count: int
+    sku: str
+    problem: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProductFacts:
     """The products of a channel. `lacking` is by attribute, without those that every product has.
 
-    `shared_barcodes` are barcodes of several active products, `mixed_styles` styles whose variants are in several
-    categories, each with the SKUs.
+    `platform` is that of the channel if the rules state what it requires of listings: these decide then, and
+    `not_listable` is what is wrong by attribute. `shared_barcodes` are barcodes of several active products,
+    `mixed_styles` styles whose variants are in several categories, each with the SKUs.
     """
 
     product_count: int
     lacking: Mapping[str, Lacking] = field(default_factory=dict)
     shared_barcodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mixed_styles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    platform: str | None = None
+    not_listable: Mapping[str, NotListable] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +65,33 @@ class ItemFacts:
 
 
 def product_data(facts: ProductFacts, channel_kind: str) -> Answer:
-    """Whether every product has what the channel needs of it."""
+    """Whether every product has what the channel needs of it: what its platform requires, or else ATTRIBUTES."""
     question = questions.PRODUCT_DATA
     if not facts.product_count:
         advice = "import products with `truestock import products`, and count their stock."
         return fails(question, "the channel has no product to sell", advice)
-    needed = TILL_ATTRIBUTES if channel_kind == "pos" else ATTRIBUTES
+    needed = _needed(facts, channel_kind)
     problems = [
         f"{_lack(name, lacking.count)}: {listed(lacking.skus, lacking.count)}"
         for name in needed
         if (lacking := facts.lacking.get(name)) is not None
     ]
+    problems += [_not_listable_text(attribute, x) for attribute, x in facts.not_listable.items()]
     problems += [f"barcode {code} is that of {listed(skus)}" for code, skus in facts.shared_barcodes.items()]
     if problems:
         finding = f"{counted(facts.product_count, 'product')}, not all of them complete and unambiguous"
         advice = "complete them with `truestock import products`, and give each active product a barcode of its own."
+        if facts.not_listable:
+            advice = f"see `truestock products check`, and {advice}"
         return fails(question, finding, advice, problems)
     if facts.mixed_styles:
         details = [f"style {style}: {listed(skus)}" for style, skus in facts.mixed_styles.items()]
         finding = f"{counted(len(facts.mixed_styles), 'style')} with variants in several categories"
         return warns(question, finding, "give all variants of a style one category.", details)
-    return passes(question, f"{counted(facts.product_count, 'product')} with {', '.join(needed)}")
+    products = counted(facts.product_count, "product")
+    if facts.platform is not None:
+        return passes(question, f"{products} with all that {facts.platform} requires")
+    return passes(question, f"{products} with {', '.join(needed)}")
 
 
 def items_mapped(facts: ItemFacts) -> Answer:
@@ -126,6 +145,17 @@ def locations_decided(channel_location_ids: frozenset[str], outlet_count: int, u
         return fails(question, finding, advice)
     how = "named by the channel" if channel_location_ids else "named by its outlets"
     return passes(question, f"{counted(len(usable_ids), 'location')}, {how}")
+
+
+def _needed(facts: ProductFacts, channel_kind: str) -> Sequence[str]:
+    if facts.platform is not None:
+        return ("status",)
+    return TILL_ATTRIBUTES if channel_kind == "pos" else ATTRIBUTES
+
+
+def _not_listable_text(attribute: str, wrong: NotListable) -> str:
+    products = counted(wrong.count, "product")
+    return f"{attribute} of {products}, such as {wrong.sku}: {wrong.problem} ({wrong.owner})"
 
 
 def _lack(attribute: str, count: int) -> str:

@@ -6,15 +6,25 @@ A channel's products are those that it lists, orders, or was told a figure of; a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import text
 
-from policies.readiness.product_answers import ATTRIBUTES, ItemFacts, Lacking, ProductFacts
+from policies.decisions.product_readiness import listing_problems
+from policies.domain.model import Channel
+from policies.policy_set import PolicySet
+from policies.readiness.product_answers import ATTRIBUTES, ItemFacts, Lacking, NotListable, ProductFacts
+from service.background import Turn
+from service.catalog.catalog_store import product_of
+from service.catalog.product_details import details_of
 from service.database.database import Connection, Statement
 
 _SHOWN = 5
 """Names of each kind that are read."""
+CHECKED_PRODUCTS = 20_000
+"""Products that are compared with what a platform requires of listings."""
+_PAGE = 2_000
 _ORDERS = 20_000
 """The newest orders of a channel whose products are looked at."""
 _SCOPE = f"""
@@ -67,6 +77,12 @@ _MIXED_STYLES = Statement(
         f" GROUP BY 1 HAVING count(DISTINCT category) > 1 ORDER BY 1 LIMIT 100"
     )
 )
+_PAGE_OF_PRODUCTS = Statement(
+    text(
+        f"{_SCOPE} SELECT *, statement_timestamp() AS now FROM scope"
+        f" WHERE status = 'active' AND sku > :after ORDER BY sku LIMIT :count"
+    )
+)
 _ITEMS = Statement(
     text(
         f"""
@@ -103,8 +119,11 @@ _INACTIVE_ITEMS = Statement(
 )
 
 
-async def product_facts(connection: Connection, channel_id: str) -> ProductFacts:
-    """What the channel's products lack."""
+async def product_facts(connection: Connection, policy_set: PolicySet, channel: Channel) -> ProductFacts:
+    """What the channel's products lack, also of what its platform requires of listings."""
+    channel_id = channel.id
+    has_requirements = channel.platform in policy_set.listing_matchers
+    platform = channel.platform if has_requirements else None
     row = await _PRODUCTS.row(connection, channel_id=channel_id)
     assert row is not None
     lacking = {name: Lacking(row[f"{name}_count"], tuple(row[f"{name}_skus"] or ())) for name in ATTRIBUTES}
@@ -113,7 +132,29 @@ async def product_facts(connection: Connection, channel_id: str) -> ProductFacts
         {name: found for name, found in lacking.items() if found.count},
         _by_name(await _SHARED_BARCODES.rows(connection, channel_id=channel_id)),
         _by_name(await _MIXED_STYLES.rows(connection, channel_id=channel_id)),
+        platform,
+        {} if platform is None else await _not_listable(connection, policy_set, channel_id, platform),
     )
+
+
+async def _not_listable(
+    connection: Connection, policy_set: PolicySet, channel_id: str, platform: str
+) -> Mapping[str, NotListable]:
+    """By attribute, products that the platform cannot list, of the first CHECKED_PRODUCTS active ones by SKU."""
+    found: dict[str, NotListable] = {}
+    turn, after = Turn(), ""
+    for _ in range(CHECKED_PRODUCTS // _PAGE):
+        rows = await _PAGE_OF_PRODUCTS.rows(connection, channel_id=channel_id, after=after, count=_PAGE)
+        for row in rows:
+            problems = listing_problems(policy_set, platform, product_of(row), details_of(row))
+            for attribute, problem in {x.attribute: x for x in reversed(problems)}.items():
+                first = found.get(attribute) or NotListable(0, row["sku"], problem.problem, problem.owner)
+                found[attribute] = replace(first, count=first.count + 1)
+            await turn.end_if_long()
+        if len(rows) < _PAGE:
+            break
+        after = rows[-1]["sku"]
+    return dict(sorted(found.items()))
 
 
 async def item_facts(connection: Connection, channel_id: str) -> ItemFacts:

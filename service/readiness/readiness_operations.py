@@ -186,9 +186,10 @@ class ReadinessOperations:
 
     async def _catalog_answers(self, connection: Connection, subject: _Subject) -> list[Answer]:
         channel = subject.channel
+        products = await product_reading.product_facts(connection, subject.policy_set, channel)
         outlets = {outlet.id: outlet.location_ids for outlet in subject.catalog.outlets.get(channel.id, ())}
         return [
-            product_answers.product_data(await product_reading.product_facts(connection, channel.id), channel.kind),
+            product_answers.product_data(products, channel.kind),
             product_answers.items_mapped(await product_reading.item_facts(connection, channel.id)),
             product_answers.outlets_mapped(outlets, subject.location_ids),
             product_answers.locations_decided(channel.location_ids, len(outlets), subject.location_ids),

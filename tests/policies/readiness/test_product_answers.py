@@ -4,6 +4,7 @@ from policies.readiness.answers import Result
 from policies.readiness.product_answers import (
     ItemFacts,
     Lacking,
+    NotListable,
     ProductFacts,
     items_mapped,
     locations_decided,
@@ -42,6 +43,18 @@ def test_two_products_with_one_barcode_cannot_be_told_apart_at_a_till() -> None:
 
 def test_variants_of_one_style_in_two_categories_are_worth_a_look() -> None:
     assert product_data(ProductFacts(2, mixed_styles={"TEE": ("TEE-L", "TEE-S")}), "web").result is Result.WARN
+
+
+def test_what_the_platform_requires_of_listings_decides_where_the_rules_state_it() -> None:
+    no_image = {"image": Lacking(1, ("MUG",))}
+
+    ready = product_data(ProductFacts(1, no_image, platform="tiktok_shop"), "social")
+    wrong = {"images": NotListable(2, "BOWL", "are not there", "catalog-desk")}
+    answer = product_data(ProductFacts(2, platform="tiktok_shop", not_listable=wrong), "social")
+
+    assert ready.finding == "1 product with all that tiktok_shop requires"
+    assert answer.details == ("images of 2 products, such as BOWL: are not there (catalog-desk)",)
+    assert "truestock products check" in answer.advice
 
 
 def test_a_channel_that_names_products_by_sku_needs_no_items() -> None:

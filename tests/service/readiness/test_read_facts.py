@@ -100,3 +100,36 @@ async def test_what_a_count_finds_missing_was_unknown_since_the_count_before(sho
     found = await answers(shop)
 
     assert found["buffers_wide_enough"].finding == "in the last 14 days 0 of 1 hot hour outran the buffer"
+
+
+REQUIREMENTS = """\
+kind: listing_requirements
+name: tiktok-shop
+platform: tiktok_shop
+owner: catalog-desk
+rules:
+  - {name: weight, attribute: weight_grams}
+  - {name: title, attribute: display_name, min_length: 10}
+"""
+
+
+async def test_products_of_a_platform_are_compared_with_what_its_listings_require(
+    retailers: RetailerMaker, tmp_path: Path
+) -> None:
+    (tmp_path / "routing.yaml").write_text((PLAIN_RULES / "plain.yaml").read_text())
+    (tmp_path / "tiktok.yaml").write_text(REQUIREMENTS)
+    shop = await retailers.make(tmp_path)
+    channel = catalog_pb.Channel(channel_id="web", kind=catalog_pb.Channel.KIND_WEB, platform="tiktok_shop")
+    await shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
+    products = [
+        catalog_pb.Product(sku="BOWL", display_name="A bowl for soup", weight_grams=400),
+        catalog_pb.Product(sku="MUG", display_name="Mug"),
+        catalog_pb.Product(sku="PLATE", display_name="A plate for cake"),
+    ]
+    await shop.catalog.UpsertProducts(catalog_pb.UpsertProductsRequest(products=products))
+
+    answer = (await answers(shop))["product_data"]
+
+    title, weight = answer.details
+    assert title.startswith("display_name of 1 product, such as MUG: ")
+    assert weight == "weight_grams of 2 products, such as MUG: is not stated (catalog-desk)"
