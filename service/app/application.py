@@ -333,7 +333,7 @@ async def _start_counters(database: Database, metrics: Metrics) -> Catalog:
 def _metrics_server(listens: Listening, metrics: Metrics, drain: Drain, scrapes: ScrapeLog) -> MetricsServer:
     address = listens.metrics_address
     try:
-        server = MetricsServer(address, metrics.registry, listens.certificates, scrapes)
+        server = MetricsServer(address, metrics.registry, listens.certificates, scrapes, listens.authentication)
     except OSError as error:
         raise StartError(
             f"metrics cannot be served on {address}: {error.strerror}; choose another --metrics-address"

@@ -15,13 +15,20 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from service.auth.authentication import ALTERNATIVE_NAME, COMMON_NAME, HEADER, Authentication
+from service.auth.principals import Role
 from service.background import FailureLog
+from service.errors import Unauthenticated
 from service.observability.scrape_log import ScrapeLog
 from service.settings import Address
 
 if TYPE_CHECKING:
     from service.auth.certificates import CertificateFiles
 
+_REFUSED = {
+    401: b"metrics need the token of a principal: Authorization: Bearer TOKEN\n",
+    403: b"metrics need the role read, for all channels and locations\n",
+}
 POLL_SECONDS = 0.05
 """How soon the thread notices that it must stop, if nothing else wakes it."""
 
@@ -35,10 +42,11 @@ class MetricsServer:
         registry: CollectorRegistry,
         certificates: CertificateFiles | None = None,
         scrapes: ScrapeLog | None = None,
+        authentication: Authentication | None = None,
     ) -> None:
-        """With `certificates` the port speaks HTTPS only."""
+        """With `certificates` the port speaks HTTPS only. With `authentication`, metrics are for the role `read`."""
         self.ready = False
-        handler = _handler(registry, lambda: self.ready, scrapes or ScrapeLog())
+        handler = _handler(registry, lambda: self.ready, scrapes or ScrapeLog(), authentication)
         self._server = _Server((address.host, address.port), handler, certificates)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
@@ -96,15 +104,47 @@ class _Server(ThreadingHTTPServer):
             self._failures.failed("a request to the metrics port failed", error)
 
 
+def _refusal(handler: BaseHTTPRequestHandler, authentication: Authentication | None) -> int | None:
+    """The status with which a caller is refused: 401 if nobody knows who it is, 403 if it may not read everything."""
+    if authentication is None:
+        return None
+    try:
+        headers = handler.headers.get_all(HEADER, ())
+        principal = authentication.by_metadata([(HEADER, value) for value in headers])
+        if principal is None:
+            principal = authentication.by_certificate(_certificate_names(handler.connection))
+    except Unauthenticated:
+        return 401
+    # Metrics are of all channels and locations.
+    return None if principal.may(Role.READ) and not principal.is_bound else 403
+
+
+def _certificate_names(connection: socket.socket) -> dict[str, list[bytes]]:
+    """The names in the caller's verified certificate, as gRPC calls them; none without one."""
+    certificate = connection.getpeercert() if isinstance(connection, ssl.SSLSocket) else None
+    fields: Any = certificate or {}
+    common = [value for part in fields.get("subject", ()) for key, value in part if key == "commonName"]
+    alternative = [value for kind, value in fields.get("subjectAltName", ()) if kind == "DNS"]
+    return {
+        COMMON_NAME: [name.encode() for name in common],
+        ALTERNATIVE_NAME: [name.encode() for name in alternative],
+    }
+
+
 def _handler(
-    registry: CollectorRegistry, is_ready: Callable[[], bool], scrapes: ScrapeLog
+    registry: CollectorRegistry,
+    is_ready: Callable[[], bool],
+    scrapes: ScrapeLog,
+    authentication: Authentication | None,
 ) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
 
         def do_GET(self) -> None:
             path = self.path.split("?", 1)[0]
-            if path == "/metrics":
+            if path == "/metrics" and (status := _refusal(self, authentication)) is not None:
+                self._answer(status, _REFUSED[status])
+            elif path == "/metrics":
                 # OpenMetrics, which has exemplars, for a caller that accepts it; else the older text format.
                 encode, content_type = choose_encoder(self.headers.get("Accept", ""))
                 self._answer(200, encode(registry), content_type)
@@ -121,6 +161,8 @@ def _handler(
             self.send_response(status)
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
+            if status == 401:
+                self.send_header("WWW-Authenticate", "Bearer")
             self.end_headers()
             self.wfile.write(body)
 
