@@ -1,0 +1,154 @@
+"""What Square says, as its fake merchant writes it, and what it means for Truestock."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from service.channels.effects import CancelUnits, ItemUnits, Place, TakeOrder, TakeReturn, TillMovement
+from service.channels.errors import Unreadable
+from service.channels.square import words
+from tests.fakes.clock import Clock
+from tests.fakes.square.books import Books
+from tests.fakes.square.records import Location, Order
+from tests.fakes.square.words import event_data, order_json
+
+
+@pytest.fixture
+def books() -> Books:
+    books = Books(Clock(datetime(2026, 3, 1, 12, tzinfo=UTC)), seed=4)
+    location = books.add_location("Austin")
+    books.add_location("Boston")
+    books.add_variation("MUG", {location.id: 10})
+    return books
+
+
+def shops(books: Books) -> list[Location]:
+    return list(books.locations.values())
+
+
+def reading(order: Order, *sources: Order, **changes: Any) -> Any:
+    return words.order_reading({**order_json(order), **changes}, {each.id: order_json(each) for each in sources})
+
+
+def test_a_sale_in_the_shop_is_one_of_its_till(books: Books) -> None:
+    sale = books.sell_at_till({"MUG": 2}, shops(books)[0])
+    (effect,) = reading(sale).effects
+
+    assert isinstance(effect, TillMovement)
+    assert (effect.order_id, effect.outlet_id, effect.is_return) == (sale.id, shops(books)[0].id, False)
+    assert effect.lines == (ItemUnits(sale.lines[0].uid, books.variation("MUG").id, 2),)
+
+
+def test_an_open_ticket_is_no_sale_yet(books: Books) -> None:
+    sale = books.sell_at_till({"MUG": 2}, shops(books)[0])
+
+    assert reading(sale, state="OPEN").effects == ()
+    assert reading(sale, state="DRAFT").left_out == "draft"
+
+
+def test_an_order_to_be_sent_is_sold_from_its_shop_and_says_where_it_goes(books: Books) -> None:
+    order = books.place_order({"MUG": 1}, shops(books)[0], "SHIPMENT")
+    (effect,) = reading(order).effects
+    assert order.shopper
+
+    assert isinstance(effect, TakeOrder)
+    assert (effect.status, effect.is_sold, effect.outlet_id) == ("PROPOSED", True, shops(books)[0].id)
+    assert effect.place == Place(order.shopper.country, order.shopper.region, order.shopper.postal_code)
+    assert not any(text in repr(effect) for text in order.shopper.personal_data())
+
+
+def test_an_order_to_be_picked_up_that_is_not_paid_is_held(books: Books) -> None:
+    order = books.place_order({"MUG": 1}, shops(books)[0])
+    order.paid = False
+    (effect,) = reading(order).effects
+
+    assert isinstance(effect, TakeOrder)
+    assert (effect.is_sold, effect.place) == (False, None)
+
+
+def test_an_order_that_was_cancelled_is_cancelled(books: Books) -> None:
+    order = books.place_order({"MUG": 1}, shops(books)[0])
+    books.set_fulfillment(order, "CANCELED")
+    cancel, take = reading(order).effects
+
+    assert isinstance(cancel, CancelUnits)
+    assert isinstance(take, TakeOrder)
+    assert (cancel.lines, take.status) == ((), "CANCELED")
+
+
+def test_what_was_sold_at_a_till_comes_back_in_the_shop_that_took_it(books: Books) -> None:
+    sale = books.sell_at_till({"MUG": 2}, shops(books)[0])
+    returned = books.give_back(sale, {"MUG": 1}, shops(books)[1]).order
+    (effect,) = reading(returned, sale).effects
+
+    assert words.source_order_ids(order_json(returned)) == (sale.id,)
+    assert isinstance(effect, TillMovement)
+    assert (effect.is_return, effect.outlet_id, [each.count for each in effect.lines]) == (
+        True,
+        shops(books)[1].id,
+        [1],
+    )
+
+
+def test_what_was_sent_or_picked_up_comes_back_to_its_order(books: Books) -> None:
+    order = books.place_order({"MUG": 2}, shops(books)[0])
+    books.set_fulfillment(order, "COMPLETED")
+    returned = books.give_back(order, {"MUG": 1}, shops(books)[1]).order
+    (effect,) = reading(returned, order).effects
+
+    assert isinstance(effect, TakeReturn)
+    assert (effect.order_id, effect.has_goods, effect.outlet_id) == (order.id, True, shops(books)[1].id)
+
+
+def test_amounts_without_an_item_have_no_stock_and_parts_of_a_unit_are_not_guessed(books: Books) -> None:
+    sale = books.sell_at_till({"MUG": 2}, shops(books)[0])
+    (line,) = order_json(sale)["line_items"]
+    typed_in = {"uid": "x", "quantity": "1", "item_type": "CUSTOM_AMOUNT"}
+
+    assert reading(sale, line_items=[typed_in]).left_out == "not_counted"
+    assert len(reading(sale, line_items=[line, typed_in]).effects) == 1
+    assert reading(sale, line_items=[{**line, "quantity": "2.00000"}]).effects[0].lines[0].count == 2
+    with pytest.raises(Unreadable, match="parts of a unit"):
+        reading(sale, line_items=[{**line, "quantity": "0.5"}])
+
+
+@pytest.mark.parametrize(
+    "change", [{"state": "PONDERED"}, {"updated_at": "now"}, {"line_items": [{"quantity": {}}, 7]}]
+)
+def test_what_is_not_as_square_documents_it_is_not_guessed(books: Books, change: dict[str, Any]) -> None:
+    with pytest.raises(Unreadable, match="Square"):
+        reading(books.sell_at_till({"MUG": 2}, shops(books)[0]), **change)
+
+
+def test_webhooks_of_orders_and_refunds_hint_at_the_order_to_read(books: Books) -> None:
+    sale = books.sell_at_till({"MUG": 2}, shops(books)[0])
+    refund = books.give_back(sale, {"MUG": 1}, shops(books)[1])
+
+    def delivered(event_type: str, record: Any) -> Any:
+        message = {"event_id": "df5f3813", "type": event_type, "data": event_data(books, event_type, record)}
+        return words.delivery(json.dumps(message).encode())
+
+    updated, refunded = delivered("order.updated", sale), delivered("refund.created", refund)
+
+    assert (updated.key, [(hint.kind, hint.entity_id) for hint in updated.hints]) == ("df5f3813", [("order", sale.id)])
+    assert [hint.entity_id for hint in refunded.hints] == [refund.order.id]
+    assert delivered("inventory.count.updated", books.changes[0]).hints == ()
+
+
+def test_a_revoked_application_ends_the_authorization() -> None:
+    body = json.dumps({"event_id": "1", "type": "oauth.authorization.revoked", "data": {"type": "revocation"}})
+
+    assert words.delivery(body.encode()).ends_authorization
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"type":"order.created"}', b'{"type":"order.created","event_id":1,"data":7}']
+)
+def test_a_webhook_without_sense_is_a_delivery_without_hints(body: bytes) -> None:
+    delivery = words.delivery(body)
+
+    assert (delivery.is_readable, delivery.hints) == (False, ())
