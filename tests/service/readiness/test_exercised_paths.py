@@ -6,10 +6,13 @@ import asyncio
 from typing import Any
 
 import asyncpg
+import grpc
+import psutil
 import pytest
 
 from service.database import scratch_schema
-from tests.conftest import RESOLVED_RULES, RetailerMaker, service_url
+from service.database.database import plain_url
+from tests.conftest import RESOLVED_RULES, RetailerMaker, service_process, service_url
 from tests.retailer import Retailer, eventually
 from tests.service.readiness.scratch_rights import let_services_make_schemas
 from truestock.v1 import readiness_service_pb2 as readiness_pb
@@ -99,3 +102,41 @@ async def test_two_services_do_not_exercise_paths_at_the_same_time(shop: Retaile
         busy = all("another service" in x.finding for x in found.values())
         assert busy or results == {readiness_pb.READINESS_RESULT_PASS}
     assert await schemas(shop) == 0
+
+
+@pytest.mark.long
+async def test_a_service_that_is_killed_while_it_exercises_paths_leaves_nothing_for_long(
+    retailers: RetailerMaker, database_url: str
+) -> None:
+    shop = await retailers.make(RESOLVED_RULES)
+    await let_services_make_schemas(shop)
+    await shop.stock({("MUG", "dc"): 5, ("MUG", "store"): 3})
+    arguments = ("--database-url", service_url(database_url), "--rules", str(RESOLVED_RULES), "--no-sample")
+    with service_process(*arguments) as addresses:
+        async with Retailer.connect_to_process(addresses.grpc, database_url) as doomed:
+            checking = asyncio.ensure_future(paths(doomed))
+
+            async def has_begun() -> bool:
+                return await schemas(shop) == 1
+
+            await eventually(has_begun, 60)
+            holding = await asyncpg.connect(plain_url(database_url))
+            async with holding.transaction():
+                # Who cannot give back the lease cannot drop the schema either: it is killed before that.
+                await holding.execute("SELECT FROM lease WHERE name = 'scratch schema' FOR UPDATE")
+                (process,) = [x for x in psutil.Process().children() if "serve" in x.cmdline()]
+                process.kill()
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await checking
+            await holding.close()
+    assert await schemas(shop) == 1
+
+    # As if the minute of its lease were over.
+    await shop.sql("UPDATE lease SET expire_time = now() WHERE name = 'scratch schema'")
+    other = await retailers.make(RESOLVED_RULES)
+
+    async def is_gone() -> bool:
+        return await schemas(other) == 0
+
+    await eventually(is_gone, 30)
+    assert (await other.ledger()).balanced
