@@ -31,6 +31,7 @@ from tests.retailer import HOLD, Retailer, State
 from tests.service.test_page_tokens import FILES, paged_methods
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
+    audit_service_pb2 as audit_pb,
     catalog_history_pb2 as history_pb,
     catalog_service_pb2 as catalog_pb,
     channel_figure_pb2,
@@ -78,6 +79,11 @@ HISTORY = (
     LATERAL jsonb_populate_record(NULL::transfer, to_jsonb(one) || jsonb_build_object(
         'id', id || n, 'dispatch_time', dispatch_time - n * interval '1 h', 'complete_time', dispatch_time
     )) AS completed
+    """,
+    """
+    INSERT INTO audit_event (event_time, principal, credential, rpc, area, entity, entity_id, change)
+    SELECT now() - n * interval '1 h', 'pim', 'token', 'UpsertProducts', 'catalog', 'product', 'MUG', 'updated'
+    FROM generate_series(1, 2000) AS n
     """,
     """
     INSERT INTO catalog_history (change_time, kind, record_id, change, call, before, after)
@@ -253,6 +259,20 @@ LISTS = {
         "stock_service",
         "SELECT sku, location_id FROM stock_level ORDER BY sku, location_id",
         [{}, {"skus": ["MUG"]}, {"location_ids": ["dc"]}, {"skus": ["MUG"], "location_ids": ["dc"]}],
+    ),
+    "ListAuditEvents": PagedList(
+        audit_pb.ListAuditEventsRequest,
+        "audit",
+        "SELECT event_time, id FROM audit_event ORDER BY event_time DESC, id DESC",
+        [
+            {},
+            {"entity_ids": ["MUG"]},
+            {"principals": ["pim", "local"], "areas": ["stock"]},
+            {"rpcs": ["UpsertProducts"], "entities": ["location"]},
+            {"areas": ["access"]},
+            {"since_time": LATE},
+            {"until_time": LATE},
+        ],
     ),
     "ListCatalogHistory": PagedList(
         history_pb.ListCatalogHistoryRequest,

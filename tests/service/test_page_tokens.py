@@ -18,6 +18,7 @@ from tests.retailer import HOLD, Retailer
 from tests.service.test_bad_input import refused
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
+    audit_service_pb2 as audit_pb,
     availability_service_pb2 as availability_pb,
     catalog_history_pb2 as history_pb,
     catalog_service_pb2 as catalog_pb,
@@ -33,9 +34,10 @@ from truestock.v1 import (
     stock_service_pb2 as stock_pb,
 )
 
-FILES = (allocation_pb, availability_pb, catalog_pb, exception_pb, fulfillment_pb, policy_pb, stock_pb)
+FILES = (allocation_pb, audit_pb, availability_pb, catalog_pb, exception_pb, fulfillment_pb, policy_pb, stock_pb)
 LISTS: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "ListAllocations": (allocation_pb.ListAllocationsRequest, "allocations", {"channel_ids": ["web"]}),
+    "ListAuditEvents": (audit_pb.ListAuditEventsRequest, "audit", {"areas": ["catalog", "stock"]}),
     "ListCatalogHistory": (history_pb.ListCatalogHistoryRequest, "catalog", {"kinds": ["product", "feed"]}),
     "ListCategories": (catalog_pb.ListCategoriesRequest, "catalog", {}),
     "ListChannels": (catalog_pb.ListChannelsRequest, "catalog", {"channel_ids": ["web", "tiktok"]}),

@@ -20,7 +20,7 @@ from service.audit.signing import PublicKeys, SigningKey
 from service.candidates import candidate_store
 from service.database.database import Connection, Database, plain_url
 from service.metrics import Metrics
-from tests.conftest import seeds
+from tests.conftest import seeds, service_url
 from tests.service.audit.log import checked
 
 KEY = SigningKey(Ed25519PrivateKey.generate())
@@ -76,7 +76,7 @@ async def write_events(database: Database, *names: str) -> None:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.open(database_url, Metrics(CollectorRegistry()), connections=4)
+    opened = await Database.open(service_url(database_url), Metrics(CollectorRegistry()), connections=4)
     yield opened
     await opened.close()
 
