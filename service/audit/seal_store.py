@@ -16,17 +16,20 @@ from service.database.tables import audit_anchor, audit_event, audit_seal, audit
 
 _event, _seal, _anchor = audit_event.c, audit_seal.c, audit_anchor.c
 _waiting = audit_unsealed.join(audit_event, _event.id == audit_unsealed.c.event_id)
-_is_sealed = select(literal_column("1")).where(_seal.event_id == _event.id).exists()
+_now = func.clock_timestamp()
 _AGE = Statement(
-    select(
-        func.extract("epoch", func.clock_timestamp() - func.min(_event.event_time)).label("seconds"),
-        func.clock_timestamp().label("now"),
-    )
+    select(func.extract("epoch", _now - _event.event_time).label("seconds"))
     .select_from(_waiting)
-    .where(~_is_sealed)
+    .order_by(audit_unsealed.c.event_id)
+    .limit(literal_column("1"))
 )
+_CLOCK = Statement(select(_now.label("now")))
+_is_sealed = select(literal_column("1")).where(_seal.event_id == _event.id).exists()
+# The limit comes first: what a batch reads must not grow with the events that wait, nor with those that are sealed.
+_first = select(audit_unsealed.c.event_id).order_by(audit_unsealed.c.event_id).limit(parameter("count", Integer))
+_FIRST = Statement(_first)
 _UNSEALED = Statement(
-    select(audit_event).select_from(_waiting).where(~_is_sealed).order_by(_event.id).limit(parameter("count", Integer))
+    select(audit_event, _is_sealed.label("is_sealed")).where(_event.id == any_of("ids", BigInteger)).order_by(_event.id)
 )
 _SEALED = Statement(delete(audit_unsealed).where(audit_unsealed.c.event_id == any_of("ids", BigInteger)))
 _LAST_SEAL = Statement(select(_seal.position, _seal.hash).order_by(_seal.position.desc()).limit(literal_column("1")))
@@ -72,16 +75,24 @@ class ChainEnd:
     digest: bytes
 
 
-async def unsealed_age(connection: Connection) -> tuple[float, datetime]:
-    """Seconds since the oldest event that is not sealed, 0 if all are; and the time by the database's clock."""
+async def unsealed_age(connection: Connection) -> float | None:
+    """Seconds since the first event that is not sealed; None if all are."""
     row = await _AGE.row(connection)
+    return None if row is None else max(0.0, float(row["seconds"]))
+
+
+async def clock(connection: Connection) -> datetime:
+    """The time, by the database's clock."""
+    row = await _CLOCK.row(connection)
     assert row is not None
-    return max(0.0, float(row["seconds"] or 0)), row["now"]
+    now: datetime = row["now"]
+    return now
 
 
 async def unsealed(connection: Connection, count: int) -> list[asyncpg.Record]:
-    """The first `count` events that wait to be sealed, by id."""
-    return await _UNSEALED.rows(connection, count=count)
+    """The first `count` events that wait to be sealed, by id; `is_sealed` says that one does not have to wait."""
+    ids = [row["event_id"] for row in await _FIRST.rows(connection, count=count)]
+    return await _UNSEALED.rows(connection, ids=ids) if ids else []
 
 
 async def chain_end(connection: Connection) -> ChainEnd:
@@ -91,9 +102,14 @@ async def chain_end(connection: Connection) -> ChainEnd:
 
 
 async def add_seals(connection: Connection, rows: list[tuple[object, ...]]) -> None:
-    """Writes seals as (position, event id, hash, time, signature); their events wait no more."""
-    await _SEALS.run(connection, rows)
-    await _SEALED.run(connection, ids=[row[1] for row in rows])
+    """Writes seals as (position, event id, hash, time, signature)."""
+    if rows:
+        await _SEALS.run(connection, rows)
+
+
+async def stop_waiting(connection: Connection, event_ids: list[int]) -> None:
+    """Takes sealed events from those that wait."""
+    await _SEALED.run(connection, ids=event_ids)
 
 
 async def last_old_seal(connection: Connection, retention: timedelta, count: int) -> asyncpg.Record | None:

@@ -53,9 +53,9 @@ class Sealer:
 
     async def seal(self) -> None:
         """Seals what waits, if no other service does."""
-        age_seconds, _ = await self._database.unlocked("audit_age", seal_store.unsealed_age)
-        self._metrics.audit.unsealed_seconds.set(age_seconds)
-        if not age_seconds:
+        age_seconds = await self._database.unlocked("audit_age", seal_store.unsealed_age)
+        self._metrics.audit.unsealed_seconds.set(age_seconds or 0)
+        if age_seconds is None:
             return
         while await self._database.transaction("audit_seal", self._seal_batch) == SEAL_BATCH:
             pass
@@ -74,8 +74,10 @@ class Sealer:
         events = await seal_store.unsealed(connection, SEAL_BATCH)
         if not events:
             return 0
-        _, now = await seal_store.unsealed_age(connection)
-        await seal_store.add_seals(connection, self._seals(await seal_store.chain_end(connection), events, now))
+        end, now = await seal_store.chain_end(connection), await seal_store.clock(connection)
+        new = [event for event in events if not event["is_sealed"]]
+        await seal_store.add_seals(connection, self._seals(end, new, now) if new else [])
+        await seal_store.stop_waiting(connection, [event["id"] for event in events])
         return len(events)
 
     def _seals(self, end: seal_store.ChainEnd, events: list[asyncpg.Record], now: datetime) -> list[tuple[object, ...]]:
