@@ -45,6 +45,10 @@ TABLES: Mapping[str, tuple[Labels, str]] = {
         ("kind", "resolution"),
         "SELECT kind, resolution, count(*) FROM exception WHERE state = 'resolved' GROUP BY 1, 2",
     ),
+    "exceptions_superseded_total": (
+        ("kind",),
+        "SELECT kind, count(*) FROM exception WHERE state = 'superseded' GROUP BY 1",
+    ),
     "exception_resolve_seconds_count": (
         ("kind",),
         "SELECT kind, count(*) FROM exception WHERE state = 'resolved' AND needs_person GROUP BY 1",

@@ -85,6 +85,8 @@ class UnitOfWork:
     _new: set[UUID] = field(default_factory=set)
     _unmet: list[UnmetHold] = field(default_factory=list)
     _unmet_rows: list[Row] = field(default_factory=list)
+    _superseded: Sequence[str] = ()
+    """The kind of each exception that writing superseded."""
     _counted_demand: dict[UUID, dict[str, int]] = field(default_factory=dict)
     """Units of stored HOLDs that their last attempt counted as unmet, by SKU."""
     _added: dict[UUID, AddedCounts] = field(default_factory=dict)
@@ -209,7 +211,7 @@ class UnitOfWork:
         self._added = {id: added_counts(self._before[id], changes) for id, changes in self.changes.items()}
         self._writes.events = self._events_with_sales()
         more = (*more, (counted_orders.ORDER_COUNTS, self._order_count_rows()))
-        await order_writer.write(connection, self._writes, [*levels.changed_rows(self.book), *more])
+        self._superseded = await order_writer.write(connection, self._writes, [*levels.changed_rows(self.book), *more])
         for record in self._writes.records.values():
             self._note_capacity(record)
         await capacity_store.write_changes(connection, self.book.capacity, self.book.now)
@@ -282,6 +284,8 @@ class UnitOfWork:
         incidents.count_raised(metrics, self.raised)
         for (kind, resolution), exceptions in self.resolved.items():
             incidents.count_resolved(metrics, kind, resolution, exceptions)
+        for kind in self._superseded:
+            metrics.exceptions.superseded.labels(kind).inc()
         hold_demand.count(metrics, self._unmet_rows)
         for allocation_id, changes in self.changes.items():
             count_changes(metrics, self._before[allocation_id], changes, self._added[allocation_id])

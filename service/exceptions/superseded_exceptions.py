@@ -25,7 +25,7 @@ def _superseding(description: str, *conditions: ColumnElement[bool]) -> Statemen
         update(exception)
         .values(state="superseded", update_time=func.clock_timestamp())
         .where(_exception.allocation_id == any_of("ids", Uuid), _exception.state == _literal("open"), *conditions)
-        .returning(_exception.id, _exception.update_time)
+        .returning(_exception.id, _exception.update_time, _exception.kind)
         .cte("superseded")
     )
     events = select(
@@ -36,7 +36,8 @@ def _superseding(description: str, *conditions: ColumnElement[bool]) -> Statemen
         _literal(description),
         superseded.c.update_time,
     )
-    return Statement(insert(exception_event).from_select(list(_EVENT_COLUMNS), events))
+    written = insert(exception_event).from_select(list(_EVENT_COLUMNS), events).cte("written")
+    return Statement(select(superseded.c.kind).add_cte(written))
 
 
 def _is_obsolete() -> ColumnElement[bool]:
@@ -100,16 +101,21 @@ _SUPERSEDE_OBSOLETE = _superseding(
 )
 
 
-async def supersede(connection: Connection, allocation_ids: Sequence[UUID]) -> None:
-    """Supersedes the open exceptions of locked orders that were replanned."""
-    await _SUPERSEDE.run(connection, ids=list(allocation_ids))
+async def supersede(connection: Connection, allocation_ids: Sequence[UUID]) -> list[str]:
+    """Supersedes the open exceptions of locked orders that were replanned; the kind of each."""
+    return await _superseded(connection, _SUPERSEDE, allocation_ids)
 
 
-async def supersede_recalls(connection: Connection, allocation_ids: Sequence[UUID]) -> None:
+async def supersede_recalls(connection: Connection, allocation_ids: Sequence[UUID]) -> list[str]:
     """Supersedes the open exceptions of locked orders about shipped units that are not ordered any more."""
-    await _SUPERSEDE_RECALLS.run(connection, ids=list(allocation_ids))
+    return await _superseded(connection, _SUPERSEDE_RECALLS, allocation_ids)
 
 
-async def supersede_obsolete(connection: Connection, allocation_ids: Sequence[UUID]) -> None:
+async def supersede_obsolete(connection: Connection, allocation_ids: Sequence[UUID]) -> list[str]:
     """Supersedes open exceptions of locked orders, which are written, if their problem no longer exists."""
-    await _SUPERSEDE_OBSOLETE.run(connection, ids=list(allocation_ids))
+    return await _superseded(connection, _SUPERSEDE_OBSOLETE, allocation_ids)
+
+
+async def _superseded(connection: Connection, statement: Statement, allocation_ids: Sequence[UUID]) -> list[str]:
+    """The kind of each exception that was superseded."""
+    return [row["kind"] for row in await statement.rows(connection, ids=list(allocation_ids))]

@@ -29,6 +29,9 @@ class ExceptionMetrics:
             "owner_exceptions", "Exceptions raised, by the owner that the rules name.", "kind", "owner"
         )
         self.resolved = make.counter("exceptions_resolved", "Exceptions resolved.", "kind", "resolution")
+        self.superseded = make.counter(
+            "exceptions_superseded", "Exceptions superseded: their order was replanned, or the problem is gone.", "kind"
+        )
         self.resolve_seconds = make.histogram(
             "exception_resolve_seconds",
             "Time from raising exceptions until they were resolved, of those that were open.",
@@ -44,6 +47,7 @@ class ExceptionMetrics:
         self._owners = BoundedLabel(OWNER_LABELS)
         for kind, allowed in ALLOWED.items():
             self.raised.labels(kind, NO_CHANNEL)
+            self.superseded.labels(kind)
             for resolution in allowed:
                 self.resolved.labels(kind, resolution)
 

@@ -269,19 +269,24 @@ class OrderWrites:
 
 async def write(
     connection: Connection, writes: OrderWrites, more_rows: Iterable[tuple[RowWrite, Sequence[Row]]] = ()
-) -> None:
-    """Writes allocations as a whole, with their decisions, events and exceptions, and more rows with them."""
+) -> list[str]:
+    """Writes allocations as a whole, with their decisions, events and exceptions, and more rows with them.
+
+    Returns the kind of each exception that this superseded.
+    """
+    superseded: list[str] = []
     if writes.replaced:
         await _DELETE_CONTENTS.run(connection, ids=list(writes.replaced))
     if writes.replanned:
-        await superseded_exceptions.supersede(connection, list(writes.replanned))
+        superseded += await superseded_exceptions.supersede(connection, list(writes.replanned))
     if writes.recalled:
-        await superseded_exceptions.supersede_recalls(connection, list(writes.recalled))
+        superseded += await superseded_exceptions.supersede_recalls(connection, list(writes.recalled))
     await decision_log.store_catalogs(connection, writes.decisions.catalogs)
     await write_rows(connection, [*more_rows, *_order_rows(writes)])
     needing_person = [id for id in writes.replaced if writes.records[id].needs_person]
     if needing_person:
-        await superseded_exceptions.supersede_obsolete(connection, needing_person)
+        superseded += await superseded_exceptions.supersede_obsolete(connection, needing_person)
+    return superseded
 
 
 def _order_rows(writes: OrderWrites) -> list[tuple[RowWrite, list[tuple[object, ...]]]]:

@@ -234,6 +234,7 @@ async def test_a_replanned_order_has_one_open_exception(retailer: Retailer) -> N
     states = [row["state"] for row in await retailer.sql("SELECT state FROM exception ORDER BY create_time")]
 
     assert states == ["superseded", "superseded", "open"]
+    assert retailer.metric("exceptions_superseded_total", kind="oversell") == 2
 
 
 async def test_a_preview_promises_nothing_and_uses_up_no_request_id(retailer: Retailer) -> None:
