@@ -16,8 +16,8 @@ from service.background import Turn
 from service.database.database import Connection, Statement, parameter
 from service.database.tables import audit_anchor, audit_event, audit_seal, audit_unsealed
 
-BATCH = 500
-"""Seals that are read and hashed at a time."""
+BATCH = 200
+"""Seals that are read and hashed at a time: about as long as one turn of work takes."""
 
 _event, _seal, _anchor = audit_event.c, audit_seal.c, audit_anchor.c
 _ANCHORS = Statement(select(audit_anchor).order_by(_anchor.number))

@@ -16,8 +16,8 @@ from service.metrics import Metrics
 
 SEAL_SECONDS = 2.0
 """How often each service looks for events to seal."""
-SEAL_BATCH = 500
-"""Events that one transaction seals."""
+SEAL_BATCH = 200
+"""Events that one transaction seals: hashing them takes about as long as one turn of work."""
 PURGE_SECONDS = 3_600.0
 PURGE_BATCH = 5_000
 """Old events that one transaction deletes, which leaves one anchor."""
