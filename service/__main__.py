@@ -13,8 +13,9 @@ def main() -> None:
 
     A signal that comes before the command begins ends it with a sentence, not with a traceback.
     """
-    # gRPC would print a line for each handshake that fails, which anyone who reaches the port can cause without end.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # gRPC would print a line for each handshake that fails and each header that is wrong, which anyone who reaches the
+    # port can cause without end.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     serves = sys.argv[1:2] == ["serve"]
     early_stop.end_plainly(None if serves else "Stopped.")
     try:

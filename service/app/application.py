@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import asyncpg
 import grpc
@@ -32,6 +32,7 @@ from service.app.listening import Listening, StartError, listening
 from service.app.metrics_endpoint import MetricsServer
 from service.app.postal_code_loading import PostalCodeLoading
 from service.app.reporting_lease import ReportingLease
+from service.app.restarted_server import RestartedServer
 from service.app.sample_service import place_orders
 from service.app.wiring import SERVICE_NAMES, add_services, new_id
 from service.audit.access_audit import AccessAudit
@@ -359,18 +360,17 @@ async def _start_grpc(
             "find places", lambda connection: order_places.places(connection, field, id)
         )
 
-    server = grpc.aio.server(
-        interceptors=[
-            CallInterceptor(deps.metrics, call_log, tracing, access=AccessCheck(listens.authentication, find_places))
-        ],
-        options=GRPC_OPTIONS,
+    interceptor = CallInterceptor(
+        deps.metrics, call_log, tracing, access=AccessCheck(listens.authentication, find_places)
     )
+    restarted = RestartedServer(lambda: grpc.aio.server(interceptors=[interceptor], options=GRPC_OPTIONS))
+    server = cast(grpc.aio.Server, restarted)
     queue, lifecycle = add_services(deps, server)
     health_servicer = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     try:
-        port = _add_port(server, listens)
+        port = _add_port(restarted, listens)
     except RuntimeError as error:
         raise StartError(
             f"gRPC cannot be served on {listens.address}; another program may use it; choose another --address"
@@ -429,14 +429,17 @@ async def _start_grpc(
     return port, health_servicer
 
 
-def _add_port(server: grpc.aio.Server, listens: Listening) -> int:
+def _add_port(server: RestartedServer, listens: Listening) -> int:
     """Raises RuntimeError if the port cannot be used."""
-    address, certificates = str(listens.address), listens.certificates
-    if certificates is None:
-        port: int = server.add_insecure_port(address)
-    else:
-        port = server.add_secure_port(address, certificates.grpc_credentials())
-    return port
+
+    def add_port(server: grpc.aio.Server, address: str) -> int:
+        if listens.certificates is None:
+            port: int = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, listens.certificates.grpc_credentials())
+        return port
+
+    return server.listen(str(listens.address), add_port)
 
 
 async def _set_health(health_servicer: health_aio.HealthServicer, *, alive: bool) -> None:
