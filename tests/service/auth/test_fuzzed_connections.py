@@ -191,19 +191,19 @@ def shake_hands(port: int, content: bytes) -> str:
 def send(context: ssl.SSLContext, port: int, content: bytes) -> tuple[str, int]:
     """How a TLS connection that sends these frames ends, and how many header frames the service answers with."""
     received = bytearray()
-    with connected(port) as plain, context.wrap_socket(plain, server_hostname="127.0.0.1") as connection:
-        connection.settimeout(SILENT_SECONDS)
-        try:
+    try:
+        with connected(port) as plain, context.wrap_socket(plain, server_hostname="127.0.0.1") as connection:
+            connection.settimeout(SILENT_SECONDS)
             connection.sendall(content)
             while not (is_acknowledged(received) and ends_in(received) >= REQUESTS_A_CONNECTION):
                 part = connection.recv(65_536)
                 if not part:
                     return "closed", headers_in(received)
                 received += part
-        except TimeoutError:
-            return "silent", headers_in(received)
-        except OSError:
-            return "reset", headers_in(received)
+    except TimeoutError:
+        return "silent", headers_in(received)
+    except OSError:
+        return "reset", headers_in(received)
     return "done", headers_in(received)
 
 
