@@ -10,7 +10,7 @@ SOURCES := policies service client/truestock_client examples/python tests tools 
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run check-rules demo test test-fast test-long vendors check check-speed fmt bench mutate protos schema \
-  dashboards client clean
+  dashboards client sbom licenses clean
 
 help: ## List what can be made
 	@echo "make setup PYTHON=python3.12 chooses a Python; VENV=folder another environment."
@@ -80,6 +80,15 @@ schema: setup ## Generate the JSON Schemas by which editors complete rule files
 
 dashboards: setup ## Generate the Grafana dashboards in deploy/grafana/
 	$(BIN)/python -m tools.dashboards generate
+
+sbom: setup ## Write dist/truestock.cdx.json: what a service consists of, as CycloneDX, from uv.lock and without a network
+	@mkdir -p dist
+	@$$(command -v uv || echo .uv/bin/uv) export --frozen --offline --quiet --no-dev --all-extras --format cyclonedx1.5 \
+	  --output-file dist/truestock.cdx.json
+	@echo "dist/truestock.cdx.json is written."
+
+licenses: setup ## List the license of every package; fails for one that tools/licenses.py does not permit
+	@$(BIN)/python -m tools.licenses
 
 client: setup ## Build truestock-client, the Python package for programs that call the API, into dist/
 	cd client && "$(abspath $(BIN))/python" -m hatchling build -t sdist -t wheel -d "$(CURDIR)/dist"
