@@ -31,7 +31,7 @@ from truestock.v1 import listing_pb2, outlet_pb2
 ACCOUNT, CHANNEL = "tiktok-us", "tiktok_shop"
 ANY_PORT = Address("127.0.0.1", 0)
 TOKEN_KEY = Fernet.generate_key().decode()
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 300.0
 
 
 def accounts_text(shop: TikTokShop, public_url: str = "http://127.0.0.1:8090", returns: str = "dc") -> str:

@@ -123,7 +123,7 @@ def _work(
         Polling(one, store.inbox, store.cursors, store.states, interval=options.poll_interval)
         for one in running.values()
     ]
-    upkeep = Upkeep(running, workers, store, metrics)
+    upkeep = Upkeep(running, store, metrics)
     return [
         _serve(intake.app(), webhooks, stop),
         _serve(health.app(metrics.registry, lambda: upkeep.is_ready), metrics_socket, stop),

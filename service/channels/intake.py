@@ -5,6 +5,7 @@ It asks nothing of Truestock, so it answers as fast while the service is down.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from time import monotonic
 
@@ -27,6 +28,7 @@ LARGEST_BODY = 8 << 20
 MOST_WAITING = 500_000
 """Unread entities of all accounts above which webhooks are refused: the channel keeps them better than a full disk."""
 COUNT_SECONDS = 5.0
+BODY_SECONDS = 20.0
 RETRY_AFTER = {"Retry-After": "30"}
 
 log = structlog.get_logger(__name__)
@@ -62,9 +64,12 @@ class Intake:
         if running is None:
             return Response("unknown account\n", 404)
         try:
-            body = await _bounded_body(request)
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _bounded_body(request)
         except ClientDisconnect:
             return Response(status_code=400)
+        except TimeoutError:
+            return self._answer(running, "refused", Response("the body came too slowly\n", 408))
         if body is None:
             return self._answer(running, "refused", Response(f"a body has at most {LARGEST_BODY:,} bytes\n", 413))
         try:

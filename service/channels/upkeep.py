@@ -12,7 +12,6 @@ from service.channels.errors import AuthorizationLost, Away, Unmapped, Unreadabl
 from service.channels.running_account import RunningAccount
 from service.channels.store.connector_store import ConnectorStore
 from service.channels.truestock_api import failure_kind
-from service.channels.worker import Worker
 
 KEPT = timedelta(days=30)
 """How long deliveries are known by their keys: longer than any platform sends them again."""
@@ -24,12 +23,10 @@ class Upkeep:
     def __init__(
         self,
         running: Mapping[str, RunningAccount],
-        workers: Mapping[str, Worker],
         store: ConnectorStore,
         metrics: ConnectorMetrics,
     ) -> None:
         self._running = running
-        self._workers = workers
         self._store = store
         self._metrics = metrics
         self._failures = FailureLog()
@@ -92,10 +89,25 @@ class Upkeep:
         if state is not None and state["delivery_time"] is not None:
             self._metrics.silence.labels(name).set(max(0.0, (now - state["delivery_time"]).total_seconds()))
 
+    async def _tell_of_entities(self, running: RunningAccount) -> None:
+        """Opens an exception for each failure that has none, and resolves those of what works again."""
+        name, inbox = running.account.name, self._store.inbox
+        for failed in await inbox.unreported(name):
+            description = f"{failed.kind} {failed.entity_id}: {failed.failure}"
+            try:
+                await running.api.report_failure(failure_kind(failed.kind), description, failed.order_id)
+            except (Unreadable, Unmapped) as error:
+                # The inbox shows the failure all the same, and another attempt would be refused too.
+                self._failures.failed("an exception was refused", error, traceback=False, account=name)
+            await inbox.reported(name, failed, is_open=True)
+        for recovered in await inbox.recovered(name):
+            await running.api.report_recovery(failure_kind(recovered.kind), recovered.order_id)
+            await inbox.reported(name, recovered, is_open=False)
+
     async def _tell(self, running: RunningAccount, state: Any) -> None:
         name = running.account.name
         try:
-            await self._workers[name].report()
+            await self._tell_of_entities(running)
             if state is not None and state["pause_reason"] and not state["is_reported"]:
                 reason = f"account {name} is paused: {state['pause_reason']}; run `truestock channels connect {name}`"
                 await running.api.report_failure(failure_kind(""), reason)

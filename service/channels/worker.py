@@ -6,24 +6,19 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-import structlog
-
 from service.background import FailureLog, pause
 from service.channels.connector_metrics import ConnectorMetrics
 from service.channels.effects import Reading
 from service.channels.errors import AuthorizationLost, Away, ChannelError, Unmapped, Unreadable
 from service.channels.running_account import RunningAccount
 from service.channels.store.account_states import AccountStates
-from service.channels.store.inbox import Claim, Failed, Inbox
-from service.channels.truestock_api import failure_kind
+from service.channels.store.inbox import Claim, Inbox
 
 LOOK_SECONDS = 0.5
 """How soon a worker sees what another process has taken in."""
 AWAY_PAUSE = timedelta(seconds=2)
 AT_A_TIME = 8
 """Entities of one account and kind whose effects are sent at the same time."""
-
-log = structlog.get_logger(__name__)
 
 
 class Worker:
@@ -56,21 +51,6 @@ class Worker:
             return False
         return any(counts)
 
-    async def report(self) -> None:
-        """Raises an exception for each failure that nobody has been told about, and for the account if it is paused."""
-        for failed in await self._inbox.unreported(self._name):
-            await self._report(failed)
-
-    async def _report(self, failed: Failed) -> None:
-        try:
-            await self._running.api.report_failure(
-                failure_kind(failed.kind), f"{failed.kind} {failed.entity_id}: {failed.failure}", failed.order_id
-            )
-        except (Unreadable, Unmapped) as error:
-            # The inbox shows it all the same; another attempt would say the same.
-            log.warning("no exception could be raised", account=self._name, error=str(error))
-        await self._inbox.reported(self._name, failed)
-
     async def _read_due(self, kind: str) -> int:
         claims = await self._inbox.claim(self._name, kind, self._running.platform.abilities.most_read)
         if not claims:
@@ -81,6 +61,9 @@ class Worker:
         except ChannelError as error:
             await self._cannot_read(claims, error)
             return 0 if isinstance(error, Away) else len(claims)
+        except Exception as error:
+            await self._cannot_read(claims, self._unexpected(error))
+            return len(claims)
         self._metrics.reads_saved.labels(self._name).inc(sum(max(0, claim.unread_count - 1) for claim in claims))
         room = asyncio.Semaphore(AT_A_TIME)
         await asyncio.gather(*(self._settle(claim, readings, read_time, room) for claim in claims))
@@ -108,6 +91,8 @@ class Worker:
                 return
             except ChannelError as own:
                 error = own
+            except Exception as own:
+                error = self._unexpected(own)
             else:
                 await self._settle(claim, readings, read_time, asyncio.Semaphore(1))
                 return
@@ -140,6 +125,8 @@ class Worker:
                 await self._postpone([claim], error)
             except ChannelError as error:
                 await self._failed(claim, error, _order_id(claim, reading))
+            except Exception as error:
+                await self._failed(claim, self._unexpected(error), _order_id(claim, reading))
             else:
                 await self._inbox.finish(claim, reading.update_time, read_time)
                 self._metrics.reads.labels(self._name, "worked").inc()
@@ -150,8 +137,11 @@ class Worker:
         is_older = claim.update_time is not None and reading.update_time < claim.update_time
         for effect in () if is_older else reading.effects:
             await self._running.api.apply(claim.entity_id, effect)
-        if claim.is_reported:
-            await self._running.api.report_recovery(failure_kind(claim.kind), claim.order_id)
+
+    def _unexpected(self, error: Exception) -> Unreadable:
+        """A mistake of ours, or content that no check foresaw: it must park one entity, not stop all the others."""
+        self._failures.failed("an entity cannot be read", error, account=self._name)
+        return Unreadable(f"an unexpected {type(error).__name__}; the connectors' log has more")
 
     async def _failed(self, claim: Claim, error: ChannelError, order_id: str) -> None:
         unmapped = isinstance(error, Unmapped)

@@ -14,7 +14,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from service.channels.accounts import Account
 from service.channels.adapter import RefreshTokens
-from service.channels.errors import AuthorizationLost
+from service.channels.errors import AuthorizationLost, Away
 from service.channels.store.pool import Pool
 from service.channels.store.schema import SCHEMA
 
@@ -52,7 +52,7 @@ SELECT account, tokens IS NOT NULL AS has_tokens, token_expire_time, refresh_tim
 
 
 class BadTokenKeys(Exception):
-    """The keys that encrypt tokens are none, or do not fit what is stored."""
+    """The keys that encrypt tokens are none."""
 
 
 def token_cipher(keys: str) -> MultiFernet:
@@ -155,7 +155,7 @@ class StoredTokens:
         try:
             values = json.loads(self._cipher.decrypt(row["tokens"]))
         except InvalidToken as error:
-            raise BadTokenKeys(
+            raise Away(
                 f"the tokens of account {self._account.name} were encrypted with a key that is not among the token "
                 "keys; add it, or connect the account again"
             ) from error

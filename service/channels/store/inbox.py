@@ -60,12 +60,11 @@ FROM (
     ORDER BY next_attempt_time LIMIT $4 FOR UPDATE SKIP LOCKED
 ) AS due
 WHERE (entity.account, entity.kind, entity.entity_id) = (due.account, due.kind, due.entity_id)
-RETURNING entity.entity_id, entity.hint_count, entity.read_count, entity.update_time, entity.is_reported,
-    entity.order_id
+RETURNING entity.entity_id, entity.hint_count, entity.read_count, entity.update_time
 """
 _FREE = "lease = NULL, lease_end = NULL"
 _FINISH = f"""
-UPDATE {SCHEMA}.entities SET {_FREE}, attempt_count = 0, failure = '', is_reported = false,
+UPDATE {SCHEMA}.entities SET {_FREE}, attempt_count = 0, failure = '',
     state = CASE WHEN hint_count > $5 THEN 'waiting' ELSE 'done' END, read_count = $5,
     first_hint_time = CASE WHEN hint_count > $5 THEN now() ELSE first_hint_time END,
     next_attempt_time = now(), update_time = greatest(update_time, $6), read_time = $7
@@ -88,10 +87,11 @@ _UNREPORTED = f"""
 SELECT kind, entity_id, order_id, failure, state FROM {SCHEMA}.entities
 WHERE account = $1 AND failure <> '' AND state IN ('unmapped', 'parked') AND NOT is_reported LIMIT 100
 """
-_REPORTED = f"""
-UPDATE {SCHEMA}.entities SET is_reported = true
-WHERE account = $1 AND kind = $2 AND entity_id = $3 AND failure = $4
+_RECOVERED = f"""
+SELECT kind, entity_id, order_id, failure, state FROM {SCHEMA}.entities
+WHERE account = $1 AND is_reported AND failure = '' LIMIT 100
 """
+_REPORTED = f"UPDATE {SCHEMA}.entities SET is_reported = $4 WHERE account = $1 AND kind = $2 AND entity_id = $3"
 _REPLAY = f"""
 UPDATE {SCHEMA}.entities SET state = 'waiting', attempt_count = 0, next_attempt_time = now(),
     hint_count = hint_count + 1, first_hint_time = now()
@@ -106,7 +106,7 @@ ORDER BY first_hint_time DESC, entity_id LIMIT $4
 _COUNTS = f"""
 SELECT account, kind, state, count(*) AS count,
     extract(epoch FROM now() - min(first_hint_time) FILTER (WHERE read_count < hint_count)) AS oldest_seconds
-FROM {SCHEMA}.entities GROUP BY account, kind, state
+FROM {SCHEMA}.entities WHERE state <> 'done' GROUP BY account, kind, state
 """
 _PURGE = (
     f"DELETE FROM {SCHEMA}.deliveries WHERE receive_time < now() - $1::interval",
@@ -128,14 +128,11 @@ class Claim:
     unread_count: int
     update_time: datetime | None
     """The channel's time of what was last applied."""
-    is_reported: bool
-    """An exception about it is open."""
-    order_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """One entity whose failure nobody has been told about yet."""
+    """One entity that failed, or that works again."""
 
     kind: str
     entity_id: str
@@ -192,9 +189,13 @@ class Inbox:
         """Failures that need an exception."""
         return [Failed(**dict(row)) for row in await self._pool.rows(_UNREPORTED, account)]
 
-    async def reported(self, account: str, failed: Failed) -> None:
-        """Notes that an exception is open about it."""
-        await self._pool.rows(_REPORTED, account, failed.kind, failed.entity_id, failed.failure)
+    async def recovered(self, account: str) -> list[Failed]:
+        """What works again, with an exception about it that is still open."""
+        return [Failed(**dict(row)) for row in await self._pool.rows(_RECOVERED, account)]
+
+    async def reported(self, account: str, failed: Failed, *, is_open: bool) -> None:
+        """Notes whether an exception is open about it."""
+        await self._pool.rows(_REPORTED, account, failed.kind, failed.entity_id, is_open)
 
     async def replay(self, account: str = "", entity_id: str = "", states: Sequence[str] = FAILED) -> int:
         """Makes entities due again; returns how many."""
@@ -205,7 +206,7 @@ class Inbox:
         return await self._pool.rows(_LIST, account, entity_id, list(states), most)
 
     async def counts(self) -> list[asyncpg.Record]:
-        """Entities by account, kind and state, with the age of the oldest unread hint."""
+        """Entities that are not done, by account, kind and state, with the age of the oldest unread hint."""
         return await self._pool.rows(_COUNTS)
 
     async def purge(self, kept: timedelta) -> None:
@@ -227,6 +228,4 @@ def _claim(account: str, kind: str, lease: UUID, row: asyncpg.Record) -> Claim:
         row["hint_count"],
         row["hint_count"] - row["read_count"],
         row["update_time"],
-        row["is_reported"],
-        row["order_id"],
     )

@@ -1,13 +1,14 @@
 """A TikTok shop and Truestock behave as one: each scenario with real processes over real HTTP.
 
-In every scenario a fifth of the webhooks comes twice, and they come in any order. Each ends with a ledger in which
-every stock level is the sum of its movements.
+In every scenario a fifth of the webhooks comes twice, and they come in any order. In all but the first, two connectors
+share the work. Each ends with a ledger in which every stock level is the sum of its movements.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,37 +24,102 @@ from truestock.v1 import allocation_service_pb2 as allocation_pb, fulfillment_se
 
 ON_HOLD, READY = order_pb2.ORDER_STATUS_ON_HOLD, order_pb2.ORDER_STATUS_READY_TO_FULFILL
 CANCELLED = order_pb2.ORDER_STATUS_CANCELLED
+REQUEST = allocation_pb.CancellationRequest
 
 
-@pytest.fixture
-def shop() -> Iterator[TikTokShop]:
-    # An hour and a few minutes behind, so that an hour can pass without being in the future of the service.
-    with TikTokShop(start=datetime.now(UTC) - timedelta(minutes=64)).serving() as shop:
+@contextmanager
+def shop_behind(hours: float) -> Iterator[TikTokShop]:
+    """A shop whose clock is hours behind, so that they can pass without being in the future of the service."""
+    start = datetime.now(UTC) - timedelta(hours=hours)
+    with TikTokShop(start=start).serving() as shop:
         shop.faults.duplicates, shop.faults.reorder_seconds = 0.2, 0.5
         yield shop
 
 
-async def test_a_remorse_hour_keeps_units_from_others_and_orders_from_stores(
-    database_url: str, tmp_path: Path, shop: TikTokShop
-) -> None:
-    async with processes(database_url, tmp_path, shop) as running:
-        running.subscribe()
-        order, regretted = _placed(shop, {"MUG": 2}), _placed(shop, {"MUG": 1})
-        for one in (order, regretted):
-            shop.books.pay(one)
-        on_hold = [await _reaches(running, one, ON_HOLD) for one in (order, regretted)]
-        work_list = await running.retailer.fulfillment.ListShipments(fulfillment_pb.ListShipmentsRequest())
-        shop.books.cancel(regretted)
-        await _reaches(running, regretted, CANCELLED)
-        await asyncio.to_thread(shop.pass_time, timedelta(hours=1))
-        ready = await _reaches(running, order, READY)
-        level = await running.retailer.level("MUG", "dc")
-        running.verify_ledger()
+async def test_a_remorse_hour_keeps_units_from_others_and_orders_from_stores(database_url: str, tmp_path: Path) -> None:
+    with shop_behind(1.1) as shop:
+        async with processes(database_url, tmp_path, shop) as running:
+            running.subscribe()
+            order, regretted = _placed(shop, {"MUG": 2}), _placed(shop, {"MUG": 1})
+            for one in (order, regretted):
+                shop.books.pay(one)
+            on_hold = [await _reaches(running, one, ON_HOLD) for one in (order, regretted)]
+            work_list = await running.retailer.fulfillment.ListShipments(fulfillment_pb.ListShipmentsRequest())
+            shop.books.cancel(regretted)
+            await _reaches(running, regretted, CANCELLED)
+            await asyncio.to_thread(shop.pass_time, timedelta(hours=1))
+            ready = await _reaches(running, order, READY)
+            level = await running.retailer.level("MUG", "dc")
+            running.verify_ledger()
 
     assert [sum(line.promised_count for line in one.lines) for one in on_hold] == [2, 1]
     assert list(work_list.shipments) == []
     assert not ready.HasField("hold")
     assert (level.on_hand_count, level.available_count) == (100, 98)
+
+
+@pytest.mark.long
+async def test_cancellations_and_requests_end_alike_whatever_comes_first(database_url: str, tmp_path: Path) -> None:
+    with shop_behind(26) as shop:
+        books = shop.books
+        async with processes(database_url, tmp_path, shop, replicas=2) as running:
+            running.subscribe()
+            shop.faults.reorder_seconds = 60
+            before = _bought(shop, {"MUG": 2})
+            books.cancel(before, "BUYER")
+            part = _bought(shop, {"MUG": 3, "TRAY": 1})
+            books.cancel(part, "SELLER", part.lines[:1])
+            answered, refused, unanswered = (_bought(shop, {"TRAY": 1}) for _ in range(3))
+            requests = [books.request_cancel(order) for order in (answered, refused, unanswered)]
+            await asyncio.to_thread(shop.pass_time, timedelta(minutes=2))
+            await _asks(running, unanswered, REQUEST.STATE_REQUESTED)
+            books.answer_cancel(requests[0], approve=True)
+            books.answer_cancel(requests[1], approve=False)
+            await asyncio.to_thread(shop.pass_time, timedelta(hours=25))
+            ended = [await _reaches(running, order, CANCELLED) for order in (before, answered, unanswered)]
+            withdrawn = await _asks(running, refused, REQUEST.STATE_WITHDRAWN)
+            partly = await _found(running, part, lambda found: sum(line.promised_count for line in found.lines) == 3)
+            levels = {sku: (await running.retailer.level(sku, "dc")).available_count for sku in ("MUG", "TRAY")}
+            running.verify_ledger()
+
+    assert [sum(line.promised_count for line in one.lines) for one in ended] == [0, 0, 0]
+    assert withdrawn.status == READY
+    assert partly.status == READY
+    # TikTok says CANCEL in the webhook and CANCELLED in the order; both are one cancellation.
+    assert levels == {"MUG": 100 - 2, "TRAY": 100 - 1 - 1}
+
+
+@pytest.mark.long
+async def test_after_two_hours_without_webhooks_one_poll_brings_everything_and_the_retries_change_nothing(
+    database_url: str, tmp_path: Path
+) -> None:
+    with shop_behind(19) as shop:
+        async with processes(database_url, tmp_path, shop, replicas=2) as running:
+            running.subscribe()
+            for replica in running.replicas:
+                replica.stop()
+            orders = [_bought(shop, {"MUG": 1}) for _ in range(40)]
+            for order in orders[:10]:
+                shop.books.cancel(order)
+            await asyncio.to_thread(shop.settle)
+            calls = shop.conditions.calls["GET /order/202507/orders"]
+            for replica in running.replicas:
+                replica.start()
+            for order in orders:
+                await _reaches(running, order, CANCELLED if order in orders[:10] else READY)
+            reads = shop.conditions.calls["GET /order/202507/orders"] - calls
+            versions = await _versions(running, orders)
+            missed = sum(shop.webhooks.results.values())
+            await asyncio.to_thread(shop.pass_time, timedelta(hours=16))
+            await _nothing_waits(running)
+            after = await _versions(running, orders)
+            available = (await running.retailer.level("MUG", "dc")).available_count
+            running.verify_ledger()
+
+    assert missed >= 130
+    assert reads <= 6
+    assert after == versions
+    assert available == 70
 
 
 def _placed(shop: TikTokShop, units: dict[str, int]) -> Order:
@@ -62,8 +128,16 @@ def _placed(shop: TikTokShop, units: dict[str, int]) -> Order:
     return order
 
 
-async def _reaches(running: Processes, order: Order, status: int) -> allocation_pb.Allocation:
-    """The order once it has a status."""
+def _bought(shop: TikTokShop, units: dict[str, int]) -> Order:
+    order = shop.books.buy(units)
+    assert order is not None
+    return order
+
+
+async def _found(
+    running: Processes, order: Order, fits: Callable[[allocation_pb.Allocation], bool]
+) -> allocation_pb.Allocation:
+    """The order once it fits."""
 
     async def found() -> Any:
         try:
@@ -72,7 +146,26 @@ async def _reaches(running: Processes, order: Order, status: int) -> allocation_
             if error.code() is not grpc.StatusCode.NOT_FOUND:
                 raise
             return None
-        return allocation if allocation.status == status else None
+        return allocation if fits(allocation) else None
 
-    allocation: allocation_pb.Allocation = await until(found, f"status {status} of {order.id}")
+    allocation: allocation_pb.Allocation = await until(found, f"order {order.id}")
     return allocation
+
+
+async def _reaches(running: Processes, order: Order, status: int) -> allocation_pb.Allocation:
+    return await _found(running, order, lambda allocation: allocation.status == status)
+
+
+async def _asks(running: Processes, order: Order, state: int) -> allocation_pb.Allocation:
+    return await _found(running, order, lambda allocation: allocation.cancellation_request.state == state)
+
+
+async def _versions(running: Processes, orders: list[Order]) -> list[int]:
+    return [(await running.retailer.find_order(f"{CHANNEL}/{order.id}")).allocation.version for order in orders]
+
+
+async def _nothing_waits(running: Processes) -> None:
+    async def nothing() -> bool:
+        return not await asyncio.to_thread(running.json, "inbox", "--state", "waiting")
+
+    await until(nothing, "an empty inbox")

@@ -88,14 +88,14 @@ class Books:
         """The shopper pays: the hour begins in which they may cancel freely."""
         with self.lock:
             order.paid = int(self.clock.seconds())
-            self._set_status(order, "ON_HOLD")
+            self.set_status(order, "ON_HOLD")
             self.clock.call_after(REMORSE_SECONDS, lambda: self.end_remorse(order))
 
     def end_remorse(self, order: Order) -> None:
         """The hour is over; comes by itself when the clock has moved so far."""
         with self.lock:
             if order.status == "ON_HOLD":
-                self._set_status(order, "AWAITING_SHIPMENT")
+                self.set_status(order, "AWAITING_SHIPMENT")
 
     def buy(self, units: Mapping[str, int]) -> Order | None:
         """An order that is paid and past its hour: ready to be shipped. None where TikTok refuses it."""
@@ -112,17 +112,17 @@ class Books:
             for line in order.open_lines():
                 line.package_id, line.tracking_number = package, f"TTUS{package[-9:]}"
                 self._move(line.sku, order.warehouse_id, committed=-1)
-            self._set_status(order, "IN_TRANSIT")
+            self.set_status(order, "IN_TRANSIT")
 
     def deliver(self, order: Order) -> None:
         """The parcel arrives."""
         with self.lock:
-            self._set_status(order, "DELIVERED")
+            self.set_status(order, "DELIVERED")
 
     def complete(self, order: Order) -> None:
         """The order is closed."""
         with self.lock:
-            self._set_status(order, "COMPLETED")
+            self.set_status(order, "COMPLETED")
 
     def cancel(
         self, order: Order, role: str = "BUYER", lines: Sequence[Line] = (), *, replenish: bool = True, reason: str = ""
@@ -233,9 +233,10 @@ class Books:
             self._changed(order, tell=False)
         else:
             order.cancel_reason, order.cancelled_by = cancellation.reason, cancellation.role
-            self._set_status(order, "CANCELLED")
+            self.set_status(order, "CANCELLED")
 
-    def _set_status(self, order: Order, status: str) -> None:
+    def set_status(self, order: Order, status: str) -> None:
+        """TikTok says another word of the order, also one that it does not document; a closed order keeps its own."""
         if order.status in CLOSED:
             return
         order.status = status

@@ -76,14 +76,16 @@ async def test_content_that_fails_five_times_is_parked_and_replayed_on_demand(in
         await inbox.fail(one, "it has no lines", "A", unmapped=False)
     parked = await states(inbox)
     (failed,) = await inbox.unreported("shop")
-    await inbox.reported("shop", failed)
+    await inbox.reported("shop", failed, is_open=True)
     told = await inbox.unreported("shop")
     replayed = await inbox.replay("shop", "A")
     (again,) = await claim(inbox)
+    await inbox.finish(again, NOW, NOW)
+    recovered = [found.entity_id for found in await inbox.recovered("shop")]
 
     assert parked == {"A": "parked"}
     assert (failed.failure, failed.order_id, told, replayed) == ("it has no lines", "A", [], 1)
-    assert again.is_reported
+    assert recovered == ["A"]
 
 
 async def test_an_outage_is_no_attempt(inbox: Inbox) -> None:
