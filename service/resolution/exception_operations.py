@@ -358,9 +358,13 @@ async def _locked_order(connection: Connection, key: OrderKey | None) -> Allocat
 async def _record_change(
     connection: Connection, change: str, before: asyncpg.Record, after: asyncpg.Record, names: Sequence[str]
 ) -> None:
-    """Writes the audit event of a change to an exception, with these columns."""
-    id, values = str(after["id"]), [{name: row[name] for name in ("kind", *names)} for row in (before, after)]
-    await audit_log.record(connection, [AuditedChange(audit_log.EXCEPTIONS, "exception", id, change, *values)])
+    """Writes the audit event of a change to an exception, with those of these columns that changed."""
+    changed = [name for name in names if before[name] != after[name]]
+    old, new = ({name: row[name] for name in changed} for row in (before, after))
+    event = AuditedChange(
+        audit_log.EXCEPTIONS, "exception", str(after["id"]), change, old, {"kind": after["kind"], **new}
+    )
+    await audit_log.record(connection, [event])
 
 
 async def _existing_exception(connection: Connection, exception_id: UUID) -> asyncpg.Record:
