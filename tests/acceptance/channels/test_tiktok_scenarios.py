@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import grpc
 import pytest
 
@@ -122,6 +123,32 @@ async def test_after_two_hours_without_webhooks_one_poll_brings_everything_and_t
     assert available == 70
 
 
+@pytest.mark.long
+async def test_no_shoppers_name_street_phone_or_mail_address_is_in_the_database_a_log_or_a_metric(
+    database_url: str, tmp_path: Path
+) -> None:
+    with shop_behind(1.1) as shop:
+        async with processes(database_url, tmp_path, shop, replicas=2) as running:
+            running.subscribe()
+            orders = [_bought(shop, {"MUG": 1}) for _ in range(10)]
+            shop.books.cancel(orders[0])
+            shop.books.request_cancel(orders[1])
+            poison = _bought(shop, {"TRAY": 1})
+            shop.books.set_status(poison, "ON_THE_MOON")
+            for order in orders[1:]:
+                await _reaches(running, order, READY)
+            await until(lambda: _parked(running), "a parked order")
+            dump = await _everything_in(database_url)
+            metrics = "".join([await _page(replica.metrics) for replica in running.replicas])
+            running.verify_ledger()
+        log = "".join(line for replica in running.replicas for line in replica.log)
+
+    assert orders[1].id in dump
+    assert "truestock_channel_deliveries_total" in metrics
+    for text in (dump, metrics, log):
+        assert [data for data in shop.personal_data() if data in text] == []
+
+
 def _placed(shop: TikTokShop, units: dict[str, int]) -> Order:
     order = shop.books.place_order(units)
     assert order is not None
@@ -164,8 +191,35 @@ async def _versions(running: Processes, orders: list[Order]) -> list[int]:
     return [(await running.retailer.find_order(f"{CHANNEL}/{order.id}")).allocation.version for order in orders]
 
 
+async def _parked(running: Processes) -> Any:
+    return await asyncio.to_thread(running.json, "inbox", "--state", "parked")
+
+
 async def _nothing_waits(running: Processes) -> None:
     async def nothing() -> bool:
         return not await asyncio.to_thread(running.json, "inbox", "--state", "waiting")
 
     await until(nothing, "an empty inbox")
+
+
+async def _everything_in(database_url: str) -> str:
+    connection = await asyncpg.connect(database_url)
+    try:
+        tables = await connection.fetch(
+            "SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables"
+            " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+        )
+        rows = [
+            str(row[0]) for table in tables for row in await connection.fetch(f"SELECT t::text FROM {table['name']} t")
+        ]
+        return "\n".join(rows)
+    finally:
+        await connection.close()
+
+
+async def _page(address: str) -> str:
+    reader, writer = await asyncio.open_connection(*address.rsplit(":", 1))
+    writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+    text = (await reader.read()).decode()
+    writer.close()
+    return text
