@@ -36,6 +36,7 @@ async def site(retailer: Retailer, shop: TikTokShop) -> AsyncIterator[Site]:
         yield site
 
 
+@pytest.mark.long
 async def test_an_order_is_promised_at_once_and_released_after_the_remorse_hour(site: Site) -> None:
     async with site.running():
         order = site.shop.books.place_order({"MUG": 2})
