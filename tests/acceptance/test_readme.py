@@ -603,6 +603,8 @@ BOUNDS = {
         f"{LEAST_VELOCITY:f} to {limits.VELOCITY_PER_DAY:,.0f} units a day",
         "velocity of 0,",
         f"{limits.MONEY:,}",
+        f"{limits.PRODUCT_IMAGES} images and {limits.PRODUCT_ATTRIBUTES} attributes of a product",
+        f"{limits.DETAILS_LENGTH:,} characters together",
         f"{limits.HANDLING_MINUTES:,} minutes",
         f"{limits.EARLIEST.year} to {MAXYEAR}",
         f"{span(limits.CLOCK_SKEW)} ahead",
