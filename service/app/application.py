@@ -16,7 +16,7 @@ import asyncpg
 import grpc
 import structlog
 from grpc_health.v1 import _async as health_aio, health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import _async as reflection_async, reflection, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from policies.policy_set import PolicySet
@@ -368,7 +368,9 @@ async def _start_grpc(
     queue, lifecycle = add_services(deps, server)
     health_servicer = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    # `enable_server_reflection` would take a server that stands for another one for one with threads.
+    names = (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection_async.ReflectionServicer(names), server)
     try:
         port = _add_port(restarted, listens)
     except RuntimeError as error:
