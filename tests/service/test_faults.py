@@ -31,6 +31,7 @@ from service import limits
 from service.app.application import running
 from service.app.drain import EXIT_SECONDS
 from service.database.database import plain_url
+from service.database.roles import SERVICE_ROLE
 from service.rpc.page_tokens import PageTokens
 from service.settings import Settings
 from tests.conftest import PLAIN_RULES, REPOSITORY, RetailerMaker, _addresses_of, service_settings
@@ -336,6 +337,7 @@ async def test_an_order_with_an_unexpected_error_fails_alone(shop: Retailer) -> 
 async def break_movements(shop: Retailer, condition: str, *, errcode: str) -> None:
     """Makes every new movement of an order raise a database error while the condition holds."""
     await shop.sql("CREATE SEQUENCE faults")
+    await shop.sql(f"GRANT USAGE ON SEQUENCE faults TO {SERVICE_ROLE}")
     await shop.sql(
         f"CREATE FUNCTION broken() RETURNS trigger AS $$ BEGIN IF {condition} THEN "
         f"RAISE EXCEPTION 'injected' USING ERRCODE = '{errcode}'; END IF; RETURN new; END $$ LANGUAGE plpgsql"
