@@ -59,6 +59,10 @@ MESSAGE_BYTES = 2_000
 """What its message takes of them, percent-encoded."""
 ENVELOPE_BYTES = 400
 """What types and lengths of the details take in a status."""
+METADATA_BYTES = 1_200
+"""What the values of an error's metadata take together; names beyond it stay away."""
+VIOLATION_BYTES = 600
+"""What the field, and what the description, of an invalid field takes."""
 NAMES_SHOWN = 5
 """Missing names that a message shows, with the near ones."""
 ADD_LOCATION_FIRST = "upsert it first with UpsertLocations or `truestock import locations`"
@@ -100,7 +104,7 @@ class TruestockError(Exception):
         """
         message = _shortened(str(self))
         details: list[Message] = [
-            error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.metadata)
+            error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=_shared_out(self.metadata))
         ]
         if self.retry_after is not None:
             retry = error_details_pb2.RetryInfo()
@@ -275,7 +279,7 @@ class NotFound(TruestockError):
         hint = f"did you mean {', '.join(meant)}? If not, {advice}" if meant and advice else advice
         super().__init__(
             f"no {resource_type} {shown}" + (f"; {hint}" if hint else ""),
-            metadata={"resource_type": resource_type, "resource_names": ",".join(names[:50])},
+            metadata={"resource_type": resource_type, "resource_names": ",".join(_fitting(names))},
             violations=[
                 Violation(
                     field, f"no {resource_type} '{name}'" + (f"; did you mean '{near[name]}'?" if name in near else "")
@@ -664,6 +668,37 @@ def _shortened(message: str) -> str:
     return f"{kept}…"
 
 
+def _cut(text: str, byte_count: int) -> str:
+    """The text, or where it takes more than `byte_count` bytes, as many of its first characters as fit with an …"""
+    encoded = text.encode()
+    if len(encoded) <= byte_count:
+        return text
+    return encoded[: byte_count - len("…".encode())].decode(errors="ignore") + "…"
+
+
+def _shared_out(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The metadata with its long values cut, so that all fit into the trailers."""
+    short = METADATA_BYTES // max(1, len(metadata))
+    rest = METADATA_BYTES - sum(min(len(value.encode()), short) for value in metadata.values())
+    shared = {}
+    for key, value in metadata.items():
+        shared[key] = _cut(value, short + rest)
+        rest -= max(0, len(shared[key].encode()) - short)
+    return shared
+
+
+def _fitting(names: Sequence[str]) -> list[str]:
+    """The first names, as many as fit into the metadata of an error; at least one."""
+    room = METADATA_BYTES - 200
+    fitting: list[str] = []
+    for name in names[:50]:
+        room -= len(name.encode()) + 1
+        if fitting and room < 0:
+            break
+        fitting.append(name)
+    return fitting
+
+
 def _room(message: str, details: Sequence[Message]) -> int:
     """Bytes that the trailers of an error have for its violations.
 
@@ -677,7 +712,9 @@ def _bad_request(violations: Sequence[Violation], room: int) -> error_details_pb
     """The first violations, as many as fit into `room` bytes; at least one."""
     request = error_details_pb2.BadRequest()
     for violation in violations:
-        request.field_violations.add(field=violation.field, description=violation.description)
+        request.field_violations.add(
+            field=_cut(violation.field, VIOLATION_BYTES), description=_cut(violation.description, VIOLATION_BYTES)
+        )
         if request.ByteSize() > room and len(request.field_violations) > 1:
             del request.field_violations[-1]
             break

@@ -12,7 +12,7 @@ from service.errors import TRAILER_BYTES, InvalidFields, NotFound, TruestockErro
 from tests.retailer import Retailer
 from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb, order_pb2
 
-TEXTS = st.text(max_size=300)
+LONG_TEXTS = st.builds(lambda text, times: text * times, st.text(max_size=300), st.sampled_from([1, 1, 2, 10, 50]))
 
 
 def trailer_bytes(error: TruestockError) -> int:
@@ -25,14 +25,33 @@ def trailer_bytes(error: TruestockError) -> int:
     return sum(sizes) + len(encoded) + len("grpc-message") + 32 + len("grpc-status") + 2 + 32
 
 
-@given(st.lists(st.builds(Violation, TEXTS, TEXTS), min_size=1, max_size=60))
+@given(st.lists(st.builds(Violation, LONG_TEXTS, LONG_TEXTS), min_size=1, max_size=60))
 def test_an_error_fits_into_what_every_client_takes(violations: list[Violation]) -> None:
-    assert trailer_bytes(InvalidFields(violations)) <= TRAILER_BYTES + 1_000
+    assert trailer_bytes(InvalidFields(violations)) <= TRAILER_BYTES + 200
 
 
-@given(st.dictionaries(st.text(max_size=40), st.text(max_size=256), min_size=1, max_size=60))
-def test_an_error_about_missing_names_fits_too(missing: dict[str, str]) -> None:
-    assert trailer_bytes(NotFound("product", missing)) <= TRAILER_BYTES + 1_000
+@given(LONG_TEXTS, st.dictionaries(st.sampled_from(["principal", "asked", "limit", "name"]), LONG_TEXTS))
+def test_an_error_with_long_metadata_fits_too(message: str, metadata: dict[str, str]) -> None:
+    error = TruestockError(message, metadata=metadata, violations=[Violation(message, message)])
+
+    assert trailer_bytes(error) <= TRAILER_BYTES + 200
+
+
+@pytest.mark.parametrize("character", ["x", "é", "語", "🎁", "%", "\n"])
+@pytest.mark.parametrize("length", [1, 30, 61, 120, 250])
+@pytest.mark.parametrize("count", [1, 5, 50, 500])
+def test_an_error_about_missing_names_fits_too(character: str, length: int, count: int) -> None:
+    names = [f"{number:03}" + character * length for number in range(count)]
+    missing = {f"lines[{number}].sku": name for number, name in enumerate(names)}
+    near = {name: name + "-" for name in names}
+
+    error = NotFound("product", missing, "upsert it first " * 20, near)
+
+    assert trailer_bytes(error) <= TRAILER_BYTES + 200
+    info = ErrorInfo()
+    assert error.status().details[0].Unpack(info)
+    shown = info.metadata["resource_names"].split(",")
+    assert shown == names[: len(shown)], "whole names only"
 
 
 async def test_a_request_with_a_thousand_wrong_fields_gets_its_error(retailer: Retailer) -> None:
