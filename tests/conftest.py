@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -31,6 +32,7 @@ from service.database.database import Database, plain_url
 from service.database.embedded.postgres import temporary_postgres
 from service.database.roles import SERVICE_ROLE, Roles
 from service.database.scram import verifier
+from service.decisions.decision_retention import DecisionRetention
 from service.dependencies import Dependencies
 from service.feeds.quarantine_retry import QuarantineRetry
 from service.metrics import Metrics
@@ -296,7 +298,14 @@ def _memory_folder() -> Path | None:
 
 async def _create_template(url: str) -> None:
     await _copy_template(url, "template_truestock", "template1")
-    await migrate.migrate(_url_of(url, "template_truestock"), Roles(service_verifier=verifier(SERVICE_PASSWORD, 1)))
+    database_url = _url_of(url, "template_truestock")
+    await migrate.migrate(database_url, Roles(service_verifier=verifier(SERVICE_PASSWORD, 1)))
+    # As they are from the second start of a service on: each service of a test would spend 30 ms on making them.
+    metrics = Metrics(CollectorRegistry())
+    database = await Database.open(database_url, metrics, connections=1)
+    policies = ActivePolicies(PLAIN_RULES, metrics)
+    await DecisionRetention(database, policies, metrics, timedelta(days=1)).make_partitions()
+    await database.close()
 
 
 def new_database(url: str, template: str) -> Iterator[str]:

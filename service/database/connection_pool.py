@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 import structlog
 
+from service.database.built_in_types import Connection
 from service.observability.calls import statement_ended
 
 log = structlog.get_logger(__name__)
@@ -60,6 +61,7 @@ class ConnectionPool:
             min_size=1,
             max_size=connections,
             connect=pool._connect,
+            connection_class=Connection,
             reset=_keep_session,
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
