@@ -202,15 +202,15 @@ class PlanComparison:
 
     def _difference(self, step: str, chosen: Plan, other: Plan) -> Iterator[PlanDifference]:
         if step == "rank":
-            yield self._difference_in_rank_order(chosen, other)
+            difference = self._difference_in_rank_order(chosen, other)
         elif step == SPLIT_KITS:
-            yield kits_difference(self._split_kits(chosen.loads), self._split_kits(other.loads))
+            difference = kits_difference(self._split_kits(chosen.loads), self._split_kits(other.loads))
         elif step in FIGURES:
             difference = figures_difference(step, self.plan_figures(chosen), self.plan_figures(other))
-            if difference is not None:
-                yield difference
         else:
-            yield self._difference_of_members(step, chosen, other)
+            difference = self._difference_of_members(step, chosen, other)
+        if difference is not None:
+            yield difference
 
     def _difference_of_members(self, step: str, chosen: Plan, other: Plan) -> PlanDifference:
         """Of a location step: where the sorted ranks of the plans' locations differ first."""
@@ -223,21 +223,25 @@ class PlanComparison:
             sorted((self.ranks[load.location_id][column], load.location_id) for load in plan.loads)
             for plan in (chosen, other)
         )
-        pairs = zip_longest(ours, theirs)
-        mine, its = next((a, b) for a, b in pairs if a is None or b is None or a[0] != b[0])
-        here, there = mine and mine[1], its and its[1]
-        difference = self._difference_of_locations(step, here, there)
-        return difference if len(ours) == len(theirs) == 1 else _named(difference, here, there)
+        parted = next(((a[1], b[1]) for a, b in zip(ours, theirs, strict=False) if a[0] != b[0]), None)
+        if parted is None:
+            # Where one has a further location, it comes after the other.
+            there = theirs[len(ours)][1]
+            return PlanDifference(step, "", there, f"also ships from {there}")
+        difference = self._difference_of_locations(step, *parted)
+        return difference if len(ours) == len(theirs) == 1 else _named(difference, *parted)
 
-    def _difference_in_rank_order(self, chosen: Plan, other: Plan) -> PlanDifference:
-        """Where plans that were filled in rank order part: by the first step in which the two locations differ."""
+    def _difference_in_rank_order(self, chosen: Plan, other: Plan) -> PlanDifference | None:
+        """Where plans that were filled in rank order part: by the first step in which the two locations differ.
+
+        Where one plan ends before that, it has fewer units.
+        """
         mine, its = (
             sorted([load.location_id for load in plan.loads], key=self._numbers.__getitem__) for plan in (chosen, other)
         )
         here, there = next((a, b) for a, b in zip_longest(mine, its) if a != b)
         if here is None or there is None:
-            difference = figures_difference(UNITS, self.plan_figures(chosen), self.plan_figures(other))
-            return difference or self._difference_of_locations(UNITS, here, there)
+            return figures_difference(UNITS, self.plan_figures(chosen), self.plan_figures(other))
         kinds = [step.kind for step in self.steps]
         columns = zip(kinds, self.ranks[here], self.ranks[there], strict=True)
         step = next((kind for kind, rank, other_rank in columns if rank != other_rank), None)
@@ -246,10 +250,7 @@ class PlanComparison:
         difference = self._difference_of_locations(step, here, there)
         return difference if len(mine) == len(its) == 1 else _named(difference, here, there)
 
-    def _difference_of_locations(self, step: str, here: str | None, there: str | None) -> PlanDifference:
-        if here is None or there is None:
-            text = f"also ships from {there}" if here is None else f"does not ship from {here}"
-            return PlanDifference(step, here or "", there or "", text)
+    def _difference_of_locations(self, step: str, here: str, there: str) -> PlanDifference:
         distances = self.distance_km(here), self.distance_km(there)
         return location_difference(step, self._figure(step, here), self._figure(step, there), distances)
 
@@ -268,10 +269,8 @@ def _unit_count(load: Load) -> int:
     return sum(load.units.values())
 
 
-def _named(difference: PlanDifference, here: str | None, there: str | None) -> PlanDifference:
+def _named(difference: PlanDifference, here: str, there: str) -> PlanDifference:
     """The difference of two locations with their ids, where the plans have more."""
-    if here is None or there is None:
-        return difference
     return replace(difference, text=f"{there} instead of {here}: {difference.text}")
 
 

@@ -28,6 +28,14 @@ class StepFigure:
 
 
 _SINGULAR = {"units": "unit", "days": "day", "products": "product"}
+_UNITS = {
+    "deepest_stock": "units",
+    "most_days_of_cover": "days",
+    "most_reliable": "",
+    "covers_most": "products",
+    "oldest_stock": "days",
+}
+"""What the steps that rank the largest first count."""
 
 
 def location_figures(
@@ -65,15 +73,11 @@ def _is_first(step: str, rank: float) -> StepFigure:
     return StepFigure(step, "false" if rank else "true")
 
 
-def _most(unit: str) -> Callable[[str, float], StepFigure]:
+def _most(step: str, rank: float) -> StepFigure:
     """The figure of a step that ranks the largest first, by its negative."""
-
-    def figure(step: str, rank: float) -> StepFigure:
-        if isinf(rank):
-            return StepFigure(step, UNKNOWN if rank > 0 else "unlimited", unit)
-        return StepFigure(step, f"{0 - rank:.10g}", unit)
-
-    return figure
+    if isinf(rank):
+        return StepFigure(step, UNKNOWN if rank > 0 else "unlimited", _UNITS[step])
+    return StepFigure(step, f"{0 - rank:.10g}", _UNITS[step])
 
 
 def _share(step: str, rank: float) -> StepFigure:
@@ -83,11 +87,11 @@ def _share(step: str, rank: float) -> StepFigure:
 _FIGURES: Mapping[str, Callable[[str, float], StepFigure]] = {
     "priority": _priority,
     "prefer": _is_first,
-    "deepest_stock": _most("units"),
-    "most_days_of_cover": _most("days"),
-    "most_reliable": _most(""),
-    "covers_most": _most("products"),
+    "deepest_stock": _most,
+    "most_days_of_cover": _most,
+    "most_reliable": _most,
+    "covers_most": _most,
     "chosen_by_shopper": _is_first,
     "least_loaded": _share,
-    "oldest_stock": _most("days"),
+    "oldest_stock": _most,
 }

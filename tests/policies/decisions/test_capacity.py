@@ -1,6 +1,6 @@
 """Locations that limit what they handle in a day: full ones take an order for a later day, or are not used."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from policies.decisions.decision import Decision
 from policies.decisions.kits.kit_availability import assess_kit
-from policies.decisions.routing import route
+from policies.decisions.routing import route, routed_order
 from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse
 from policies.domain.handling_times import HandlingTime, first_handling_time, handling_times
 from policies.domain.kits import Kit, KitPart, of_kit
@@ -196,6 +196,67 @@ def test_the_room_that_a_kit_leaves_goes_to_components_of_which_there_are_more()
     decision = decide(locations, levels, sets(pair, 3))
 
     assert {x.location_id: x.unit_count for x in decision.plan} == {"a": 4, "b": 2}
+
+
+def room_given(wanted: Order, stock: Mapping[str, int], room: int, text: str = ANYWHERE) -> dict[str, int]:
+    """The units that the order may have of one location that can handle so many units, by SKU."""
+    location = limited("a", units_per_day=room, days_ahead=0)
+    snapshot = world([location], [level(sku, "a", count) for sku, count in stock.items()])
+    snapshot = replace(snapshot, capacity=CapacityFigures())
+    units = routed_order(rules(text), snapshot, TIKTOK, wanted).usable.units
+    return {sku: by_location["a"] for sku, by_location in units.items() if by_location.get("a")}
+
+
+def room_unit_by_unit(kits: Sequence[tuple[Kit, int]], stock: Mapping[str, int], room: int) -> dict[str, int]:
+    """As `room_given` must be where the room is too small: counted off kit by kit and unit by unit."""
+    given = dict.fromkeys(stock, 0)
+    for kit, count in kits:
+        before = dict(given)
+        for number in range(count):
+            wanted = {
+                sku: min(size, stock[sku] - given[sku], size * (number + 1) - (given[sku] - before[sku]))
+                for sku, size in kit.components.items()
+            }
+            if not kit.may_split and (wanted != kit.components or sum(wanted.values()) > room):
+                break
+            for sku, more in wanted.items():
+                given[sku] += min(more, room)
+                room -= min(more, room)
+    return {sku: count for sku, count in given.items() if count}
+
+
+SIZES = st.integers(1, 3)
+
+
+@given(
+    st.lists(st.tuples(SIZES, SIZES, st.booleans(), st.integers(1, 6)), min_size=1, max_size=3),
+    st.tuples(st.integers(0, 20), st.integers(0, 20)),
+    st.integers(1, 30),
+)
+def test_the_room_of_a_location_is_given_out_kit_by_kit(
+    ordered: list[tuple[int, int, bool, int]], have: tuple[int, int], room: int
+) -> None:
+    stock = dict(zip(("MUG", "BOWL"), have, strict=True))
+    kits = [
+        (Kit(f"KIT-{number}", {"MUG": mugs, "BOWL": bowls}, may_split), count)
+        for number, (mugs, bowls, may_split, count) in enumerate(ordered)
+    ]
+    lines = []
+    for number, (kit, count) in enumerate(kits):
+        for sku, size in kit.components.items():
+            part = KitPart(str(number), kit.sku, size, kit.may_split)
+            lines.append(
+                OrderLine(f"{number}-{sku}", sku, size * count, placement=of_kit(Placement(), part, None), kit=part)
+            )
+    total = {sku: sum(line.unit_count for line in lines if line.sku == sku) for sku in stock}
+    usable = {sku: min(total[sku], count) for sku, count in stock.items()}
+    expected = (
+        {sku: count for sku, count in stock.items() if count}
+        if sum(usable.values()) <= room
+        else room_unit_by_unit(kits, stock, room)
+    )
+
+    assert room_given(Order("tiktok_shop", "1", tuple(lines)), stock, room) == expected
 
 
 def test_a_location_keeps_no_room_for_a_line_that_may_not_ship_from_it() -> None:

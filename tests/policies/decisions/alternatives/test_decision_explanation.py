@@ -176,6 +176,35 @@ def test_a_plan_without_the_last_store_has_fewer_units() -> None:
     assert words(explanation.next_best) == "2 units fewer; 1 shipment fewer; 1,148.4 km nearer in all"
 
 
+def test_a_plan_whose_stores_are_equal_to_the_chosen_one_is_told_by_its_further_store() -> None:
+    snapshot = world(STORES, [level("MUG", "oslo", 4), level("MUG", "bergen", 1), level("MUG", "tromso", 3)])
+    next_best = explanation_of(snapshot, order({"MUG": 4}), policy(rank="[lowest_cost, priority]")).next_best
+
+    assert locations(next_best) == ["bergen", "tromso"]
+    assert words(next_best) == "also ships from tromso; 1 shipment more"
+    assert next_best is not None
+    assert (next_best.differences[0].chosen, next_best.differences[0].other) == ("", "tromso")
+
+
+def test_figures_that_differ_are_told_in_the_order_of_the_steps() -> None:
+    snapshot = world(STORES, [level("MUG", "oslo", 4), level("MUG", "bergen", 1), level("MUG", "tromso", 3)])
+    rank = "[lowest_cost, earliest_promise, fewest_shipments]"
+    next_best = explanation_of(snapshot, order({"MUG": 4}, destination=TO_OSLO), policy(rank=rank), RATES).next_best
+
+    assert words(next_best) == ("3 dearer to ship; delivered 2 days later; 1 shipment more; 1,453.5 km farther in all")
+
+
+def test_each_step_in_which_two_stores_differ_is_told_but_not_of_sets_of_stores() -> None:
+    snapshot = world(STORES, [level("MUG", "oslo", 4), level("MUG", "bergen", 3), level("MUG", "tromso", 2)])
+
+    def next_best(unit_count: int) -> ComparedPlan | None:
+        wanted = order({"MUG": unit_count}, destination=TO_OSLO)
+        return explanation_of(snapshot, wanted, policy(rank="[fewest_shipments, nearest, deepest_stock]")).next_best
+
+    assert words(next_best(1)) == "305.1 km farther; 3 units in stock instead of 4 units"
+    assert words(next_best(5)) == "tromso instead of bergen: 843.2 km farther"
+
+
 def test_nothing_is_refused_where_limits_on_splits_change_nothing() -> None:
     assert explanation_of(MUGS_EVERYWHERE, order({"MUG": 1}), policy(max_shipments=1)).refused is None
 
