@@ -39,7 +39,9 @@ class Dependencies:
     scrapes: ScrapeLog = field(default_factory=ScrapeLog)
     shutdown: ShutdownSignal = field(default_factory=ShutdownSignal)
     background: list[Background] = field(default_factory=list)
-    """Background work, which runs while the service accepts calls."""
+    """Background work, which runs while the service accepts calls, in each of its processes."""
+    upkeep: list[Background] = field(default_factory=list)
+    """Background work that one process does for all."""
     destination_points: DestinationPoints = field(init=False)
 
     def __post_init__(self) -> None:

@@ -29,6 +29,8 @@ class Settings(BaseSettings):
 
     address: str = "127.0.0.1:50051"
     """Address of the gRPC server; port 0 picks a free port."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Processes that answer calls, on one address."""
     metrics_address: str = "127.0.0.1:9464"
     """Address of /metrics for Prometheus, /healthz and /readyz."""
     tls_cert: Path | None = None
@@ -60,7 +62,7 @@ class Settings(BaseSettings):
     sample_orders: bool = True
     """Whether a sample retailer that is loaded gets its first orders too."""
     database_pool_size: int = Field(default=10, ge=2, le=100)
-    """Connections in the database pool of this process."""
+    """Connections of this service to the database. Its workers share them out, and each has 2 at least."""
     statement_cache_size: int = Field(default=200, ge=0, le=10_000)
     """Prepared statements cached per direct connection; behind a connection pooler none is prepared by name."""
     decision_retention_days: int = Field(default=90, ge=1, le=3_650)

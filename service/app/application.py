@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -23,9 +22,12 @@ from policies.policy_set import PolicySet
 from policies.source.problems import Problem
 from service import limits
 from service.allocation.allocation_queue import AllocationQueue
+from service.allocation.lifecycle import Lifecycle
 from service.allocation.replanning.backorders import Backorders
-from service.app.drain import CLOSING_SECONDS, Drain
+from service.app.database_source import find_database
+from service.app.drain import Drain
 from service.app.event_loop_monitor import measure_delays
+from service.app.first_rules import first_rules
 from service.app.health_probe import HealthProbe
 from service.app.housekeeping import Housekeeping
 from service.app.listening import Listening, StartError, listening
@@ -35,6 +37,7 @@ from service.app.reporting_lease import ReportingLease
 from service.app.restarted_server import RestartedServer
 from service.app.sample_service import place_orders
 from service.app.wiring import SERVICE_NAMES, add_services, new_id
+from service.app.worker import FIRST, Worker
 from service.audit.access_audit import AccessAudit
 from service.audit.audit_monitor import AuditMonitor
 from service.audit.sealer import Sealer
@@ -44,22 +47,18 @@ from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog
 from service.database import migrate
 from service.database.database import Database
-from service.database.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.decisions.decision_retention import DecisionRetention
 from service.dependencies import Background, Dependencies
-from service.errors import NotReady, Overloaded
 from service.metrics import Metrics
 from service.observability.call_log import CallLog
 from service.observability.scrape_log import ScrapeLog
 from service.observability.trace_export import MissingPackages, close_tracing, open_tracing
 from service.orders import order_places
 from service.policy import policy_store
-from service.policy.active_policies import ActivePolicies
 from service.policy.folder_watcher import FolderWatcher
 from service.policy.policy_history import PolicyHistory
 from service.policy.rule_sandbox import RuleSandbox
 from service.policy.rule_tests import tested
-from service.policy.rules_folder import problems_text
 from service.resolution.cancellation_deadlines import CancellationDeadlines
 from service.resolution.exception_sweep import ExceptionSweep
 from service.resolution.location_sweep import LocationSweep
@@ -80,8 +79,6 @@ log = structlog.get_logger(__name__)
 GRPC_OPTIONS = (
     ("grpc.max_receive_message_length", limits.RECEIVE_BYTES),
     ("grpc.max_send_message_length", limits.RESPONSE_BYTES),
-    # With port sharing, a second service on the same address would silently receive part of the calls.
-    ("grpc.so_reuseport", 0),
     # gRPC ends a connection on which pings come more often, every 5 minutes by default; clients look for dead
     # connections more often than that while a watch is silent.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
@@ -95,7 +92,6 @@ HISTORY_SECONDS = 0.1
 METRICS_SECONDS = 0.2
 CONNECTIONS_SECONDS = 0.3
 TRACES_SECONDS = 0.3
-SERVER_SECONDS = 1.8
 """What the parts that end after the last call get of a stop in any case, in this order."""
 
 
@@ -117,48 +113,40 @@ class Running:
     lost: asyncio.Event
 
 
-@dataclass(frozen=True, slots=True)
-class _DatabaseSource:
-    """The database: its URL, a description for the start message, and its server if it is the embedded one."""
-
-    url: str
-    description: str
-    embedded: EmbeddedPostgres | None = None
-
-    @property
-    def has_ended(self) -> bool:
-        return self.embedded is not None and not self.embedded.running
-
-
 @asynccontextmanager
-async def running(settings: Settings, hurried: asyncio.Event | None = None) -> AsyncIterator[Running]:
+async def running(
+    settings: Settings, hurried: asyncio.Event | None = None, worker: Worker | None = None
+) -> AsyncIterator[Running]:
     """Runs a service with these settings until the block ends; it then stops as `Drain` says.
 
-    Setting `hurried` cuts off the calls in flight, for which the stop waits up to `drain_seconds`.
+    Setting `hurried` cuts off the calls in flight, for which the stop waits up to `drain_seconds`. As a `worker` it
+    shares its address with other processes, and only the first of them does what one does for all.
     """
-    listens, signing_key = listening(settings), _signing_key(settings)
+    listens, signing_key = listening(settings, is_worker=worker is not None), signing_key_of(settings)
     metrics = Metrics(CollectorRegistry())
+    is_first = worker is None or worker.number == FIRST
     # Rules are read first, so that a refused folder leaves no process, port or database behind.
-    active_policies = ActivePolicies(settings.rules, metrics)
-    if settings.require_tests:
-        await _require_tests(active_policies)
+    active_policies = await first_rules(settings, metrics, worker.kept_rules if worker else None)
     async with Drain(settings.drain_seconds) as drain:
         tracing = _tracing(settings, drain)
-        source = await _find_database(settings, drain)
+        source = await find_database(settings, drain)
         database = await _open_database(settings, source.url, metrics)
         drain.add("database connections", database.close, needed_seconds=CONNECTIONS_SECONDS)
         loaded = await _load_sample(settings, database, active_policies.in_force())
         catalog = await _start_counters(database, metrics)
         reporting_lease = ReportingLease(database, metrics, new_id())
-        await reporting_lease.renew()
+        if is_first:
+            await reporting_lease.renew()
         await policy_store.store_rules(database, active_policies)
         instance = settings.instance or socket.gethostname()
         policy_history = PolicyHistory(database, active_policies, instance=instance, run_id=new_id())
         await policy_history.started()
         drain.add("history of rules", policy_history.stopped, needed_seconds=HISTORY_SECONDS)
-        scrapes = ScrapeLog()
-        metrics_server = _metrics_server(listens, metrics, drain, scrapes)
-        access_audit = AccessAudit(database, listens.authentication, instance)
+        scrapes = worker.scrapes if worker else ScrapeLog()
+        metrics_server = worker or metrics_server_of(listens, metrics.registry, drain, scrapes)
+        if worker is not None:
+            worker.begin(metrics.registry, active_policies.current.files)
+        access_audit = AccessAudit(database, listens.authentication, instance, is_written=is_first)
         await access_audit.started()
         # Processes that answer by candidates read the same database, also if it is the embedded one.
         own_settings = settings.model_copy(update={"database_url": source.url})
@@ -172,9 +160,11 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
             listens=listens,
             drain=drain,
             hurried=hurried,
+            worker=worker,
         )
         metrics_server.ready = True
         metrics.service.database_up.set(1)
+        metrics.service.workers.set(1)
         drain.add("readiness", metrics_server.not_ready, at_once=True)
         lost = asyncio.Event()
 
@@ -185,18 +175,13 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
             if source.has_ended:
                 lost.set()
 
-        _background(drain, "health probe", HealthProbe(database, on_change).run)
-        _background(drain, "reporting", reporting_lease.run)
-        retention = timedelta(days=settings.audit_retention_days)
-        _background(
-            drain,
-            "audit seals",
-            Sealer(database, metrics, new_id(), signing_key=signing_key, retention=retention).run,
-        )
-        _background(drain, "access file", access_audit.run)
-        _background(drain, "keys of the issuer", listens.authentication.follow_keys)
-        _background(drain, "audit check", AuditMonitor(database, metrics).run)
-        _background(drain, "event loop monitor", partial(measure_delays, metrics))
+        background(drain, "health probe", HealthProbe(database, on_change).run)
+        background(drain, "access file", access_audit.run)
+        background(drain, "keys of the issuer", listens.authentication.follow_keys)
+        if is_first:
+            background(drain, "reporting", reporting_lease.run)
+            _keep_audit(deps, signing_key, drain)
+        background(drain, "event loop monitor", partial(measure_delays, metrics))
         yield Running(
             address=str(Address(listens.address.host, port)),
             metrics_address=str(Address(listens.metrics_address.host, metrics_server.port)),
@@ -210,7 +195,7 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
         )
 
 
-def _signing_key(settings: Settings) -> SigningKey | None:
+def signing_key_of(settings: Settings) -> SigningKey | None:
     """The key that signs the audit log. Raises StartError."""
     try:
         return None if settings.audit_key is None else SigningKey.read(settings.audit_key)
@@ -218,57 +203,8 @@ def _signing_key(settings: Settings) -> SigningKey | None:
         raise StartError(f"{error}, or start without --audit-key") from error
 
 
-async def _require_tests(active_policies: ActivePolicies) -> None:
-    """Raises StartError if the rules folder has failing tests or rules without a test."""
-    files = active_policies.current.files
-    try:
-        problems = (await tested(RuleSandbox(), files)).problems
-    except (NotReady, Overloaded) as error:
-        raise StartError(f"the tests of the rules could not be run: {error}") from error
-    if problems:
-        raise StartError(
-            f"{problems_text(problems, dict(files))}\n"
-            f"--require-tests refuses {active_policies.folder}; correct what fails, test what is untested, or start "
-            "without it"
-        )
-
-
 async def _test_problems(sandbox: RuleSandbox, files: Mapping[str, bytes]) -> tuple[Problem, ...]:
     return (await tested(sandbox, files)).problems
-
-
-async def _find_database(settings: Settings, drain: Drain) -> _DatabaseSource:
-    """The database of the settings, unchanged; without one, the embedded PostgreSQL, started and migrated."""
-    if settings.database_url is not None:
-        return _DatabaseSource(settings.database_url, "the PostgreSQL that --database-url or DATABASE_URL names")
-    server = await _start_server(settings)
-    drain.add(
-        "embedded PostgreSQL", lambda seconds: asyncio.to_thread(server.stop, seconds), needed_seconds=SERVER_SECONDS
-    )
-    try:
-        await migrate.migrate(server.database_url)
-    except asyncpg.InvalidPasswordError as error:
-        raise StartError(
-            f"the password in {server.data_dir}/pgpass is not that of its data, as after a restore of one of them; "
-            "remove the file and start again, which sets a new one"
-        ) from error
-    return _DatabaseSource(server.database_url, f"embedded PostgreSQL, data in {server.data_dir}", server)
-
-
-async def _start_server(settings: Settings) -> EmbeddedPostgres:
-    """The embedded PostgreSQL, started in a thread; if this task is cancelled, the server is stopped again first."""
-    abandoned = threading.Event()
-    starting = asyncio.ensure_future(asyncio.to_thread(EmbeddedPostgres.start, settings.data_dir, abandoned=abandoned))
-    try:
-        return await asyncio.shield(starting)
-    except EmbeddedPostgresError as error:
-        raise StartError(str(error)) from error
-    except asyncio.CancelledError:
-        abandoned.set()
-        with suppress(EmbeddedPostgresError):
-            # It may have started a moment ago.
-            await asyncio.to_thread((await starting).stop, CLOSING_SECONDS)
-        raise
 
 
 async def _open_database(settings: Settings, url: str, metrics: Metrics) -> Database:
@@ -331,10 +267,13 @@ async def _start_counters(database: Database, metrics: Metrics) -> Catalog:
     return catalog
 
 
-def _metrics_server(listens: Listening, metrics: Metrics, drain: Drain, scrapes: ScrapeLog) -> MetricsServer:
+def metrics_server_of(
+    listens: Listening, registry: CollectorRegistry, drain: Drain, scrapes: ScrapeLog
+) -> MetricsServer:
+    """Serves the metrics of a registry until the drain ends. Raises StartError."""
     address = listens.metrics_address
     try:
-        server = MetricsServer(address, metrics.registry, listens.certificates, scrapes, listens.authentication)
+        server = MetricsServer(address, registry, listens.certificates, scrapes, listens.authentication)
     except OSError as error:
         raise StartError(
             f"metrics cannot be served on {address}: {error.strerror}; choose another --metrics-address"
@@ -351,6 +290,7 @@ async def _start_grpc(
     listens: Listening,
     drain: Drain,
     hurried: asyncio.Event | None,
+    worker: Worker | None,
 ) -> tuple[int, health_aio.HealthServicer]:
     """Starts gRPC and all background work; returns the port and the gRPC health service."""
     call_log = CallLog(deps.settings.log_calls_per_second, deps.settings.slow_call_seconds)
@@ -363,7 +303,9 @@ async def _start_grpc(
     interceptor = CallInterceptor(
         deps.metrics, call_log, tracing, access=AccessCheck(listens.authentication, find_places)
     )
-    restarted = RestartedServer(lambda: grpc.aio.server(interceptors=[interceptor], options=GRPC_OPTIONS))
+    # With port sharing, a second service on the same address would silently receive part of the calls.
+    options = (*GRPC_OPTIONS, ("grpc.so_reuseport", int(worker is not None)))
+    restarted = RestartedServer(lambda: grpc.aio.server(interceptors=[interceptor], options=options))
     server = cast(grpc.aio.Server, restarted)
     queue, lifecycle = add_services(deps, server)
     health_servicer = health_aio.HealthServicer()
@@ -379,14 +321,14 @@ async def _start_grpc(
         ) from error
     await server.start()
     # It ends after the last call, so that what the last answers published is kept too.
-    _background(
+    background(
         drain,
         "publications",
         partial(deps.publication_log.run, deps.database),
         at_once=False,
         needed_seconds=PUBLICATIONS_SECONDS,
     )
-    _background(
+    background(
         drain,
         "unmet demand",
         partial(deps.shortfall_log.run, deps.database, deps.metrics),
@@ -396,6 +338,30 @@ async def _start_grpc(
     drain.add("calls in flight", partial(_end_calls, server, queue, deps, hurried or asyncio.Event()), at_once=True)
     await _set_health(health_servicer, alive=True)
     drain.add("health service", lambda _: health_servicer.enter_graceful_shutdown(), at_once=True)
+    if worker is None or worker.number == FIRST:
+        _keep_house(deps, lifecycle, drain)
+    background(drain, "postal codes of served countries", PostalCodeLoading(deps).run)
+    background(drain, "publications of others", partial(deps.publication_log.follow, deps.database))
+
+    async def record_rules() -> None:
+        if worker is not None:
+            worker.on_rules(deps.active_policies.current.files)
+        await policy_store.store_rules(deps.database, deps.active_policies)
+        await policy_history.reloaded()
+
+    watch = FolderWatcher(
+        deps.active_policies,
+        record_rules,
+        partial(_test_problems, RuleSandbox()) if deps.settings.require_tests else None,
+    )
+    background(drain, "rules folder", watch.run)
+    for work in deps.background:
+        background(drain, "background work", work)
+    return port, health_servicer
+
+
+def _keep_house(deps: Dependencies, lifecycle: Lifecycle, drain: Drain) -> None:
+    """Starts what one process of a service does for all."""
     housekeeping = Housekeeping(
         deps.database,
         lifecycle,
@@ -405,30 +371,24 @@ async def _start_grpc(
         settings=deps.settings,
         cancellation_deadlines=CancellationDeadlines(deps),
     )
-    _background(drain, "housekeeping", housekeeping.run)
+    background(drain, "housekeeping", housekeeping.run)
     retention = timedelta(days=deps.settings.decision_retention_days)
-    _background(
+    background(
         drain,
         "retention of decisions",
         DecisionRetention(deps.database, deps.active_policies, deps.metrics, retention).run,
     )
-    _background(drain, "postal codes of served countries", PostalCodeLoading(deps).run)
-    _background(drain, "velocity", VelocityLearner(deps.database).run)
-    _background(drain, "publications of others", partial(deps.publication_log.follow, deps.database))
+    background(drain, "velocity", VelocityLearner(deps.database).run)
+    for work in deps.upkeep:
+        background(drain, "upkeep", work)
 
-    async def record_rules() -> None:
-        await policy_store.store_rules(deps.database, deps.active_policies)
-        await policy_history.reloaded()
 
-    watch = FolderWatcher(
-        deps.active_policies,
-        record_rules,
-        partial(_test_problems, RuleSandbox()) if deps.settings.require_tests else None,
-    )
-    _background(drain, "rules folder", watch.run)
-    for work in deps.background:
-        _background(drain, "background work", work)
-    return port, health_servicer
+def _keep_audit(deps: Dependencies, signing_key: SigningKey | None, drain: Drain) -> None:
+    """Starts what one process of a service does for the audit log."""
+    retention = timedelta(days=deps.settings.audit_retention_days)
+    sealer = Sealer(deps.database, deps.metrics, new_id(), signing_key=signing_key, retention=retention)
+    background(drain, "audit seals", sealer.run)
+    background(drain, "audit check", AuditMonitor(deps.database, deps.metrics).run)
 
 
 def _add_port(server: RestartedServer, listens: Listening) -> int:
@@ -471,8 +431,8 @@ async def _end_calls(
     await queue.close()
 
 
-def _background(drain: Drain, name: str, work: Background, *, at_once: bool = True, needed_seconds: float = 0) -> None:
-    """Runs `work` until the service stops. An error that ends it earlier is logged."""
+def background(drain: Drain, name: str, work: Background, *, at_once: bool = True, needed_seconds: float = 0) -> None:
+    """Runs `work` until the drain ends it. An error that ends it earlier is logged."""
     stop = asyncio.Event()
     task = asyncio.ensure_future(work(stop))
     task.add_done_callback(_log_failure)

@@ -34,10 +34,15 @@ class Listening:
     authentication: Authentication
 
 
-def listening(settings: Settings) -> Listening:
-    """What the settings say. Raises StartError, also for what would leave the service open to others."""
+def listening(settings: Settings, *, is_worker: bool = False) -> Listening:
+    """What the settings say. Raises StartError, also for what would leave the service open to others.
+
+    A worker listens where the first process of the service has found that it may.
+    """
     address, metrics_address = _address(settings.address), _address(settings.metrics_address)
     certificates, authentication = _certificate_files(settings), _authentication(settings)
+    if is_worker:
+        return Listening(address, metrics_address, certificates, authentication)
     for listened, flag in ((address, "--address"), (metrics_address, "--metrics-address")):
         if not listened.is_loopback:
             lacking = [] if certificates else ["TLS (--tls-cert and --tls-key)"]

@@ -17,6 +17,7 @@ from service.app.drain import EXIT_SECONDS
 from service.app.early_stop import StoppedEarly
 from service.app.garbage_collector import spare_started_objects
 from service.app.listening import StartError
+from service.app.workers.supervisor import running_workers
 from service.background import first_of
 from service.database.database import RETRYABLE
 from service.observability.log_output import configure_logs
@@ -89,10 +90,11 @@ async def _serve(settings: Settings) -> None:
     assert task is not None
     signals = _Signals(task, settings.drain_seconds + EXIT_SECONDS)
     try:
-        async with running(settings, signals.hurried) as service:
+        run = running if settings.workers == 1 else running_workers
+        async with run(settings, signals.hurried) as service:
             signals.started()
             spare_started_objects()
-            print(_banner(service), flush=True)
+            print(_banner(service, settings.workers), flush=True)
             await first_of(signals.stop, service.lost)
             print("Stopping: finishing the calls in flight …", flush=True)
     except (asyncio.CancelledError, StartError) as error:
@@ -107,12 +109,13 @@ async def _serve(settings: Settings) -> None:
         )
 
 
-def _banner(service: Running) -> str:
+def _banner(service: Running, workers: int) -> str:
     sample = "\n  sample      loaded: 7 locations, about 300 products, a dozen orders" if service.loaded_sample else ""
+    processes = f"\n  workers     {workers} processes answer calls" if workers > 1 else ""
     scheme = "https" if service.has_tls else "http"
     return f"""Truestock {VERSION} is running.
   gRPC        {service.address}  (health and reflection are on)
-  metrics     {scheme}://{service.metrics_address}/metrics
+  metrics     {scheme}://{service.metrics_address}/metrics{processes}
   database    {service.database}
   rules       revision {service.policy_revision}{sample}
 

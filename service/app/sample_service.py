@@ -23,7 +23,7 @@ async def place_orders(deps: Dependencies) -> None:
     """Logs what keeps orders from being placed: the sample is there to be looked at, and no reason not to start."""
     server = grpc.aio.server()
     # The background work of these services is never started; that of the service itself does all of it.
-    queue, _ = add_services(replace(deps, background=[]), server)
+    queue, _ = add_services(replace(deps, background=[], upkeep=[]), server)
     with tempfile.TemporaryDirectory(prefix="truestock-sample-") as folder:
         target = f"unix:{Path(folder) / 'socket'}"
         server.add_insecure_port(target)

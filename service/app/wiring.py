@@ -113,7 +113,7 @@ def add_services(
     candidates = CandidateProcesses(kept_rules, deps.settings)
     deps.background.append(candidates.run)
     personal_data = PersonalDataDrop(database, timedelta(days=deps.settings.destination_retention_days))
-    deps.background.append(personal_data.run)
+    deps.upkeep.append(personal_data.run)
     orders = AllocationServicer(
         allocator=queue,
         operations=OrderOperations(
@@ -165,9 +165,10 @@ def add_services(
         server,
     )
     quarantine_retry = QuarantineRetry(deps)
-    deps.background.extend((quarantine_retry.run, HeadroomMonitor(deps).run))
+    deps.upkeep.append(quarantine_retry.run)
+    deps.background.append(HeadroomMonitor(deps).run)
     mapped_items = MappedItems(deps)
-    deps.background.append(mapped_items.run)
+    deps.upkeep.append(mapped_items.run)
     history_retention = timedelta(days=deps.settings.catalog_history_retention_days)
     product_check = ProductCheck(database, deps.catalog_cache, deps.policies)
     catalog = CatalogServicer(
@@ -195,9 +196,9 @@ def add_services(
     exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
     report_grpc.add_ReportServiceServicer_to_server(ReportServicer(ReportOperations(deps)), server)
     ledger_monitor = LedgerMonitor(database, metrics, deps.settings.verify_ledger_seconds)
-    deps.background.append(ledger_monitor.run)
+    deps.upkeep.append(ledger_monitor.run)
     path_exercise = PathExercise(deps, add_services)
-    deps.background.append(path_exercise.run)
+    deps.upkeep.append(path_exercise.run)
     readiness = ReadinessServicer(ReadinessOperations(deps, rule_tests, ledger_monitor, path_exercise.exercise))
     readiness_grpc.add_ReadinessServiceServicer_to_server(readiness, server)
     audit_grpc.add_AuditServiceServicer_to_server(AuditServicer(database), server)

@@ -21,13 +21,16 @@ WAITING_CHANGES = 10_000
 class AccessAudit:
     """A change is in force before it is written: access must not wait for the database.
 
-    `instance` is the name of the service in events.
+    `instance` is the name of the service in events. Of several processes of a service only one has `is_written`.
     """
 
-    def __init__(self, database: Database, authentication: Authentication, instance: str) -> None:
+    def __init__(
+        self, database: Database, authentication: Authentication, instance: str, *, is_written: bool = True
+    ) -> None:
         self._database = database
         self._authentication = authentication
         self._service = {"service": instance}
+        self._is_written = is_written
         self._known = authentication.access
         self._waiting: deque[AuditedChange] = deque(maxlen=WAITING_CHANGES)
 
@@ -50,6 +53,8 @@ class AccessAudit:
 
     async def write(self) -> None:
         """Writes what has changed since. Raises NotReady; it then waits."""
+        if not self._is_written:
+            self._waiting.clear()
         if not self._waiting:
             return
         changes = list(self._waiting)

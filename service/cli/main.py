@@ -135,6 +135,9 @@ def serve(
     metrics_address: Annotated[
         str | None, typer.Option(help="HOST:PORT of metrics and health. Or TRUESTOCK_METRICS_ADDRESS.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that answer calls, 1 by default. Or TRUESTOCK_WORKERS.")
+    ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option(help="Certificate and chain in PEM format, for TLS. Or TRUESTOCK_TLS_CERT.")
     ] = None,
@@ -179,6 +182,7 @@ def serve(
     Examples:
       truestock serve
       truestock serve --address 127.0.0.1:50051 --rules rules --require-tests
+      truestock serve --workers 4
       truestock serve --database-url postgresql://me@localhost/truestock
       truestock serve --address 10.0.0.5:50051 --tls-cert me.pem --tls-key me.key
     """
@@ -193,6 +197,7 @@ def serve(
     settings = settings_of(
         address=address,
         metrics_address=metrics_address,
+        workers=workers,
         tls_cert=tls_cert,
         tls_key=tls_key,
         client_ca=client_ca,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.metrics.kinds import MetricMaker
+from service.metrics.kinds import Across, MetricMaker
 
 
 class AuditMetrics:
@@ -10,12 +10,20 @@ class AuditMetrics:
 
     def __init__(self, make: MetricMaker) -> None:
         self.unsealed_seconds = make.gauge(
-            "audit_unsealed_age_seconds", "Age of the oldest audit event that is not sealed; 0 if all are."
+            "audit_unsealed_age_seconds",
+            "Age of the oldest audit event that is not sealed; 0 if all are.",
+            across=Across.DATABASE,
         )
         self.sealed_events = make.gauge(
-            "audit_sealed_events", "Audit events sealed since the first; it never falls unless the log was cut."
+            "audit_sealed_events",
+            "Audit events sealed since the first; it never falls unless the log was cut.",
+            across=Across.DATABASE,
         )
-        self.broken = make.gauge("audit_broken", "1 if the last check found the audit log changed; else 0.")
+        self.broken = make.gauge(
+            "audit_broken", "1 if the last check found the audit log changed; else 0.", across=Across.DATABASE
+        )
         self.verified = make.gauge(
-            "audit_verified_timestamp_seconds", "Unix time of the last check of the audit log; 0 if none yet."
+            "audit_verified_timestamp_seconds",
+            "Unix time of the last check of the audit log; 0 if none yet.",
+            across=Across.DATABASE,
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from prometheus_client import Gauge
 
-from service.metrics.kinds import MetricMaker
+from service.metrics.kinds import Across, MetricMaker
 
 CountByLocation = Mapping[tuple[str, str], int]
 """Counts by location and by what is counted: "orders" or "units"."""
@@ -17,9 +17,15 @@ class CapacityMetrics:
 
     def __init__(self, make: MetricMaker) -> None:
         self.used = make.gauge(
-            "capacity_used", "What shipments have taken of today's capacity of a location.", "location", "of"
+            "capacity_used",
+            "What shipments have taken of today's capacity of a location.",
+            "location",
+            "of",
+            across=Across.DATABASE,
         )
-        self.limit = make.gauge("capacity_limit", "What a location can handle today.", "location", "of")
+        self.limit = make.gauge(
+            "capacity_limit", "What a location can handle today.", "location", "of", across=Across.DATABASE
+        )
         self.dropped = make.counter(
             "capacity_dropped",
             "Decisions about orders that a location was dropped from because it was full.",

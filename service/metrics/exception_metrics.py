@@ -9,8 +9,8 @@ from prometheus_client import Gauge
 
 from policies.domain.model import EXCEPTION_KINDS
 from policies.domain.resolutions import ALLOWED
-from service.metrics.kinds import BoundedLabel, MetricMaker
-from service.metrics.labels import NO_CHANNEL, OWNER_LABELS
+from service.metrics.kinds import Across, BoundedLabel, MetricMaker
+from service.metrics.labels import NO_CHANNEL, OWNER_BOUND, OWNER_LABELS
 
 RESOLVE_SECONDS = (60, 300, 900, 3_600, 14_400, 43_200, 86_400, 172_800, 604_800)
 
@@ -26,7 +26,11 @@ class ExceptionMetrics:
             "exceptions", "Exceptions raised; channel is none if no channel is concerned.", "kind", "channel"
         )
         self.raised_of_owner = make.counter(
-            "owner_exceptions", "Exceptions raised, by the owner that the rules name.", "kind", "owner"
+            "owner_exceptions",
+            "Exceptions raised, by the owner that the rules name.",
+            "kind",
+            "owner",
+            bound=OWNER_BOUND,
         )
         self.resolved = make.counter("exceptions_resolved", "Exceptions resolved.", "kind", "resolution")
         self.superseded = make.counter(
@@ -38,12 +42,15 @@ class ExceptionMetrics:
             "kind",
             "owner",
             buckets=RESOLVE_SECONDS,
+            bound=OWNER_BOUND,
         )
         self.escalated = make.counter(
             "exceptions_escalated", "Exceptions escalated when overdue, by new owner.", "owner"
         )
-        self.open = make.gauge("exceptions_open", "Exceptions open.", "kind", "owner")
-        self.overdue = make.gauge("exceptions_overdue", "Exceptions open after they were due.", "kind", "owner")
+        self.open = make.gauge("exceptions_open", "Exceptions open.", "kind", "owner", across=Across.DATABASE)
+        self.overdue = make.gauge(
+            "exceptions_overdue", "Exceptions open after they were due.", "kind", "owner", across=Across.DATABASE
+        )
         self._owners = BoundedLabel(OWNER_LABELS)
         for kind, allowed in ALLOWED.items():
             self.raised.labels(kind, NO_CHANNEL)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from enum import Enum, auto
 from functools import cache
 from typing import TypeVar
 
@@ -58,21 +60,64 @@ class BoundedLabel:
         return self.declare(stated) if _ID.fullmatch(stated) else OTHER
 
 
+class Across(Enum):
+    """What a gauge of a service is whose work several processes share. Counters and histograms are sums."""
+
+    SUM = auto()
+    HIGHEST = auto()
+    LOWEST = auto()
+    LATEST = auto()
+    """That of the process which checked the channel last."""
+    DATABASE = auto()
+    """A figure of the database: that of the one process which reports it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelBound:
+    """How many values a label has, counted with the labels `beside` it: the first ones; all others are "other"."""
+
+    label: str
+    count: int
+    beside: tuple[str, ...] = ()
+
+
 class MetricMaker:
-    """Makes the metrics of one registry; every name starts with `truestock_`."""
+    """Makes the metrics of one registry; every name starts with `truestock_`.
+
+    `across` and `bounds` say by name what the metrics of several processes are together.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        self.across: dict[str, Across] = {}
+        self.bounds: dict[str, LabelBound] = {}
 
-    def counter(self, name: str, text: str, *labels: str) -> Counter:
+    def counter(self, name: str, text: str, *labels: str, bound: LabelBound | None = None) -> Counter:
         """A counter; `_total` is added to its name."""
+        self._bound(name, bound)
         return _with_kept_children(Counter(f"truestock_{name}", text, labels, registry=self.registry))
 
-    def gauge(self, name: str, text: str, *labels: str) -> Gauge:
+    def gauge(
+        self, name: str, text: str, *labels: str, across: Across = Across.HIGHEST, bound: LabelBound | None = None
+    ) -> Gauge:
         """A gauge."""
+        self._bound(name, bound)
+        self.across[f"truestock_{name}"] = across
         return Gauge(f"truestock_{name}", text, labels, registry=self.registry)
 
-    def histogram(self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
+    def histogram(
+        self,
+        name: str,
+        text: str,
+        *labels: str,
+        buckets: tuple[float, ...] = SECONDS,
+        bound: LabelBound | None = None,
+    ) -> Histogram:
         """A histogram with buckets up to these values."""
+        self._bound(name, bound)
         made = Histogram(f"truestock_{name}", text, labels, buckets=buckets, registry=self.registry)
         return _with_kept_children(made)
+
+    def _bound(self, name: str, bound: LabelBound | None) -> None:
+        if bound is not None:
+            self.bounds[f"truestock_{name}"] = bound

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from policies.decisions.unmet_demand import HOLD_CAUSES
 from policies.domain.model import WITHHELD_KINDS
+from service.metrics.kinds import LabelBound
 
 REROUTE_CAUSES = (
     "count_correction",
@@ -42,6 +43,9 @@ CAPACITY_LOCATIONS = 500
 """Locations whose capacity today is in gauges: the first by id of those that state one."""
 OWNER_LABELS = 200
 """Values of the label `owner`; people may assign exceptions to any number of owners."""
+SOURCE_BOUND = LabelBound("source", SOURCE_LABELS)
+OBSERVED_BOUND = LabelBound("source", OBSERVED_PLACES, beside=("location",))
+OWNER_BOUND = LabelBound("owner", OWNER_LABELS)
 ORDER, AVAILABILITY = STOCK_ANSWERS = ("order", "availability")
 """Answers whose stock figures have an age."""
 SHIP_BY, DELIVERY_DAY = SHIPMENT_DEADLINES = ("ship_by", "delivery_day")

@@ -35,6 +35,7 @@ class Metrics:
         self.watches = WatchMetrics(make)
         self.service = ServiceMetrics(make)
         self.audit = AuditMetrics(make)
+        self.across, self.bounds = make.across, make.bounds
         self._is_database_reported = True
 
     def start_channels(self, channel_ids: Iterable[str], location_ids: Iterable[str] = ()) -> None:

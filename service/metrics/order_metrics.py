@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from policies.decisions.cancellations import FAULTS, UNKNOWN
 from policies.domain.model import LOCATED_BY, WITHHELD_KINDS, Outcome
 from policies.stock.oversell import CAUSES
-from service.metrics.kinds import MetricMaker
+from service.metrics.kinds import Across, MetricMaker
 from service.metrics.labels import (
     INTERVENTION_REASONS,
     REQUEST_ANSWERS,
@@ -78,6 +78,7 @@ class OrderMetrics:
             "cancellation_headroom_ratio",
             "Share of the cancellations that the channel's marketplace allows that is unused.",
             "channel",
+            across=Across.DATABASE,
         )
         self.cancellation_requests = make.counter(
             "cancellation_requests",
@@ -94,7 +95,7 @@ class OrderMetrics:
         for located_by in (*LOCATED_BY, UNKNOWN_PLACE):
             self.located_destinations.labels(located_by)
         self.expired_holds = make.counter("expired_holds", "Holds expired.", "channel")
-        self.backordered_units = make.gauge("backordered_units", "Units on backorder.")
+        self.backordered_units = make.gauge("backordered_units", "Units on backorder.", across=Across.DATABASE)
 
     def set_headrooms(self, headrooms: Mapping[str, float]) -> None:
         """Sets the cancellation headroom by channel; other channels have none."""

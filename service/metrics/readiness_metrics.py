@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from service.metrics.kinds import MetricMaker
+from service.metrics.kinds import Across, MetricMaker
 from service.metrics.labels import READINESS_RESULTS
 
 
@@ -18,9 +18,13 @@ class ReadinessMetrics:
             "Questions of the readiness checklist by result, as of the last check of the channel by this service.",
             "channel",
             "result",
+            across=Across.LATEST,
         )
         self.checked = make.gauge(
-            "readiness_checked_timestamp_seconds", "When this service last checked the channel.", "channel"
+            "readiness_checked_timestamp_seconds",
+            "When this service last checked the channel.",
+            "channel",
+            across=Across.LATEST,
         )
 
     def set_answers(self, channel_id: str, results: Iterable[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.metrics.kinds import BATCH_SIZES, MetricMaker
+from service.metrics.kinds import BATCH_SIZES, Across, MetricMaker
 
 
 class ServiceMetrics:
@@ -25,10 +25,18 @@ class ServiceMetrics:
             "availability_batch_calls", "CheckAvailability calls answered from one stock read.", buckets=BATCH_SIZES
         )
         self.database_up = make.gauge(
-            "database_up", "1 while the database answers this service, which asks it every second; else 0."
+            "database_up",
+            "1 while the database answers this service, which asks it every second; else 0.",
+            across=Across.LOWEST,
+        )
+        self.workers = make.gauge("workers", "Processes of this service that take calls.", across=Across.SUM)
+        self.worker_restarts = make.counter(
+            "worker_restarts", "Workers of this service that ended by themselves and were started again."
         )
         self.database_retries = make.counter("database_retries", "Database transactions retried.", "operation")
-        self.queued_orders = make.gauge("allocator_queued_orders", "Orders queued or being allocated.")
+        self.queued_orders = make.gauge(
+            "allocator_queued_orders", "Orders queued or being allocated.", across=Across.SUM
+        )
         self.shed_orders = make.counter(
             "allocator_shed_orders", "Orders rejected because the queue was full or their deadline too near."
         )

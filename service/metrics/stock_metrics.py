@@ -6,8 +6,15 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from policies.stock.counting import ChangeResult
-from service.metrics.kinds import BoundedLabel, MetricMaker
-from service.metrics.labels import OBSERVED_PLACES, OTHER_SOURCES, SOURCE_LABELS, STOCK_ANSWERS
+from service.metrics.kinds import Across, BoundedLabel, MetricMaker
+from service.metrics.labels import (
+    OBSERVED_BOUND,
+    OBSERVED_PLACES,
+    OTHER_SOURCES,
+    SOURCE_BOUND,
+    SOURCE_LABELS,
+    STOCK_ANSWERS,
+)
 
 AGE_SECONDS = (60, 300, 900, 3_600, 14_400, 43_200, 86_400, 172_800, 604_800, 2_592_000)
 
@@ -25,24 +32,28 @@ class StockMetrics:
             "dropped_stock_changes",
             "Stock changes dropped from a full quarantine; source is other where it had no room for a new source.",
             "source",
+            bound=SOURCE_BOUND,
         )
         self.inventory_mismatches = make.counter(
             "inventory_mismatches",
             "Counts that were only compared and differed from on hand by more than the tolerance.",
             "source",
             "location",
+            bound=OBSERVED_BOUND,
         )
         self.inventory_mismatch_units = make.counter(
             "inventory_mismatch_units",
             "Units by which these counts differed from on hand, without sign.",
             "source",
             "location",
+            bound=OBSERVED_BOUND,
         )
         self.inventory_comparisons = make.counter(
             "inventory_comparisons",
             "Counts that were only compared with on hand, those that differed included.",
             "source",
             "location",
+            bound=OBSERVED_BOUND,
         )
         self.channel_comparisons = make.counter(
             "channel_comparisons",
@@ -66,9 +77,13 @@ class StockMetrics:
         )
         for answer in STOCK_ANSWERS:
             self.age_seconds.labels(answer)
-        self.ledger_differences = make.gauge("ledger_differences", "Differences that the last ledger check found.")
+        self.ledger_differences = make.gauge(
+            "ledger_differences", "Differences that the last ledger check found.", across=Across.DATABASE
+        )
         self.ledger_verified = make.gauge(
-            "ledger_verified_timestamp_seconds", "Unix time of the last ledger check by this service; 0 if none yet."
+            "ledger_verified_timestamp_seconds",
+            "Unix time of the last ledger check by this service; 0 if none yet.",
+            across=Across.DATABASE,
         )
 
     def start_channel(self, channel: str) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from service.metrics.kinds import MetricMaker
+from service.metrics.kinds import Across, MetricMaker
 
 
 class WatchMetrics:
     """Open streams, and what is published on them."""
 
     def __init__(self, make: MetricMaker) -> None:
-        self.availability_watchers = make.gauge("availability_watchers", "Open WatchAvailability calls.")
-        self.order_watchers = make.gauge("order_watchers", "Open WatchOrders calls.")
+        self.availability_watchers = make.gauge(
+            "availability_watchers", "Open WatchAvailability calls.", across=Across.SUM
+        )
+        self.order_watchers = make.gauge("order_watchers", "Open WatchOrders calls.", across=Across.SUM)
         self.availability_changes_published = make.counter(
             "availability_changes_published", "Availability changes published by WatchAvailability.", "channel"
         )

@@ -62,6 +62,16 @@ class ActivePolicies:
         policies.current = LoadedPolicies(policy_set, datetime.now(UTC), files)
         return policies
 
+    @classmethod
+    def kept(cls, folder: Path, files: Mapping[str, bytes], metrics: Metrics) -> ActivePolicies:
+        """Rules that were in force before; those of the folder are read when it is watched."""
+        policy_set = read(files).policy_set
+        assert policy_set is not None
+        policies = cls.fixed(policy_set, files, metrics)
+        policies.folder = folder
+        policies._report_loaded(policy_set)
+        return policies
+
     def in_force(self) -> PolicySet:
         """The policy set in force."""
         return self.current.policy_set

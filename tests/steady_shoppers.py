@@ -1,0 +1,118 @@
+"""Shoppers who order through several connections, and repeat with the same request id what got no answer."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from tests.retailer import SOLD, Retailer, order_request, request_id
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    allocation_service_pb2_grpc as allocation_grpc,
+    availability_service_pb2_grpc as availability_grpc,
+)
+
+OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 100))
+"""gRPC would send all channels of a process to one address through one connection."""
+ANSWER_SECONDS = 10.0
+PATIENCE_SECONDS = 90.0
+ASKED_AT_ONCE = 100
+REPEATED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+"""Codes of calls whose outcome is not known. gRPC itself cancels a call that reaches a server as it closes."""
+
+
+@dataclass(slots=True)
+class Shoppers:
+    """Their connections, and what each order was answered."""
+
+    channels: list[grpc.aio.Channel]
+    answers: dict[str, allocation_pb.Allocation] = field(default_factory=dict)
+    requests: dict[str, allocation_pb.AllocateOrderRequest] = field(default_factory=dict)
+    repeats: int = 0
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _next: Iterator[int] = field(default_factory=itertools.count)
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, addresses: Sequence[str], connections: int = 8) -> AsyncIterator[Shoppers]:
+        """Shoppers with this many connections to each address."""
+        async with AsyncExitStack() as stack:
+            channels = [
+                await stack.enter_async_context(grpc.aio.insecure_channel(address, options=OWN_CONNECTION))
+                for _ in range(connections)
+                for address in addresses
+            ]
+            yield cls(channels)
+
+    async def order(self, stop: asyncio.Event, skus: Sequence[str], *, at_once: int = 16) -> None:
+        """Orders one unit after another until `stop` is set; `at_once` shoppers do."""
+        await asyncio.gather(*(self._shop(stop, skus) for _ in range(at_once)))
+
+    async def ask_again(self) -> None:
+        """Repeats the request of every order: each gets the answer that it got."""
+        ids = list(self.requests)
+        for start in range(0, len(ids), ASKED_AT_ONCE):
+            batch = ids[start : start + ASKED_AT_ONCE]
+            repeated = await asyncio.gather(*(self._answer(self.requests[id]) for id in batch))
+            assert [x.allocation_id for x in repeated] == [self.answers[id].allocation_id for id in batch]
+
+    async def _shop(self, stop: asyncio.Event, skus: Sequence[str]) -> None:
+        while not stop.is_set():
+            number = next(self._numbers)
+            order_id = f"N-{number}"
+            request = order_request(order_id, {skus[number % len(skus)]: 1}, SOLD, request_id=request_id())
+            self.requests[order_id] = request
+            self.answers[order_id] = await self._answer(request)
+
+    async def _answer(self, request: allocation_pb.AllocateOrderRequest) -> allocation_pb.Allocation:
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while True:
+            stub: Any = allocation_grpc.AllocationServiceStub(self.channel())
+            try:
+                return (await stub.AllocateOrder(request, timeout=ANSWER_SECONDS)).allocation  # type: ignore[no-any-return]
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in REPEATED or asyncio.get_running_loop().time() > deadline:
+                    raise
+                self.repeats += 1
+                await asyncio.sleep(0.05)
+
+    def channel(self) -> grpc.aio.Channel:
+        """The next connection in turn."""
+        return self.channels[next(self._next) % len(self.channels)]
+
+    def availability(self) -> Any:
+        """A stub on the next connection."""
+        return availability_grpc.AvailabilityServiceStub(self.channel())
+
+
+async def check_each_order_is_there_once(shop: Retailer, shoppers: Shoppers, stock: dict[tuple[str, str], int]) -> None:
+    """Every order that was answered stands once, with the answer it got, and no other one stands."""
+    rows = await shop.sql("SELECT order_id, id FROM allocation")
+    stored = [(row["order_id"], str(row["id"])) for row in rows]
+    answered = [(order_id, answer.allocation_id) for order_id, answer in shoppers.answers.items()]
+    promised_units = Counter(
+        line.sku
+        for answer in shoppers.answers.values()
+        for shipment in answer.shipments
+        for line in shipment.lines
+        for _ in range(line.unit_count)
+    )
+    left = {
+        row["sku"]: int(row["left"])
+        for row in await shop.sql("SELECT sku, sum(on_hand - allocated - held) AS left FROM stock_level GROUP BY sku")
+    }
+    counted: Counter[str] = Counter()
+    for (sku, _), units in stock.items():
+        counted[sku] += units
+
+    assert sorted(stored) == sorted(answered)
+    assert left == {sku: units - promised_units[sku] for sku, units in counted.items()}
+    report = await shop.ledger()
+    assert report.balanced, report.differences[:3]
