@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
+import pytest
+
+from policies.decisions.alternatives import decision_explanation
 from policies.decisions.alternatives.decision_explanation import ComparedPlan, DecisionExplanation, explain
 from policies.decisions.alternatives.full_locations import FullLocation
 from policies.decisions.eligibility import WholeOrder
@@ -368,6 +372,7 @@ def test_a_store_that_is_too_late_is_named_with_the_dates_that_it_could_keep() -
     assert [(x.location_id, x.dates.arrives_on) for x in explanation.late_locations] == [
         ("tromso", friday + timedelta(days=5))
     ]
+    assert explanation.late_count == 1
     assert explanation.late_locations[0].dates.steps[-1].reason is DayReason.TRANSIT
     assert [location.location_id for location in explanation.locations] == ["oslo", "bergen"]
 
@@ -381,3 +386,126 @@ def test_an_order_that_may_not_be_split_is_compared_with_other_single_shipments(
     assert words(explanation.next_best) == "305.1 km farther"
     assert explanation.refused is not None
     assert explanation.refused.refused_by == ("split_only_if; plan.distance_km is 1453.513408",)
+
+
+def test_the_day_of_delivery_decides_where_the_policy_compares_it_first() -> None:
+    snapshot = world(STORES, [level("MUG", "oslo", 4), level("MUG", "tromso", 3)])
+    wanted = order({"MUG": 1}, destination=TO_OSLO)
+    explanation = explanation_of(snapshot, wanted, policy(rank="[earliest_promise, nearest]"), RATES)
+
+    assert words(explanation.next_best) == "delivered 2 days later; 1,148.4 km farther; 1 dearer to ship"
+    shipment = explanation.chosen.shipments[0]
+    assert (shipment.distance_km, shipment.cost, shipment.delivery_day) == (0, Decimal(5), date(2026, 11, 30))
+    assert [(x.cost, x.delivery_day) for x in explanation.locations] == [
+        (Decimal(5), date(2026, 11, 30)),
+        (Decimal(6), date(2026, 12, 2)),
+    ]
+
+
+def test_the_cost_decides_where_the_policy_compares_nothing_else() -> None:
+    snapshot = world(STORES, [level("MUG", "oslo", 4), level("MUG", "tromso", 3)])
+    explanation = explanation_of(snapshot, order({"MUG": 1}, destination=TO_OSLO), policy(rank="[lowest_cost]"), RATES)
+
+    assert words(explanation.next_best) == "1 dearer to ship; delivered 2 days later; 1,148.4 km farther"
+
+
+def test_a_store_that_is_full_today_delivers_later_also_where_days_are_compared() -> None:
+    taken = with_orders_taken({("oslo", TODAY): 4})
+    wanted = order({"MUG": 1}, destination=TO_OSLO)
+    explanation = explanation_of(taken, wanted, policy(rank="[earliest_promise, nearest]"), RATES)
+
+    assert locations(explanation.chosen) == ["bergen"]
+    assert words(explanation.next_best) == "delivered 1 day later; 305.1 km nearer; handled 1 day later"
+
+
+def test_nothing_is_said_of_the_distance_of_a_plan_of_which_one_is_unknown() -> None:
+    known, lost, far = STORES
+    places = [known, replace(lost, coordinates=None), replace(far, priority=1)]
+    snapshot = world(places, [level("MUG", place.id, 2) for place in places])
+    wanted = order({"MUG": 4}, destination=TO_OSLO)
+    explanation = explanation_of(snapshot, wanted, policy(rank="[fewest_shipments, priority]"))
+
+    assert (locations(explanation.chosen), locations(explanation.next_best)) == (
+        ["tromso", "bergen"],
+        ["tromso", "oslo"],
+    )
+    assert words(explanation.next_best) == "equal in every step; locations then count by their ids"
+    assert explanation.chosen.figures.distance_km is None
+
+
+def test_nothing_is_said_of_the_cost_of_a_plan_of_which_one_is_unknown() -> None:
+    snapshot = world(STORES, [level("MUG", place.id, 2) for place in STORES])
+    rates = RATES.replace(" cost: {per_shipment: 6}", "")
+    explanation = explanation_of(snapshot, order({"MUG": 4}, destination=TO_OSLO), policy(), rates)
+
+    assert words(explanation.next_best) == "tromso instead of bergen: 843.2 km farther; delivered 2 days later"
+    assert explanation.next_best is not None
+    assert explanation.next_best.figures.cost is None
+
+
+@pytest.mark.parametrize(("unit_count", "compared"), [(1, 59), (8, 50), (11, 34)])
+def test_the_nearest_of_many_stores_are_compared_with_those_of_the_plan(unit_count: int, compared: int) -> None:
+    """Each is tried in place of every store of the plan, of which there are 1, 2 and 3, and 100 plans are made."""
+    stores = [store(f"store-{number:02}", coordinates=OSLO) for number in range(60)]
+    snapshot = world(stores, [level("MUG", place.id, 5) for place in stores])
+    explanation = explanation_of(snapshot, order({"MUG": unit_count}), policy())
+
+    assert [location.place for location in explanation.locations] == list(range(1, 61))
+    assert sum(bool(location.differences) for location in explanation.locations) == compared
+
+
+def test_fewer_stores_are_compared_where_each_comparison_reads_much_stock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decision_explanation, "REPLACEMENT_LEVELS", 7)
+    snapshot = world(STORES, [level(sku, place.id, 2) for place in STORES for sku in ("MUG", "CAP")])
+    explanation = explanation_of(snapshot, order({"MUG": 1, "CAP": 1}, destination=TO_OSLO), policy())
+
+    assert [bool(location.differences) for location in explanation.locations] == [False, True, False]
+
+
+def test_full_stores_are_named_with_the_units_for_which_they_have_room() -> None:
+    days = (TODAY, TODAY + timedelta(days=1))
+    figures = {CapacityPeriod(key, day): CapacityUse(3, 3) for key in ("oslo", "bergen") for day in days}
+    oslo, bergen, tromso = STORES
+    places = [
+        replace(oslo, capacity=Capacity(units_per_day=3, days_ahead=1)),
+        replace(bergen, capacity=Capacity(units_per_day=4, days_ahead=1)),
+        tromso,
+    ]
+    stock = [level("MUG", "oslo", 2), level("CAP", "bergen", 2), level("MUG", "tromso", 2), level("CAP", "tromso", 2)]
+    snapshot = replace(world(places, stock), capacity=CapacityFigures(figures))
+    explanation = explanation_of(snapshot, order({"MUG": 2, "CAP": 2}, destination=TO_OSLO), policy())
+
+    assert explanation.full_locations == (
+        FullLocation("bergen", 1, TODAY, None, None, 1),
+        FullLocation("oslo", 2, TODAY, None, None, 0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({}, "305.1 km farther; 1 shipment fewer"),
+        ({"rank": "[nearest]"}, "305.1 km farther; 1 shipment fewer"),
+        ({"max_shipments": 2, "rank": "[nearest]"}, "1 unit fewer; 1 shipment more; 305.1 km nearer in all"),
+        (
+            {"max_shipments": 3},
+            "1 unit fewer in shipments that the order has anyway; 1 shipment more; 305.1 km nearer in all",
+        ),
+    ],
+)
+def test_a_store_that_ships_the_order_anyway_comes_first_only_where_shipments_are_limited(
+    settings: dict[str, Any], text: str
+) -> None:
+    waiting = sold({"MUG": 1}, destination=TO_OSLO)
+    whole = WholeOrder(OrderFacts.of(waiting), {("CAP", "bergen"): 1})
+
+    assert words(explanation_of(MUGS_EVERYWHERE, waiting, policy(**settings), whole=whole).next_best) == text
+
+
+def test_behind_the_stores_that_ship_the_order_anyway_others_are_compared_by_themselves() -> None:
+    waiting = sold({"MUG": 6}, destination=TO_OSLO)
+    whole = WholeOrder(OrderFacts.of(waiting), {("CAP", "bergen"): 1})
+    explanation = explanation_of(MUGS_EVERYWHERE, waiting, policy(max_shipments=3), whole=whole)
+
+    assert locations(explanation.next_best) == ["bergen", "tromso"]
+    assert words(explanation.next_best) == "1,148.4 km farther"
