@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import re
@@ -106,6 +107,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and "postgres_url" in item.fixturenames:
             item.add_marker(pytest.mark.database)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _spared_objects() -> Iterator[None]:
+    """Leaves what the modules of tests and the services of earlier ones left out of garbage collections.
+
+    grpcio keeps a server that was stopped, with all that its calls refer to. Collections would look through some
+    millions of objects that stay, for a tenth of the time of all tests.
+    """
+    gc.collect()
+    gc.freeze()
+    yield
 
 
 def seeds(count: int, *, of_long_tests: int) -> list[object]:
