@@ -110,7 +110,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _spared_objects() -> Iterator[None]:
+def _spared_objects() -> None:
     """Leaves what the modules of tests and the services of earlier ones left out of garbage collections.
 
     grpcio keeps a server that was stopped, with all that its calls refer to. Collections would look through some
@@ -118,7 +118,6 @@ def _spared_objects() -> Iterator[None]:
     """
     gc.collect()
     gc.freeze()
-    yield
 
 
 def seeds(count: int, *, of_long_tests: int) -> list[object]:
