@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 
-from tests.retailer import SOLD, Retailer, order_request, request_id
+from tests.retailer import SOLD, Retailer, change, movement, order_request, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
     availability_service_pb2_grpc as availability_grpc,
+    stock_service_pb2 as stock_pb,
+    stock_service_pb2_grpc as stock_grpc,
 )
 
 OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 100))
@@ -36,6 +38,8 @@ class Shoppers:
     answers: dict[str, allocation_pb.Allocation] = field(default_factory=dict)
     requests: dict[str, allocation_pb.AllocateOrderRequest] = field(default_factory=dict)
     repeats: int = 0
+    received: int = 0
+    received_units: Counter[str] = field(default_factory=Counter)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _next: Iterator[int] = field(default_factory=itertools.count)
 
@@ -55,6 +59,20 @@ class Shoppers:
         """Orders one unit after another until `stop` is set; `at_once` shoppers do."""
         await asyncio.gather(*(self._shop(stop, skus) for _ in range(at_once)))
 
+    async def receive(self, stop: asyncio.Event, stock: Mapping[tuple[str, str], int]) -> None:
+        """Receives one unit after another into stock until `stop` is set, each by one change, however often sent."""
+        places = list(stock)
+        while not stop.is_set():
+            sku, location_id = places[self.received % len(places)]
+            received = movement(stock_pb.MOVEMENT_KIND_RECEIVED, 1)
+            change_ = change(sku, location_id, change_id=f"receipt-{self.received}", movement=received)
+            self.received += 1
+            self.received_units[sku] += 1
+            await self._answered(
+                lambda: stock_grpc.StockServiceStub(self.channel()).RecordStockChanges,
+                stock_pb.RecordStockChangesRequest(source="dock", changes=[change_]),
+            )
+
     async def ask_again(self) -> None:
         """Repeats the request of every order: each gets the answer that it got."""
         ids = list(self.requests)
@@ -72,11 +90,17 @@ class Shoppers:
             self.answers[order_id] = await self._answer(request)
 
     async def _answer(self, request: allocation_pb.AllocateOrderRequest) -> allocation_pb.Allocation:
+        response = await self._answered(
+            lambda: allocation_grpc.AllocationServiceStub(self.channel()).AllocateOrder, request
+        )
+        return response.allocation  # type: ignore[no-any-return]
+
+    async def _answered(self, method: Callable[[], Any], request: Any) -> Any:
+        """The answer to a request, which is repeated until there is one."""
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while True:
-            stub: Any = allocation_grpc.AllocationServiceStub(self.channel())
             try:
-                return (await stub.AllocateOrder(request, timeout=ANSWER_SECONDS)).allocation  # type: ignore[no-any-return]
+                return await method()(request, timeout=ANSWER_SECONDS)
             except grpc.aio.AioRpcError as error:
                 if error.code() not in REPEATED or asyncio.get_running_loop().time() > deadline:
                     raise
@@ -108,7 +132,7 @@ async def check_each_order_is_there_once(shop: Retailer, shoppers: Shoppers, sto
         row["sku"]: int(row["left"])
         for row in await shop.sql("SELECT sku, sum(on_hand - allocated - held) AS left FROM stock_level GROUP BY sku")
     }
-    counted: Counter[str] = Counter()
+    counted = Counter(shoppers.received_units)
     for (sku, _), units in stock.items():
         counted[sku] += units
 

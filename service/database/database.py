@@ -243,8 +243,12 @@ class Database:
         async def attempt() -> T:
             nonlocal commit_begun
             # READ COMMITTED on purpose: statements after the locks see what others committed while this one waited. The
-            # snapshot of a REPEATABLE READ transaction would date from before the locks.
-            async with self.session(operation) as connection, connection.transaction():
+            # snapshot of a REPEATABLE READ transaction would date from before the locks. It is asked for because a
+            # database may have another default.
+            async with (
+                self.session(operation) as connection,
+                connection.transaction(isolation="read_committed"),
+            ):
                 result = await work(connection)
                 commit_begun = True
             return result
