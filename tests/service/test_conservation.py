@@ -32,7 +32,7 @@ RUNS = int(os.environ.get("TRUESTOCK_RUNS", "0"))
 def test_random_operations_conserve_every_unit_and_promise_only_real_stock(
     random_retailer: type[RandomRetailer],
 ) -> None:
-    run_state_machine_as_test(random_retailer, settings=_settings(runs=3, steps=40, shrink=True, derandomize=True))
+    run_state_machine_as_test(random_retailer, settings=_settings(runs=2, steps=30, shrink=True, derandomize=True))
 
     random_retailer.runner.run(check_counters(random_retailer.shop))
 

@@ -187,7 +187,7 @@ async def test_whatever_is_accepted_every_read_of_it_succeeds(shop: Retailer, se
 
     @settings(
         phases=[Phase.generate],
-        max_examples=25,
+        max_examples=25 if seed else 12,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         database=None,

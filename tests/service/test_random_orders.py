@@ -391,7 +391,7 @@ async def play(retailers: RetailerMaker, seed: int, steps: int) -> None:
 
 
 async def test_random_orders_of_kits_items_and_groups_conserve_every_unit(retailers: RetailerMaker) -> None:
-    await play(retailers, seed=1, steps=40)
+    await play(retailers, seed=1, steps=25)
 
 
 @pytest.mark.long

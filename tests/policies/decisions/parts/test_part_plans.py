@@ -150,7 +150,7 @@ def test_with_fewest_shipments_first_the_plan_is_the_best_of_all(problem: Proble
     check_best(problem)
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 @settings(max_examples=1_500, deadline=None)
 @given(problems())
 def test_with_fewest_shipments_first_the_plan_is_the_best_of_all_in_many_cases(problem: Problem) -> None:
