@@ -12,6 +12,7 @@ from service.channels.running_account import RunningAccount
 from service.channels.store.account_states import AccountStates
 from service.channels.store.cursors import Cursors, Poll
 from service.channels.store.inbox import SETTLED, Inbox
+from service.channels.store.leases import kept
 
 OVERLAP = timedelta(minutes=10)
 """What is asked for again each time: channels list changes late, and not in their order."""
@@ -53,7 +54,8 @@ class Polling:
     async def _poll(self, poll: Poll) -> None:
         name = self._running.account.name
         try:
-            await self._take_pages(poll)
+            async with kept(lambda: self._cursors.keep(poll)):
+                await self._take_pages(poll)
         except AuthorizationLost as error:
             await self._states.pause(name, str(error))
             self._running.is_paused = True

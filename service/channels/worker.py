@@ -13,6 +13,7 @@ from service.channels.errors import AuthorizationLost, Away, ChannelError, Unmap
 from service.channels.running_account import RunningAccount
 from service.channels.store.account_states import AccountStates
 from service.channels.store.inbox import Claim, Inbox
+from service.channels.store.leases import kept
 
 LOOK_SECONDS = 0.5
 """How soon a worker sees what another process has taken in."""
@@ -55,6 +56,10 @@ class Worker:
         claims = await self._inbox.claim(self._name, kind, self._running.platform.abilities.most_read)
         if not claims:
             return 0
+        async with kept(lambda: self._inbox.keep(claims[0])):
+            return await self._read(kind, claims)
+
+    async def _read(self, kind: str, claims: Sequence[Claim]) -> int:
         read_time = datetime.now(UTC)
         try:
             readings = await self._running.adapter.read(kind, [claim.entity_id for claim in claims])

@@ -11,7 +11,8 @@ import asyncpg
 from service.channels.store.pool import Pool
 from service.channels.store.schema import SCHEMA
 
-LEASE = timedelta(minutes=5)
+LEASE = timedelta(seconds=15)
+"""How long after the last sign of a process another one does its poll."""
 
 _START = f"INSERT INTO {SCHEMA}.cursors (account, kind, position) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 _CLAIM = f"""
@@ -23,6 +24,7 @@ _MOVE = f"""
 UPDATE {SCHEMA}.cursors SET position = greatest(position, $4), lease_end = now() + $5::interval
 WHERE account = $1 AND kind = $2 AND lease = $3
 """
+_KEEP = f"UPDATE {SCHEMA}.cursors SET lease_end = now() + $4::interval WHERE account = $1 AND kind = $2 AND lease = $3"
 _FINISH = f"""
 UPDATE {SCHEMA}.cursors SET lease = NULL, lease_end = NULL, next_poll_time = now() + $4::interval,
     poll_time = CASE WHEN $5 THEN now() ELSE poll_time END
@@ -63,6 +65,10 @@ class Cursors:
     async def move(self, poll: Poll, position: datetime) -> None:
         """Everything up to `position` is stored."""
         await self._pool.rows(_MOVE, poll.account, poll.kind, poll.lease, position, LEASE)
+
+    async def keep(self, poll: Poll) -> None:
+        """Says that the poll is still being done."""
+        await self._pool.rows(_KEEP, poll.account, poll.kind, poll.lease, LEASE)
 
     async def finish(self, poll: Poll, pause: timedelta, *, worked: bool) -> None:
         """Ends the poll; the next one is due after a pause."""

@@ -13,8 +13,8 @@ from service.channels.adapter import Delivery
 from service.channels.store.pool import Pool
 from service.channels.store.schema import SCHEMA
 
-LEASE = timedelta(seconds=60)
-"""How long one worker may take for one batch; then another one takes it over."""
+LEASE = timedelta(seconds=15)
+"""How long after the last sign of a worker another one takes its batch over."""
 MOST_ATTEMPTS = 5
 """Attempts at content that fails; then it is parked for a person."""
 UNMAPPED_PAUSE = timedelta(seconds=30)
@@ -69,6 +69,10 @@ UPDATE {SCHEMA}.entities SET {_FREE}, attempt_count = 0, failure = '',
     first_hint_time = CASE WHEN hint_count > $5 THEN now() ELSE first_hint_time END,
     next_attempt_time = now(), update_time = greatest(update_time, $6), read_time = $7
 WHERE account = $1 AND kind = $2 AND entity_id = $3 AND lease = $4
+"""
+_KEEP = f"""
+UPDATE {SCHEMA}.entities SET lease_end = now() + $4::interval
+WHERE account = $1 AND kind = $2 AND state IN ('waiting', 'unmapped') AND lease = $3
 """
 _POSTPONE = f"""
 UPDATE {SCHEMA}.entities SET {_FREE}, next_attempt_time = now() + $5::interval
@@ -172,6 +176,10 @@ class Inbox:
         lease = uuid4()
         rows = await self._pool.rows(_CLAIM, account, kind, lease, most, LEASE)
         return [_claim(account, kind, lease, row) for row in rows]
+
+    async def keep(self, claim: Claim) -> None:
+        """Says that the worker of a claim's batch is still at work on what is left of it."""
+        await self._pool.rows(_KEEP, claim.account, claim.kind, claim.lease, LEASE)
 
     async def finish(self, claim: Claim, update_time: datetime | None, read_time: datetime) -> None:
         """Everything that was read is applied. Hints that came since the claim make the entity due again."""

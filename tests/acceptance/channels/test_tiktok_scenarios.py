@@ -7,10 +7,12 @@ share the work. Each ends with a ledger in which every stock level is the sum of
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import asyncpg
@@ -18,7 +20,7 @@ import grpc
 import pytest
 
 from tests.acceptance.channels.connector_processes import CHANNEL, Processes, processes
-from tests.connector_site import until
+from tests.connector_site import WAIT_SECONDS, until
 from tests.fakes.tiktok_shop.records import Order
 from tests.fakes.tiktok_shop.shop import TikTokShop
 from truestock.v1 import allocation_service_pb2 as allocation_pb, fulfillment_service_pb2 as fulfillment_pb, order_pb2
@@ -124,6 +126,70 @@ async def test_after_two_hours_without_webhooks_one_poll_brings_everything_and_t
 
 
 @pytest.mark.long
+async def test_one_order_that_nobody_can_read_does_not_hold_up_five_hundred(database_url: str, tmp_path: Path) -> None:
+    with shop_behind(1.1) as shop:
+        units = {"MUG": 600, "TRAY": 10}
+        async with processes(database_url, tmp_path, shop, replicas=2, units=units, poll_seconds=60) as running:
+            running.subscribe()
+            poison = _bought(shop, {"TRAY": 1})
+            shop.books.set_status(poison, "ON_THE_MOON")
+            orders = [_bought(shop, {"MUG": 1}) for _ in range(500)]
+            await _all_reach(running, orders, READY)
+            (parked,) = await until(lambda: _parked(running), "one parked order")
+            (failure,) = await until(lambda: running.retailer.open_exceptions(kinds=["sync_failed"]), "an exception")
+            shop.api.webhooks.clear()
+            shop.books.set_status(poison, "AWAITING_SHIPMENT")
+            running.run("inbox", "replay", poison.id)
+            await _reaches(running, poison, READY)
+
+            async def nothing_open() -> bool:
+                return not await running.retailer.open_exceptions(kinds=["sync_failed"])
+
+            await until(nothing_open, "the end of the exception")
+            running.verify_ledger()
+
+    assert parked["entity_id"] == poison.id
+    assert "ON_THE_MOON" in parked["failure"]
+    assert failure.order_id == poison.id
+
+
+@pytest.mark.long
+async def test_connectors_that_are_killed_at_random_lose_nothing_and_double_nothing(
+    database_url: str, tmp_path: Path
+) -> None:
+    random = Random(7)
+    with shop_behind(1.1) as shop:
+        async with processes(database_url, tmp_path, shop, replicas=2, units={"MUG": 1_000, "TRAY": 10}) as running:
+            running.subscribe()
+            orders: list[Order] = []
+            restarts: list[asyncio.Task[None]] = []
+            for kill in range(8):
+                orders += [_bought(shop, {"MUG": random.randint(1, 3)}) for _ in range(10)]
+                shop.books.cancel(orders[-1], "BUYER")
+                shop.books.cancel(orders[-2], "SELLER", orders[-2].lines[:1])
+                await _reading_begins(shop)
+                await asyncio.sleep(random.uniform(0, 0.2))
+                await asyncio.gather(*restarts[-2:-1])
+                replica = running.replicas[kill % 2]
+                replica.kill()
+                restarts.append(asyncio.create_task(asyncio.to_thread(replica.start)))
+            await asyncio.gather(*restarts)
+            await _all_reach(running, [order for order in orders if order.open_lines()], READY)
+            await _all_reach(running, [order for order in orders if not order.open_lines()], CANCELLED)
+            await _nothing_waits(running)
+            sold = shop.books.sold()["MUG"]
+
+            async def all_freed() -> bool:
+                return (await running.retailer.level("MUG", "dc")).available_count == 1_000 - sold
+
+            await until(all_freed, f"{sold} promised units")
+            timelines = [(await running.retailer.find_order(f"{CHANNEL}/{order.id}")).timeline for order in orders]
+            running.verify_ledger()
+
+    assert all(sum(event.event == "sold" for event in timeline) <= 1 for timeline in timelines)
+
+
+@pytest.mark.long
 async def test_no_shoppers_name_street_phone_or_mail_address_is_in_the_database_a_log_or_a_metric(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -183,12 +249,40 @@ async def _reaches(running: Processes, order: Order, status: int) -> allocation_
     return await _found(running, order, lambda allocation: allocation.status == status)
 
 
+async def _all_reach(running: Processes, orders: list[Order], status: order_pb2.OrderStatus.ValueType) -> None:
+    """Waits for many orders with few questions, which would slow the service that they are asked of."""
+    wanted, request = {order.id for order in orders}, allocation_pb.ListAllocationsRequest
+    end = time.monotonic() + WAIT_SECONDS
+    while True:
+        found: set[str] = set()
+        page = request(channel_ids=[CHANNEL], statuses=[status], page_size=500)
+        while True:
+            response = await running.retailer.allocations.ListAllocations(page)
+            found |= {one.order_id for one in response.allocations}
+            page.page_token = response.next_page_token
+            if not page.page_token:
+                break
+        if wanted <= found:
+            return
+        assert time.monotonic() < end, f"{len(wanted - found)} orders did not come"
+        await asyncio.sleep(0.5)
+
+
 async def _asks(running: Processes, order: Order, state: int) -> allocation_pb.Allocation:
     return await _found(running, order, lambda allocation: allocation.cancellation_request.state == state)
 
 
 async def _versions(running: Processes, orders: list[Order]) -> list[int]:
     return [(await running.retailer.find_order(f"{CHANNEL}/{order.id}")).allocation.version for order in orders]
+
+
+async def _reading_begins(shop: TikTokShop) -> None:
+    before = shop.conditions.calls["GET /order/202507/orders"]
+
+    async def has_begun() -> bool:
+        return shop.conditions.calls["GET /order/202507/orders"] > before
+
+    await until(has_begun, "another read of orders")
 
 
 async def _parked(running: Processes) -> Any:
