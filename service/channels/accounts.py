@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+from service.channels.copies import Copies
+
 
 class Disposition(StrEnum):
     """The condition in which returned units are taken back."""
@@ -59,6 +61,8 @@ class Account:
     secrets: Mapping[str, SecretSource]
     returns_location: str | None = None
     returns_disposition: Disposition = Disposition.INSPECT
+    copies: tuple[Copies, ...] = ()
+    """Orders of the shop that are copies of orders of other channels."""
     api_url: str | None = None
     """Another address of the platform's API, on this machine: a stand-in for tests."""
 

@@ -13,12 +13,14 @@ from policies.source.rule_file import RuleFile
 from policies.source.yaml_nodes import MappingNode, Node, UnreadableFile, parse
 from service.channels.accounts import Account, Accounts, Disposition, SecretSource
 from service.channels.adapter import Platform
+from service.channels.copies import Copies
+from service.channels.copies_file import read_copies
 from service.settings import Address
 
 MOST_ACCOUNTS = 100
 LARGEST_FILE = 1 << 20
 
-_KEYS = ("name", "platform", "channel", "shop", "public_url", "mode", "secrets", "returns", "api_url")
+_KEYS = ("name", "platform", "channel", "shop", "public_url", "mode", "secrets", "returns", "copies", "api_url")
 _REQUIRED = ("name", "platform", "channel", "shop", "public_url", "secrets")
 _CHANNEL_ID = re.compile("[a-z0-9_-]{1,64}")
 _SHOP = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -89,6 +91,7 @@ class _Reader:
             self._secrets(fields, platform),
             location,
             disposition,
+            self._copies(fields, platform),
             self._api_url(fields),
         )
 
@@ -121,6 +124,15 @@ class _Reader:
         words = tuple(Disposition)
         chosen = self._file.choice(returns["disposition"], "'disposition'", words) if "disposition" in returns else None
         return location, Disposition(chosen) if chosen else Disposition.INSPECT
+
+    def _copies(self, fields: Mapping[str, Node], platform: str | None) -> tuple[Copies, ...]:
+        if "copies" not in fields or platform is None:
+            return ()
+        if not self._platforms[platform].has_copies:
+            help = "leave it out: orders of this platform are all its own."
+            self._file.note(fields["copies"], "unknown-value", f"'copies' cannot be stated of {platform}", help)
+            return ()
+        return read_copies(self._file, fields["copies"])
 
     def _secrets(self, fields: Mapping[str, Node], platform: str | None) -> dict[str, SecretSource]:
         if "secrets" not in fields or platform is None:

@@ -157,5 +157,7 @@ class Platform:
     optional_secret_names: tuple[str, ...]
     open: OpenAdapter
     refresh: RefreshTokens
+    has_copies: bool = False
+    """Whether connectors of other channels make orders there."""
     token_life: str = "access_expires"
     """The token value that has the time, in seconds since 1970, at which the access token ends."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from service.channels.copies import Original
+
 
 class Fault(StrEnum):
     """Who caused a cancellation."""
@@ -66,6 +68,8 @@ class TakeOrder:
     hold_duration: timedelta | None = None
     """Of an order that is not sold: how long its stock is held; None means as long as the channel's setting says."""
     place: Place | None = None
+    original: Original | None = None
+    """Of a copy that another connector made: the order that it is of, whose contents and states count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ ChannelError
 ├── Away                try again later: unreachable, overloaded or throttled; says nothing about the content
 ├── AuthorizationLost   a person must connect the account again
 ├── Unmapped            waits for a listing, an outlet or a setting; then it works
+├── Unlinked            a copy that does not say of which order; parked at once, because another look says the same
 └── Unreadable          content that cannot be understood or that Truestock refuses; parked after a few attempts
 
 The message of each is for people, and has no personal data.
@@ -30,6 +31,10 @@ class AuthorizationLost(ChannelError):
 
 class Unmapped(ChannelError):
     """Truestock does not know yet what an item, an outlet or a return of the channel is."""
+
+
+class Unlinked(ChannelError):
+    """An order that another connector made, and that does not say of which order it is a copy."""
 
 
 class Unreadable(ChannelError):

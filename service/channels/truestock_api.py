@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -25,7 +27,7 @@ from service.channels.effects import (
     TakeReturn,
     TillMovement,
 )
-from service.channels.errors import Away, Unmapped, Unreadable
+from service.channels.errors import Away, Unlinked, Unmapped, Unreadable
 from truestock.v1 import (
     allocation_service_pb2 as allocation,
     fulfillment_service_pb2 as fulfillment,
@@ -38,9 +40,11 @@ from truestock.v1.exception_pb2 import SyncFailureKind
 from truestock.v1.exception_service_pb2 import ReportSyncFailureRequest, ReportSyncRecoveryRequest
 from truestock.v1.exception_service_pb2_grpc import ExceptionServiceStub
 from truestock.v1.fulfillment_service_pb2_grpc import FulfillmentServiceStub
+from truestock.v1.listing_pb2 import ListListingsRequest
 from truestock.v1.order_pb2 import (
     COMMITMENT_HOLD,
     COMMITMENT_SOLD,
+    LIST_ORDER_NEWEST,
     CancellationFault,
     Destination,
     OrderHold,
@@ -54,6 +58,9 @@ CALL_SECONDS = 30.0
 NAMESPACE = UUID("6d1f9a52-0f0e-5c1c-9f0b-6f0c1a7b2a10")
 """Under which request ids are made; it never changes."""
 LONGEST_REASON = 256
+COPY_WINDOW = timedelta(days=3)
+"""How much older than its copy an original may be to be taken for the likeliest one."""
+MOST_LOOKED_AT = 500
 
 # Nothing is wrong with the content: the service is away, busy or does not know us.
 _AWAY = frozenset(
@@ -94,6 +101,7 @@ class TruestockApi:
     async def apply(self, entity_id: str, effect: Effect) -> None:
         """Sends one effect of an entity."""
         if isinstance(effect, TakeOrder):
+            await self._check_link(effect)
             await self._send(self._allocations.AllocateOrder, entity_id, self._order(effect))
         elif isinstance(effect, CancelUnits):
             await self._send(self._allocations.CancelOrderLines, entity_id, self._cancellation(effect))
@@ -103,6 +111,58 @@ class TruestockApi:
             await self._send(self._stock.RecordStockChanges, entity_id, await self._till_movement(effect))
         else:
             await self._take_back(entity_id, effect)
+
+    async def _check_link(self, effect: TakeOrder) -> None:
+        """Raises Unlinked for a copy that does not say of which order, unless it was linked before."""
+        if effect.original is None or effect.original.order_id or await self._is_known(effect.order_id):
+            return
+        likely = await self._likely_original(effect)
+        hint = f"; likely {likely}, which has the same contents" if likely else ""
+        raise Unlinked(
+            f"a copy that does not say of which order of {effect.original.channel_id}{hint}; nothing is promised; "
+            "mend 'copies' in the accounts file and replay it"
+        )
+
+    async def _likely_original(self, effect: TakeOrder) -> str:
+        """The order of the other channel with the same contents, nearest in time, that has no copy yet; or empty."""
+        assert effect.original is not None
+        units = await self._units_by_sku(effect.lines)
+        since = _timestamp(effect.update_time - COPY_WINDOW)
+        request = allocation.ListAllocationsRequest(
+            channel_ids=[effect.original.channel_id],
+            skus=sorted(units)[:1],
+            created_from=since,
+            page_size=MOST_LOOKED_AT,
+            order_by=LIST_ORDER_NEWEST,
+        )
+        if not units:
+            return ""
+        response = await _answer(self._allocations.ListAllocations(request, timeout=CALL_SECONDS))
+        same = [one for one in response.allocations if not one.copies and _units_of(one.lines) == units]
+        time = effect.update_time.timestamp()
+        nearest = min(same, key=lambda one: abs(one.create_time.seconds - time), default=None)
+        return nearest.order_id if nearest is not None else ""
+
+    async def _units_by_sku(self, lines: Sequence[ItemUnits]) -> Counter[str]:
+        """Units of each SKU; none if an item is not mapped."""
+        item_ids = sorted({line.item_id for line in lines})[:100]
+        request = ListListingsRequest(channel_ids=[self._account.channel_id], item_ids=item_ids, page_size=1_000)
+        response = await _answer(self._catalog.ListListings(request, timeout=CALL_SECONDS))
+        listings = {listing.item_id: listing for listing in response.listings}
+        units: Counter[str] = Counter()
+        for line in lines:
+            if line.item_id not in listings:
+                return Counter()
+            listing = listings[line.item_id]
+            units[listing.sku] += line.count * (listing.unit_count or 1)
+        return units
+
+    async def _is_known(self, order_id: str) -> bool:
+        try:
+            await self._allocation_id(order_id)
+        except Unmapped:
+            return False
+        return True
 
     async def channel(self) -> Channel | None:
         """The account's channel in the catalog; None if there is none."""
@@ -206,6 +266,8 @@ class TruestockApi:
             channel_status=effect.status,
             outlet_id=effect.outlet_id,
         )
+        if effect.original is not None and effect.original.order_id:
+            request.copy_of.CopyFrom(OrderReference(**asdict(effect.original)))
         if effect.ship_by_time is not None:
             request.ship_by_time.CopyFrom(_timestamp(effect.ship_by_time))
         if effect.hold is not None:
@@ -263,6 +325,13 @@ def _request_id(account: str, entity_id: str, request: Message) -> UUID:
     """Made of everything that the request says: the same again is the same id, and other contents never are."""
     content = request.SerializeToString(deterministic=True).hex()
     return uuid5(NAMESPACE, f"{account}/{entity_id}/{type(request).__name__}/{content}")
+
+
+def _units_of(lines: Iterable[Any]) -> Counter[str]:
+    units: Counter[str] = Counter()
+    for line in lines:
+        units[line.sku] += line.unit_count
+    return units
 
 
 def _cancelled(lines: Sequence[ItemUnits]) -> list[allocation.LineCancellation]:

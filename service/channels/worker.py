@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from service.background import FailureLog, pause
 from service.channels.connector_metrics import ConnectorMetrics
 from service.channels.effects import Reading
-from service.channels.errors import AuthorizationLost, Away, ChannelError, Unmapped, Unreadable
+from service.channels.errors import AuthorizationLost, Away, ChannelError, Unlinked, Unmapped, Unreadable
 from service.channels.running_account import RunningAccount
 from service.channels.store.account_states import AccountStates
 from service.channels.store.inbox import Claim, Inbox
@@ -150,7 +150,7 @@ class Worker:
 
     async def _failed(self, claim: Claim, error: ChannelError, order_id: str) -> None:
         unmapped = isinstance(error, Unmapped)
-        await self._inbox.fail(claim, str(error), order_id, unmapped=unmapped)
+        await self._inbox.fail(claim, str(error), order_id, unmapped=unmapped, final=isinstance(error, Unlinked))
         self._metrics.reads.labels(self._name, "failed").inc()
 
 

@@ -31,6 +31,9 @@ MOST_READ = 10
 AT_A_TIME = 2
 """Orders that are read at once: one takes 760 points, most of which come back, and the smallest bucket has 2,000."""
 REFUNDS_AT_A_TIME = 4
+SOME_REFUNDS = 50
+"""As many refunds as an order is read with; an order that has so many may have more."""
+MOST_REFUNDS = 250
 TOPICS: Mapping[str, Sequence[str]] = {
     "ORDERS_CREATE": ("id", "updated_at"),
     "ORDERS_UPDATED": ("id", "updated_at"),
@@ -141,10 +144,21 @@ class ShopifyShop:
         while page := _next_page(lines):
             lines = (await self._client.ask(ask.ORDER_LINES, id=global_id, after=page))["order"]["lineItems"]
             order["lineItems"]["nodes"] += lines["nodes"]
-        return words.order_reading(order, await self._refunds(order))
+        parts = order["fulfillmentOrders"]
+        while page := _next_page(parts):
+            asked = await self._client.ask(ask.ORDER_FULFILLMENT_ORDERS, id=global_id, after=page)
+            parts = asked["order"]["fulfillmentOrders"]
+            order["fulfillmentOrders"]["nodes"] += parts["nodes"]
+        return words.order_reading(order, await self._refunds(order), self._account.copies)
 
     async def _refunds(self, order: Json) -> list[Json]:
         ids = [str(refund["id"]) for refund in order["refunds"]]
+        if len(ids) >= SOME_REFUNDS:
+            asked = await self._client.ask(ask.ORDER_REFUNDS, id=order["id"])
+            ids = [str(refund["id"]) for refund in asked["order"]["refunds"]]
+        if len(ids) >= MOST_REFUNDS:
+            # Shopify lists refunds without pages.
+            raise Unreadable(f"the order has {MOST_REFUNDS} refunds or more; a person has to record what came back")
         refunds: list[Json] = []
         for start in range(0, len(ids), REFUNDS_AT_A_TIME):
             data = await self._client.ask(ask.REFUNDS, ids=ids[start : start + REFUNDS_AT_A_TIME])
@@ -209,4 +223,5 @@ PLATFORM = Platform(
     optional_secret_names=("previous_client_secret",),
     open=ShopifyShop,
     refresh=refresh,
+    has_copies=True,
 )

@@ -27,6 +27,7 @@ query Order($id: ID!) {
         fulfillmentHolds { reason }
         assignedLocation { location { id } }
       }
+      pageInfo { hasNextPage endCursor }
     }
     refunds(first: 50) { id createdAt }
     fulfillments(first: 10) { status fulfillmentLineItems(first: 20) { nodes { quantity lineItem { id } } } }
@@ -42,6 +43,27 @@ query OrderLines($id: ID!, $after: String) {
       pageInfo { hasNextPage endCursor }
     }
   }
+}
+"""
+
+ORDER_FULFILLMENT_ORDERS = """
+query OrderFulfillmentOrders($id: ID!, $after: String) {
+  order(id: $id) {
+    fulfillmentOrders(first: 100, after: $after) {
+      nodes {
+        id status requestStatus fulfillBy
+        fulfillmentHolds { reason }
+        assignedLocation { location { id } }
+      }
+      pageInfo { hasNextPage endCursor }
+    }
+  }
+}
+"""
+
+ORDER_REFUNDS = """
+query OrderRefunds($id: ID!) {
+  order(id: $id) { refunds(first: 250) { id createdAt } }
 }
 """
 
@@ -159,6 +181,8 @@ query Installation {
 OPERATIONS = {
     "Order": ORDER,
     "OrderLines": ORDER_LINES,
+    "OrderFulfillmentOrders": ORDER_FULFILLMENT_ORDERS,
+    "OrderRefunds": ORDER_REFUNDS,
     "Refunds": REFUNDS,
     "FulfillmentOrders": FULFILLMENT_ORDERS,
     "ChangedOrders": CHANGED_ORDERS,

@@ -10,6 +10,7 @@
 | refund `RETURN` | the units came back, at the location that the refund names |
 | refund `NO_RESTOCK` after shipping | the units were refunded and stay with the shopper |
 | order of a register without an address | a sale at that location's till; its refunds `RETURN` come back there |
+| order that another connector made | a copy of its original; or, where it does not say of which, an exception |
 | test order; order without anything to ship | nothing |
 
 Sources: shopify.dev, GraphQL Admin API: Order, LineItem, FulfillmentOrder, Refund, RefundLineItemRestockType.
@@ -25,6 +26,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service.channels.adapter import Delivery, Hint
+from service.channels.copies import Copies, CopyPlace, OrderTexts, Original
 from service.channels.effects import (
     CancelUnits,
     Effect,
@@ -66,8 +68,11 @@ def delivery(headers: Mapping[str, str], body: bytes) -> Delivery:
     return Delivery(key, topic, hints, ends_authorization=topic == _ENDS_AUTHORIZATION)
 
 
-def order_reading(order: Json, refunds: Sequence[Json]) -> Reading:
-    """What an order means, with its refunds and their lines. Raises Unreadable."""
+def order_reading(order: Json, refunds: Sequence[Json], copies: Sequence[Copies] = ()) -> Reading:
+    """What an order means, with its refunds and their lines; `copies` tell which are of other channels.
+
+    Raises Unreadable.
+    """
     try:
         update_time = _time(order["updatedAt"])
         if order["test"]:
@@ -77,6 +82,9 @@ def order_reading(order: Json, refunds: Sequence[Json]) -> Reading:
         lines = [_Line(line, order, refunds) for line in order["lineItems"]["nodes"] if line["requiresShipping"]]
         if not lines:
             return Reading(update_time, left_out="not_shipped")
+        original = _original(order, copies)
+        if original is not None:
+            return Reading(update_time, tuple(_copy_effects(order, lines, original, update_time)))
         return Reading(update_time, tuple(_order_effects(order, lines, refunds, update_time)))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unlike("an order", error) from error
@@ -196,6 +204,25 @@ def _taken(order: Json, lines: Sequence[_Line], payment: str, update_time: datet
         hold=_hold(order, payment),
         place=_place(order.get("shippingAddress") or {}),
     )
+
+
+def _original(order: Json, copies: Sequence[Copies]) -> Original | None:
+    attributes = {str(each["key"]): str(each.get("value") or "") for each in order.get("customAttributes") or ()}
+    names = {CopyPlace.NAME: "name", CopyPlace.NOTE: "note", CopyPlace.SOURCE_IDENTIFIER: "sourceIdentifier"}
+    by_place = {place: str(order.get(name) or "") for place, name in names.items()}
+    texts = OrderTexts(str(order.get("sourceName") or ""), by_place, attributes)
+    return next((found for each in copies if (found := each.original(texts)) is not None), None)
+
+
+def _copy_effects(
+    order: Json, lines: Sequence[_Line], original: Original, update_time: datetime
+) -> Iterable[TakeOrder]:
+    """Only the link: what becomes of the order is told by the channel of its original."""
+    units = tuple(line.units(line.ordered) for line in lines if line.ordered)
+    is_sold = str(order["displayFinancialStatus"] or "PENDING") not in _UNPAID
+    if units and not order["cancelledAt"]:
+        place = _place(order.get("shippingAddress") or {})
+        yield TakeOrder(number(order["id"]), "", is_sold, units, update_time, place=place, original=original)
 
 
 def _status(order: Json, payment: str) -> str:
