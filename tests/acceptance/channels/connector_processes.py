@@ -93,6 +93,9 @@ class Processes:
     database_url: str
     server: str
     replicas: list[ConnectorProcess]
+    more_secrets: dict[str, str] = field(default_factory=dict)
+    metrics: str = ""
+    """Where the service has its metrics, HOST:PORT."""
 
     def run(self, *words: str, code: int = 0) -> str:
         """Runs `truestock channels …` and returns what it prints."""
@@ -137,7 +140,7 @@ class Processes:
 
     def _environment(self) -> dict[str, str]:
         outside = {name: value for name, value in os.environ.items() if not name.startswith(("TRUESTOCK", "DATABASE"))}
-        return {**outside, **environment(self.shop)}
+        return {**outside, **environment(self.shop), **self.more_secrets}
 
 
 @asynccontextmanager
@@ -149,16 +152,23 @@ async def processes(
     replicas: int = 1,
     units: dict[str, int] | None = None,
     poll_seconds: float = 1,
+    more_accounts: str = "",
+    more_secrets: dict[str, str] | None = None,
 ) -> AsyncIterator[Processes]:
-    """Starts everything with the account connected and mapped, but webhooks not subscribed."""
+    """Starts everything with the account connected and mapped, but webhooks not subscribed.
+
+    `more_accounts` are entries of the accounts file that are neither connected nor mapped.
+    """
     rules = REPOSITORY / "tests" / "rules"
     with ExitStack() as stack:
         serving = ("--database-url", database_url, "--rules", str(rules), "--no-sample")
         service = stack.enter_context(service_process(*serving))
         async with Retailer.connect_to_process(service.grpc, database_url) as retailer:
             await map_everything(retailer, shop, units or {"MUG": 100, "TRAY": 100})
-            (folder / "channels.yaml").write_text(accounts_text(shop))
-            running = Processes(shop, retailer, folder, database_url, service.grpc, [])
+            (folder / "channels.yaml").write_text(accounts_text(shop) + more_accounts)
+            running = Processes(
+                shop, retailer, folder, database_url, service.grpc, [], more_secrets or {}, service.metrics
+            )
             running.run("connect", ACCOUNT, "--code", shop.tokens.auth_code)
             shop.api.webhooks.clear()
             for _ in range(replicas):
