@@ -17,17 +17,19 @@ from pathlib import Path
 from tests.conftest import PLAIN_RULES, REPOSITORY, service_url
 
 START_SECONDS = 90.0
+RULES = PLAIN_RULES.relative_to(REPOSITORY)
 _ADDRESSES = re.compile(r"gRPC\s+(\S+).*\n\s+metrics\s+http://([^/\s]+)")
 
 
 @dataclass(slots=True)
 class ServerProcess:
-    """One service of a database; `python` and `folder` are those of another version."""
+    """One service of a database; `python` and `folder` are those of another version, `is_owner` its role."""
 
     database_url: str
     arguments: Sequence[str] = ()
     python: Path = Path(sys.executable)
     folder: Path = REPOSITORY
+    is_owner: bool = False
     address: str = "127.0.0.1:0"
     metrics: str = "127.0.0.1:0"
     process: subprocess.Popen[bytes] | None = None
@@ -35,24 +37,40 @@ class ServerProcess:
 
     def start(self) -> None:
         """Starts it, and waits until it answers."""
-        kept = {x: y for x, y in os.environ.items() if not x.startswith(("TRUESTOCK_", "DATABASE_", "PYTHONPATH"))}
-        path = os.pathsep.join((str(self.folder), str(self.folder / "protos")))
-        command = [str(self.python), "-m", "service", "serve", "--rules", str(PLAIN_RULES), "--no-sample"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*command, "--address", self.address, "--metrics-address", self.metrics, *self.arguments],
+                self._command(
+                    *("serve", "--rules", str(self.folder / RULES), "--no-sample"),
+                    *("--address", self.address, "--metrics-address", self.metrics, *self.arguments),
+                ),
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={
-                    **kept,
-                    "PYTHONPATH": path,
-                    "DATABASE_URL": service_url(self.database_url),
-                    "TRUESTOCK_LOG_CALLS_PER_SECOND": "0",
-                    "TRUESTOCK_DRAIN_SECONDS": "2",
-                },
+                env=self._environment(),
                 cwd=self.folder,
             )
         self.address, self.metrics = self._addresses(self.process)
+
+    def start_this_version(self) -> None:
+        """Starts the version of this working tree in its place, at the same address."""
+        self.python, self.folder = Path(sys.executable), REPOSITORY
+        self.start()
+
+    def migrate(self) -> None:
+        """Migrates the database to the schema of its version."""
+        command = self._command("migrate")
+        subprocess.run(command, env=self._environment(), cwd=self.folder, check=True, capture_output=True)
+
+    def _command(self, *words: str) -> list[str]:
+        return [str(self.python), "-m", "service", *words]
+
+    def _environment(self) -> dict[str, str]:
+        kept = {x: y for x, y in os.environ.items() if not x.startswith(("TRUESTOCK_", "DATABASE_", "PYTHONPATH"))}
+        return kept | {
+            "PYTHONPATH": os.pathsep.join((str(self.folder), str(self.folder / "protos"))),
+            "DATABASE_URL": self.database_url if self.is_owner else service_url(self.database_url),
+            "TRUESTOCK_LOG_CALLS_PER_SECOND": "0",
+            "TRUESTOCK_DRAIN_SECONDS": "2",
+        }
 
     def kill(self) -> None:
         """kill -9."""

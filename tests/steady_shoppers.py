@@ -17,6 +17,7 @@ from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
     availability_service_pb2_grpc as availability_grpc,
+    order_pb2,
     stock_service_pb2 as stock_pb,
     stock_service_pb2_grpc as stock_grpc,
 )
@@ -35,8 +36,10 @@ class Shoppers:
     """Their connections, and what each order was answered."""
 
     channels: list[grpc.aio.Channel]
+    destination: order_pb2.Destination | None = None
     answers: dict[str, allocation_pb.Allocation] = field(default_factory=dict)
     requests: dict[str, allocation_pb.AllocateOrderRequest] = field(default_factory=dict)
+    cancelled: set[str] = field(default_factory=set)
     repeats: int = 0
     received: int = 0
     received_units: Counter[str] = field(default_factory=Counter)
@@ -45,15 +48,17 @@ class Shoppers:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, addresses: Sequence[str], connections: int = 8) -> AsyncIterator[Shoppers]:
-        """Shoppers with this many connections to each address."""
+    async def connect(
+        cls, addresses: Sequence[str], connections: int = 8, *, destination: order_pb2.Destination | None = None
+    ) -> AsyncIterator[Shoppers]:
+        """Shoppers with this many connections to each address, who all live at the destination."""
         async with AsyncExitStack() as stack:
             channels = [
                 await stack.enter_async_context(grpc.aio.insecure_channel(address, options=OWN_CONNECTION))
                 for _ in range(connections)
                 for address in addresses
             ]
-            yield cls(channels)
+            yield cls(channels, destination)
 
     async def order(self, stop: asyncio.Event, skus: Sequence[str], *, at_once: int = 16) -> None:
         """Orders one unit after another until `stop` is set; `at_once` shoppers do."""
@@ -85,7 +90,8 @@ class Shoppers:
         while not stop.is_set():
             number = next(self._numbers)
             order_id = f"N-{number}"
-            request = order_request(order_id, {skus[number % len(skus)]: 1}, SOLD, request_id=request_id())
+            line = {skus[number % len(skus)]: 1}
+            request = order_request(order_id, line, SOLD, request_id=request_id(), destination=self.destination)
             self.requests[order_id] = request
             self.answers[order_id] = await self._answer(request)
 
@@ -107,6 +113,19 @@ class Shoppers:
                 self.repeats += 1
                 await asyncio.sleep(0.05)
 
+    async def cancel(self, count: int) -> None:
+        """Cancels this many orders, of those that were placed first; each at another server than the one before."""
+        for order_id in [id for id in self.answers if id not in self.cancelled][:count]:
+            request = allocation_pb.CancelOrderLinesRequest(
+                allocation_id=self.answers[order_id].allocation_id,
+                cancellations=[allocation_pb.LineCancellation(line_id="1", unit_count=1)],
+                request_id=request_id(),
+            )
+            await self._answered(
+                lambda: allocation_grpc.AllocationServiceStub(self.channel()).CancelOrderLines, request
+            )
+            self.cancelled.add(order_id)
+
     def channel(self) -> grpc.aio.Channel:
         """The next connection in turn."""
         return self.channels[next(self._next) % len(self.channels)]
@@ -123,7 +142,8 @@ async def check_each_order_is_there_once(shop: Retailer, shoppers: Shoppers, sto
     answered = [(order_id, answer.allocation_id) for order_id, answer in shoppers.answers.items()]
     promised_units = Counter(
         line.sku
-        for answer in shoppers.answers.values()
+        for order_id, answer in shoppers.answers.items()
+        if order_id not in shoppers.cancelled
         for shipment in answer.shipments
         for line in shipment.lines
         for _ in range(line.unit_count)

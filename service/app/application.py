@@ -209,13 +209,11 @@ async def _test_problems(sandbox: RuleSandbox, files: Mapping[str, bytes]) -> tu
 
 async def _open_database(settings: Settings, url: str, metrics: Metrics) -> Database:
     try:
-        revision = await migrate.revision(url)
-        if revision != migrate.newest_revision():
-            condition = f"is at schema {revision}" if revision else "has no Truestock tables yet"
-            raise StartError(
-                f"the database {condition}; this version needs schema {migrate.newest_revision()}; "
-                "run `truestock migrate` with the same --database-url first"
-            )
+        schema = await migrate.schema(url)
+        if not schema.is_served:
+            raise StartError(_refusal(schema))
+        if schema.is_later:
+            log.warning("a later version has migrated the database", schema=schema.revision)
         return await Database.open(
             url,
             metrics,
@@ -225,6 +223,20 @@ async def _open_database(settings: Settings, url: str, metrics: Metrics) -> Data
         )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         raise StartError(f"the database cannot be reached: {_cause(error)}") from error
+
+
+def _refusal(schema: migrate.Schema) -> str:
+    needed = migrate.newest_revision()
+    if schema.is_later:
+        return (
+            f"the database is at schema {schema.revision}, which versions since schema {schema.serves_since} may "
+            f"serve; this version has {needed}; start a later one"
+        )
+    condition = f"is at schema {schema.revision}" if schema.revision else "has no Truestock tables yet"
+    return (
+        f"the database {condition}; this version needs schema {needed}; "
+        "run `truestock migrate` with the same --database-url first"
+    )
 
 
 def _cause(error: Exception) -> str:

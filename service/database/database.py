@@ -54,6 +54,7 @@ RETRYABLE = (
     asyncpg.OperatorInterventionError,  # class 57: query cancelled, server shutting down or starting
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # the connection closed as a statement began
+    asyncpg.InvalidCachedStatementError,  # a migration changed what the statement returns
     *LOST_STATEMENTS,  # the session is another one, as behind a connection pooler
     OSError,  # no socket, route, host name or timely answer
 )

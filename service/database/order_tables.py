@@ -92,7 +92,8 @@ allocation = Table(
     required(
         "holds_personal_data",
         Boolean,
-        server_default=false(),
+        # Of an order that a version from before this column records.
+        server_default=true(),
         comment="it or a decision of it tells more of a destination than country and region, or it is to be forgotten",
     ),
     Column("drop_time", Moment, comment="when its personal data were dropped last"),

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.database, pytest.mark.long]
 SKUS = [f"SKU-{number}" for number in range(20)]
 STOCK = {(sku, location): 5_000 for sku in SKUS for location in ("dc", "store")}
 KILLS = 3
-ORDERS_BETWEEN = 40
+ORDERS_BETWEEN = 30
 """Orders that are answered between two kills."""
 
 Step = Callable[[], None]
@@ -35,9 +35,9 @@ async def trade(database_url: str, servers: Sequence[ServerProcess], steps: Sequ
         stop = asyncio.Event()
         working = asyncio.gather(shoppers.order(stop, SKUS), shoppers.receive(stop, STOCK))
         for step in steps:
-            await _more_orders(shoppers)
+            await more_orders(shoppers)
             await asyncio.to_thread(step)
-        await _more_orders(shoppers)
+        await more_orders(shoppers)
         stop.set()
         await working
         await shoppers.ask_again()
@@ -45,7 +45,8 @@ async def trade(database_url: str, servers: Sequence[ServerProcess], steps: Sequ
         return shoppers
 
 
-async def _more_orders(shoppers: Shoppers) -> None:
+async def more_orders(shoppers: Shoppers) -> None:
+    """Returns when ORDERS_BETWEEN more orders have been answered."""
     answered = len(shoppers.answers)
 
     async def is_more() -> bool:

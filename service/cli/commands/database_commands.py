@@ -111,7 +111,7 @@ def _read(settings: Settings, what: str, read: Callable[[Connection], Awaitable[
 
 
 async def _read_from(url: str, read: Callable[[Connection], Awaitable[Report]]) -> Report:
-    if await migrate.revision(url) != migrate.newest_revision():
+    if not (await migrate.schema(url)).is_served:
         raise UserError(
             "The database does not have the schema of this Truestock version; run `truestock migrate` first."
         )

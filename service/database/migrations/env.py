@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from alembic import context
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from service.database import roles
-from service.database.migrate import DATABASE_URL, ROLES
+from service.database.migrate import DATABASE_URL, LOCK_SECONDS, ROLES, SERVES_SINCE, newest_revision
 from service.database.pooled_dialect import pooled_engine
 from service.database.tables import metadata
 
@@ -22,7 +22,11 @@ def run(connection: Connection) -> None:
         owner = roles.owner(connection) if wanted is None else wanted.owner
         if owner is not None:
             roles.become_owner(connection, owner)
+        # A statement that waits for a lock lets all later ones of its table wait too.
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
         context.run_migrations()
+        if context.get_context().get_current_revision() == newest_revision():
+            connection.execute(text("UPDATE alembic_version SET serves_since = :since"), {"since": SERVES_SINCE})
         for service in [*roles.service_roles(connection), *([wanted.service] if wanted is not None else [])]:
             roles.grant(connection, service)
 

@@ -209,3 +209,50 @@ INSERT INTO exception (id, allocation_id, kind, state, description, policy_revis
 VALUES ('00000000-0000-7000-8000-000000000003', '00000000-0000-7000-8000-000000000001', 'oversell', 'open', '', '',
         now(), 'operations', now(), 'review', 'built-in');
 """
+
+
+async def test_a_version_serves_a_database_that_a_later_one_migrated_as_long_as_that_one_allows_it(
+    database_url: str,
+) -> None:
+    connection = await asyncpg.connect(plain_url(database_url))
+    own = migrate.newest_revision()
+    schemas = []
+    for since in (own, "9998"):
+        await connection.execute("UPDATE alembic_version SET version_num = '9999', serves_since = $1", since)
+        schemas.append(await migrate.schema(database_url))
+    await connection.close()
+
+    assert [(schema.is_later, schema.is_served) for schema in schemas] == [(True, True), (True, False)]
+
+
+async def test_a_migrated_database_says_which_versions_may_serve_it(database_url: str) -> None:
+    schema = await migrate.schema(database_url)
+
+    assert schema == migrate.Schema(migrate.newest_revision(), migrate.SERVES_SINCE)
+    assert schema.is_served
+    assert not schema.is_later
+
+
+async def test_a_migration_waits_for_calls_only_for_moments_and_is_tried_again(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.05)
+    await migrate_to(empty_database_url, "0064")
+    call = await asyncpg.connect(plain_url(empty_database_url))
+    attempts = []
+    once = migrate._migrate_once
+
+    async def counted(*arguments: Any) -> None:
+        attempts.append(arguments)
+        if len(attempts) == 3:
+            await call.close()
+        await once(*arguments)
+
+    monkeypatch.setattr(migrate, "_migrate_once", counted)
+    transaction = call.transaction()
+    await transaction.start()
+    await call.execute("LOCK TABLE allocation IN ACCESS SHARE MODE")
+
+    assert await migrate.migrate(empty_database_url) == migrate.newest_revision()
+    assert len(attempts) == 3
