@@ -30,11 +30,9 @@ def keeps_dates(
     policy_set: PolicySet, policy: RoutingPolicy, question: RoutingQuestion, location: Location, handled_on: date
 ) -> bool:
     """Whether the location keeps the dates that bind the order if it handles it on this day, or as soon as it can."""
-    ship_by, deliver_by = _deadlines(policy, question)
-    if ship_by is None and deliver_by is None:
-        return True
-    dates = shipping_dates_of(policy_set, question.context(location), handled_on)
-    return _are_kept(dates, ship_by, deliver_by)
+    return _are_kept(
+        shipping_dates_of(policy_set, question.context(location), handled_on), *_deadlines(policy, question)
+    )
 
 
 def _deadlines(policy: RoutingPolicy, question: RoutingQuestion) -> tuple[datetime | None, date | None]:

@@ -21,7 +21,6 @@ from policies.engine.conditions import comparisons
 from policies.policy_set import DELIVER_BY, PolicySet
 
 _UNIT_COUNT, _VALUE, _WEIGHT = "order.unit_count", "order.value", "order.weight_grams"
-_OF_THE_CONTENTS = frozenset({_UNIT_COUNT, _VALUE, _WEIGHT, "order.line_count", "order.product_tags"})
 
 LargestFrom = Callable[[Sequence[LocationAvailability]], int]
 """The most units that one order can get from these locations alone."""
@@ -74,16 +73,13 @@ def delivery_options(
     if not promises_days(view):
         return ()
     suppliers = [figure for figure in figures if figure.sellable > 0]
-    sees_contents = not _OF_THE_CONTENTS.isdisjoint(view.policy_set.delivery_matcher.facts)
-    most_of_all = sum(figure.sellable for figure in suppliers)
-    sizes = _sizes(view.policy_set, product, most_of_all) if sees_contents else [(1, most_of_all)]
     options = []
-    for fewest, most in sizes:
-        order = product.facts_of(fewest, view.question.order.method) if sees_contents else view.question.order
+    for fewest, most in _sizes(view.policy_set, product, sum(figure.sellable for figure in suppliers)):
+        order = product.facts_of(fewest, view.question.order.method)
         arrivals = {figure.location_id: arrivals_from(view, order, figure.location_id) for figure in suppliers}
         for day in sorted({day for of_location in arrivals.values() for day, _ in of_location}):
             view.question.world.pause()
-            in_time = [*_in_time(suppliers, arrivals, day, product.unit_count)]
+            in_time = [*_in_time(suppliers, arrivals, day)]
             largest = min(most, largest_from(in_time))
             if largest >= fewest:
                 location_ids = frozenset(figure.location_id for figure in in_time)
@@ -92,8 +88,8 @@ def delivery_options(
 
 
 def promises_days(view: PolicyView) -> bool:
-    """Whether the policy makes locations keep the day that an order names; one to collect has no day of delivery."""
-    return DELIVER_BY in view.policy.must_meet and view.question.order.method != "pickup"
+    """Whether the policy makes locations keep the day that an order names."""
+    return DELIVER_BY in view.policy.must_meet
 
 
 def best_days(options: Iterable[DeliveryOption]) -> tuple[DeliveryDay, ...]:
@@ -106,18 +102,16 @@ def best_days(options: Iterable[DeliveryOption]) -> tuple[DeliveryDay, ...]:
 
 
 def _in_time(
-    suppliers: Iterable[LocationAvailability],
-    arrivals: Mapping[str, Sequence[tuple[date, float]]],
-    day: date,
-    units_each: int,
+    suppliers: Iterable[LocationAvailability], arrivals: Mapping[str, Sequence[tuple[date, float]]], day: date
 ) -> Iterator[LocationAvailability]:
-    """The suppliers that arrive by the day, each with what it can handle of one order by then."""
+    """The suppliers that arrive by the day, each with what it can handle of one order by then.
+
+    Kits, which have several units each, come here only where no location limits what it handles.
+    """
     for figure in suppliers:
         most = max([units for arrival, units in arrivals[figure.location_id] if arrival <= day], default=0)
-        if most >= figure.sellable * units_each:
-            yield figure
-        elif most >= units_each:
-            yield replace(figure, sellable=int(most) // units_each)
+        if most:
+            yield replace(figure, sellable=int(min(most, figure.sellable)))
 
 
 def arrivals_from(view: PolicyView, order: OrderFacts, location_id: str) -> list[tuple[date, float]]:

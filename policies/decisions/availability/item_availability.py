@@ -29,7 +29,7 @@ def in_items(availability: Availability, units_each: int) -> Availability:
 
     def largest(units: int, figures: Iterable[LocationAvailability]) -> int:
         counts = sorted((figure.sellable for figure in figures), reverse=True)
-        return min(whole_items(units, units_each), sellable, sum(counts[:shipments]))
+        return min(whole_items(units, units_each), sum(counts[:shipments]))
 
     options = []
     for option in availability.delivery_options:

@@ -49,7 +49,7 @@ def reduced(units: Mapping[str, int], count: int) -> dict[str, int]:
     low, high = 0, max(units.values())
     while low < high:
         height = (low + high) // 2
-        if sum(units_of - height for units_of in units.values() if units_of > height) <= count:
+        if sum(max(0, units_of - height) for units_of in units.values()) <= count:
             high = height
         else:
             low = height + 1

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from itertools import accumulate, pairwise
 
-from policies.decisions.delivery import NO_LIMITS, shipping_estimates, unit_weights
+from policies.decisions.delivery import shipping_estimates, unit_weights
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.planning.plans import NO_ESTIMATES, best_plan
@@ -33,8 +33,6 @@ def largest_split_order(view: PolicyView, sku: str, units: Mapping[str, int], fr
     always filled in full. A larger one may be filled too, where what the condition compares does not change steadily
     with the size of the order.
     """
-    if most <= from_one_location:
-        return most
     tried: dict[int, bool] = {}
 
     def is_filled(size: int) -> bool:
@@ -63,8 +61,8 @@ def price_of(question: RoutingQuestion, sku: str) -> Decimal | None:
 
 def _spans(units: Mapping[str, int], lowest: int, highest: int) -> Iterator[tuple[int, int]]:
     """Sizes above `lowest`, from and to, largest first. Larger orders than one of a span need more locations."""
-    sums = set(accumulate(sorted(units.values(), reverse=True)))
-    ends = sorted({lowest, highest, *sums.intersection(range(lowest, highest))}, reverse=True)
+    sums = accumulate(sorted(units.values(), reverse=True))
+    ends = sorted({lowest, *(min(together, highest) for together in sums)}, reverse=True)
     yield from ((below + 1, end) for end, below in pairwise(ends))
 
 
@@ -96,10 +94,10 @@ def _is_filled(view: PolicyView, sku: str, units: Mapping[str, int], size: int) 
     question = replace(view.question, order=order)
     context = RankingContext(view, (sku,), demand=demand, units={sku: units})
     ranks = rank_locations(context, list(units))
-    compares_delivery = any(step.kind in DELIVERY_STEPS for step in policy.rank)
-    handled_on = _days_with_room(view, units, size) if compares_delivery else NO_LIMITS
-    estimates = shipping_estimates(view.policy_set, question, units, handled_on) if compares_delivery else NO_ESTIMATES
-    weights = unit_weights(view.policy_set, question, [sku]) if compares_delivery else NO_WEIGHTS
+    estimates, weights = NO_ESTIMATES, NO_WEIGHTS
+    if any(step.kind in DELIVERY_STEPS for step in policy.rank):
+        estimates = shipping_estimates(view.policy_set, question, units, _days_with_room(view, units, size))
+        weights = unit_weights(view.policy_set, question, [sku])
     steps = [step.kind for step in policy.rank]
     split, single = (
         best_plan(demand, {sku: units}, ranks, steps=steps, max_shipments=limit, estimates=estimates, weights=weights)
@@ -111,16 +109,16 @@ def _is_filled(view: PolicyView, sku: str, units: Mapping[str, int], size: int) 
 
 
 def _days_with_room(view: PolicyView, units: Mapping[str, int], size: int) -> Mapping[str, date | None]:
-    """The first day, by location id, on which a location can handle what an order of this size could get there."""
+    """The first day, by location id, on which a location can handle what an order of this size could get there.
+
+    There is one for each: `units` are no more than it can handle on its best day.
+    """
     world, catalog = view.question.world, view.memory.catalog
     return {
         key: next(
-            (
-                day
-                for day, room in rooms_by_day(catalog[key], world.now, world.capacity_figures)
-                if room >= min(size, units[key])
-            ),
-            None,
+            day
+            for day, room in rooms_by_day(catalog[key], world.now, world.capacity_figures)
+            if room >= min(size, units[key])
         )
         for key in view.memory.limited_ids.intersection(units)
     }

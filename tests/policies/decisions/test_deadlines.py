@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 
 import pytest
 
@@ -55,6 +55,20 @@ def test_a_location_that_arrives_too_late_is_dropped_and_the_next_one_ships() ->
     dropped = {x.location_id: (x.reason, x.rule) for x in decision.dropped}
     assert dropped == {"dc": ("too-late", "parcels"), "unknown": ("too-late", "from-stores")}
     assert [rule.name for rule in decision.fired] == ["from-stores"]
+
+
+def test_a_location_that_is_too_late_is_dropped_with_the_delivery_rule_that_says_so() -> None:
+    dropped = {x.location_id: x for x in routed(order({"MUG": 1}, deliver_by=SATURDAY)).dropped}["dc"]
+
+    assert str(dropped.source) == "rules/file-0.yaml:5"
+    assert dropped.evidence is not None
+    assert dropped.evidence.facts() == (("location.type", "warehouse"),)
+
+
+def test_a_store_that_is_too_late_for_a_pickup_is_dropped_by_no_delivery_rule() -> None:
+    pickup = order({"MUG": 1}, method="pickup", pickup_location_id="oslo", ship_by_time=NOW - timedelta(hours=1))
+
+    assert {(x.reason, x.rule) for x in routed(pickup).dropped if x.location_id == "oslo"} == {("too-late", None)}
 
 
 def test_with_more_days_the_location_that_comes_first_ships() -> None:
@@ -141,6 +155,18 @@ def test_a_location_that_is_full_until_too_late_is_dropped() -> None:
     assert [(x.location_id, x.reason) for x in too_late.dropped] == [("oslo", "capacity")]
 
 
+@pytest.mark.parametrize(("hours", "shipped"), [(32, True), (31, False)])
+def test_a_location_that_is_full_today_ships_in_time_if_it_closes_before_tomorrow(hours: int, shipped: bool) -> None:
+    """The store handles the order tomorrow and closes 32 hours from now."""
+    shop = store("oslo", handling_minutes=0, opens=time(9), closes=time(17), capacity=Capacity(orders_per_day=1))
+    full_today = CapacityFigures({CapacityPeriod("oslo", FRIDAY): CapacityUse(1, 1)})
+    snapshot = replace(world([shop], [level("MUG", "oslo", 5)]), capacity=full_today)
+
+    decision = route(bound(), snapshot, TIKTOK, order({"MUG": 1}, ship_by_time=NOW + timedelta(hours=hours)))
+
+    assert bool(decision.plan) is shipped
+
+
 def test_a_plan_that_takes_long_is_reviewed() -> None:
     slow = "[{name: slow, when: {plan.days_until_delivery: {at_least: 4}}}]"
     policy_set = rules(
@@ -152,6 +178,21 @@ def test_a_plan_that_takes_long_is_reviewed() -> None:
     assert [rule.name for rule in from_both.reviews] == ["slow"]
     assert {rule.name for rule in from_both.fired} >= {"parcels", "from-stores"}
     assert not from_store.reviews
+
+
+@pytest.mark.parametrize(("full_days", "transit_days", "days"), [(0, 0, 0), (0, 1, 1), (2, 0, 2)])
+def test_a_plan_takes_the_days_until_the_location_has_room_and_those_of_the_carrier(
+    full_days: int, transit_days: int, days: int
+) -> None:
+    rates = RATES.replace("transit_days: 1", f"transit_days: {transit_days}")
+    reviewed = policy(review=f"[{{name: exactly, when: {{plan.days_until_delivery: {days}}}}}]")
+    taken = {CapacityPeriod("oslo", FRIDAY + timedelta(days=day)): CapacityUse(1, 1) for day in range(full_days)}
+    locations = [store("oslo", handling_minutes=0, capacity=Capacity(orders_per_day=1, days_ahead=3))]
+    snapshot = replace(world(locations, [level("MUG", "oslo", 5)]), capacity=CapacityFigures(taken))
+
+    decision = route(rules(rates, reviewed), snapshot, TIKTOK, order({"MUG": 1}))
+
+    assert [rule.name for rule in decision.reviews] == ["exactly"]
 
 
 def test_rules_see_how_many_days_are_left() -> None:

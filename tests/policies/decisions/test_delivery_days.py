@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from policies.decisions.availability.delivery_days import DeliveryOption
 from policies.decisions.availability.item_availability import in_items
 from policies.decisions.availability.sellable import Availability, assess_availability
 from policies.decisions.availability.tried_orders import TriedOrders
@@ -138,10 +139,52 @@ def test_a_small_order_that_a_bicycle_takes_arrives_sooner_than_a_large_one() ->
     assert days(in_items(asked(policy_set, snapshot), 2)) == [(NOW.date(), 1), (MONDAY, 3)]
 
 
+@pytest.mark.parametrize("most", [1, 6, 7])
+def test_days_change_at_the_very_size_at_which_a_rule_does(most: int) -> None:
+    """Up to so many of the 7 mugs are delivered on Monday, and more of them on Tuesday."""
+    rates = f"""
+kind: delivery
+rules:
+  - {{name: small, position: 1, when: {{order.unit_count: {{at_most: {most}}}}}, service: courier, transit_days: 1}}
+  - {{name: large, position: 2, service: ground, transit_days: 2}}
+"""
+    policy_set = rules(rates, policy(rank="[priority]", must_meet="[deliver_by]"))
+
+    assert days(asked(policy_set, SHOP)) == [(MONDAY, most), *([(TUESDAY, 7)] if most < 7 else [])]
+
+
+def test_a_location_without_stock_delivers_nothing_by_any_day() -> None:
+    snapshot = replace(SHOP, levels={**SHOP.levels, ("MUG", "shop"): level("MUG", "shop", 0)})
+
+    assert asked(PLAIN, snapshot).delivery_options == (DeliveryOption(TUESDAY, 1, 5, frozenset({"dc"})),)
+
+
+def test_an_order_too_small_for_a_whole_item_is_no_option_for_items() -> None:
+    """Only an order of exactly 3 mugs goes by the courier; pairs are sold 2, 4 or 6 mugs at a time."""
+    rates = """
+kind: delivery
+rules:
+  - {name: three, position: 1, when: {order.unit_count: 3}, service: courier, transit_days: 1}
+  - {name: others, position: 2, service: ground, transit_days: 2}
+"""
+    policy_set = rules(rates, policy(rank="[priority]", must_meet="[deliver_by]"))
+    both = frozenset({"shop", "dc"})
+
+    units = asked(policy_set, SHOP)
+
+    assert [(x.day, x.fewest, x.largest) for x in units.delivery_options] == [
+        *[(TUESDAY, 1, 2), (MONDAY, 3, 3), (TUESDAY, 4, 7)]
+    ]
+    assert in_items(units, 2).delivery_options == (
+        *(DeliveryOption(TUESDAY, 1, 1, both), DeliveryOption(TUESDAY, 2, 3, both)),
+    )
+
+
 @pytest.mark.parametrize(
     ("condition", "applies"),
     [
         ("{order.line_count: {at_most: 1}}", True),
+        ("{order.tags.known: true}", True),
         ("{order.line_count: {at_least: 2}}", False),
         ("{order.tags: {contains: gift}}", False),
         ("{none: [{order.tags: {contains: gift}}]}", True),

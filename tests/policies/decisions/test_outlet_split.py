@@ -108,6 +108,16 @@ def test_outlets_add_up_to_what_the_channel_may_sell(
     assert missing == -sum(x.on_hand for x in levels)
 
 
+def test_outlets_with_all_locations_of_the_channel_leave_nothing_outside() -> None:
+    stock = world([store("a"), store("b")], [level("MUG", "a", 4), level("MUG", "b", 9)])
+    availability = assess_availability(rules(ANYWHERE), stock, TIKTOK, "MUG")
+
+    assert outlet_units(availability, [Outlet("x", frozenset({"a"})), Outlet("y", frozenset({"b"}))]) == {
+        "x": 4,
+        "y": 9,
+    }
+
+
 def test_locations_in_no_outlet_give_first() -> None:
     stock = world(
         [store("a"), store("b"), store("c")], [level("MUG", "a", 4), level("MUG", "b", 9), level("MUG", "c", 3)]

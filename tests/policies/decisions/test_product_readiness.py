@@ -84,6 +84,11 @@ def pictures(*sizes: tuple[int, int]) -> ProductDetails:
         ),
         (
             "{name: a, attribute: attributes.color, min_length: 9}",
+            ProductDetails(attributes={"color": ""}),
+            "is not stated",
+        ),
+        (
+            "{name: a, attribute: attributes.color, min_length: 9}",
             ProductDetails(attributes={"color": "green"}),
             "has 5 characters; at least 9 are required",
         ),
@@ -133,6 +138,21 @@ def test_a_problem_names_the_rule_and_who_owns_the_data() -> None:
         ("color", "photo-desk", "listings.yaml:6", ""),
         ("title", "product-data", "listings.yaml:7", "A mug with a handle"),
     ]
+
+
+def test_a_problem_of_pictures_shows_them_with_the_sizes_that_are_stated() -> None:
+    details = ProductDetails(images=(ProductImage("https://x/0", 9, 8), ProductImage("https://x/1")))
+    policy_set = rules("{name: a, attribute: images, min_count: 3}")
+
+    [problem] = listing_problems(policy_set, "tiktok_shop", Product("MUG"), details)
+
+    assert problem.value == "https://x/0 (9 x 8 px), https://x/1"
+
+
+def test_a_product_that_lacks_something_is_not_ready_for_the_platform() -> None:
+    readiness = readiness_of(rules(TITLE), Product("MUG", name="A mug with a handle"), ProductDetails())
+
+    assert readiness == ListingReadiness(unready=frozenset({"tiktok_shop"}))
 
 
 def test_readiness_is_known_only_of_platforms_with_requirements() -> None:

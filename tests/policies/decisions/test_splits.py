@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from policies.decisions.alternatives.decision_explanation import explain
+from policies.decisions.availability import split_orders
 from policies.decisions.availability.sellable import assess_availability
 from policies.decisions.decision import Decision
 from policies.decisions.routing import route, routed_order
@@ -98,6 +99,37 @@ def test_no_days_are_saved_where_no_location_has_the_whole_order() -> None:
 
     assert decision.outcome is Outcome.PARTLY_ALLOCATED
     assert len(decision.plan) == 1
+
+
+def test_no_days_are_saved_by_a_location_that_would_send_only_a_part_of_the_order() -> None:
+    wanted = order({"MUG": 1, "VASE": 1, "BOWL": 1, "CAP": 1}, destination=TO_OSLO)
+    snapshot = stocked(oslo={"MUG": 1, "VASE": 1}, asker={"BOWL": 1, "CAP": 1}, tromso={"MUG": 1, "VASE": 1, "BOWL": 1})
+
+    assert sources(decide(splits_only_if("{saves_days: 1}"), snapshot, wanted)) == ["tromso"]
+
+
+def cheapest_split(condition: str) -> PolicySet:
+    """The cheapest plan, which is a split, as one parcel from far away costs more than two from in town."""
+    dear = RATES.replace("per_shipment: 9", "per_shipment: 90")
+    return rules(policy(rank="[lowest_cost]", split_only_if=condition), dear)
+
+
+def test_no_days_are_saved_where_nobody_knows_when_one_of_the_parcels_arrives() -> None:
+    unknown = replace(TWO_IN_TOWN.locations["asker"], handling_minutes=None)
+    snapshot = replace(TWO_IN_TOWN, locations={**TWO_IN_TOWN.locations, "asker": unknown})
+    policy_set = cheapest_split("{saves_days: 1}")
+
+    assert len(decide(policy_set, TWO_IN_TOWN, MUG_AND_VASE).plan) == 2
+    assert len(decide(policy_set, snapshot, MUG_AND_VASE).plan) == 1
+
+
+@pytest.mark.parametrize(("full_days", "split"), [(0, True), (3, False)])
+def test_a_split_saves_the_days_until_its_locations_have_room(full_days: int, split: bool) -> None:
+    """From Tromso the order takes until Wednesday. A store that is full until Sunday sends its parcel on Monday."""
+    policy_set = cheapest_split("{saves_days: 3}")
+    snapshot = with_full_days(TWO_IN_TOWN, {"oslo": full_days})
+
+    assert len(decide(policy_set, snapshot, MUG_AND_VASE).plan) == (2 if split else 1)
 
 
 def test_an_order_that_may_not_be_split_goes_to_the_next_policy_if_the_policy_says_so() -> None:
@@ -232,6 +264,47 @@ def test_a_larger_order_that_pays_for_its_shipments_is_found_below_one_that_does
     availability = assess_availability(policy_set, snapshot, TIKTOK, "MUG", destination=TO_OSLO)
 
     assert availability.largest_single_order == 70
+
+
+@pytest.mark.parametrize(
+    ("second", "third", "at_least", "at_most", "largest"),
+    [(30, 20, 71, 80, 80), (30, 20, 41, 50, 50), (5, 0, 43, 44, 44), (30, 20, 99, 99, 40)],
+)
+def test_the_largest_order_is_found_where_only_some_sizes_may_be_split(
+    second: int, third: int, at_least: int, at_most: int, largest: int
+) -> None:
+    """40 mugs need no split."""
+    snapshot = stocked(oslo={"MUG": second}, asker={"MUG": 40}, bergen={"MUG": third})
+    condition = f"{{order.unit_count: {{at_least: {at_least}, at_most: {at_most}}}}}"
+    policy_set = splits_only_if(condition, rank="[fewest_shipments, nearest]")
+
+    availability = assess_availability(policy_set, snapshot, TIKTOK, "MUG", destination=TO_OSLO)
+
+    assert availability.largest_single_order == largest
+
+
+@pytest.mark.parametrize(("most_tried", "largest"), [(1, 4), (2, 6)])
+def test_after_as_many_tried_orders_as_are_allowed_one_location_is_the_answer(
+    monkeypatch: pytest.MonkeyPatch, most_tried: int, largest: int
+) -> None:
+    """Of 7 mugs in two stores 6 may be split; that is seen with the second order that is tried."""
+    monkeypatch.setattr(split_orders, "MAX_TRIED", most_tried)
+    snapshot = stocked(oslo={"MUG": 4}, asker={"MUG": 3})
+
+    availability = assess_availability(
+        splits_only_if("{order.unit_count: {at_most: 6}}"), snapshot, TIKTOK, "MUG", destination=TO_OSLO
+    )
+
+    assert availability.largest_single_order == largest
+
+
+def test_the_largest_order_that_may_be_split_takes_no_longer_to_find_for_more_units() -> None:
+    snapshot = stocked(oslo={"MUG": 10**9}, asker={"MUG": 10**9}, bergen={"MUG": 10**9})
+    policy_set = splits_only_if("{order.unit_count: {at_most: 1500000000}}", rank="[fewest_shipments, nearest]")
+
+    availability = assess_availability(policy_set, snapshot, TIKTOK, "MUG", destination=TO_OSLO)
+
+    assert availability.largest_single_order == 1_500_000_000
 
 
 @pytest.mark.parametrize(
