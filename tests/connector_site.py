@@ -1,4 +1,4 @@
-"""A fake TikTok shop that a connector feeds into a real service, with everything mapped."""
+"""A fake channel that a connector feeds into a real service, with everything mapped."""
 
 from __future__ import annotations
 
@@ -24,51 +24,114 @@ from service.channels.store import schema
 from service.channels.store.account_states import token_cipher
 from service.channels.store.connector_store import ConnectorStore
 from service.settings import Address
+from tests.fakes.square.merchant import SquareMerchant
+from tests.fakes.square.tokens import MERCHANT_ID
 from tests.fakes.tiktok_shop.shop import TikTokShop
 from tests.retailer import Retailer
 from truestock.v1 import listing_pb2, outlet_pb2
 
 ACCOUNT, CHANNEL = "tiktok-us", "tiktok_shop"
+PUBLIC_URL = "http://127.0.0.1:8090"
 ANY_PORT = Address("127.0.0.1", 0)
 TOKEN_KEY = Fernet.generate_key().decode()
 WAIT_SECONDS = 300.0
 
 
-def accounts_text(shop: TikTokShop, public_url: str = "http://127.0.0.1:8090", returns: str = "dc") -> str:
+FakeChannel = TikTokShop | SquareMerchant
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """The account of a fake channel: its channel in the catalog is called like its platform."""
+
+    account: str
+    channel: str
+    shop: str
+    secrets: Mapping[str, str]
+    code: str
+    """What connects it."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The secrets, as the accounts file says where they are."""
+        values = {f"TEST_{name.upper()}": value for name, value in self.secrets.items()}
+        return {**values, "TEST_TOKEN_KEYS": TOKEN_KEY}
+
+
+def stand_of(shop: FakeChannel) -> Stand:
+    """The account of a fake channel."""
+    if isinstance(shop, SquareMerchant):
+        secrets = {
+            "application_id": shop.client_id,
+            "application_secret": shop.client_secret,
+            "signature_key": shop.signature_key,
+        }
+        return Stand("square-us", "square", MERCHANT_ID, secrets, shop.tokens.code)
+    secrets = {"app_key": shop.app_key, "app_secret": shop.app_secret}
+    return Stand(ACCOUNT, CHANNEL, shop.shop_id, secrets, shop.tokens.auth_code)
+
+
+def environment(shop: FakeChannel) -> dict[str, str]:
+    """The secrets of the account."""
+    return stand_of(shop).environment
+
+
+def send_webhooks(shop: FakeChannel, url: str) -> None:
+    """Sends webhooks to a URL. Square signs them with the address that its subscription has."""
+    if isinstance(shop, SquareMerchant):
+        shop.subscribe(f"{PUBLIC_URL}/webhooks/{stand_of(shop).account}", leads_to=url)
+    else:
+        shop.subscribe(url)
+
+
+def accounts_text(shop: FakeChannel, public_url: str = PUBLIC_URL, returns: str = "dc") -> str:
     """An accounts file with one account, whose secrets are in the environment."""
+    stand = stand_of(shop)
+    secrets = "\n".join(f"      {name}: {{env: TEST_{name.upper()}}}" for name in stand.secrets)
     return f"""
 token_keys: {{env: TEST_TOKEN_KEYS}}
 accounts:
-  - name: {ACCOUNT}
-    platform: tiktok_shop
-    channel: {CHANNEL}
-    shop: "{shop.shop_id}"
+  - name: {stand.account}
+    platform: {stand.channel}
+    channel: {stand.channel}
+    shop: "{stand.shop}"
     public_url: {public_url}
     api_url: {shop.address}
     mode: observe
     secrets:
-      app_key: {{env: TEST_APP_KEY}}
-      app_secret: {{env: TEST_APP_SECRET}}
+{secrets}
     returns: {{location: {returns}, disposition: inspect}}
 """
 
 
-def environment(shop: TikTokShop) -> dict[str, str]:
-    """The secrets of that file."""
-    return {"TEST_APP_KEY": shop.app_key, "TEST_APP_SECRET": shop.app_secret, "TEST_TOKEN_KEYS": TOKEN_KEY}
+async def map_everything(retailer: Retailer, shop: FakeChannel, units: Mapping[str, int]) -> None:
+    """Outlets and listings with units of each SKU: one warehouse `dc`, or Square's shops `austin` and `boston`."""
+    if isinstance(shop, SquareMerchant):
+        places = {name: shop.books.add_location(name.capitalize()).id for name in ("austin", "boston")}
+        counted = dict.fromkeys(places.values(), units)
+        variations = {
+            sku: shop.books.add_variation(sku, {outlet: each[sku] for outlet, each in counted.items()}).id
+            for sku in units
+        }
+    else:
+        warehouse = next(iter(shop.books.warehouses), None) or shop.books.add_warehouse("Dallas").id
+        places = {"dc": warehouse}
+        variations = {sku: shop.books.add_sku(sku, {warehouse: count}).id for sku, count in units.items()}
+    await _map(retailer, stand_of(shop).channel, places, variations, units)
 
 
-async def map_everything(retailer: Retailer, shop: TikTokShop, units: Mapping[str, int]) -> None:
-    """One warehouse `dc` with units of each SKU, which TikTok sells from its only warehouse."""
-    warehouse = next(iter(shop.books.warehouses), None) or shop.books.add_warehouse("Dallas").id
-    await retailer.channels(**{CHANNEL: "tiktok_shop"})
-    await retailer.stock({(sku, "dc"): count for sku, count in units.items()})
-    outlet = outlet_pb2.Outlet(channel_id=CHANNEL, outlet_id=warehouse, location_id="dc")
-    await retailer.catalog.UpsertOutlets(outlet_pb2.UpsertOutletsRequest(outlets=[outlet]))
-    listings = [
-        listing_pb2.Listing(channel_id=CHANNEL, item_id=shop.books.add_sku(sku, {warehouse: count}).id, sku=sku)
-        for sku, count in units.items()
+async def _map(
+    retailer: Retailer, channel: str, places: Mapping[str, str], items: Mapping[str, str], units: Mapping[str, int]
+) -> None:
+    """`places` are outlets by location, `items` by SKU, `units` at each location by SKU."""
+    await retailer.channels(**{channel: channel})
+    await retailer.stock({(sku, place): count for sku, count in units.items() for place in places})
+    await retailer.locations(*places, offers_pickup=True)
+    outlets = [
+        outlet_pb2.Outlet(channel_id=channel, outlet_id=outlet, location_id=place) for place, outlet in places.items()
     ]
+    await retailer.catalog.UpsertOutlets(outlet_pb2.UpsertOutletsRequest(outlets=outlets))
+    listings = [listing_pb2.Listing(channel_id=channel, item_id=item, sku=sku) for sku, item in items.items()]
     await retailer.catalog.UpsertListings(listing_pb2.UpsertListingsRequest(listings=listings))
 
 
@@ -76,7 +139,8 @@ async def map_everything(retailer: Retailer, shop: TikTokShop, units: Mapping[st
 class Site:
     """A shop, a service and the tables of the connectors between them."""
 
-    shop: TikTokShop
+    shop: Any
+    """A `FakeChannel`; its books are those of its platform."""
     retailer: Retailer
     store: ConnectorStore
     setup: Setup
@@ -87,7 +151,7 @@ class Site:
         async with grpc.aio.insecure_channel(self.grpc_address) as channel:
             account = self.setup.accounts.accounts[0]
             async with connectors.opened(account, self.setup, self.store, channel) as running:
-                await running.adapter.connect(self.shop.tokens.auth_code)
+                await running.adapter.connect(stand_of(self.shop).code)
 
     @asynccontextmanager
     async def running(self, *, subscribe: bool = True, poll_seconds: float = 0.2) -> AsyncIterator[Listening]:
@@ -107,18 +171,18 @@ class Site:
         if work.done():
             work.result()
         if subscribe:
-            self.shop.subscribe(f"http://{started.result().webhooks}/webhooks/{ACCOUNT}")
+            send_webhooks(self.shop, f"http://{started.result().webhooks}/webhooks/{stand_of(self.shop).account}")
         try:
             yield started.result()
         finally:
-            self.shop.api.webhooks.clear()
+            self.shop.unsubscribe()
             stop.set()
             await work
 
     async def order(self, order_id: str) -> Any:
         """The order with its timeline and exceptions; None while Truestock does not know it."""
         try:
-            return await self.retailer.find_order(f"{CHANNEL}/{order_id}")
+            return await self.retailer.find_order(f"{stand_of(self.shop).channel}/{order_id}")
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.NOT_FOUND:
                 raise
@@ -146,7 +210,7 @@ async def until(reached: Callable[[], Awaitable[Any]], what: str = "it") -> Any:
 
 
 @asynccontextmanager
-async def site_of(retailer: Retailer, shop: TikTokShop, grpc_address: str, returns: str = "dc") -> AsyncIterator[Site]:
+async def site_of(retailer: Retailer, shop: FakeChannel, grpc_address: str, returns: str = "dc") -> AsyncIterator[Site]:
     """The tables of connectors in the retailer's database, and the account, which is not connected yet."""
     await schema.migrate(retailer.database_url)
     os.environ.update(environment(shop))

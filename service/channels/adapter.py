@@ -39,6 +39,8 @@ class Page:
 
     hints: tuple[Hint, ...]
     next_page: str = ""
+    is_sorted: bool = True
+    """Whether later pages have only later changes; otherwise the cursor stays where it is until the last page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,3 +163,5 @@ class Platform:
     """Whether connectors of other channels make orders there."""
     token_life: str = "access_expires"
     """The token value that has the time, in seconds since 1970, at which the access token ends."""
+    refresh_after: timedelta | None = None
+    """The age at which tokens are refreshed, where the platform wants that earlier than late in their life."""

@@ -72,7 +72,14 @@ async def opened(
 ) -> AsyncIterator[RunningAccount]:
     """An account with its adapter, which is closed at the end."""
     platform = setup.platforms[account.platform]
-    tokens = StoredTokens(store.pool, setup.cipher, account, platform.refresh, expires=platform.token_life)
+    tokens = StoredTokens(
+        store.pool,
+        setup.cipher,
+        account,
+        platform.refresh,
+        expires=platform.token_life,
+        refresh_after=platform.refresh_after,
+    )
     adapter = platform.open(account, tokens)
     try:
         yield RunningAccount(account, platform, adapter, tokens, TruestockApi(connection, account))

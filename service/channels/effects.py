@@ -70,6 +70,18 @@ class TakeOrder:
     place: Place | None = None
     original: Original | None = None
     """Of a copy that another connector made: the order that it is of, whose contents and states count."""
+    is_pickup: bool = False
+    """The shopper collects it at the outlet."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Everything of an order that was still to do has left its outlet: it was sent, or the shopper collected it."""
+
+    order_id: str
+    event_id: str
+    time: datetime
+    is_collected: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +133,7 @@ class TillMovement:
     is_return: bool = False
 
 
-Effect = TakeOrder | CancelUnits | RequestToCancel | TakeReturn | TillMovement
+Effect = TakeOrder | HandOver | CancelUnits | RequestToCancel | TakeReturn | TillMovement
 
 
 @dataclass(frozen=True, slots=True)

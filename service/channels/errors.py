@@ -2,6 +2,7 @@
 
 ChannelError
 ├── Away                try again later: unreachable, overloaded or throttled; says nothing about the content
+│   └── NotYet          the channel works, and has not yet said all that it will say of an entity
 ├── AuthorizationLost   a person must connect the account again
 ├── Unmapped            waits for a listing, an outlet or a setting; then it works
 ├── Unlinked            a copy that does not say of which order; parked at once, because another look says the same
@@ -23,6 +24,10 @@ class Away(ChannelError):
     def __init__(self, message: str, *, retry_after_seconds: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class NotYet(Away):
+    """The channel will say more of an entity soon, and it means nothing before that."""
 
 
 class AuthorizationLost(ChannelError):

@@ -70,14 +70,15 @@ class Polling:
 
     async def _take_pages(self, poll: Poll) -> None:
         """The cursor moves only after what it covers is stored, page by page."""
-        token = ""
+        token, times = "", set[datetime]()
         for _ in range(MOST_PAGES):
             page = await self._running.adapter.changed(poll.kind, poll.position - OVERLAP, token)
             await self._inbox.accept(poll.account, _deliveries(page), polled=True)
             if page.hints:
                 self._running.hinted.set()
-            times = [hint.update_time for hint in page.hints if hint.update_time is not None]
-            if times:
+            times |= {hint.update_time for hint in page.hints if hint.update_time is not None}
+            if times and (page.is_sorted or not page.next_page):
+                times = {max(times)}
                 await self._cursors.move(poll, max(times))
             token = page.next_page
             if not token:

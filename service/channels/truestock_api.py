@@ -21,6 +21,7 @@ from service.channels.effects import (
     CancelUnits,
     Effect,
     Fault,
+    HandOver,
     ItemUnits,
     RequestToCancel,
     TakeOrder,
@@ -44,7 +45,9 @@ from truestock.v1.listing_pb2 import ListListingsRequest
 from truestock.v1.order_pb2 import (
     COMMITMENT_HOLD,
     COMMITMENT_SOLD,
+    FULFILLMENT_METHOD_PICKUP,
     LIST_ORDER_NEWEST,
+    ORDER_STATUS_CANCELLED,
     CancellationFault,
     Destination,
     OrderHold,
@@ -52,6 +55,7 @@ from truestock.v1.order_pb2 import (
     OrderReference,
 )
 from truestock.v1.outlet_pb2 import ListOutletsRequest
+from truestock.v1.shipment_pb2 import Shipment
 from truestock.v1.stock_service_pb2_grpc import StockServiceStub
 
 CALL_SECONDS = 30.0
@@ -75,6 +79,7 @@ _AWAY = frozenset(
         grpc.StatusCode.UNIMPLEMENTED,
     }
 )
+_OPEN = (Shipment.STATE_ASSIGNED, Shipment.STATE_ACCEPTED, Shipment.STATE_READY_FOR_PICKUP, Shipment.STATE_ON_HOLD)
 _FAULTS = {
     Fault.BUYER: CancellationFault.CANCELLATION_FAULT_BUYER,
     Fault.SELLER: CancellationFault.CANCELLATION_FAULT_SELLER,
@@ -105,6 +110,8 @@ class TruestockApi:
             await self._send(self._allocations.AllocateOrder, entity_id, self._order(effect))
         elif isinstance(effect, CancelUnits):
             await self._send(self._allocations.CancelOrderLines, entity_id, self._cancellation(effect))
+        elif isinstance(effect, HandOver):
+            await self._hand_over(entity_id, effect)
         elif isinstance(effect, RequestToCancel):
             await self._send(self._allocations.RequestCancellation, entity_id, self._cancel_request(effect))
         elif isinstance(effect, TillMovement):
@@ -213,6 +220,24 @@ class TruestockApi:
             request.location_id = await self._return_location(effect)
         await self._send(self._fulfillment.RecordReturn, entity_id, request)
 
+    async def _hand_over(self, entity_id: str, effect: HandOver) -> None:
+        """Ships every shipment that is still open, or has it collected."""
+        found = await self._allocation(effect.order_id)
+        if found.status == ORDER_STATUS_CANCELLED:
+            return
+        if not found.shipments:
+            raise Unmapped(f"order {effect.order_id} has left its shop, and is promised from nowhere")
+        for shipment in found.shipments:
+            if shipment.state not in _OPEN:
+                continue
+            ids, time = (shipment.shipment_id, effect.event_id), _timestamp(effect.time)
+            if effect.is_collected and not shipment.ship_to_shopper:
+                collect = fulfillment.CollectShipmentRequest(shipment_id=ids[0], event_id=ids[1], event_time=time)
+                await self._send(self._fulfillment.CollectShipment, entity_id, collect)
+            else:
+                ship = fulfillment.ShipShipmentRequest(shipment_id=ids[0], event_id=ids[1], event_time=time)
+                await self._send(self._fulfillment.ShipShipment, entity_id, ship)
+
     async def _return_location(self, effect: TakeReturn) -> str:
         if effect.outlet_id:
             return await self._location(effect.outlet_id)
@@ -246,13 +271,16 @@ class TruestockApi:
         return stock.RecordStockChangesRequest(source=self._source, changes=changes)
 
     async def _allocation_id(self, order_id: str) -> str:
+        allocation_id: str = (await self._allocation(order_id)).allocation_id
+        return allocation_id
+
+    async def _allocation(self, order_id: str) -> Any:
         request = allocation.GetAllocationRequest(order=self._order_reference(order_id))
         try:
             response = await _answer(self._allocations.GetAllocation(request, timeout=CALL_SECONDS))
         except Unmapped as error:
             raise Unmapped(f"order {order_id} has not arrived yet") from error
-        allocation_id: str = response.allocation.allocation_id
-        return allocation_id
+        return response.allocation
 
     def _order(self, effect: TakeOrder) -> allocation.AllocateOrderRequest:
         request = allocation.AllocateOrderRequest(
@@ -268,6 +296,8 @@ class TruestockApi:
         )
         if effect.original is not None and effect.original.order_id:
             request.copy_of.CopyFrom(OrderReference(**asdict(effect.original)))
+        if effect.is_pickup:
+            request.method = FULFILLMENT_METHOD_PICKUP
         if effect.ship_by_time is not None:
             request.ship_by_time.CopyFrom(_timestamp(effect.ship_by_time))
         if effect.hold is not None:

@@ -9,7 +9,15 @@ from datetime import UTC, datetime, timedelta
 from service.background import FailureLog, pause
 from service.channels.connector_metrics import ConnectorMetrics
 from service.channels.effects import Reading
-from service.channels.errors import AuthorizationLost, Away, ChannelError, Unlinked, Unmapped, Unreadable
+from service.channels.errors import (
+    AuthorizationLost,
+    Away,
+    ChannelError,
+    NotYet,
+    Unlinked,
+    Unmapped,
+    Unreadable,
+)
 from service.channels.running_account import RunningAccount
 from service.channels.store.account_states import AccountStates
 from service.channels.store.inbox import Claim, Inbox
@@ -125,6 +133,8 @@ class Worker:
                 if isinstance(reading, Exception):
                     raise reading
                 await self._apply(claim, reading)
+            except NotYet as error:
+                await self._postpone([claim], error)
             except Away as error:
                 self._failures.failed("Truestock cannot be told", error, traceback=False, account=self._name)
                 await self._postpone([claim], error)

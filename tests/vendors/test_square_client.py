@@ -121,16 +121,29 @@ def test_items_refunds_and_returns_are_read(merchant: SquareMerchant, client: An
     assert listed.id == refund.id
     assert returned.returns[0].source_order_id == sale.id
     assert returned.returns[0].return_line_items[0].quantity == "1"
+    assert returned.returns[0].return_line_items[0].source_line_item_uid == sale.lines[0].uid
+    assert returned.refunds[0].id == refund.id
+
+
+def test_what_became_of_returned_units_is_in_the_changes_of_counts(merchant: SquareMerchant, client: Any) -> None:
+    location = next(iter(merchant.books.locations.values()))
+    sale = merchant.books.sell_at_till({"MUG": 2}, location)
+    refund = merchant.books.give_back(sale, {"MUG": 1}, location)
+    sold, back = client.inventory.batch_get_changes(location_ids=[location.id], types=["ADJUSTMENT"]).items[::-1]
+
+    assert (sold.adjustment.from_state, sold.adjustment.to_state, sold.adjustment.quantity) == ("IN_STOCK", "SOLD", "2")
+    assert (back.adjustment.to_state, back.adjustment.refund_id) == ("IN_STOCK", refund.id)
 
 
 def test_webhooks_of_a_subscription_are_genuine_and_past_events_can_be_asked_for(
-    merchant: SquareMerchant, client: Any, opened: Callable[[str], Any]
+    merchant: SquareMerchant, opened: Callable[[str], Any]
 ) -> None:
     from square.utils.webhooks_helper import verify_signature
 
     location = next(iter(merchant.books.locations.values()))
+    owner = opened(merchant.tokens.personal_token)
     with receiving() as receiver:
-        subscription = client.webhooks.subscriptions.create(
+        subscription = owner.webhooks.subscriptions.create(
             subscription={
                 "name": "Truestock",
                 "event_types": ["inventory.count.updated"],
@@ -141,7 +154,7 @@ def test_webhooks_of_a_subscription_are_genuine_and_past_events_can_be_asked_for
         merchant.books.sell_at_till({"MUG": 2}, location)
         merchant.settle()
         ((headers, body),) = receiver.received
-    past = opened(merchant.tokens.personal_token).events.search_events(limit=100).events
+    past = owner.events.search_events(limit=100).events
 
     assert verify_signature(
         request_body=body.decode(),

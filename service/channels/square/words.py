@@ -4,9 +4,10 @@
 |---|---|
 | order without a fulfillment, `COMPLETED` | a sale at that shop's till; until then it is an open ticket, and nothing |
 | order with a fulfillment | sold if nothing is due any more, else held; from the shop that it names |
+| order with a fulfillment, `COMPLETED` | it has left the shop: sent, or collected where it was to be picked up |
 | order with a fulfillment, `CANCELED` | the order is cancelled |
-| order with `returns` of a sale at a till | the units came back at the shop of that order |
-| order with `returns` of an order with a fulfillment | the same, for that order |
+| order with `returns` of a sale at a till | the units that Square put back on the shelf came back at that shop |
+| order with `returns` of an order with a fulfillment | the same for that order; the other units were refunded only |
 | draft; order without anything that is counted | nothing |
 
 Units that are weighed or cut are no whole units: such an order is not guessed, but parked.
@@ -17,8 +18,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -27,6 +30,7 @@ from service.channels.effects import (
     CancelUnits,
     Effect,
     Fault,
+    HandOver,
     ItemUnits,
     Place,
     Reading,
@@ -34,7 +38,7 @@ from service.channels.effects import (
     TakeReturn,
     TillMovement,
 )
-from service.channels.errors import Unreadable
+from service.channels.errors import NotYet, Unreadable
 
 ORDER = "order"
 Json = Mapping[str, Any]
@@ -42,6 +46,9 @@ Json = Mapping[str, Any]
 _STATES = frozenset({"OPEN", "COMPLETED", "CANCELED", "DRAFT"})
 _FULFILLMENT_STATES = frozenset({"PROPOSED", "RESERVED", "PREPARED", "COMPLETED", "CANCELED", "FAILED"})
 _ORDER_OBJECTS = ("order_created", "order_updated", "order_fulfillment_updated")
+# What units that were sold are called until they are on the shelf again.
+_SOLD_STATES = frozenset({"SOLD", "RETURNED_BY_CUSTOMER", "UNLINKED_RETURN"})
+_SOON = timedelta(minutes=10)
 _REVOKED = "oauth.authorization.revoked"
 
 
@@ -65,15 +72,50 @@ def source_order_ids(order: Json) -> tuple[str, ...]:
         raise _unlike("an order", error) from error
 
 
-def order_reading(order: Json, sources: Mapping[str, Json]) -> Reading:
-    """What an order means; `sources` has the orders of `source_order_ids`. Raises Unreadable."""
+@dataclass(frozen=True, slots=True)
+class RestockQuestion:
+    """Which changes of counts say what became of returned units: of these items, at this outlet, since this time."""
+
+    item_ids: tuple[str, ...]
+    outlet_id: str
+    since: datetime
+
+
+def restock_question(order: Json) -> RestockQuestion | None:
+    """What to ask of an order with returned units; None for any other. Raises Unreadable."""
+    try:
+        entries = [line for entry in order.get("returns") or () for line in entry.get("return_line_items") or ()]
+        item_ids = tuple(sorted({line.item_id for line in _units(entries, "uid")}))
+        if not item_ids:
+            return None
+        return RestockQuestion(item_ids, str(order["location_id"]), _time(order["created_at"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _unlike("an order", error) from error
+
+
+def order_hint(order: Json) -> Hint:
+    """What an entry of the list of changed orders hints at. Raises Unreadable."""
+    try:
+        return Hint(ORDER, str(order["id"]), _time(order["updated_at"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _unlike("a list of orders", error) from error
+
+
+def order_reading(
+    order: Json, sources: Mapping[str, Json], changes: Sequence[Json] = (), *, is_settled: bool = True
+) -> Reading:
+    """What an order means.
+
+    `sources` has the orders of `source_order_ids`, `changes` the answer to `restock_question`, which may still be
+    incomplete unless `is_settled`. Raises Unreadable, and NotYet where what is missing may still come.
+    """
     try:
         update_time, state = _time(order["updated_at"]), str(order["state"])
         if state not in _STATES:
             raise Unreadable(f"Square says {state} of an order, which is not a word that it documents")
         if state == "DRAFT":
             return Reading(update_time, left_out="draft")
-        effects: list[Effect] = [*_returns(order, sources)]
+        effects: list[Effect] = [*_returns(order, sources, changes, is_settled=is_settled)]
         lines = _units(order.get("line_items") or (), "uid")
         if order.get("fulfillments") and lines:
             effects += _order_effects(order, lines, state, update_time)
@@ -88,12 +130,13 @@ def order_reading(order: Json, sources: Mapping[str, Json]) -> Reading:
 
 def _order_effects(
     order: Json, lines: tuple[ItemUnits, ...], state: str, update_time: datetime
-) -> Iterable[TakeOrder | CancelUnits]:
+) -> Iterable[TakeOrder | HandOver | CancelUnits]:
     fulfillment = order["fulfillments"][0]
     status = "CANCELED" if state == "CANCELED" else str(fulfillment["state"])
     if status not in _FULFILLMENT_STATES:
         raise Unreadable(f"Square says {status} of a fulfillment, which is not a word that it documents")
     order_id, is_sold = str(order["id"]), not _due(order)
+    is_pickup = fulfillment.get("type") == "PICKUP"
     if status == "CANCELED" and is_sold:
         closed = _time(order.get("closed_at") or order["updated_at"])
         yield CancelUnits(order_id, "cancelled", (), Fault.UNKNOWN, "", closed)
@@ -105,20 +148,56 @@ def _order_effects(
         update_time,
         outlet_id=str(order["location_id"]),
         place=_place(fulfillment),
+        is_pickup=is_pickup,
     )
+    if status == "COMPLETED" and is_sold:
+        yield HandOver(order_id, "completed", _time(order.get("closed_at") or order["updated_at"]), is_pickup)
 
 
-def _returns(order: Json, sources: Mapping[str, Json]) -> Iterable[TakeReturn | TillMovement]:
-    time = _time(order["created_at"])
+def _returns(
+    order: Json, sources: Mapping[str, Json], changes: Sequence[Json], *, is_settled: bool
+) -> Iterable[TakeReturn | TillMovement]:
+    time, outlet_id = _time(order["created_at"]), str(order["location_id"])
+    restocked = _restocked(order, changes, time)
     for number, entry in enumerate(order.get("returns") or ()):
-        source_id = str(entry.get("source_order_id") or "")
-        source, event = sources.get(source_id), f"return/{order['id']}/{number}"
-        if source is not None and source.get("fulfillments"):
-            lines = _units(entry.get("return_line_items") or (), "source_line_item_uid")
-            if lines:
-                yield TakeReturn(source_id, event, lines, True, time, outlet_id=str(order["location_id"]))
-        elif lines := _units(entry.get("return_line_items") or (), "uid"):
-            yield _till(order, event, lines, is_return=True)
+        source_id, event = str(entry.get("source_order_id") or ""), f"return/{order['id']}/{number}"
+        source = sources.get(source_id)
+        is_of_till = source is None or not source.get("fulfillments")
+        lines = _units(entry.get("return_line_items") or (), "uid" if is_of_till else "source_line_item_uid")
+        back, away = _parted(lines, restocked)
+        if away and not is_settled:
+            raise NotYet("Square has not said yet what became of the returned units", retry_after_seconds=15.0)
+        if back and is_of_till:
+            yield _till(order, event, back, is_return=True)
+        elif back:
+            yield TakeReturn(source_id, event, back, True, time, outlet_id=outlet_id)
+        if away and not is_of_till:
+            yield TakeReturn(source_id, f"refund/{order['id']}/{number}", away, False, time)
+
+
+def _restocked(order: Json, changes: Sequence[Json], time: datetime) -> Counter[str]:
+    """Units by item that this return put back on the shelf: by the id of its refund, or else by their time."""
+    refunds = {str(refund["id"]) for refund in order.get("refunds") or ()}
+    units: Counter[str] = Counter()
+    for change in changes:
+        moved = change.get("adjustment") or {}
+        if moved.get("to_state") != "IN_STOCK" or moved.get("from_state") not in _SOLD_STATES:
+            continue
+        refund = str(moved.get("refund_id") or "")
+        if refund in refunds or (not refund and abs(_time(moved["occurred_at"]) - time) < _SOON):
+            units[str(moved["catalog_object_id"])] += _whole(moved["quantity"])
+    return units
+
+
+def _parted(lines: Sequence[ItemUnits], restocked: Counter[str]) -> tuple[tuple[ItemUnits, ...], tuple[ItemUnits, ...]]:
+    """Units that are on the shelf again, and those that are not; takes the former off `restocked`."""
+    back, away = [], []
+    for line in lines:
+        count = min(line.count, restocked[line.item_id])
+        restocked[line.item_id] -= count
+        back += [ItemUnits(line.line_id, line.item_id, count)] if count else []
+        away += [ItemUnits(line.line_id, line.item_id, line.count - count)] if count < line.count else []
+    return tuple(back), tuple(away)
 
 
 def _till(order: Json, event: str, lines: tuple[ItemUnits, ...], *, is_return: bool = False) -> TillMovement:

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -29,9 +29,10 @@ _READ = f"SELECT tokens, token_version FROM {SCHEMA}.accounts WHERE account = $1
 _LOCK = f"{_READ} FOR UPDATE"
 _STORE = f"""
 INSERT INTO {SCHEMA}.accounts AS known (account, tokens, token_version, token_expire_time, refresh_time, connect_time)
-VALUES ($1, $2, 1, $3, now() + ($3 - now()) * {REFRESH_SHARE}, now())
+VALUES ($1, $2, 1, $3, now() + least(($3 - now()) * {REFRESH_SHARE}, $4::interval), now())
 ON CONFLICT (account) DO UPDATE SET tokens = $2, token_version = known.token_version + 1, token_expire_time = $3,
-    refresh_time = now() + ($3 - now()) * {REFRESH_SHARE}, connect_time = coalesce(known.connect_time, now())
+    refresh_time = now() + least(($3 - now()) * {REFRESH_SHARE}, $4::interval),
+    connect_time = coalesce(known.connect_time, now())
 RETURNING token_version
 """
 _DUE = f"SELECT 1 FROM {SCHEMA}.accounts WHERE account = $1 AND refresh_time <= now() AND pause_reason = ''"
@@ -93,14 +94,25 @@ class StoredTokens:
     """One account's tokens. A refresh is done by one process at a time, and stored before anybody uses its tokens."""
 
     def __init__(
-        self, pool: Pool, cipher: MultiFernet, account: Account, refresh: RefreshTokens, *, expires: str
+        self,
+        pool: Pool,
+        cipher: MultiFernet,
+        account: Account,
+        refresh: RefreshTokens,
+        *,
+        expires: str,
+        refresh_after: timedelta | None = None,
     ) -> None:
-        """`expires` is the name of the value with the end of the access token, in seconds since 1970."""
+        """`expires` is the name of the value with the end of the access token, in seconds since 1970.
+
+        They are refreshed at the age of `refresh_after`, at the latest after most of their life.
+        """
         self._pool = pool
         self._cipher = cipher
         self._account = account
         self._refresh = refresh
         self._expires = expires
+        self._refresh_after = refresh_after
         self._cached: Mapping[str, str] | None = None
         self._cache_end = 0.0
         self._lock = asyncio.Lock()
@@ -143,10 +155,11 @@ class StoredTokens:
     def _keep(self, tokens: Mapping[str, str]) -> None:
         self._cached, self._cache_end = tokens, time.monotonic() + CACHE_SECONDS
 
-    def _stored(self, tokens: Mapping[str, str]) -> tuple[str, bytes, datetime]:
+    def _stored(self, tokens: Mapping[str, str]) -> tuple[str, bytes, datetime, timedelta | None]:
         values = {name: value for name, value in tokens.items() if name != VERSION}
         expire_time = datetime.fromtimestamp(int(values[self._expires]), UTC)
-        return self._account.name, self._cipher.encrypt(json.dumps(values).encode()), expire_time
+        encrypted = self._cipher.encrypt(json.dumps(values).encode())
+        return self._account.name, encrypted, expire_time, self._refresh_after
 
     def _decrypted(self, row: asyncpg.Record | None) -> Mapping[str, str]:
         if row is None or row["tokens"] is None:

@@ -1,4 +1,4 @@
-"""A TikTok shop, a Truestock and connectors between them: each a process of its own, over real HTTP and gRPC."""
+"""A fake channel, a Truestock and connectors between them: each a process of its own, over real HTTP and gRPC."""
 
 from __future__ import annotations
 
@@ -16,8 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import REPOSITORY, service_process
-from tests.connector_site import ACCOUNT, CHANNEL, accounts_text, environment, map_everything
-from tests.fakes.tiktok_shop.shop import TikTokShop
+from tests.connector_site import (
+    ACCOUNT,
+    CHANNEL,
+    FakeChannel,
+    accounts_text,
+    environment,
+    map_everything,
+    send_webhooks,
+    stand_of,
+)
 from tests.retailer import Retailer
 
 
@@ -87,7 +95,7 @@ class ConnectorProcess:
 class Processes:
     """Everything that runs, and the commands of a person."""
 
-    shop: TikTokShop
+    shop: FakeChannel
     retailer: Retailer
     folder: Path
     database_url: str
@@ -117,7 +125,8 @@ class Processes:
 
     def subscribe(self, *urls: str) -> None:
         """Sends webhooks to the first replica, or to these."""
-        self.shop.subscribe(urls[0] if urls else f"http://{self.replicas[0].address}/webhooks/{ACCOUNT}")
+        account = stand_of(self.shop).account
+        send_webhooks(self.shop, urls[0] if urls else f"http://{self.replicas[0].address}/webhooks/{account}")
 
     def verify_ledger(self) -> None:
         """Raises AssertionError unless every stock level is the sum of its movements."""
@@ -147,7 +156,7 @@ class Processes:
 async def processes(
     database_url: str,
     folder: Path,
-    shop: TikTokShop,
+    shop: FakeChannel,
     *,
     replicas: int = 1,
     units: dict[str, int] | None = None,
@@ -169,8 +178,9 @@ async def processes(
             running = Processes(
                 shop, retailer, folder, database_url, service.grpc, [], more_secrets or {}, service.metrics
             )
-            running.run("connect", ACCOUNT, "--code", shop.tokens.auth_code)
-            shop.api.webhooks.clear()
+            stand = stand_of(shop)
+            running.run("connect", stand.account, "--code", stand.code)
+            shop.unsubscribe()
             for _ in range(replicas):
                 running.replicas.append(stack.enter_context(started(running.new_replica(poll_seconds=poll_seconds))))
             yield running

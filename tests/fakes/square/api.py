@@ -17,8 +17,9 @@ from starlette.routing import Route
 from tests.fakes.conditions import Conditions
 from tests.fakes.square.books import Books
 from tests.fakes.square.records import IN_STOCK, Event, StockChange, Subscription
-from tests.fakes.square.tokens import Tokens
+from tests.fakes.square.tokens import MERCHANT_ID, SCOPES, Tokens
 from tests.fakes.square.words import (
+    change_json,
     count_json,
     items_json,
     location_json,
@@ -29,6 +30,7 @@ from tests.fakes.square.words import (
 )
 
 MOST_CHANGES = 100
+MOST_SEARCHED_LOCATIONS = 10
 KEPT_EVENTS = 28 * 86_400
 
 
@@ -76,14 +78,24 @@ class Api:
             ("GET", "/v2/refunds/{id}", self._get_refund),
             ("POST", "/v2/inventory/counts/batch-retrieve", self._counts),
             ("POST", "/v2/inventory/changes/batch-create", self._change),
+            ("POST", "/v2/inventory/changes/batch-retrieve", self._changes),
+            ("POST", "/oauth2/token/status", self._token_status),
+        ]
+        owners_handlers: list[tuple[str, str, Handler]] = [
             ("GET", "/v2/webhooks/subscriptions", self._list_subscriptions),
             ("POST", "/v2/webhooks/subscriptions", self._subscribe),
+            ("PUT", "/v2/webhooks/subscriptions/{id}", self._change_subscription),
             ("DELETE", "/v2/webhooks/subscriptions/{id}", self._unsubscribe),
+            ("POST", "/v2/events", self._events),
         ]
         return [
             Route("/oauth2/token", self._grant, methods=["POST"]),
             *(self._route(method, path, handler, self._tokens.is_good) for method, path, handler in handlers),
-            self._route("POST", "/v2/events", self._events, lambda token: token == self._tokens.personal_token),
+            # Subscriptions and past events belong to the application, not to a merchant.
+            *(
+                self._route(method, path, handler, lambda token: token == self._tokens.personal_token)
+                for method, path, handler in owners_handlers
+            ),
         ]
 
     async def _grant(self, request: Request) -> Response:
@@ -140,8 +152,9 @@ class Api:
 
     def _search_orders(self, call: Call) -> dict[str, Any]:
         wanted = set(call.body.get("location_ids") or [])
-        if not wanted:
-            raise ApiError(400, "INVALID_REQUEST_ERROR", "MISSING_REQUIRED_PARAMETER", "location_ids must be stated")
+        if not 1 <= len(wanted) <= MOST_SEARCHED_LOCATIONS:
+            detail = f"1 to {MOST_SEARCHED_LOCATIONS} location_ids must be stated"
+            raise ApiError(400, "INVALID_REQUEST_ERROR", "MISSING_REQUIRED_PARAMETER", detail)
         query = call.body.get("query") or {}
         field, descending = _sorting(query)
         since, until = _range(query, field)
@@ -182,12 +195,30 @@ class Api:
             for (item, place), calculated in self._books.calculated.items()
             if calculated > since and (not items or item in items) and (not places or place in places)
         )
+        keys.reverse()  # The newest first.
         rows = [
             count_json(self._books, self._books.variations[item], self._books.locations[place], state)
             for _, item, place in keys
             for state in states
         ]
         return _page("counts", rows, call.body.get("cursor"), int(call.body.get("limit") or 100))
+
+    def _changes(self, call: Call) -> dict[str, Any]:
+        items, places = call.body.get("catalog_object_ids"), call.body.get("location_ids")
+        since, kinds = _seconds(call.body.get("updated_after"), 0.0), call.body.get("types")
+        changes = sorted(self._books.changes, key=lambda change: -change.created)
+        rows = [
+            change_json(change)
+            for change in changes
+            if change.created > since
+            and (not items or change.variation.id in items)
+            and (not places or change.location.id in places)
+        ]
+        rows = [row for row in rows if not kinds or row["type"] in kinds]
+        return _page("changes", rows, call.body.get("cursor"), int(call.body.get("limit") or 100))
+
+    def _token_status(self, call: Call) -> dict[str, Any]:
+        return {"scopes": SCOPES, "client_id": self._tokens.client_id, "merchant_id": MERCHANT_ID}
 
     def _change(self, call: Call) -> dict[str, Any]:
         key, changes = call.body.get("idempotency_key", ""), call.body.get("changes") or []
@@ -240,6 +271,15 @@ class Api:
         self.subscriptions[subscription.id] = subscription
         return {"subscription": subscription_json(subscription)}
 
+    def _change_subscription(self, call: Call) -> dict[str, Any]:
+        subscription = self.subscriptions.get(call.path["id"])
+        if subscription is None:
+            raise ApiError(404, "INVALID_REQUEST_ERROR", "NOT_FOUND", "Subscription not found")
+        stated = call.body["subscription"]
+        subscription.enabled = bool(stated.get("enabled", subscription.enabled))
+        subscription.event_types = list(stated.get("event_types") or subscription.event_types)
+        return {"subscription": subscription_json(subscription)}
+
     def _unsubscribe(self, call: Call) -> dict[str, Any]:
         self.subscriptions.pop(call.path["id"], None)
         return {}
@@ -259,7 +299,7 @@ class Api:
 def event_json(event: Event) -> dict[str, Any]:
     """An event as webhooks bring it."""
     return {
-        "merchant_id": "MADEUPMERCHANT",
+        "merchant_id": MERCHANT_ID,
         "type": event.type,
         "event_id": event.id,
         "created_at": moment(event.created),

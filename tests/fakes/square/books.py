@@ -82,9 +82,10 @@ class Books:
         *,
         ago: timedelta = timedelta(),
         reference_id: str = "",
+        refund_id: str = "",
     ) -> None:
         """Units go from one state to another; `ago`: when they did, for a till that was offline."""
-        states = {"from_state": from_state, "to_state": to_state, "reference_id": reference_id}
+        states = {"from_state": from_state, "to_state": to_state, "reference_id": reference_id, "refund_id": refund_id}
         self._add(sku, location, units, ago, **states)
 
     def sell_at_till(self, units: Mapping[str, int], location: Location, *, ago: timedelta = timedelta()) -> Order:
@@ -123,13 +124,16 @@ class Books:
         """A shopper brings units back to a shop and gets the money; `restock` puts them back on the shelf there."""
         with self.lock:
             returned = self._new_order(units, location, timedelta())
-            returned.state, returned.returned_from = "COMPLETED", order.id
+            returned.state, returned.returned_from, returned.refund_id = "COMPLETED", order.id, self.new_id()
+            sold = {line.variation.sku: line.uid for line in order.lines}
+            for line in returned.lines:
+                line.source_uid = sold[line.variation.sku]
             self.on_change("order.created", returned)
             for sku, number in units.items():
                 if restock:
-                    self.adjust(sku, location, number, SOLD, IN_STOCK)
+                    self.adjust(sku, location, number, SOLD, IN_STOCK, refund_id=returned.refund_id)
             now = self.clock.seconds()
-            refund = Refund(self.new_id(), returned, now, now)
+            refund = Refund(returned.refund_id, returned, now, now)
             self.refunds[refund.id] = refund
             self.on_change("refund.created", refund)
             return refund

@@ -39,6 +39,7 @@ class SquareMerchant:
     """One merchant. Its methods may be called from any thread while it is served."""
 
     client_id, client_secret = "sq0idp-made-up-application", "sq0csp-made-up-secret-of-the-application"
+    signature_key = "made-up-key-of-the-tests-subscription"
 
     def __init__(self, seed: int = 1, start: datetime | None = None, speed: float = 1.0) -> None:
         """`start` and `speed` are of the merchant's own clock; see `Clock`."""
@@ -50,6 +51,8 @@ class SquareMerchant:
         self.webhooks = WebhookSender(
             self.clock, self._sign, retry_after=RETRY_AFTER, answer_within=ANSWER_WITHIN, seed=seed
         )
+        self._signed_as: dict[str, Subscription] = {}
+        """By where their webhooks arrive."""
         self.books.on_change = self._tell
         self.address = ""
 
@@ -66,12 +69,20 @@ class SquareMerchant:
         """Moves the merchant's clock ahead: webhooks are tried again."""
         self.webhooks.pass_time(duration)
 
-    def subscribe(self, url: str, event_types: Sequence[str] = EVENT_TYPES) -> Subscription:
-        """Sends webhooks to a URL, as if the application had subscribed; the answer has their key."""
-        key = self.books.new_id(22)
-        subscription = Subscription(f"wbhk_{self.books.new_id().lower()}", "Test", list(event_types), url, key)
+    def subscribe(self, url: str, event_types: Sequence[str] = EVENT_TYPES, *, leads_to: str = "") -> Subscription:
+        """Sends webhooks to a URL, as if the application had subscribed with `signature_key`.
+
+        `leads_to`: where they arrive, as if a proxy stood at the URL.
+        """
+        subscription = Subscription(
+            f"wbhk_{self.books.new_id().lower()}", "Test", list(event_types), url, self.signature_key, leads_to=leads_to
+        )
         self.api.subscriptions[subscription.id] = subscription
         return subscription
+
+    def unsubscribe(self) -> None:
+        """Sends no more webhooks."""
+        self.api.subscriptions.clear()
 
     def revoke(self) -> None:
         """The merchant ends the application's access."""
@@ -100,9 +111,11 @@ class SquareMerchant:
         body = json.dumps(event_json(event)).encode()
         for subscription in list(self.api.subscriptions.values()):
             if subscription.enabled and event_type in subscription.event_types:
-                url, key = subscription.notification_url, subscription.id
-                self.webhooks.send(Delivery(url, lambda attempted: body, {}, key))
+                url = subscription.leads_to or subscription.notification_url
+                self._signed_as[url] = subscription
+                self.webhooks.send(Delivery(url, lambda attempted: body, {}, subscription.id))
 
     def _sign(self, url: str, body: bytes) -> dict[str, str]:
-        keys = [each.signature_key for each in self.api.subscriptions.values() if each.notification_url == url]
-        return {"x-square-hmacsha256-signature": webhook_signature(keys[0], url, body)} if keys else {}
+        subscription = self._signed_as[url]
+        signature = webhook_signature(subscription.signature_key, subscription.notification_url, body)
+        return {"x-square-hmacsha256-signature": signature}

@@ -42,6 +42,7 @@ class StockChange:
     from_state: str = ""
     to_state: str = ""
     reference_id: str = ""
+    refund_id: str = ""
 
 
 @dataclass(slots=True)
@@ -51,6 +52,8 @@ class Line:
     uid: str
     variation: Variation
     units: int
+    source_uid: str = ""
+    """Of units that came back: the line on which they were sold."""
 
 
 @dataclass(slots=True)
@@ -70,6 +73,8 @@ class Order:
     shopper: Shopper | None = None
     paid: bool = True
     returned_from: str = ""
+    refund_id: str = ""
+    """Of an order of what came back."""
 
 
 @dataclass(slots=True)
@@ -93,6 +98,8 @@ class Subscription:
     notification_url: str
     signature_key: str
     enabled: bool = True
+    leads_to: str = ""
+    """Where a proxy at the URL sends what arrives; nothing stands there if it is empty."""
 
 
 @dataclass(slots=True)

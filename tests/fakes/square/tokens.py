@@ -13,6 +13,9 @@ from typing import Any
 from tests.fakes.square.words import moment
 
 ACCESS_SECONDS = 30 * 86_400
+MERCHANT_ID = "MADEUPMERCHANT"
+SCOPES = ["INVENTORY_READ", "ITEMS_READ", "MERCHANT_PROFILE_READ", "ORDERS_READ", "PAYMENTS_READ"]
+"""What the merchant has consented to."""
 
 
 class Tokens:
@@ -61,7 +64,7 @@ class Tokens:
         token, expires = f"EAAA{secrets.token_hex(16)}", time.time() + ACCESS_SECONDS
         self._access[token] = expires
         bearer = {"access_token": token, "token_type": "bearer", "expires_at": moment(expires)}
-        return {**bearer, "merchant_id": "MADEUPMERCHANT", "refresh_token": self._refresh_token, "short_lived": False}
+        return {**bearer, "merchant_id": MERCHANT_ID, "refresh_token": self._refresh_token, "short_lived": False}
 
 
 def webhook_signature(key: str, url: str, body: bytes) -> str:

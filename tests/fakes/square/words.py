@@ -41,6 +41,7 @@ def order_json(order: Order) -> dict[str, Any]:
         content["closed_at"] = moment(order.updated)
     if order.returned_from:
         content["returns"] = [_return(order)]
+        content["refunds"] = [{"id": order.refund_id, "status": "APPROVED", "location_id": order.location.id}]
     else:
         content["line_items"] = [
             {
@@ -81,6 +82,25 @@ def count_json(books: Books, variation: Variation, location: Location, state: st
         "quantity": str(books.quantity(variation, location, state)),
         "calculated_at": moment(books.calculated[variation.id, location.id]),
     }
+
+
+def change_json(change: StockChange) -> dict[str, Any]:
+    """A count by staff, or units that went from one state to another."""
+    details = {
+        "id": change.id,
+        "catalog_object_id": change.variation.id,
+        "catalog_object_type": "ITEM_VARIATION",
+        "location_id": change.location.id,
+        "quantity": str(change.units),
+        "occurred_at": moment(change.occurred),
+        "created_at": moment(change.created),
+    }
+    if change.counted:
+        return {"type": "PHYSICAL_COUNT", "physical_count": {**details, "state": IN_STOCK}}
+    states = {"from_state": change.from_state, "to_state": change.to_state}
+    marks = {"reference_id": change.reference_id, "refund_id": change.refund_id}
+    told = {name: value for name, value in marks.items() if value}
+    return {"type": "ADJUSTMENT", "adjustment": {**details, **states, **told}}
 
 
 def location_json(location: Location) -> dict[str, Any]:
@@ -150,6 +170,7 @@ def _return(order: Order) -> dict[str, Any]:
     lines = [
         {
             "uid": line.uid,
+            "source_line_item_uid": line.source_uid,
             "catalog_object_id": line.variation.id,
             "quantity": str(line.units),
             "item_type": "ITEM",

@@ -47,6 +47,10 @@ class TikTokShop:
         self.books.on_change = self._tell
         self.address = ""
 
+    def unsubscribe(self) -> None:
+        """Sends no more webhooks."""
+        self.api.webhooks.clear()
+
     @property
     def faults(self) -> Faults:
         """What goes wrong with webhooks."""

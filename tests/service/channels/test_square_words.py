@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from service.channels.effects import CancelUnits, ItemUnits, Place, TakeOrder, TakeReturn, TillMovement
-from service.channels.errors import Unreadable
+from service.channels.effects import CancelUnits, HandOver, ItemUnits, Place, TakeOrder, TakeReturn, TillMovement
+from service.channels.errors import NotYet, Unreadable
 from service.channels.square import words
 from tests.fakes.clock import Clock
 from tests.fakes.square.books import Books
 from tests.fakes.square.records import Location, Order
-from tests.fakes.square.words import event_data, order_json
+from tests.fakes.square.words import change_json, event_data, order_json
 
 
 @pytest.fixture
@@ -32,6 +32,12 @@ def shops(books: Books) -> list[Location]:
 
 def reading(order: Order, *sources: Order, **changes: Any) -> Any:
     return words.order_reading({**order_json(order), **changes}, {each.id: order_json(each) for each in sources})
+
+
+def returned_reading(books: Books, returned: Order, *sources: Order, is_settled: bool = True) -> Any:
+    changes = [change_json(change) for change in books.changes]
+    origins = {each.id: order_json(each) for each in sources}
+    return words.order_reading(order_json(returned), origins, changes, is_settled=is_settled)
 
 
 def test_a_sale_in_the_shop_is_one_of_its_till(books: Books) -> None:
@@ -83,7 +89,7 @@ def test_an_order_that_was_cancelled_is_cancelled(books: Books) -> None:
 def test_what_was_sold_at_a_till_comes_back_in_the_shop_that_took_it(books: Books) -> None:
     sale = books.sell_at_till({"MUG": 2}, shops(books)[0])
     returned = books.give_back(sale, {"MUG": 1}, shops(books)[1]).order
-    (effect,) = reading(returned, sale).effects
+    (effect,) = returned_reading(books, returned, sale).effects
 
     assert words.source_order_ids(order_json(returned)) == (sale.id,)
     assert isinstance(effect, TillMovement)
@@ -98,10 +104,51 @@ def test_what_was_sent_or_picked_up_comes_back_to_its_order(books: Books) -> Non
     order = books.place_order({"MUG": 2}, shops(books)[0])
     books.set_fulfillment(order, "COMPLETED")
     returned = books.give_back(order, {"MUG": 1}, shops(books)[1]).order
-    (effect,) = reading(returned, order).effects
+    (effect,) = returned_reading(books, returned, order).effects
 
     assert isinstance(effect, TakeReturn)
     assert (effect.order_id, effect.has_goods, effect.outlet_id) == (order.id, True, shops(books)[1].id)
+    assert effect.lines == (ItemUnits(order.lines[0].uid, books.variation("MUG").id, 1),)
+
+
+def test_what_was_refunded_and_not_put_back_on_the_shelf_comes_back_nowhere(books: Books) -> None:
+    order, sale = books.place_order({"MUG": 2}, shops(books)[0]), books.sell_at_till({"MUG": 2}, shops(books)[0])
+    books.set_fulfillment(order, "COMPLETED")
+    refunded = books.give_back(order, {"MUG": 1}, shops(books)[1], restock=False).order
+    of_sale = books.give_back(sale, {"MUG": 1}, shops(books)[0], restock=False).order
+    (effect,) = returned_reading(books, refunded, order).effects
+
+    assert isinstance(effect, TakeReturn)
+    assert (effect.order_id, effect.has_goods, effect.lines[0].count) == (order.id, False, 1)
+    assert returned_reading(books, of_sale, sale).effects == ()
+
+
+def test_nothing_is_said_of_returned_units_while_square_may_still_put_them_back(books: Books) -> None:
+    sale = books.sell_at_till({"MUG": 2}, shops(books)[0])
+    returned = books.give_back(sale, {"MUG": 1}, shops(books)[1]).order
+
+    with pytest.raises(NotYet):
+        words.order_reading(order_json(returned), {sale.id: order_json(sale)}, (), is_settled=False)
+    assert returned_reading(books, returned, sale, is_settled=False).effects
+
+
+def test_units_that_another_return_put_back_are_not_those_of_this_one(books: Books) -> None:
+    sale = books.sell_at_till({"MUG": 2}, shops(books)[0])
+    books.give_back(sale, {"MUG": 1}, shops(books)[0])
+    of_nothing = books.give_back(sale, {"MUG": 1}, shops(books)[0], restock=False).order
+
+    assert returned_reading(books, of_nothing, sale).effects == ()
+
+
+def test_an_order_that_was_collected_or_sent_has_left_its_shop(books: Books) -> None:
+    order = books.place_order({"MUG": 1}, shops(books)[0])
+    (waiting,) = reading(order).effects
+    books.set_fulfillment(order, "COMPLETED")
+    taken, left = reading(order).effects
+
+    assert (waiting.is_pickup, taken.is_pickup) == (True, True)
+    assert isinstance(left, HandOver)
+    assert (left.order_id, left.is_collected) == (order.id, True)
 
 
 def test_amounts_without_an_item_have_no_stock_and_parts_of_a_unit_are_not_guessed(books: Books) -> None:

@@ -217,7 +217,7 @@ async def test_no_shoppers_name_street_phone_or_mail_address_is_kept(site: Site)
 
 
 def _bought(site: Site, units: dict[str, int]) -> Order:
-    order = site.shop.books.buy(units)
+    order: Order | None = site.shop.books.buy(units)
     assert order is not None
     return order
 
