@@ -48,7 +48,7 @@ _old = (
     .where(request.c.create_time < func.clock_timestamp() - parameter("retention", Interval))
     .limit(parameter("count", Integer))
 )
-_PURGE = Statement(delete(request).where(request.c.id.in_(_old)))
+_PURGE = Statement(delete(request).where(request.c.id.in_(_old)).returning(request.c.id))
 _unnamed = (
     select(request.c.id)
     .where(
@@ -103,7 +103,9 @@ class Housekeeping:
             pass
 
     async def _purge(self) -> None:
-        await self._database.transaction("purge_requests", purge_requests)
+        # A minute of a busy hour leaves more requests than a batch.
+        while await self._database.transaction("purge_requests", purge_requests) == PURGE_BATCH:
+            pass
         await self._database.transaction("purge_cancellations", pending_cancellations.delete_unclaimed)
         await self._database.transaction("purge_cancellation_requests", cancellation_request_store.delete_unclaimed)
         await self._database.transaction("purge_capacity", capacity_store.delete_passed)
@@ -140,9 +142,12 @@ class Housekeeping:
             pass
 
 
-async def purge_requests(connection: Connection, retention: timedelta = limits.REQUEST_ID_RETENTION) -> None:
-    """Deletes request ids older than `retention`; a retry after that is a new request."""
-    await _PURGE.run(connection, retention=retention, count=PURGE_BATCH)
+async def purge_requests(connection: Connection, retention: timedelta = limits.REQUEST_ID_RETENTION) -> int:
+    """Deletes request ids older than `retention`, at most PURGE_BATCH; returns how many.
+
+    A retry after that is a new request.
+    """
+    return len(await _PURGE.rows(connection, retention=retention, count=PURGE_BATCH))
 
 
 async def purge_unnamed_requests(connection: Connection, *, since: datetime, until: datetime) -> int:
