@@ -10,7 +10,7 @@ SOURCES := policies service client/truestock_client examples/python tests tools 
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run check-rules demo test test-fast test-long vendors check check-speed fmt bench mutate protos schema \
-  dashboards client sbom licenses clean
+  locust load dashboards client sbom licenses clean
 
 help: ## List what can be made
 	@echo "make setup PYTHON=python3.12 chooses a Python; VENV=folder another environment."
@@ -68,6 +68,15 @@ check-speed: setup ## Measure the CPU time of six calls; fails when one is above
 fmt: setup ## Apply ruff's fixes and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+locust: setup ## Install Locust, with which `make load` and a long test load a service
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" GROUP="$(if $(wildcard $(BIN)/../lib/python3*/site-packages/square),vendors )load" tools/setup
+	@touch $(STAMP)
+
+load: locust ## Load a temporary service with Locust for 30 s; PROFILE=spike|steady|feeds USERS=40 SECONDS=30 WEB=yes change it
+	@$(BIN)/python -m bench load $(if $(PROFILE),--profile "$(PROFILE)") $(if $(USERS),--users "$(USERS)") \
+	  $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(WEB),--web) $(if $(ADDRESS),--address "$(ADDRESS)") \
+	  $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
 
 bench: setup ## Run all benchmarks and write bench/RESULTS.md; takes minutes
 	$(BIN)/python -m bench run all

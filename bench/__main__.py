@@ -34,6 +34,7 @@ from bench.bench_report import Report
 from bench.compare import comparison
 from bench.compare.revision import DEFAULT_REVISION, RevisionError, build, find_commit, working_tree
 from bench.compare.served_tree import StartFailed
+from bench.load import load_run
 from bench.rounds import Pace, WrongAnswer
 from service.cli.console import add_row, new_table, print_json, say, stdout_console
 from service.database.embedded.postgres import temporary_postgres
@@ -235,6 +236,7 @@ def _merge(reports: list[Report]) -> dict[str, object]:
 
 
 app.command("check-speed")(speed_gate.check_speed)
+app.command("load")(load_run.load)
 
 if __name__ == "__main__":
     app(prog_name="python -m bench")

@@ -76,14 +76,15 @@ def license_of(package: Distribution) -> str:
 
 
 def installed() -> list[PackageLicense]:
-    """Every installed package by name, but our own and vendors' clients, which no plain installation has."""
+    """Every installed package by name, but our own, vendors' clients and Locust, which no plain installation has."""
     lock = tomllib.loads(LOCK.read_text(encoding="utf-8"))
-    serving, developing, vendors = _serving(lock), _of_group(lock, "dev"), _of_group(lock, "vendors")
+    serving, developing = _serving(lock), _of_group(lock, "dev")
+    optional = _of_group(lock, "vendors") | _of_group(lock, "load")
     found = {_normal(package.metadata["Name"]): package for package in distributions()}
     return [
         PackageLicense(name, package.version, license_of(package), name in serving)
         for name, package in sorted(found.items())
-        if not name.startswith(PROJECT) and name not in vendors - serving - developing
+        if not name.startswith(PROJECT) and name not in optional - serving - developing
     ]
 
 
