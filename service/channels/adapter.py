@@ -104,6 +104,10 @@ class Adapter(Protocol):
         """Gets tokens with the code that the shop's owner was given, or with those stored; subscribes webhooks."""
         ...
 
+    async def check(self) -> list[Check]:
+        """Compares scopes and webhooks with what should be there, and subscribes what is missing."""
+        ...
+
     async def outlets(self) -> list[ExternalOutlet]:
         """Locations or warehouses that the channel sells from."""
         ...

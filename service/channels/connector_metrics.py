@@ -37,6 +37,11 @@ class ConnectorMetrics:
         self.token_seconds = make.gauge(
             "channel_token_seconds", "Seconds until the access token ends; it is refreshed before.", "account"
         )
+        self.unmet_checks = make.gauge(
+            "channel_unmet_checks",
+            "Scopes and webhooks that a person has to see to.",
+            "account",
+        )
         self.paused = make.gauge("channel_paused", "1 while an account is paused.", "account")
         self.silence = make.gauge("channel_silence_seconds", "Seconds since the channel sent a webhook.", "account")
 

@@ -22,6 +22,7 @@ from service.channels.adapter import Platform
 from service.channels.connector_metrics import ConnectorMetrics
 from service.channels.intake import Intake
 from service.channels.polling import Polling
+from service.channels.routine import Routine
 from service.channels.running_account import RunningAccount
 from service.channels.store.account_states import StoredTokens
 from service.channels.store.connector_store import ConnectorStore
@@ -34,6 +35,7 @@ POLL_LOOK_SECONDS = 1.0
 LOOK_SECONDS = 2.0
 COUNT_SECONDS = 5.0
 TOKEN_SECONDS = 15.0
+ROUTINE_SECONDS = 30.0
 PURGE_SECONDS = 3_600.0
 STOP_SECONDS = 5
 MOST_CONNECTIONS = 1_000
@@ -130,6 +132,7 @@ def _work(
         Polling(one, store.inbox, store.cursors, store.states, interval=options.poll_interval)
         for one in running.values()
     ]
+    routines = [Routine(one, store, metrics) for one in running.values()]
     upkeep = Upkeep(running, store, metrics)
     return [
         _serve(intake.app(), webhooks, stop),
@@ -137,6 +140,7 @@ def _work(
         every(LOOK_SECONDS, stop, upkeep.look, spread=0),
         every(COUNT_SECONDS, stop, upkeep.count),
         every(TOKEN_SECONDS, stop, upkeep.refresh_tokens),
+        *(every(ROUTINE_SECONDS, stop, routine.do_due, first_after=ROUTINE_SECONDS) for routine in routines),
         every(PURGE_SECONDS, stop, upkeep.purge, first_after=20),
         *(worker.run(stop) for worker in workers.values()),
         *(every(POLL_LOOK_SECONDS, stop, polling.poll_due, first_after=LOOK_SECONDS) for polling in pollers),

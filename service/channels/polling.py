@@ -73,7 +73,7 @@ class Polling:
         token, times = "", set[datetime]()
         for _ in range(MOST_PAGES):
             page = await self._running.adapter.changed(poll.kind, poll.position - OVERLAP, token)
-            await self._inbox.accept(poll.account, _deliveries(page), polled=True)
+            await self._inbox.accept(poll.account, deliveries_of(page), polled=True)
             if page.hints:
                 self._running.hinted.set()
             times |= {hint.update_time for hint in page.hints if hint.update_time is not None}
@@ -85,7 +85,7 @@ class Polling:
                 return
 
 
-def _deliveries(page: Page) -> list[Delivery]:
+def deliveries_of(page: Page) -> list[Delivery]:
     """Each state of an entity is one delivery, so that the overlap brings nothing twice.
 
     Times have whole seconds: what changed a moment ago may change again in the same second, so it counts

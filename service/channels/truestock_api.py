@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
-import grpc
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc.error_details_pb2 import ErrorInfo
-from google.rpc.status_pb2 import Status
 from grpc import aio
 
 from service.channels.accounts import Account, Disposition
@@ -28,10 +22,13 @@ from service.channels.effects import (
     TakeReturn,
     TillMovement,
 )
-from service.channels.errors import Away, Unlinked, Unmapped, Unreadable
+from service.channels.errors import Unlinked, Unmapped
+from service.channels.original_search import OriginalSearch
+from service.channels.truestock_calls import CALL_SECONDS, answer, timestamp
 from truestock.v1 import (
     allocation_service_pb2 as allocation,
     fulfillment_service_pb2 as fulfillment,
+    order_pb2,
     stock_service_pb2 as stock,
 )
 from truestock.v1.allocation_service_pb2_grpc import AllocationServiceStub
@@ -41,12 +38,10 @@ from truestock.v1.exception_pb2 import SyncFailureKind
 from truestock.v1.exception_service_pb2 import ReportSyncFailureRequest, ReportSyncRecoveryRequest
 from truestock.v1.exception_service_pb2_grpc import ExceptionServiceStub
 from truestock.v1.fulfillment_service_pb2_grpc import FulfillmentServiceStub
-from truestock.v1.listing_pb2 import ListListingsRequest
 from truestock.v1.order_pb2 import (
     COMMITMENT_HOLD,
     COMMITMENT_SOLD,
     FULFILLMENT_METHOD_PICKUP,
-    LIST_ORDER_NEWEST,
     ORDER_STATUS_CANCELLED,
     CancellationFault,
     Destination,
@@ -58,26 +53,19 @@ from truestock.v1.outlet_pb2 import ListOutletsRequest
 from truestock.v1.shipment_pb2 import Shipment
 from truestock.v1.stock_service_pb2_grpc import StockServiceStub
 
-CALL_SECONDS = 30.0
 NAMESPACE = UUID("6d1f9a52-0f0e-5c1c-9f0b-6f0c1a7b2a10")
 """Under which request ids are made; it never changes."""
 LONGEST_REASON = 256
-COPY_WINDOW = timedelta(days=3)
-"""How much older than its copy an original may be to be taken for the likeliest one."""
-MOST_LOOKED_AT = 500
-
-# Nothing is wrong with the content: the service is away, busy or does not know us.
-_AWAY = frozenset(
-    {
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.ABORTED,
-        grpc.StatusCode.CANCELLED,
-        grpc.StatusCode.UNAUTHENTICATED,
-        grpc.StatusCode.PERMISSION_DENIED,
-        grpc.StatusCode.UNIMPLEMENTED,
-    }
+PAGE_SIZE = 500
+OPEN_STATUSES = (
+    order_pb2.ORDER_STATUS_PLACED,
+    order_pb2.ORDER_STATUS_IN_REVIEW,
+    order_pb2.ORDER_STATUS_READY_TO_FULFILL,
+    order_pb2.ORDER_STATUS_IN_PROGRESS,
+    order_pb2.ORDER_STATUS_PARTLY_SHIPPED,
+    order_pb2.ORDER_STATUS_EXCEPTION,
+    order_pb2.ORDER_STATUS_BACKORDERED,
+    order_pb2.ORDER_STATUS_ON_HOLD,
 )
 _OPEN = (Shipment.STATE_ASSIGNED, Shipment.STATE_ACCEPTED, Shipment.STATE_READY_FOR_PICKUP, Shipment.STATE_ON_HOLD)
 _FAULTS = {
@@ -102,6 +90,7 @@ class TruestockApi:
         self._exceptions: Any = ExceptionServiceStub(connection)
         self._catalog: Any = CatalogServiceStub(connection)
         self._stock: Any = StockServiceStub(connection)
+        self._originals = OriginalSearch(connection, account)
 
     async def apply(self, entity_id: str, effect: Effect) -> None:
         """Sends one effect of an entity."""
@@ -123,46 +112,12 @@ class TruestockApi:
         """Raises Unlinked for a copy that does not say of which order, unless it was linked before."""
         if effect.original is None or effect.original.order_id or await self._is_known(effect.order_id):
             return
-        likely = await self._likely_original(effect)
+        likely = await self._originals.likely(effect)
         hint = f"; likely {likely}, which has the same contents" if likely else ""
         raise Unlinked(
             f"a copy that does not say of which order of {effect.original.channel_id}{hint}; nothing is promised; "
             "mend 'copies' in the accounts file and replay it"
         )
-
-    async def _likely_original(self, effect: TakeOrder) -> str:
-        """The order of the other channel with the same contents, nearest in time, that has no copy yet; or empty."""
-        assert effect.original is not None
-        units = await self._units_by_sku(effect.lines)
-        since = _timestamp(effect.update_time - COPY_WINDOW)
-        request = allocation.ListAllocationsRequest(
-            channel_ids=[effect.original.channel_id],
-            skus=sorted(units)[:1],
-            created_from=since,
-            page_size=MOST_LOOKED_AT,
-            order_by=LIST_ORDER_NEWEST,
-        )
-        if not units:
-            return ""
-        response = await _answer(self._allocations.ListAllocations(request, timeout=CALL_SECONDS))
-        same = [one for one in response.allocations if not one.copies and _units_of(one.lines) == units]
-        time = effect.update_time.timestamp()
-        nearest = min(same, key=lambda one: abs(one.create_time.seconds - time), default=None)
-        return nearest.order_id if nearest is not None else ""
-
-    async def _units_by_sku(self, lines: Sequence[ItemUnits]) -> Counter[str]:
-        """Units of each SKU; none if an item is not mapped."""
-        item_ids = sorted({line.item_id for line in lines})[:100]
-        request = ListListingsRequest(channel_ids=[self._account.channel_id], item_ids=item_ids, page_size=1_000)
-        response = await _answer(self._catalog.ListListings(request, timeout=CALL_SECONDS))
-        listings = {listing.item_id: listing for listing in response.listings}
-        units: Counter[str] = Counter()
-        for line in lines:
-            if line.item_id not in listings:
-                return Counter()
-            listing = listings[line.item_id]
-            units[listing.sku] += line.count * (listing.unit_count or 1)
-        return units
 
     async def _is_known(self, order_id: str) -> bool:
         try:
@@ -174,8 +129,20 @@ class TruestockApi:
     async def channel(self) -> Channel | None:
         """The account's channel in the catalog; None if there is none."""
         request = ListChannelsRequest(channel_ids=[self._account.channel_id])
-        response = await _answer(self._catalog.ListChannels(request, timeout=CALL_SECONDS))
+        response = await answer(self._catalog.ListChannels(request, timeout=CALL_SECONDS))
         return next(iter(response.channels), None)
+
+    async def open_orders(self) -> AsyncIterator[list[str]]:
+        """Ids of the channel's orders of which something is still to do, page by page."""
+        request = allocation.ListAllocationsRequest(
+            channel_ids=[self._account.channel_id], statuses=OPEN_STATUSES, page_size=PAGE_SIZE
+        )
+        while True:
+            response = await answer(self._allocations.ListAllocations(request, timeout=CALL_SECONDS))
+            yield [one.order_id for one in response.allocations]
+            request.page_token = response.next_page_token
+            if not request.page_token:
+                return
 
     async def report_failure(self, kind: SyncFailureKind.ValueType, description: str, order_id: str = "") -> None:
         """Raises an exception for a person, about an order or about the account as a whole."""
@@ -187,14 +154,14 @@ class TruestockApi:
         )
         if order_id:
             request.order.CopyFrom(self._order_reference(order_id))
-        await _answer(self._exceptions.ReportSyncFailure(request, timeout=CALL_SECONDS))
+        await answer(self._exceptions.ReportSyncFailure(request, timeout=CALL_SECONDS))
 
     async def report_recovery(self, kind: SyncFailureKind.ValueType, order_id: str = "") -> None:
         """Resolves the exception about what works again."""
         request = ReportSyncRecoveryRequest(source=self._source, kind=kind, channel_id=self._account.channel_id)
         if order_id:
             request.order.CopyFrom(self._order_reference(order_id))
-        await _answer(self._exceptions.ReportSyncRecovery(request, timeout=CALL_SECONDS))
+        await answer(self._exceptions.ReportSyncRecovery(request, timeout=CALL_SECONDS))
 
     @property
     def _source(self) -> str:
@@ -202,7 +169,7 @@ class TruestockApi:
 
     async def _send(self, method: Any, entity_id: str, request: Any) -> Any:
         request.request_id = str(_request_id(self._account.name, entity_id, request))
-        return await _answer(method(request, timeout=CALL_SECONDS))
+        return await answer(method(request, timeout=CALL_SECONDS))
 
     async def _take_back(self, entity_id: str, effect: TakeReturn) -> None:
         request = fulfillment.RecordReturnRequest(
@@ -213,7 +180,7 @@ class TruestockApi:
             ],
             disposition=fulfillment.RETURN_DISPOSITION_NOT_RETURNED,
             event_id=effect.event_id,
-            event_time=_timestamp(effect.time),
+            event_time=timestamp(effect.time),
         )
         if effect.has_goods:
             request.disposition = _DISPOSITIONS[self._account.returns_disposition]
@@ -230,7 +197,7 @@ class TruestockApi:
         for shipment in found.shipments:
             if shipment.state not in _OPEN:
                 continue
-            ids, time = (shipment.shipment_id, effect.event_id), _timestamp(effect.time)
+            ids, time = (shipment.shipment_id, effect.event_id), timestamp(effect.time)
             if effect.is_collected and not shipment.ship_to_shopper:
                 collect = fulfillment.CollectShipmentRequest(shipment_id=ids[0], event_id=ids[1], event_time=time)
                 await self._send(self._fulfillment.CollectShipment, entity_id, collect)
@@ -248,7 +215,7 @@ class TruestockApi:
     async def _location(self, outlet_id: str) -> str:
         """The location that is an outlet of the channel. Raises Unmapped where none is."""
         request = ListOutletsRequest(channel_ids=[self._account.channel_id], outlet_ids=[outlet_id])
-        response = await _answer(self._catalog.ListOutlets(request, timeout=CALL_SECONDS))
+        response = await answer(self._catalog.ListOutlets(request, timeout=CALL_SECONDS))
         location_id: str = response.outlets[0].location_id if response.outlets else ""
         if not location_id:
             raise Unmapped(f"outlet {outlet_id} of channel {self._account.channel_id} is not one location")
@@ -264,7 +231,7 @@ class TruestockApi:
                 item_id=line.item_id,
                 location_id=location_id,
                 movement=stock.StockMovement(kind=kind, unit_count=line.count),
-                effective_time=_timestamp(effect.time),
+                effective_time=timestamp(effect.time),
             )
             for line in effect.lines
         ]
@@ -277,7 +244,7 @@ class TruestockApi:
     async def _allocation(self, order_id: str) -> Any:
         request = allocation.GetAllocationRequest(order=self._order_reference(order_id))
         try:
-            response = await _answer(self._allocations.GetAllocation(request, timeout=CALL_SECONDS))
+            response = await answer(self._allocations.GetAllocation(request, timeout=CALL_SECONDS))
         except Unmapped as error:
             raise Unmapped(f"order {order_id} has not arrived yet") from error
         return response.allocation
@@ -290,7 +257,7 @@ class TruestockApi:
                 OrderLine(line_id=line.line_id, item_id=line.item_id, unit_count=line.count) for line in effect.lines
             ],
             commitment=COMMITMENT_SOLD if effect.is_sold else COMMITMENT_HOLD,
-            channel_update_time=_timestamp(effect.update_time),
+            channel_update_time=timestamp(effect.update_time),
             channel_status=effect.status,
             outlet_id=effect.outlet_id,
         )
@@ -299,11 +266,11 @@ class TruestockApi:
         if effect.is_pickup:
             request.method = FULFILLMENT_METHOD_PICKUP
         if effect.ship_by_time is not None:
-            request.ship_by_time.CopyFrom(_timestamp(effect.ship_by_time))
+            request.ship_by_time.CopyFrom(timestamp(effect.ship_by_time))
         if effect.hold is not None:
             request.hold.CopyFrom(OrderHold(reason=effect.hold.reason))
             if effect.hold.until is not None:
-                request.hold.until.CopyFrom(_timestamp(effect.hold.until))
+                request.hold.until.CopyFrom(timestamp(effect.hold.until))
         if effect.hold_duration is not None:
             request.hold_duration.FromTimedelta(effect.hold_duration)
         if effect.place is not None:
@@ -319,7 +286,7 @@ class TruestockApi:
             cancellations=_cancelled(effect.lines),
             whole_order=not effect.lines,
             event_id=effect.event_id,
-            channel_update_time=_timestamp(effect.update_time),
+            channel_update_time=timestamp(effect.update_time),
             fault=_FAULTS[effect.fault],
             reason=effect.reason[:LONGEST_REASON],
         )
@@ -333,7 +300,7 @@ class TruestockApi:
             request.whole_order = not effect.lines
             request.reason = effect.reason[:LONGEST_REASON]
             if effect.deadline is not None:
-                request.deadline.CopyFrom(_timestamp(effect.deadline))
+                request.deadline.CopyFrom(timestamp(effect.deadline))
         return request
 
     def _order_reference(self, order_id: str) -> OrderReference:
@@ -357,44 +324,7 @@ def _request_id(account: str, entity_id: str, request: Message) -> UUID:
     return uuid5(NAMESPACE, f"{account}/{entity_id}/{type(request).__name__}/{content}")
 
 
-def _units_of(lines: Iterable[Any]) -> Counter[str]:
-    units: Counter[str] = Counter()
-    for line in lines:
-        units[line.sku] += line.unit_count
-    return units
-
-
 def _cancelled(lines: Sequence[ItemUnits]) -> list[allocation.LineCancellation]:
     return [
         allocation.LineCancellation(line_id=line.line_id, item_id=line.item_id, unit_count=line.count) for line in lines
     ]
-
-
-def _timestamp(time: datetime) -> Timestamp:
-    message = Timestamp()
-    message.FromDatetime(time)
-    return message
-
-
-async def _answer(call: Any) -> Any:
-    try:
-        return await call
-    except aio.AioRpcError as error:
-        code, message = error.code(), error.details() or error.code().name
-        if code in _AWAY:
-            raise Away(f"Truestock answers {code.name}: {message}") from error
-        if code is grpc.StatusCode.NOT_FOUND:
-            raise Unmapped(message) from error
-        reason = _reason(error)
-        raise Unreadable(f"Truestock refuses it: {message}{f' ({reason})' if reason else ''}") from error
-
-
-def _reason(error: aio.AioRpcError) -> str:
-    trailers: Any = error.trailing_metadata() or ()
-    for key, value in trailers:
-        if key == "grpc-status-details-bin" and isinstance(value, bytes):
-            for detail in Status.FromString(value).details:
-                info = ErrorInfo()
-                if detail.Unpack(info):
-                    return str(info.reason)
-    return ""

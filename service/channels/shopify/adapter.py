@@ -89,6 +89,10 @@ class ShopifyShop:
         """Gets tokens by the code of the merchant's consent, or by the app's own credentials; subscribes webhooks."""
         form = {"code": code, "expiring": "1"} if code else {"grant_type": "client_credentials"}
         await self._tokens.store(await grant(self._account, form))
+        return [Check("authorized by the shop", True), *await self.check()]
+
+    async def check(self) -> list[Check]:
+        """Looks whether the tokens are for this shop with all scopes, and subscribes webhooks that are not."""
         data = await self._client.ask(ask.INSTALLATION)
         domain = str(data["shop"]["myshopifyDomain"])
         if domain != self._account.shop:
@@ -97,7 +101,7 @@ class ShopifyShop:
         present = await self._subscriptions()
         checks = [_scope_check(scope, granted) for scope in sorted(ask.SCOPES)]
         subscribed = [await self._subscribe(topic, fields, present) for topic, fields in TOPICS.items()]
-        return [Check("authorized by the shop", True), *checks, *subscribed]
+        return [*checks, *subscribed]
 
     async def outlets(self) -> list[ExternalOutlet]:
         """The locations that are switched on."""

@@ -87,6 +87,10 @@ class SquareMerchant:
         """Gets tokens by the code of the merchant's consent, looks at their scopes, subscribes webhooks."""
         if code:
             await self._tokens.store(await grant(self._account, {"grant_type": "authorization_code", "code": code}))
+        return [Check("authorized by the merchant", True), *await self.check()]
+
+    async def check(self) -> list[Check]:
+        """Looks whether the tokens are for this merchant with all scopes, and subscribes webhooks that are not."""
         status = await self._client.call("POST", "/oauth2/token/status")
         if status.get("merchant_id") != self._account.shop:
             raise AuthorizationLost(
@@ -94,7 +98,7 @@ class SquareMerchant:
             )
         granted = {str(scope) for scope in status.get("scopes") or ()}
         checks = [_scope_check(scope, granted) for scope in SCOPES]
-        return [Check("authorized by the merchant", True), *checks, *await self._subscribed()]
+        return [*checks, *await self._subscribed()]
 
     async def outlets(self) -> list[ExternalOutlet]:
         """The locations that are active."""

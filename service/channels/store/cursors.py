@@ -14,7 +14,10 @@ from service.channels.store.schema import SCHEMA
 LEASE = timedelta(seconds=15)
 """How long after the last sign of a process another one does its poll."""
 
-_START = f"INSERT INTO {SCHEMA}.cursors (account, kind, position) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+_START = f"""
+INSERT INTO {SCHEMA}.cursors (account, kind, position, next_poll_time) VALUES ($1, $2, $3, now() + $4::interval)
+ON CONFLICT DO NOTHING
+"""
 _CLAIM = f"""
 UPDATE {SCHEMA}.cursors SET lease = $3, lease_end = now() + $4::interval
 WHERE account = $1 AND kind = $2 AND next_poll_time <= now() AND (lease_end IS NULL OR lease_end < now())
@@ -52,9 +55,11 @@ class Cursors:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def start(self, account: str, kind: str, position: datetime) -> None:
-        """Begins a cursor; one that exists stays where it is."""
-        await self._pool.rows(_START, account, kind, position)
+    async def start(
+        self, account: str, kind: str, position: datetime, *, first_after: timedelta = timedelta(0)
+    ) -> None:
+        """Begins a cursor, which is due `first_after` from now; one that exists stays where it is."""
+        await self._pool.rows(_START, account, kind, position, first_after)
 
     async def claim(self, account: str, kind: str) -> Poll | None:
         """A poll that is due; None if none is, or another process does it."""

@@ -112,6 +112,7 @@ SELECT account, kind, state, count(*) AS count,
     extract(epoch FROM now() - min(first_hint_time) FILTER (WHERE read_count < hint_count)) AS oldest_seconds
 FROM {SCHEMA}.entities WHERE state <> 'done' GROUP BY account, kind, state
 """
+_KNOWN = f"SELECT entity_id FROM {SCHEMA}.entities WHERE account = $1 AND kind = $2 AND entity_id = ANY($3::text[])"
 _PURGE = (
     f"DELETE FROM {SCHEMA}.deliveries WHERE receive_time < now() - $1::interval",
     f"DELETE FROM {SCHEMA}.entities WHERE state = 'done' AND read_time < now() - $1::interval * 3",
@@ -212,6 +213,10 @@ class Inbox:
     async def listed(self, account: str, entity_id: str, states: Sequence[str], most: int) -> list[asyncpg.Record]:
         """Entities, the newest hints first."""
         return await self._pool.rows(_LIST, account, entity_id, list(states), most)
+
+    async def known(self, account: str, kind: str, entity_ids: Sequence[str]) -> list[str]:
+        """Those entities that the channel has ever hinted at."""
+        return [row["entity_id"] for row in await self._pool.rows(_KNOWN, account, kind, list(entity_ids))]
 
     async def counts(self) -> list[asyncpg.Record]:
         """Entities that are not done, by account, kind and state, with the age of the oldest unread hint."""

@@ -94,7 +94,19 @@ class TikTokShop:
             query = {"auth_code": code, "grant_type": "authorized_code"}
             await self._tokens.store(await token_call(self._account, "get", query))
         await self._find_shop()
-        return [Check("authorized by the shop", True), *[await self._subscribe(topic) for topic in TOPICS]]
+        return [Check("authorized by the shop", True), *await self.check()]
+
+    async def check(self) -> list[Check]:
+        """Subscribes the webhooks that are not, or at another address; TikTok Shop tells no scopes."""
+        data = await self._client.call("GET", _WEBHOOKS)
+        present = {
+            str(each["event_type"])
+            for each in data.get("webhooks") or ()
+            if each.get("address") == self._account.webhook_url
+        }
+        return [
+            Check(f"webhook {topic}", True) if topic in present else await self._subscribe(topic) for topic in TOPICS
+        ]
 
     async def outlets(self) -> list[ExternalOutlet]:
         """The warehouses that TikTok Shop sells from."""

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from service.channels.accounts import Account
+from service.channels.routine import SUBSCRIPTIONS, SWEEP
 from service.channels.store.connector_store import ConnectorStore
 from service.channels.store.inbox import STATES
 from service.cli import options
@@ -73,7 +74,8 @@ def status(site: ConnectorSite) -> list[AccountStatus]:
             counts[row["account"]][row["state"]] += row["count"]
         polls: dict[str, list[datetime | None]] = defaultdict(list)
         for row in await store.cursors.listed():
-            polls[row["account"]].append(row["poll_time"])
+            if row["kind"] not in (SUBSCRIPTIONS, SWEEP):
+                polls[row["account"]].append(row["poll_time"])
         return [
             _status(account, states.get(account.name), polls[account.name], counts[account.name])
             for account in site.setup.accounts.accounts

@@ -16,7 +16,9 @@ LOCK = 7_318_203_310
 
 def run(connection: Connection) -> None:
     connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
-    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+    # A role that may not create schemas may own this one, and `CREATE ... IF NOT EXISTS` would refuse it all the same.
+    if not connection.scalar(text("SELECT to_regnamespace(:schema) IS NOT NULL"), {"schema": SCHEMA}):
+        connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
     context.configure(connection=connection, version_table_schema=SCHEMA)
     with context.begin_transaction():
         context.run_migrations()
