@@ -6,9 +6,11 @@ import asyncio
 import random
 from typing import Any
 
+import grpc
 import pytest
 
-from tests.retailer import HOLD, SOLD, Retailer, kit_of
+from tests.retailer import HOLD, SOLD, Retailer, kit_of, promised
+from tests.service.test_races import IN_TWO_OUTLETS, PROMISED_OUTSIDE_OUTLET, deadlocks, promised_beyond_stock
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     availability_service_pb2 as availability_pb,
@@ -16,11 +18,17 @@ from truestock.v1 import (
 )
 
 STOCK = {("MUG", "dc"): 60, ("BOWL", "dc"): 50, ("TRAY", "dc"): 40, ("MUG", "shop"): 30, ("BOWL", "shop"): 30}
+OWN_LOCATIONS = {"a": "attic", "b": "cellar"}
+"""Of two outlets: a location without stock."""
 
 
 async def set_stores(shop: Retailer, location_id: str) -> None:
     """The outlet `stores` has one location: the warehouse, or the shop."""
-    pool = outlet_pb2.Pool(pool_id="stores", location_ids=[location_id])
+    await set_pool(shop, "stores", location_id)
+
+
+async def set_pool(shop: Retailer, pool_id: str, location_id: str) -> None:
+    pool = outlet_pb2.Pool(pool_id=pool_id, location_ids=[location_id])
     await shop.catalog.UpsertPools(outlet_pb2.UpsertPoolsRequest(pools=[pool]))
 
 
@@ -72,4 +80,42 @@ async def test_two_hundred_callers_of_kits_with_shared_components_never_oversell
     request.include_outlets = True
     for figure in (await second.availability.CheckAvailability(request)).availabilities:
         assert sum(x.sellable_count for x in figure.outlets) == figure.sellable_count, figure
+    assert await promised_beyond_stock(first) == []
+    assert await first.sql(PROMISED_OUTSIDE_OUTLET) == []
+    assert await deadlocks(first) == 0
     assert (await first.ledger()).balanced
+
+
+@pytest.mark.long
+async def test_a_location_that_two_services_give_to_two_outlets_at_once_is_in_one_of_them(retailers: Any) -> None:
+    services = [await retailers.make(), await retailers.make()]
+    await services[0].stock(STOCK)
+    await services[0].kits({"SET": {"MUG": 1, "BOWL": 1}})
+    await services[0].locations("attic", "cellar")
+    for outlet_id, location_id in OWN_LOCATIONS.items():
+        await set_pool(services[0], outlet_id, location_id)
+        outlet = outlet_pb2.Outlet(channel_id="web", outlet_id=outlet_id, pool_id=outlet_id)
+        await services[0].catalog.UpsertOutlets(outlet_pb2.UpsertOutletsRequest(outlets=[outlet]))
+
+    async def claim(service: Retailer, outlet_id: str) -> str:
+        try:
+            await set_pool(service, outlet_id, "dc")
+        except grpc.aio.AioRpcError as error:
+            return error.code().name
+        return "OK"
+
+    for turn in range(10):
+        claims = [claim(service, outlet_id) for service, outlet_id in zip(services, OWN_LOCATIONS, strict=True)]
+        promises = [services[n % 2].allocate(f"{turn}-{n}", {"SET": 1}, outlet_id="ab"[n // 2]) for n in range(4)]
+        first, second, *_ = await asyncio.gather(*claims, *promises)
+
+        assert {first, second} == {"OK", "FAILED_PRECONDITION"}
+        assert await services[0].sql(IN_TWO_OUTLETS) == []
+        for outlet_id, location_id in OWN_LOCATIONS.items():
+            await set_pool(services[0], outlet_id, location_id)
+
+    await set_pool(services[0], "a", "dc")
+    assert promised(await services[1].allocate("last", {"SET": 1}, outlet_id="a")) == {"dc": 2}
+    assert await promised_beyond_stock(services[0]) == []
+    assert await services[0].sql(PROMISED_OUTSIDE_OUTLET) == []
+    assert (await services[0].ledger()).balanced
