@@ -11,7 +11,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
@@ -263,12 +263,15 @@ class ProcessAddresses(NamedTuple):
 
 
 @contextmanager
-def service_process(*arguments: str, timeout_seconds: float = 60) -> Iterator[ProcessAddresses]:
+def service_process(
+    *arguments: str, timeout_seconds: float = 60, more_environment: Mapping[str, str] | None = None
+) -> Iterator[ProcessAddresses]:
     """`truestock serve` on free ports; yields its addresses once it answers."""
     command = [sys.executable, "-m", "service", "serve", "--address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TRUESTOCK", "DATABASE"))}
     # Nobody reads the output beyond the address, and a service whose output is full stands still.
     environment["TRUESTOCK_LOG_CALLS_PER_SECOND"] = "0"
+    environment |= more_environment or {}
     process = subprocess.Popen(
         [*command, *arguments],
         stdout=subprocess.PIPE,

@@ -13,6 +13,7 @@ import uvloop
 
 from service.app import early_stop
 from service.app.application import Running, running
+from service.app.connector_process import connectors_beside
 from service.app.drain import EXIT_SECONDS
 from service.app.early_stop import StoppedEarly
 from service.app.garbage_collector import spare_started_objects
@@ -28,13 +29,16 @@ LAST_RESORT_SECONDS = 0.5
 """How long before the process has to have ended it is ended by force."""
 
 
-def serve(settings: Settings) -> None:
-    """Runs a service until SIGINT or SIGTERM, then drains and stops it, and exits the process. Raises StartError."""
+def serve(settings: Settings, channels: Path | None = None) -> None:
+    """Runs a service until SIGINT or SIGTERM, then drains and stops it, and exits the process. Raises StartError.
+
+    `channels` is the accounts file of connectors that run beside it.
+    """
     configure_logs(settings.log_format)
     exit_code = 0
     try:
         # uvloop takes about a fifth less CPU per call than the event loop of asyncio.
-        uvloop.run(_serve(settings))
+        uvloop.run(_serve(settings, channels))
     except StoppedEarly as stopped:
         print(stopped, file=sys.stderr)
         exit_code = stopped.exit_code
@@ -85,7 +89,7 @@ def _report_other_than_cut_connections(loop: asyncio.AbstractEventLoop, context:
         loop.default_exception_handler(context)
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, channels: Path | None) -> None:
     task = asyncio.current_task()
     assert task is not None
     signals = _Signals(task, settings.drain_seconds + EXIT_SECONDS)
@@ -95,7 +99,8 @@ async def _serve(settings: Settings) -> None:
             signals.started()
             spare_started_objects()
             print(_banner(service, settings.workers), flush=True)
-            await first_of(signals.stop, service.lost)
+            async with connectors_beside(channels, settings, service.address):
+                await first_of(signals.stop, service.lost)
             print("Stopping: finishing the calls in flight …", flush=True)
     except (asyncio.CancelledError, StartError) as error:
         if signals.first is None:

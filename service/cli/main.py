@@ -184,6 +184,10 @@ def serve(
     sample: Annotated[
         bool | None, typer.Option("--sample/--no-sample", help="Load the sample retailer into an empty database.")
     ] = None,
+    channels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also run the connectors of this accounts file; without TLS only."),
+    ] = None,
 ) -> None:
     """Runs the service until Ctrl-C, with an embedded PostgreSQL unless --database-url names another.
 
@@ -193,6 +197,7 @@ def serve(
       truestock serve --address 127.0.0.1:50051 --rules rules --require-tests
       truestock serve --workers 4
       truestock serve --database-url postgresql://me@localhost/truestock
+      truestock serve --channels channels.yaml
       truestock serve --address 10.0.0.5:50051 --tls-cert me.pem --tls-key me.key
     """
     if sys.stderr.isatty():
@@ -220,8 +225,10 @@ def serve(
         require_tests=require_tests,
         sample=sample,
     )
+    if channels is not None:
+        connector_commands.check_accounts(channels, settings)
     try:
-        run(settings)
+        run(settings, channels)
     except (RulesFolderError, StartError) as error:
         raise UserError(str(error)) from error
 

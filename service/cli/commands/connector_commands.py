@@ -184,6 +184,9 @@ def serve(
     poll_seconds: Annotated[
         float, typer.Option("--poll-seconds", min=1, max=3_600, help="Seconds between polls of each account.")
     ] = 120,
+    stop_with_input: Annotated[
+        bool, typer.Option("--stop-with-input", help="Also stop when standard input ends.", hidden=True)
+    ] = False,
     accounts: AccountsFile = ACCOUNTS,
     data_dir: options.DataDir = None,
     database_url: options.DatabaseUrl = None,
@@ -204,7 +207,18 @@ def serve(
     with _extra():
         from service.cli.connectors import serving
 
-    serving.serve(_site(accounts, data_dir, database_url, server), address, metrics_address, poll_seconds)
+    site = _site(accounts, data_dir, database_url, server)
+    serving.serve(site, address, metrics_address, poll_seconds, stop_with_input=stop_with_input)
+
+
+def check_accounts(accounts: Path, settings: Settings) -> None:
+    """Raises UserError if a service with these settings cannot run the connectors of an accounts file."""
+    with _extra():
+        from service.cli.connectors.connector_site import ConnectorSite
+
+    if settings.tls_cert is not None:
+        raise UserError("--channels is for a service without TLS; run `truestock channels serve` beside this one")
+    ConnectorSite.read(accounts, settings, settings.address)
 
 
 @app.command()

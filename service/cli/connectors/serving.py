@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from datetime import timedelta
 
 import asyncpg
@@ -22,23 +23,30 @@ from service.observability.log_output import configure_logs
 from service.settings import Address
 
 
-def serve(site: ConnectorSite, address: str, metrics_address: str, poll_seconds: float) -> None:
-    """Runs the connectors until SIGINT or SIGTERM. Raises UserError where they cannot start."""
+def serve(
+    site: ConnectorSite, address: str, metrics_address: str, poll_seconds: float, *, stop_with_input: bool = False
+) -> None:
+    """Runs the connectors until SIGINT or SIGTERM, or with `stop_with_input` until standard input ends.
+
+    Raises UserError where they cannot start.
+    """
     check_address(site.server)
     webhooks, metrics = _address("--address", address), _address("--metrics-address", metrics_address)
     configure_logs(site.settings.log_format)
     with database_url(site.settings) as url:
         options = Options(webhooks, metrics, url, timedelta(seconds=poll_seconds))
         try:
-            uvloop.run(_serve(site, options))
+            uvloop.run(_serve(site, options, stop_with_input))
         except* (Away, OSError, asyncpg.PostgresError, SQLAlchemyError) as errors:
             raise UserError(f"The connectors stopped: {errors.exceptions[0]}") from errors
 
 
-async def _serve(site: ConnectorSite, options: Options) -> None:
+async def _serve(site: ConnectorSite, options: Options, stop_with_input: bool) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if stop_with_input:
+        asyncio.get_running_loop().add_reader(sys.stdin, stop.set)
     await schema.migrate(options.database_url)
 
     def started(listening: Listening) -> None:
