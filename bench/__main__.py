@@ -29,6 +29,7 @@ from bench import (
     rule_reloads,
     speed_gate,
     storage,
+    workers,
 )
 from bench.bench_report import Report
 from bench.compare import comparison
@@ -76,6 +77,7 @@ BENCHMARKS = {
         rule_reloads.measure, rule_reloads.PACE, "failed calls, mixed decisions and memory while rules change"
     ),
     storage.NAME: Benchmark(storage.measure, storage.PACE, "bytes in the database for each order that was delivered"),
+    workers.NAME: Benchmark(workers.measure, workers.PACE, "CheckAvailability by two workers ÷ by one process"),
     memory.NAME: Benchmark(memory.measure, memory.PACE, "memory after a million calls ÷ after 10,000"),
     growth.NAME: Benchmark(growth.measure, growth.PACE, "calls and lists with 300,000 orders ÷ with 1,500"),
 }

@@ -35,7 +35,7 @@ class CpuMeter:
 
     def _cpu_seconds(self) -> dict[str, float]:
         stores = {name: _tree_cpu_seconds(pid) for name, pid in self.stores.items()}
-        return {"server": _cpu_seconds(self.server_pid), **stores}
+        return {"server": cpu_seconds(self.server_pid), **stores}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,8 @@ def _us_per_call(cpu_seconds: float, figures: Figures) -> float:
     return cpu_seconds / max(1, figures["calls"]) * 1e6
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """The seconds of CPU that a process has used."""
     if psutil.LINUX:
         # The clock that clock_getcpuclockid(3) returns. What psutil reads has a resolution of 10 ms.
         return time.clock_gettime((~pid << 3) | 2)
@@ -99,5 +100,5 @@ def _tree_cpu_seconds(pid: int) -> float:
     for member in (process, *process.children(recursive=True)):
         # A child that ends meanwhile is counted with its parent, at the next reading.
         with suppress(psutil.NoSuchProcess, OSError):
-            seconds += _cpu_seconds(member.pid) + sum(member.cpu_times()[2:4])
+            seconds += cpu_seconds(member.pid) + sum(member.cpu_times()[2:4])
     return seconds

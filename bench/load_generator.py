@@ -26,7 +26,7 @@ from bench.overload_loop import overload_loop
 from bench.rounds import Figures, WrongAnswer
 
 CONNECTIONS = 4
-"""TCP connections that the calls share."""
+"""TCP connections that the calls share, unless a task says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class LoadTask:
     address: str
     seconds: float
     streams: Sequence[CallStream] = field(default_factory=tuple)
+    connections: int = CONNECTIONS
 
 
 class LoadGenerator:
@@ -79,7 +80,8 @@ async def _run_tasks() -> None:
 
 async def _run(task: LoadTask) -> dict[str, Figures]:
     # gRPC shares one connection between channels with equal options, so each channel gets an option of its own.
-    channels = [aio.insecure_channel(task.address, options=[("bench.number", number)]) for number in range(CONNECTIONS)]
+    numbers = range(task.connections)
+    channels = [aio.insecure_channel(task.address, options=[("bench.number", number)]) for number in numbers]
     start_cpu_seconds = time.process_time()
     try:
         figures = await asyncio.gather(*(_run_stream(task, stream, channels) for stream in task.streams))

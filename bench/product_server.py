@@ -12,18 +12,21 @@ from service.app.process import serve
 from service.settings import Settings
 
 
-def running_product(url: str, *, batch_orders: int | None = None) -> AbstractAsyncContextManager[ServerProcess]:
+def running_product(
+    url: str, *, batch_orders: int | None = None, workers: int = 1
+) -> AbstractAsyncContextManager[ServerProcess]:
     """The service on a migrated database. `batch_orders` are the orders of one transaction, instead of the usual limit:
-    with 1, orders are not batched.
+    with 1, orders are not batched. `workers` are its processes that answer calls.
     """
-    return running_module("bench.product_server", url, str(batch_orders or limits.BATCH_ORDERS))
+    return running_module("bench.product_server", url, str(batch_orders or limits.BATCH_ORDERS), str(workers))
 
 
-def _serve(url: str, batch_orders: str) -> None:
+def _serve(url: str, batch_orders: str, workers: str) -> None:
     limits.BATCH_ORDERS = int(batch_orders)
     settings = Settings(
         address="127.0.0.1:0",
         metrics_address="127.0.0.1:0",
+        workers=int(workers),
         database_url=url,
         rules=RULES,
         # The log is the terminal on which the benchmarks print.

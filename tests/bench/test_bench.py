@@ -18,6 +18,7 @@ from bench import (
     rule_evaluation,
     rule_reloads,
     storage,
+    workers,
 )
 from bench.__main__ import BENCHMARKS, Benchmark
 from bench.baselines import redis_lua
@@ -60,9 +61,13 @@ RATIOS = {
     storage.NAME: {"bytes_an_order"},
     memory.NAME: {"rss_after_1e6_calls_vs_1e4", "rss_mib"},
     growth.NAME: {"allocate_p50", "check_p50", "lists_p50"},
+    workers.NAME: {"workers_2_vs_1", "workers_2_vs_1_cpu", "smallest_share_of_a_worker"},
 }
 
-SLOW = {call_cost.NAME, growth.NAME, hot_sku.NAME, memory.NAME, overload.NAME, rule_reloads.NAME, storage.NAME}
+SLOW = {
+    *(call_cost.NAME, growth.NAME, hot_sku.NAME, memory.NAME, overload.NAME, rule_reloads.NAME, storage.NAME),
+    workers.NAME,
+}
 """Benchmarks that take seconds at any pace, because of the processes that they start."""
 
 
@@ -90,6 +95,8 @@ def few_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rule_evaluation, "CONTEXTS", 500)
     monkeypatch.setattr(rule_evaluation, "CROSS_CHECKED", 50)
     monkeypatch.setattr(rule_reloads, "RELOADS", 6)
+    for name, count in (("CALLERS", 4), ("CONNECTIONS", 20)):
+        monkeypatch.setattr(workers, name, count)
     for name, count in (("PRODUCTS", 20), ("FEW", 2), ("MANY", 4), ("CALLERS", 4)):
         monkeypatch.setattr(memory, name, count)
     monkeypatch.setattr(growth, "LISTS", growth.LISTS[:2])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
 import sys
-from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable, Sequence
 
 from prometheus_client import Metric
@@ -29,7 +29,9 @@ MODULE = "service.app.workers.worker_process"
 class WorkerLink:
     """A worker that was started. `started` is None until it answers calls, `reason` says why it cannot."""
 
-    def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.pid = process.pid
         self.started: Started | None = None
         self.ready = False
@@ -43,13 +45,7 @@ class WorkerLink:
         """Starts a process. Raises OSError."""
         ours, theirs = socket.socketpair()
         with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", MODULE, str(theirs.fileno())),
-                stdin=DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                # Ctrl-C in a terminal is for the first process, which tells its workers.
-                start_new_session=True,
-            )
+            process = _new_process(theirs.fileno())
         link = cls(process, *await asyncio.open_connection(sock=ours))
         link.send(start)
         return link
@@ -65,7 +61,7 @@ class WorkerLink:
 
     def kill(self) -> None:
         """Ends the process at once."""
-        if self._process.returncode is None:
+        if self._process.poll() is None:
             self._process.kill()
 
     async def follow(
@@ -94,7 +90,7 @@ class WorkerLink:
         self.ready = False
         self._writer.close()
         self._answer_scrapes()
-        return await self._process.wait()
+        return await asyncio.to_thread(self._process.wait)
 
     async def scrape(self, seconds: float) -> None:
         """Returns once the worker has reported its metrics, or has not within `seconds`."""
@@ -108,3 +104,14 @@ class WorkerLink:
             if not answer.done():
                 answer.set_result(None)
         self._scrapes.clear()
+
+
+def _new_process(descriptor: int) -> subprocess.Popen[bytes]:
+    """Not started by the event loop: uvloop calls fork(), whose handlers in gRPC can crash the new process."""
+    return subprocess.Popen(
+        [sys.executable, "-m", MODULE, str(descriptor)],
+        stdin=subprocess.DEVNULL,
+        pass_fds=(descriptor,),
+        # Ctrl-C in a terminal is for the first process, which tells its workers.
+        start_new_session=True,
+    )

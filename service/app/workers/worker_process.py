@@ -47,8 +47,9 @@ class _Link:
         self._starting = asyncio.current_task()
 
     def send(self, message: object) -> None:
-        """Sends a message to the first process."""
-        send(self._writer, message)
+        """Sends a message to the first process, unless that has ended."""
+        if not self._writer.is_closing():
+            send(self._writer, message)
 
     def started(self) -> None:
         """From now on a stop lets calls finish; before, it ends the start."""
@@ -82,6 +83,8 @@ class _Link:
 
     async def close(self) -> None:
         """Sends what is still to be sent."""
+        if self._writer.is_closing():
+            return
         with suppress(OSError):
             await self._writer.drain()
             self._writer.close()
@@ -121,7 +124,10 @@ def main(descriptor: str) -> None:
     """Works on the socket with this descriptor until the first process of the service ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    uvloop.run(_work(socket.socket(fileno=int(descriptor))))
+    connection = socket.socket(fileno=int(descriptor))
+    # A process that this one starts must not keep it open: the end of the connection is the end of this worker.
+    connection.set_inheritable(False)
+    uvloop.run(_work(connection))
     sys.stdout.flush()
     sys.stderr.flush()
     # Everything has ended; see `service.app.process`.

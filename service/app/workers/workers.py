@@ -110,12 +110,16 @@ class Workers(Collector):
         seconds = FIRST_PAUSE_SECONDS
         while not self._stopping.is_set():
             began = time.monotonic()
-            exit_code, link = await self._run(number)
+            try:
+                exit_code, link = await self._run(number)
+                pid, reason = link.pid, link.reason
+            except OSError as error:
+                exit_code, pid, reason = None, None, f"no process can be started: {error.strerror}"
             if self._stopping.is_set():
                 return
             started = self._started[number]
             if not started.done():
-                reason = link.reason or f"worker {number} ended with {exit_code} before it answered calls"
+                reason = reason or f"worker {number} ended with {exit_code} before it answered calls"
                 started.set_exception(StartError(reason))
                 return
             if time.monotonic() - began >= STEADY_SECONDS:
@@ -124,9 +128,9 @@ class Workers(Collector):
             log.error(
                 "a worker ended and is started again",
                 worker=number,
-                pid=link.pid,
+                pid=pid,
                 exit_code=exit_code,
-                reason=link.reason or None,
+                reason=reason or None,
                 pause_seconds=seconds,
             )
             await pause(self._stopping, seconds)
