@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
+import socket
 import time
 import urllib.request
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
+from grpc_health.v1 import health_pb2
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -23,7 +25,9 @@ from service.app.workers.supervisor import running_workers
 from service.app.workers.worker_link import MODULE
 from tests.conftest import PLAIN_RULES, service_process, service_settings
 from tests.counters import counted, written
+from tests.http2_frames import END_HEADERS, HEADERS, frame, opening
 from tests.retailer import Retailer, eventually
+from tests.service.app.test_restarted_server import REQUEST, check
 from tests.steady_shoppers import OWN_CONNECTION, Shoppers, check_each_order_is_there_once
 from truestock.v1 import (
     availability_service_pb2 as availability_pb,
@@ -220,3 +224,23 @@ async def test_two_services_with_workers_do_not_share_an_address(database_url: s
         with pytest.raises(StartError, match="choose another --address"):
             async with running_workers(second):
                 pass
+
+
+async def test_a_path_that_is_no_text_leaves_the_address_to_workers_that_answer(
+    database_url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It ends grpcio's server in one worker, whose new one must share the address again."""
+    log: list[str] = []
+
+    async def is_restarted() -> bool:
+        log.append(capfd.readouterr().err)
+        return "gRPC server restarted" in "".join(log)
+
+    async with served(database_url) as (service, _):
+        host, _, port = service.address.rpartition(":")
+        with socket.create_connection((host, int(port))) as stranger:
+            stranger.sendall(opening() + frame(HEADERS, END_HEADERS, 1, REQUEST))
+            await eventually(is_restarted)
+        answers = await asyncio.gather(*(check(int(port)) for _ in range(40)))
+
+    assert answers == [health_pb2.HealthCheckResponse.SERVING] * 40
