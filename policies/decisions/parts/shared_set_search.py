@@ -25,7 +25,7 @@ _STEPS_PER_LOOKUP = 2
 
 @dataclass(frozen=True, slots=True)
 class FoundSet:
-    """The best set found, empty if none; no set that covers all parts has fewer members than `fewest`."""
+    """The best set found, empty if none; unless it is the best, no set that covers all has fewer than `fewest`."""
 
     members: Sequence[int] = ()
     is_best: bool = False
@@ -72,7 +72,7 @@ class SharedSetSearch:
                     FixedSizeSearch(pool, comparison, numbers, size).cover_each()
         except StepsSpent:
             return FoundSet(comparison.best, fewest=size)
-        return FoundSet(comparison.best, bool(comparison.best), size)
+        return FoundSet(comparison.best, is_best=bool(comparison.best))
 
 
 class _SharedComparison(SetComparison):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
 from hypothesis import given, strategies as st
 
 from policies.decisions.availability.item_availability import in_items
 from policies.decisions.availability.outlet_split import outlet_units
 from policies.decisions.availability.sellable import Availability, assess_availability
 from policies.decisions.routing import route
+from policies.domain.capacity import Capacity, CapacityFigures
 from policies.domain.listings import OrderedItem, whole_items
 from policies.domain.model import Commitment, Order, OrderLine, World
 from policies.domain.outlets import Outlet
@@ -45,6 +50,36 @@ def test_items_are_those_that_the_units_at_each_location_make_up(number: int, st
     assert items.largest_single_order <= items.sellable
     assert items.largest_single_order * each <= units.largest_single_order
     assert sum(outlet_units(items, outlets).values()) == items.sellable
+
+
+@pytest.mark.parametrize(
+    ("entries", "stock", "largest"),
+    [
+        ({"max_shipments": 2}, {"a": 5, "b": 5, "c": 5}, 2),
+        ({"max_shipments": 1}, {"a": 3, "b": 6, "c": 9}, 3),
+        ({"split_only_if": "{order.unit_count: {at_least: 2}}"}, {"a": 5, "b": 5}, 1),
+        ({}, {"a": 5, "b": 5}, 2),
+    ],
+)
+def test_one_order_gets_the_items_of_as_many_locations_as_may_ship_it(
+    entries: dict[str, Any], stock: dict[str, int], largest: int
+) -> None:
+    """Items have 3 units. Whether `split_only_if` allows a split of them is not known before they are ordered."""
+    policy_set = rules(policy(rank="[fewest_shipments]", **entries))
+
+    items = in_items(assess_availability(policy_set, stocked(stock), TIKTOK, "MUG"), 3)
+
+    assert items.largest_single_order == largest
+    assert [x.sellable for x in items.locations] == [units // 3 for units in stock.values()]
+
+
+def test_one_order_gets_no_more_items_than_a_location_can_handle() -> None:
+    limited = store("a", capacity=Capacity(units_per_day=4, days_ahead=0))
+    snapshot = replace(world([limited], [level("MUG", "a", 10)]), capacity=CapacityFigures())
+
+    items = in_items(assess_availability(rules(ANYWHERE), snapshot, TIKTOK, "MUG"), 2)
+
+    assert (items.sellable, items.largest_single_order) == (5, 2)
 
 
 @given(st.integers(0, len(POLICIES) - 1), STOCK, st.integers(1, 7))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
 from policies.decisions.availability.sellable import Availability, assess_availability
@@ -138,10 +139,115 @@ def test_a_kit_is_as_old_and_as_uncertain_as_its_worst_component() -> None:
     assert kit_level.count_confidence is None
 
 
+def test_kits_are_shown_as_unavailable_or_promised_where_a_component_is() -> None:
+    """Of 10 mugs 8 are in order and 5 of them free, of 12 bowls 8 and 6. The shop has lost more mugs than it had."""
+    levels = [
+        level("MUG", "dc", 10, unavailable=2, allocated=3),
+        level("BOWL", "dc", 12, unavailable=4, held=2),
+        level("MUG", "shop", 2, unavailable=3),
+        level("BOWL", "shop", 4),
+    ]
+
+    found = ask(rules(ANYWHERE), world([DC, SHOP], levels))
+
+    assert found.kit is not None
+    shown = {key: (x.on_hand, x.unavailable, x.allocated, x.available) for key, x in found.kit.levels.items()}
+    assert shown == {"dc": (6, 2, 1, 3), "shop": (2, 2, 0, 0)}
+
+
 def test_one_order_gets_no_more_kits_than_its_shipments_allow() -> None:
     found = ask(rules(policy(rank="[priority]", max_shipments=1)), TWO_PLACES)
 
     assert (found.sellable, found.largest_single_order) == (3, 2)
+
+
+def ordered(policy_set: PolicySet, snapshot: World = TWO_PLACES, **product: Any) -> int:
+    """The kits that one order can get."""
+    return ask(policy_set, snapshot, **product).largest_single_order
+
+
+@pytest.mark.parametrize(
+    ("entries", "price", "largest"),
+    [
+        ({"min_split_value": 30}, Decimal(10), 3),
+        ({"min_split_value": 31}, Decimal(10), 2),
+        ({"min_split_value": 30}, None, 2),
+        ({"split_only_if": "{order.unit_count: {at_least: 100}}"}, Decimal(10), 2),
+        ({"max_shipments": 1}, Decimal(10), 2),
+    ],
+)
+def test_one_order_gets_the_kits_of_one_location_where_it_may_not_be_split(
+    entries: dict[str, Any], price: Decimal | None, largest: int
+) -> None:
+    assert ordered(rules(policy(rank="[fewest_shipments]", **entries)), price=price) == largest
+
+
+def test_an_order_of_fewer_kits_than_all_takes_the_fullest_locations_that_its_shipments_allow() -> None:
+    corner = [level("MUG", "corner", 1), level("BOWL", "corner", 2)]
+    snapshot = world([DC, SHOP, store("corner")], [*TWO_PLACES.levels.values(), *corner])
+
+    assert ordered(rules(policy(rank="[fewest_shipments]", max_shipments=2)), snapshot) == 3
+
+
+@pytest.mark.parametrize(("rank", "largest"), [("[priority]", 1), ("[covers_most, priority]", 2)])
+def test_one_shipment_of_kits_comes_from_the_location_that_ranks_first(rank: str, largest: int) -> None:
+    """The shop ranks before the warehouse, unless the warehouse alone covers the order."""
+    snapshot = world([replace(DC, priority=2), replace(SHOP, priority=1)], TWO_PLACES.levels.values())
+
+    assert ordered(rules(policy(rank=rank, max_shipments=1)), snapshot) == largest
+
+
+@pytest.mark.parametrize("may_split", [False, True])
+def test_kits_for_pickup_are_those_of_the_policy_for_pickup(may_split: bool) -> None:
+    policies = """
+kind: routing
+policies:
+  - {name: collect, position: 1, applies_to: {order.method: pickup}, only: {location.type: store}, rank: [priority]}
+  - {name: send, position: 2, rank: [priority]}
+"""
+    snapshot = replace(TWO_PLACES, products={**TWO_PLACES.products, "SET": Product("SET")})
+    kit = replace(SET, may_split=may_split)
+
+    found = assess_kit(rules(policies), snapshot, TIKTOK, kit, method="pickup")
+
+    assert (found.sellable, found.largest_single_order) == (1, 1)
+
+
+BY_COURIER = """
+kind: delivery
+rules:
+  - {name: courier, position: 1, when: {location.type: store}, service: courier, transit_days: 1}
+  - {name: post, position: 2, service: post, transit_days: 2}
+"""
+"""It is Friday: the shop's courier arrives on Monday, the warehouse's parcels on Tuesday."""
+
+
+def options_of(*texts: str, kit: Kit = SET, snapshot: World = TWO_PLACES) -> list[tuple[int, int, int, set[str]]]:
+    """The days from now by which orders from so many to so many kits arrive from these locations."""
+    at_once = {key: replace(place, handling_minutes=0) for key, place in snapshot.locations.items()}
+    policy_set = rules(BY_COURIER, policy(must_meet="[deliver_by]", rank="[priority]"), *texts)
+    products = {**snapshot.products, "SET": Product("SET")}
+    snapshot = replace(snapshot, locations=at_once, products=products)
+    found = assess_kit(policy_set, snapshot, TIKTOK, kit, method="ship", destination=TO_OSLO, by_day=True)
+    return [((x.day - NOW.date()).days, x.fewest, x.largest, set(x.location_ids)) for x in found.delivery_options]
+
+
+def test_what_a_rule_keeps_of_all_kits_is_not_kept_of_the_first_days_kits_too() -> None:
+    assert options_of(of_kit("hold_back: {units: 1}", "channel")) == [(3, 1, 1, {"shop"}), (4, 1, 2, {"dc", "shop"})]
+
+
+def test_kits_that_may_be_split_arrive_once_all_their_components_do() -> None:
+    snapshot = world([DC, SHOP], [level("MUG", "shop", 4), level("BOWL", "dc", 8)])
+    kit = replace(SET, may_split=True)
+
+    assert options_of(kit=kit, snapshot=snapshot) == [(4, 1, 4, {"dc", "shop"})]
+
+
+def test_days_are_answered_only_where_they_are_asked_for() -> None:
+    policy_set = rules(BY_COURIER, policy(must_meet="[deliver_by]", rank="[priority]"))
+    at_once = {key: replace(place, handling_minutes=0) for key, place in TWO_PLACES.locations.items()}
+
+    assert ask(policy_set, replace(TWO_PLACES, locations=at_once)).delivery_options == ()
 
 
 def test_kits_that_are_promised_are_those_that_their_components_would_make_up() -> None:
@@ -161,6 +267,9 @@ def test_kits_that_are_promised_are_those_that_their_components_would_make_up() 
     # The shop is a mug short already and has never had a bowl.
     assert kits_promised(kit, at, {("MUG", "shop"): 3, ("BOWL", "shop"): 2}, ["shop"]) == {("SET", "shop"): 2}
     assert kits_promised(kit, at, {("MUG", "shop"): 3}, ["shop"]) == {("SET", "shop"): 0}
+    # In the attic all mugs are promised, and there are two bowls.
+    attic = {("MUG", "attic"): level("MUG", "attic", 2, allocated=2), ("BOWL", "attic"): level("BOWL", "attic", 2)}
+    assert kits_promised(kit, attic, {("MUG", "attic"): 2}, ["attic"]) == {("SET", "attic"): 2}
 
 
 BY_CONTENTS = """

@@ -203,3 +203,26 @@ def test_after_its_last_round_an_order_keeps_the_kits_of_which_it_has_all_compon
     assert got["a/MUG"] == got["a/CAP"] == 3 - got["b/CAP"]
     assert got["b/CAP"] == got["b/PEN"]
     assert decision.searched_exhaustively == (rounds > 1)
+
+
+def test_components_without_the_others_are_taken_back_from_the_last_locations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of the four caps go with the pens, and so two of the four mugs, in two places, have no cap."""
+    monkeypatch.setattr(split_kits, "MAX_ROUNDS", 1)
+    first, second = Kit("A", {"MUG": 1, "CAP": 1}, may_split=True), Kit("B", {"CAP": 1, "PEN": 1}, may_split=True)
+    levels = [level("MUG", "dc", 2), level("MUG", "shop", 2), level("CAP", "shop", 4), level("PEN", "dc", 2)]
+    levels += [level("BOWL", "dc", 3), level("BOWL", "shop", 3)]
+    order = order_of(*lines_of(second, 2, "b"), *lines_of(first, 4, "a"), OrderLine("c", "BOWL", 6))
+
+    decision = decide(rules(ANYWHERE), world([DC, SHOP], levels), order, first, second)
+
+    assert placed(decision) == {
+        "dc": {"b/PEN": 2, "a/MUG": 2, "c": 3},
+        "shop": {"b/CAP": 2, "a/CAP": 2, "c": 3},
+    }
+    assert decision.units == {
+        ("PEN", "dc"): 2,
+        ("MUG", "dc"): 2,
+        ("BOWL", "dc"): 3,
+        ("CAP", "shop"): 4,
+        ("BOWL", "shop"): 3,
+    }
