@@ -40,13 +40,13 @@ def test_ties_are_taken_by_id() -> None:
 
 def test_millions_of_units_take_no_time() -> None:
     units = {f"outlet-{number:03}": 1_000_000_000 - number for number in range(500)}
-    started = time.process_time()
+    started = time.thread_time()
 
     left = reduced(units, 400_000_000_000)
 
     assert sum(left.values()) == sum(units.values()) - 400_000_000_000
     assert max(left.values()) - min(left.values()) <= 1
-    assert time.process_time() - started < 0.1
+    assert time.thread_time() - started < 0.1
 
 
 @st.composite

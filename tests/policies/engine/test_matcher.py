@@ -152,7 +152,7 @@ def test_skus_in_overlapping_lists_fire_exactly_the_rules_that_list_them() -> No
 
 
 def test_two_thousand_rules_are_compiled_in_bounded_time() -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     matcher = Matcher.of(
         [
             (number, All((is_("product.sku", f"SKU-{number}"), over("stock.on_hand", float(number % 40)))))
@@ -161,7 +161,7 @@ def test_two_thousand_rules_are_compiled_in_bounded_time() -> None:
     )
 
     assert matcher.fired(store(sku="SKU-1207", on_hand=9)) == (1207,)
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 def test_a_thousand_rules_can_fire_together() -> None:

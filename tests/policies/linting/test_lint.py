@@ -292,10 +292,10 @@ def test_conditions_count_as_possible_when_the_budget_is_spent() -> None:
 
 def test_thousands_of_rules_are_linted_in_bounded_time() -> None:
     rules = [f"{{product.sku: S{number}, stock.available: {{at_most: {number % 50}}}}}" for number in range(1_000)]
-    started = time.perf_counter()
+    started = time.thread_time()
 
     assert codes(exposure(*rules)) == []
-    assert time.perf_counter() - started < 10
+    assert time.thread_time() - started < 10
 
 
 def test_rules_that_overlap_in_every_way_are_linted_in_bounded_time() -> None:
@@ -305,7 +305,7 @@ def test_rules_that_overlap_in_every_way_are_linted_in_bounded_time() -> None:
         f"{{{', '.join(f'{fact}: {{at_least: {number * step % 5}, at_most: {5 + number * step % 7}}}' for fact, step in zip(facts, (3, 5, 7, 11), strict=True))}}}}}"  # noqa: E501
         for number in range(250)
     ]
-    started = time.perf_counter()
+    started = time.thread_time()
 
     assert set(codes(routing(*policies))) <= {"shadowed-rule"}
-    assert time.perf_counter() - started < 10
+    assert time.thread_time() - started < 10

@@ -304,11 +304,11 @@ def test_a_rule_that_exceeds_the_engines_bounds_is_a_problem() -> None:
     ids=range(12),
 )
 def test_a_hostile_file_is_refused_quickly(content: bytes, code: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     reported = codes(read({"hostile.yaml": content}))
 
     assert set(reported) == {code}
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 def test_only_the_first_problems_of_a_file_are_reported() -> None:
@@ -356,8 +356,8 @@ def test_two_thousand_rules_are_read_in_bounded_time() -> None:
         % (number, number, number % 50)
         for number in range(2_000)
     )
-    started = time.perf_counter()
+    started = time.thread_time()
     policy_set = good({"many.yaml": b"kind: buffer\nname: many\nscope: location\nrules:\n" + rules, "r.yaml": DEFAULT})
 
     assert len(policy_set.buffers[0].rules) == 2_000
-    assert time.perf_counter() - started < 10
+    assert time.thread_time() - started < 10

@@ -213,10 +213,10 @@ def test_hundreds_of_tests_run_in_seconds(folder: Path, capsys: pytest.CaptureFi
     head, _, test = SUITE.partition("  - name: One mug")
     tests = (f"  - name: Mug {number}{test}" for number in range(500))
     (folder / "all_test.yaml").write_text(head + "".join(tests))
-    started = time.perf_counter()
+    started = time.process_time()
 
     assert run(folder) == 0
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert capsys.readouterr().out == "1 rule in 1 file, 500 tests: 500 passed, 0 failed\n"
 
 
