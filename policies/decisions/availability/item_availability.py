@@ -8,6 +8,7 @@ from dataclasses import replace
 from policies.decisions.availability.location_availability import LocationAvailability
 from policies.decisions.availability.sellable import Availability
 from policies.domain.listings import whole_items
+from policies.policy_set import PLAN_STEPS
 
 
 def in_items(availability: Availability, units_each: int) -> Availability:
@@ -23,13 +24,20 @@ def in_items(availability: Availability, units_each: int) -> Availability:
     )
     sellable = min(whole_items(availability.sellable, units_each), sum(figure.sellable for figure in locations))
 
-    # Whether `split_only_if` would allow a split of items is not worked out here: one location is always allowed.
     policy = availability.policy
-    shipments = policy.max_shipments if policy.split_only_if is None else 1
+    compares_plans = any(step.kind in PLAN_STEPS for step in policy.rank)
+    # Whether an order of items is one that may be split is not worked out here: one location is always allowed.
+    may_split = policy.split_only_if is None and policy.min_split_value is None
+    shipments = policy.max_shipments if may_split else 1
 
     def largest(units: int, figures: Iterable[LocationAvailability]) -> int:
-        counts = sorted((figure.sellable for figure in figures), reverse=True)
-        return min(whole_items(units, units_each), sum(counts[:shipments]))
+        # Without a step that compares plans the locations come as they rank, be they those with the fewest items.
+        counts = sorted((figure.sellable for figure in figures if figure.sellable), reverse=compares_plans)
+        items = sum(counts[:shipments])
+        if may_split and shipments is not None and not compares_plans:
+            # Of the units that one order gets, at most these make up no whole item.
+            items = max(items, whole_items(units - (shipments - 1) * (units_each - 1), units_each))
+        return min(whole_items(units, units_each), items)
 
     options = []
     for option in availability.delivery_options:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from policies.decisions.availability.sellable import Availability, assess_availa
 from policies.decisions.routing import route
 from policies.domain.capacity import Capacity, CapacityFigures
 from policies.domain.listings import OrderedItem, whole_items
-from policies.domain.model import Commitment, Order, OrderLine, World
+from policies.domain.model import Commitment, Order, OrderLine, Product, World
 from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE as UNRESTRICTED, of_whole_items
 from tests.policies.small_retailer import ANYWHERE, TIKTOK, level, policy, rules, store, world
@@ -28,12 +29,20 @@ scope: channel
 rules:
   - {name: kept, hold_back: {units: 4}}
 """
-POLICIES = [rules(ANYWHERE), rules(policy(max_shipments=1)), rules(ANYWHERE, CHANNEL_BUFFER)]
+POLICIES = [
+    rules(ANYWHERE),
+    rules(policy(max_shipments=1)),
+    rules(ANYWHERE, CHANNEL_BUFFER),
+    *[rules(policy(rank=rank, max_shipments=count)) for rank in ("[priority]", "[covers_most]") for count in (1, 2)],
+    *[rules(policy(rank=rank, min_split_value=40)) for rank in ("[priority]", "[fewest_shipments]")],
+    rules(policy(rank="[priority]", split_only_if="{order.unit_count: {at_least: 9}}")),
+]
 
 
 def stocked(stock: dict[str, int]) -> World:
     levels = [level("MUG", location, units) for location, units in stock.items()]
-    return world([store(location) for location in LOCATIONS], levels or [level("MUG", "a", 0)])
+    mug = Product("MUG", price=Decimal(4))
+    return world([store(location) for location in LOCATIONS], levels or [level("MUG", "a", 0)], [mug])
 
 
 def assessed(number: int, stock: dict[str, int]) -> Availability:
@@ -58,14 +67,19 @@ def test_items_are_those_that_the_units_at_each_location_make_up(number: int, st
         ({"max_shipments": 2}, {"a": 5, "b": 5, "c": 5}, 2),
         ({"max_shipments": 1}, {"a": 3, "b": 6, "c": 9}, 3),
         ({"split_only_if": "{order.unit_count: {at_least: 2}}"}, {"a": 5, "b": 5}, 1),
+        ({"min_split_value": 1}, {"a": 5, "b": 5}, 1),
+        ({"rank": "[priority]", "max_shipments": 2}, {"a": 5, "b": 5, "c": 9}, 2),
+        ({"rank": "[priority]", "max_shipments": 2}, {"a": 9, "b": 9, "c": 3}, 5),
+        ({"rank": "[priority]", "max_shipments": 1}, {"a": 9, "b": 3}, 3),
+        ({"rank": "[priority]", "min_split_value": 1}, {"a": 4, "b": 9}, 1),
         ({}, {"a": 5, "b": 5}, 2),
     ],
 )
 def test_one_order_gets_the_items_of_as_many_locations_as_may_ship_it(
     entries: dict[str, Any], stock: dict[str, int], largest: int
 ) -> None:
-    """Items have 3 units. Whether `split_only_if` allows a split of them is not known before they are ordered."""
-    policy_set = rules(policy(rank="[fewest_shipments]", **entries))
+    """Items have 3 units. Whether their value or `split_only_if` allows a split is not known before."""
+    policy_set = rules(policy(**{"rank": "[fewest_shipments]"} | entries))
 
     items = in_items(assess_availability(policy_set, stocked(stock), TIKTOK, "MUG"), 3)
 
@@ -88,7 +102,7 @@ def test_a_cart_of_the_largest_single_order_gets_all_its_items(number: int, stoc
     if not count:
         return
     item = OrderedItem("case", count, each)
-    line = OrderLine("1", "MUG", item.units(count), None, of_whole_items(UNRESTRICTED, "1", item), item)
+    line = OrderLine("1", "MUG", item.units(count), Decimal(4), of_whole_items(UNRESTRICTED, "1", item), item)
     decision = route(POLICIES[number], stocked(stock), TIKTOK, Order("tiktok_shop", "1", (line,), Commitment.HOLD))
 
     assert not decision.shortages
@@ -98,7 +112,7 @@ def test_a_cart_of_the_largest_single_order_gets_all_its_items(number: int, stoc
 @given(STOCK, st.integers(2, 7), st.integers(1, 9))
 def test_a_sold_order_gets_whole_items_only(stock: dict[str, int], each: int, count: int) -> None:
     item = OrderedItem("case", count, each)
-    line = OrderLine("1", "MUG", item.units(count), None, of_whole_items(UNRESTRICTED, "1", item), item)
+    line = OrderLine("1", "MUG", item.units(count), Decimal(4), of_whole_items(UNRESTRICTED, "1", item), item)
     decision = route(POLICIES[0], stocked(stock), TIKTOK, Order("tiktok_shop", "1", (line,), Commitment.SOLD))
     planned = sum(x.unit_count for shipment in decision.plan for x in shipment.lines)
 
