@@ -63,7 +63,7 @@ async def test_an_order_is_one_trace_from_its_caller_through_queue_transaction_d
     assert call.parent_span_id.hex() == SPAN_ID
     assert not call.trace_state
     assert children(collector, call) == {"queue", "allocation"}
-    assert {"BEGIN;", "decision", "UPDATE stock_level", "COMMIT;"} <= children(collector, transaction)
+    assert {"BEGIN", "decision", "UPDATE stock_level", "COMMIT;"} <= children(collector, transaction)
     assert transaction.start_time_unix_nano <= decision.start_time_unix_nano < decision.end_time_unix_nano
     assert decision.end_time_unix_nano <= transaction.end_time_unix_nano <= call.end_time_unix_nano
     assert attributes(call)["rpc.response.status_code"] == "OK"
