@@ -16,6 +16,7 @@ from rich.console import Console
 
 from bench import (
     call_cost,
+    channel_intake,
     cold_skus,
     event_loop,
     growth,
@@ -79,6 +80,9 @@ BENCHMARKS = {
     storage.NAME: Benchmark(storage.measure, storage.PACE, "bytes in the database for each order that was delivered"),
     workers.NAME: Benchmark(workers.measure, workers.PACE, "CheckAvailability by two workers ÷ by one process"),
     memory.NAME: Benchmark(memory.measure, memory.PACE, "memory after a million calls ÷ after 10,000"),
+    channel_intake.NAME: Benchmark(
+        channel_intake.measure, channel_intake.PACE, "webhooks taken a second ÷ a bare route with one insert"
+    ),
     growth.NAME: Benchmark(growth.measure, growth.PACE, "calls and lists with 300,000 orders ÷ with 1,500"),
 }
 ALL = "all"

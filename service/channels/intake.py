@@ -28,6 +28,7 @@ LARGEST_BODY = 8 << 20
 MOST_WAITING = 500_000
 """Unread entities of all accounts above which webhooks are refused: the channel keeps them better than a full disk."""
 COUNT_SECONDS = 5.0
+HEARD_SECONDS = 5.0
 BODY_SECONDS = 20.0
 RETRY_AFTER = {"Retry-After": "30"}
 
@@ -53,6 +54,7 @@ class Intake:
         self._most_waiting = most_waiting
         self._counted_at = -COUNT_SECONDS
         self._is_full = False
+        self._heard_at: dict[str, float] = {}
         self._failures = FailureLog()
 
     def app(self) -> Starlette:
@@ -87,7 +89,7 @@ class Intake:
             return self._answer(running, "refused", Response("the inbox is full\n", 503, RETRY_AFTER))
         delivery = running.adapter.delivery(headers, body)
         is_new = bool(await self._inbox.accept(name, [delivery]))
-        await self._inbox.heard(name)
+        await self._note_heard(name)
         await self._end_authorization(running, delivery)
         self._failures.worked("webhooks are taken again", account=name)
         running.hinted.set()
@@ -95,6 +97,12 @@ class Intake:
             log.warning("a webhook is not as the platform documents it", account=name, bytes=len(body))
             return self._answer(running, "unreadable", Response("ok\n"))
         return self._answer(running, "new" if is_new else "duplicate", Response("ok\n"))
+
+    async def _note_heard(self, name: str) -> None:
+        """Notes every few seconds that the channel has sent something, not at each webhook."""
+        if monotonic() - self._heard_at.get(name, -HEARD_SECONDS) >= HEARD_SECONDS:
+            self._heard_at[name] = monotonic()
+            await self._inbox.heard(name)
 
     async def _end_authorization(self, running: RunningAccount, delivery: Delivery) -> None:
         if delivery.ends_authorization:

@@ -8,6 +8,7 @@ import pytest
 
 from bench import (
     call_cost,
+    channel_intake,
     cold_skus,
     event_loop,
     growth,
@@ -60,13 +61,14 @@ RATIOS = {
     rule_reloads.NAME: {"failed_calls", "mixed_decisions", "rss_growth_ratio", "threads_growth_ratio"},
     storage.NAME: {"bytes_an_order"},
     memory.NAME: {"rss_after_1e6_calls_vs_1e4", "rss_mib"},
+    channel_intake.NAME: {"intake_vs_bare_insert", "ack_p99_ms"},
     growth.NAME: {"allocate_p50", "check_p50", "lists_p50"},
     workers.NAME: {"workers_2_vs_1", "workers_2_vs_1_cpu", "smallest_share_of_a_worker"},
 }
 
 SLOW = {
     *(call_cost.NAME, growth.NAME, hot_sku.NAME, memory.NAME, overload.NAME, rule_reloads.NAME, storage.NAME),
-    workers.NAME,
+    *(workers.NAME, channel_intake.NAME),
 }
 """Benchmarks that take seconds at any pace, because of the processes that they start."""
 
