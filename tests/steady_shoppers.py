@@ -60,7 +60,7 @@ class Shoppers:
             ]
             yield cls(channels, destination)
 
-    async def order(self, stop: asyncio.Event, skus: Sequence[str], *, at_once: int = 16) -> None:
+    async def order(self, stop: asyncio.Event, skus: Sequence[str], *, at_once: int = 8) -> None:
         """Orders one unit after another until `stop` is set; `at_once` shoppers do."""
         await asyncio.gather(*(self._shop(stop, skus) for _ in range(at_once)))
 
