@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import combinations, product
+from math import inf
 from random import Random
 
 import pytest
@@ -293,11 +294,11 @@ def test_a_search_by_size_covers_all_parts_within_the_shipments_or_finds_nothing
         check_best(replace(seeded_problem(number), max_shipments=max_shipments))
 
 
-@pytest.mark.parametrize(("grams", "cheaper"), [(100, "light"), (1_000, "flat")])
+@pytest.mark.parametrize(("grams", "cheaper"), [(100, "light"), (374, "light"), (376, "flat"), (inf, "flat")])
 def test_a_search_by_size_compares_costs_by_what_the_parts_weigh(
-    monkeypatch: pytest.MonkeyPatch, grams: int, cheaper: str
+    monkeypatch: pytest.MonkeyPatch, grams: float, cheaper: str
 ) -> None:
-    """Two units of each of two lines: 10 a kilogram from one location, 15 whatever they weigh from the other."""
+    """Two units of each of two lines: 10 a kilogram from one location, 15 from the other, also if nobody knows."""
     monkeypatch.setattr(shared_stock, "_FEW_LOCATIONS", 0)
     lines = [DemandPart((PartLine(key, "A", 2, 1),), {"A": 1}, 2, Placement(only)) for key, only in
              (("1", None), ("2", frozenset({"light", "flat"})))]  # fmt: skip
