@@ -10,6 +10,9 @@ from typing import Protocol
 from service.channels.accounts import Account
 from service.channels.effects import Reading
 
+COUNT = "count"
+"""What every platform calls counts of stock among its `Abilities.kinds`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hint:

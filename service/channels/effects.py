@@ -133,7 +133,17 @@ class TillMovement:
     is_return: bool = False
 
 
-Effect = TakeOrder | HandOver | CancelUnits | RequestToCancel | TakeReturn | TillMovement
+@dataclass(frozen=True, slots=True)
+class CountUnits:
+    """How many of an item the channel says are at an outlet, and when it worked that out."""
+
+    item_id: str
+    outlet_id: str
+    count: int
+    time: datetime
+
+
+Effect = TakeOrder | HandOver | CancelUnits | RequestToCancel | TakeReturn | TillMovement | CountUnits
 
 
 @dataclass(frozen=True, slots=True)

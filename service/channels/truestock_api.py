@@ -11,8 +11,10 @@ from google.protobuf.message import Message
 from grpc import aio
 
 from service.channels.accounts import Account, Disposition
+from service.channels.count_feed import CountFeed, count_source
 from service.channels.effects import (
     CancelUnits,
+    CountUnits,
     Effect,
     Fault,
     HandOver,
@@ -91,6 +93,9 @@ class TruestockApi:
         self._catalog: Any = CatalogServiceStub(connection)
         self._stock: Any = StockServiceStub(connection)
         self._originals = OriginalSearch(connection, account)
+        self.counts = CountFeed(
+            count_source(self._source), lambda page: answer(self._catalog.ListFeeds(page, timeout=CALL_SECONDS))
+        )
 
     async def apply(self, entity_id: str, effect: Effect) -> None:
         """Sends one effect of an entity."""
@@ -105,6 +110,8 @@ class TruestockApi:
             await self._send(self._allocations.RequestCancellation, entity_id, self._cancel_request(effect))
         elif isinstance(effect, TillMovement):
             await self._send(self._stock.RecordStockChanges, entity_id, await self._till_movement(effect))
+        elif isinstance(effect, CountUnits):
+            await self._report_count(entity_id, effect)
         else:
             await self._take_back(entity_id, effect)
 
@@ -237,6 +244,20 @@ class TruestockApi:
         ]
         return stock.RecordStockChangesRequest(source=self._source, changes=changes)
 
+    async def _report_count(self, entity_id: str, effect: CountUnits) -> None:
+        if not await self.counts.is_declared():
+            return
+        change = stock.StockChange(
+            change_id=f"{effect.outlet_id}/{effect.item_id}/{effect.time.isoformat()}",
+            channel_id=self._account.channel_id,
+            item_id=effect.item_id,
+            location_id=await self._location(effect.outlet_id),
+            count=stock.StockCount(on_hand_count=effect.count, computed=True),
+            effective_time=timestamp(effect.time),
+        )
+        request = stock.RecordStockChangesRequest(source=self.counts.source, changes=[change])
+        await self._send(self._stock.RecordStockChanges, entity_id, request)
+
     async def _allocation_id(self, order_id: str) -> str:
         allocation_id: str = (await self._allocation(order_id)).allocation_id
         return allocation_id
@@ -314,6 +335,7 @@ def failure_kind(kind: str) -> SyncFailureKind.ValueType:
         "fulfillment_order": SyncFailureKind.SYNC_FAILURE_KIND_ORDER,
         "cancellation": SyncFailureKind.SYNC_FAILURE_KIND_CANCELLATION,
         "return": SyncFailureKind.SYNC_FAILURE_KIND_RETURN,
+        "count": SyncFailureKind.SYNC_FAILURE_KIND_STOCK,
     }
     return kinds.get(kind, SyncFailureKind.SYNC_FAILURE_KIND_UNSPECIFIED)
 

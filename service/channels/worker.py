@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from service.background import FailureLog, pause
 from service.channels.connector_metrics import ConnectorMetrics
-from service.channels.effects import Reading
+from service.channels.effects import CountUnits, Reading
 from service.channels.errors import (
     AuthorizationLost,
     Away,
@@ -168,4 +168,4 @@ def _order_id(claim: Claim, reading: Reading | Exception | None) -> str:
     if claim.kind == "order":
         return claim.entity_id
     effects = reading.effects if isinstance(reading, Reading) else ()
-    return effects[0].order_id if effects else ""
+    return next((effect.order_id for effect in effects if not isinstance(effect, CountUnits)), "")

@@ -8,6 +8,7 @@ from typing import Any
 
 from service.channels.accounts import Account, SecretMissing
 from service.channels.adapter import (
+    COUNT,
     Abilities,
     Check,
     Delivery,
@@ -28,8 +29,12 @@ MOST_PAGES = 10_000
 MOST_READ = 50
 MOST_SEARCHED_LOCATIONS = 10
 """Locations that one search of orders may name."""
-RESTOCK_WAIT = timedelta(minutes=2)
+RESTOCK_WAIT = timedelta(seconds=20)
 """How long after a return Square may still say what became of its units."""
+COUNT_WAIT = timedelta(seconds=5)
+"""How old a count is when it is read, so that the sales in it have been read before."""
+_COUNTS = "/v2/inventory/counts/batch-retrieve"
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 SCOPES = ("INVENTORY_READ", "ITEMS_READ", "MERCHANT_PROFILE_READ", "ORDERS_READ", "PAYMENTS_READ")
 
 
@@ -53,14 +58,24 @@ class SquareMerchant:
         return words.delivery(body)
 
     async def read(self, kind: str, entity_ids: Sequence[str]) -> Mapping[str, Reading | Exception]:
-        """Reads orders, those that they return units of, and what became of the units."""
+        """Reads counts; or orders, those that they return units of, and what became of the units."""
+        if kind == COUNT:
+            return await self._counts(entity_ids)
         orders = await self._orders(entity_ids)
         sources = await self._orders(sorted({each for order in orders for each in _sources(order)}))
         by_id = {str(order.get("id")): order for order in sources}
         return {str(order.get("id")): await self._reading(order, by_id) for order in orders}
 
     async def changed(self, kind: str, since: datetime, page: str) -> Page:
-        """One page of what changed since a time: of each ten locations in turn, each oldest first."""
+        """One page of what changed since a time. Orders come by ten locations in turn, counts the newest first."""
+        if kind == COUNT:
+            body = {"states": [words.IN_STOCK], "updated_after": since.astimezone(UTC).isoformat(), "limit": PAGE_SIZE}
+            answer = await self._client.call("POST", _COUNTS, {**body, **({"cursor": page} if page else {})})
+            hints = tuple(words.count_hint(count) for count in answer.get("counts") or ())
+            return Page(hints, str(answer.get("cursor") or ""), is_sorted=False)
+        return await self._changed_orders(since, page)
+
+    async def _changed_orders(self, since: datetime, page: str) -> Page:
         places = sorted([place["id"] async for place in self._pages("GET", "/v2/locations", "locations")])
         number, _, cursor = page.partition(":")
         start = int(number or 0)
@@ -127,6 +142,19 @@ class SquareMerchant:
         except Unreadable as error:
             return [Check("webhooks", False, str(error))]
 
+    async def _counts(self, keys: Sequence[str]) -> Mapping[str, Reading | Exception]:
+        body = {
+            "catalog_object_ids": sorted({words.item_of(key) for key in keys}),
+            "location_ids": sorted({words.outlet_of(key) for key in keys}),
+            "states": [words.IN_STOCK],
+        }
+        # Square answers nothing of what it does not count.
+        readings: dict[str, Reading | Exception] = dict.fromkeys(keys, Reading(_LONG_AGO, left_out="not_counted"))
+        async for count in self._pages("POST", _COUNTS, "counts", body):
+            if (key := words.count_key(count)) in readings:
+                readings[key] = _count(count)
+        return readings
+
     async def _orders(self, order_ids: Sequence[str]) -> Sequence[Json]:
         if not order_ids:
             return ()
@@ -170,6 +198,17 @@ class SquareMerchant:
                 return
 
 
+def _count(count: Json) -> Reading | Exception:
+    try:
+        reading = words.count_reading(count)
+    except Unreadable as error:
+        return error
+    wait = (COUNT_WAIT - (datetime.now(UTC) - reading.update_time)).total_seconds()
+    if wait > 0:
+        return NotYet("what was sold before the count is read first", retry_after_seconds=wait)
+    return reading
+
+
 def _sources(order: Json) -> Sequence[str]:
     try:
         return words.source_order_ids(order)
@@ -184,7 +223,7 @@ def _scope_check(scope: str, granted: set[str]) -> Check:
 
 PLATFORM = Platform(
     name="square",
-    abilities=Abilities(kinds=(words.ORDER,), most_read=MOST_READ, retries_for=timedelta(hours=24)),
+    abilities=Abilities(kinds=(words.ORDER, COUNT), most_read=MOST_READ, retries_for=timedelta(hours=24)),
     secret_names=("application_id", "application_secret", "signature_key"),
     optional_secret_names=("previous_signature_key", "personal_access_token"),
     open=SquareMerchant,

@@ -8,6 +8,7 @@
 | order with a fulfillment, `CANCELED` | the order is cancelled |
 | order with `returns` of a sale at a till | the units that Square put back on the shelf came back at that shop |
 | order with `returns` of an order with a fulfillment | the same for that order; the other units were refunded only |
+| count of units `IN_STOCK` | how many Square says there are; below 0 there are none |
 | draft; order without anything that is counted | nothing |
 
 Units that are weighed or cut are no whole units: such an order is not guessed, but parked.
@@ -25,9 +26,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from service.channels.adapter import Delivery, Hint
+from service.channels.adapter import COUNT, Delivery, Hint
 from service.channels.effects import (
     CancelUnits,
+    CountUnits,
     Effect,
     Fault,
     HandOver,
@@ -41,6 +43,7 @@ from service.channels.effects import (
 from service.channels.errors import NotYet, Unreadable
 
 ORDER = "order"
+IN_STOCK = "IN_STOCK"
 Json = Mapping[str, Any]
 
 _STATES = frozenset({"OPEN", "COMPLETED", "CANCELED", "DRAFT"})
@@ -57,7 +60,8 @@ def delivery(body: bytes) -> Delivery:
     try:
         message = json.loads(body)
         topic, key = str(message["type"]), str(message["event_id"])
-        hints = tuple(_hints(topic, message["data"]["object"])) if topic.startswith(("order.", "refund.")) else ()
+        content = message["data"]["object"] if topic.startswith(("order.", "refund.", "inventory.")) else {}
+        hints = tuple(_hints(topic, content))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Delivery(hashlib.sha256(body).hexdigest(), "unreadable", (), is_readable=False)
     return Delivery(key, topic, hints, ends_authorization=topic == _REVOKED)
@@ -99,6 +103,38 @@ def order_hint(order: Json) -> Hint:
         return Hint(ORDER, str(order["id"]), _time(order["updated_at"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unlike("a list of orders", error) from error
+
+
+def count_hint(count: Json) -> Hint:
+    """What a count hints at: the item and the outlet that it is of."""
+    return Hint(COUNT, count_key(count), _time(count["calculated_at"]))
+
+
+def count_key(count: Json) -> str:
+    """The entity that a count is of: `item_of` and `outlet_of` take it apart."""
+    return f"{count['catalog_object_id']}/{count['location_id']}"
+
+
+def item_of(key: str) -> str:
+    """The item of a count's key."""
+    return key.partition("/")[0]
+
+
+def outlet_of(key: str) -> str:
+    """The outlet of a count's key."""
+    return key.partition("/")[2]
+
+
+def count_reading(count: Json) -> Reading:
+    """What a count means. Raises Unreadable."""
+    try:
+        time, quantity = _time(count["calculated_at"]), _number(count["quantity"])
+        if quantity != int(quantity):
+            return Reading(time, left_out="parts_of_a_unit")
+        units = _whole(max(quantity, Decimal(0)))
+        return Reading(time, (CountUnits(str(count["catalog_object_id"]), str(count["location_id"]), units, time),))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _unlike("a count", error) from error
 
 
 def order_reading(
@@ -181,7 +217,7 @@ def _restocked(order: Json, changes: Sequence[Json], time: datetime) -> Counter[
     units: Counter[str] = Counter()
     for change in changes:
         moved = change.get("adjustment") or {}
-        if moved.get("to_state") != "IN_STOCK" or moved.get("from_state") not in _SOLD_STATES:
+        if moved.get("to_state") != IN_STOCK or moved.get("from_state") not in _SOLD_STATES:
             continue
         refund = str(moved.get("refund_id") or "")
         if refund in refunds or (not refund and abs(_time(moved["occurred_at"]) - time) < _SOON):
@@ -219,13 +255,20 @@ def _units(lines: Sequence[Json], id_name: str) -> tuple[ItemUnits, ...]:
 
 
 def _whole(quantity: object) -> int:
-    try:
-        count = Decimal(str(quantity))
-    except InvalidOperation as error:
-        raise ValueError("a quantity is no number") from error
-    if not count.is_finite() or count != int(count) or not 0 <= count < 1 << 31:
+    count = _number(quantity)
+    if count != int(count) or not 0 <= count < 1 << 31:
         raise Unreadable("an item is sold in parts of a unit, which Truestock does not count")
     return int(count)
+
+
+def _number(quantity: object) -> Decimal:
+    try:
+        number = Decimal(str(quantity))
+    except InvalidOperation as error:
+        raise ValueError("a quantity is no number") from error
+    if not number.is_finite():
+        raise ValueError("a quantity is no number")
+    return number
 
 
 def _due(order: Json) -> bool:
@@ -246,6 +289,10 @@ def _place(fulfillment: Json) -> Place | None:
 
 
 def _hints(topic: str, content: Json) -> Iterable[Hint]:
+    if topic == "inventory.count.updated":
+        # One event has the counts of every state that units left or came to.
+        yield from (count_hint(count) for count in content["inventory_counts"] if count["state"] == IN_STOCK)
+        return
     if topic.startswith("refund."):
         # The refund's order is that of the return, which names the order that was returned.
         if content["refund"].get("order_id"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.channels.adapter import Check
+from service.channels.adapter import COUNT, Check
 from service.channels.running_account import RunningAccount
 from service.channels.store.connector_store import ConnectorStore
 from service.cli.connectors.connector_site import ConnectorSite, with_store
@@ -17,7 +17,7 @@ def connect(site: ConnectorSite, name: str, code: str) -> list[Check]:
             checks = [await _check_channel(running)]
             checks += await running.adapter.connect(code)
             await store.states.resume(name)
-            return [*checks, _check_returns(running)]
+            return [*checks, _check_returns(running), *await _check_counts(running)]
 
     return with_store(site.settings, work)
 
@@ -33,6 +33,17 @@ async def _check_channel(running: RunningAccount) -> Check:
     if not channel.HasField("unpaid_order_duration"):
         return Check(what, True, "unpaid orders are held for 15 minutes; set unpaid_order_duration to the platform's")
     return Check(what, True)
+
+
+async def _check_counts(running: RunningAccount) -> list[Check]:
+    if COUNT not in running.platform.abilities.kinds:
+        return []
+    what = "counts of stock"
+    if await running.api.counts.is_declared():
+        return [Check(what, True)]
+    source = running.api.counts.source
+    todo = f"not taken; to compare or to own them, declare the feed {source} with `truestock import feeds`"
+    return [Check(what, True, todo)]
 
 
 def _check_returns(running: RunningAccount) -> Check:

@@ -103,6 +103,9 @@ class Api:
         if self._conditions.outage:
             return Response(status_code=503)
         status, body = self._tokens.grant(await request.json())
+        if self._tokens.lost_grants > 0:
+            self._tokens.lost_grants -= 1
+            return Response("Bad Gateway", 502)
         return self._sent(JSONResponse(body, status))
 
     def _route(self, method: str, path: str, handler: Handler, is_good: Callable[[str], bool]) -> Route:

@@ -28,6 +28,8 @@ class Tokens:
         self.personal_token = f"EAAA{secrets.token_hex(16)}"
         """Of the application's owner; the only one that may ask for past events."""
         self.refreshes = 0
+        self.lost_grants = 0
+        """So many grants are made, and then the caller gets no answer."""
         self.authorized = True
         self._refresh_token = f"EQAA{secrets.token_hex(16)}"
         self._access: dict[str, float] = {}

@@ -212,6 +212,7 @@ def test_a_refund_that_cancelled_goes_on_to_do_so_when_a_later_one_is_of_shipped
 
     assert before[0] == after[0]
     assert [type(effect) for effect in after] == [CancelUnits, TakeOrder, TakeReturn]
+    assert isinstance(after[2], TakeReturn)
     assert after[2].order_id == ORDER_ID
     assert taken(shipped, [first, second]).lines == (units(2),)
 

@@ -10,7 +10,7 @@ import pytest
 from tests.connector_site import Site, map_everything, site_of, until
 from tests.fakes.square.merchant import SquareMerchant
 from tests.retailer import Retailer
-from truestock.v1 import order_pb2
+from truestock.v1 import catalog_service_pb2 as catalog_pb, order_pb2
 from truestock.v1.shipment_pb2 import Shipment
 
 READY = order_pb2.ORDER_STATUS_READY_TO_FULFILL
@@ -54,3 +54,35 @@ async def _with_status(site: Site, order_id: str, status: int) -> Any:
 
 async def _has(site: Site, location_id: str, *, on_hand: int) -> bool:
     return (await site.retailer.level("MUG", location_id)).on_hand_count == on_hand
+
+
+@pytest.mark.long
+async def test_counts_of_a_till_are_compared_or_owned_as_their_feed_says_and_not_taken_without_one(site: Site) -> None:
+    books, retailer = site.shop.books, site.retailer
+    austin, boston = books.locations.values()
+    books.count("MUG", boston, 4)
+    async with site.running():
+        await site.settled()
+        undeclared = await retailer.level("MUG", "boston")
+    observer = _feed("observer", "austin")
+    await retailer.catalog.UpsertFeeds(catalog_pb.UpsertFeedsRequest(feeds=[observer]))
+    async with site.running():
+        books.sell_at_till({"MUG": 2}, austin)
+        await until(lambda: _has(site, "austin", on_hand=8))
+        books.count("MUG", austin, 7)
+        (mismatch,) = await until(lambda: retailer.open_exceptions(kinds=["mismatch"], location_ids=["austin"]))
+        compared = await retailer.level("MUG", "austin")
+    owner = _feed("owner", "austin", "boston")
+    await retailer.catalog.UpsertFeeds(catalog_pb.UpsertFeedsRequest(feeds=[owner]))
+    async with site.running():
+        books.sell_at_till({"MUG": 1}, boston)
+        await until(lambda: _has(site, "boston", on_hand=3))
+
+    assert undeclared.on_hand_count == 10
+    assert (mismatch.sku, mismatch.location_id, compared.on_hand_count) == ("MUG", "austin", 8)
+    assert (await retailer.ledger()).balanced
+
+
+def _feed(role: str, *location_ids: str) -> catalog_pb.Feed:
+    number = catalog_pb.Feed.Role.Value(f"ROLE_{role.upper()}")
+    return catalog_pb.Feed(source="channels/square-us/counts", role=number, computed=True, location_ids=location_ids)

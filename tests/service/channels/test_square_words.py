@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
-from service.channels.effects import CancelUnits, HandOver, ItemUnits, Place, TakeOrder, TakeReturn, TillMovement
+from service.channels.effects import (
+    CancelUnits,
+    CountUnits,
+    HandOver,
+    ItemUnits,
+    Place,
+    TakeOrder,
+    TakeReturn,
+    TillMovement,
+)
 from service.channels.errors import NotYet, Unreadable
 from service.channels.square import words
 from tests.fakes.clock import Clock
 from tests.fakes.square.books import Books
-from tests.fakes.square.records import Location, Order
-from tests.fakes.square.words import change_json, event_data, order_json
+from tests.fakes.square.records import IN_STOCK, SOLD, Location, Order
+from tests.fakes.square.words import change_json, count_json, event_data, order_json
 
 
 @pytest.fixture
@@ -183,7 +194,85 @@ def test_webhooks_of_orders_and_refunds_hint_at_the_order_to_read(books: Books) 
 
     assert (updated.key, [(hint.kind, hint.entity_id) for hint in updated.hints]) == ("df5f3813", [("order", sale.id)])
     assert [hint.entity_id for hint in refunded.hints] == [refund.order.id]
-    assert delivered("inventory.count.updated", books.changes[0]).hints == ()
+    counted = delivered("inventory.count.updated", books.changes[1])
+    variation, place = books.variation("MUG"), shops(books)[0]
+    assert [(hint.kind, hint.entity_id) for hint in counted.hints] == [("count", f"{variation.id}/{place.id}")]
+
+
+def counted(books: Books, **changes: Any) -> Any:
+    return words.count_reading({**count_json(books, books.variation("MUG"), shops(books)[0]), **changes})
+
+
+def test_a_count_says_how_many_there_are_and_never_less_than_none(books: Books) -> None:
+    (effect,) = counted(books).effects
+    (oversold,) = counted(books, quantity="-2").effects
+
+    assert isinstance(effect, CountUnits)
+    assert (effect.count, effect.outlet_id) == (10, shops(books)[0].id)
+    assert oversold.count == 0
+
+
+def test_a_count_of_parts_of_a_unit_is_left_out_and_one_that_is_no_number_is_not_guessed(books: Books) -> None:
+    assert counted(books, quantity="1.25").left_out == "parts_of_a_unit"
+    with pytest.raises(Unreadable, match="a count is not as Square documents it"):
+        counted(books, quantity="NaN")
+
+
+@settings(max_examples=60)
+@given(st.dictionaries(st.sampled_from(["MUG", "BOWL"]), st.integers(1, 9), min_size=1), st.data())
+def test_of_returned_units_each_comes_back_or_is_only_refunded_and_none_twice(
+    units: dict[str, int], data: st.DataObject
+) -> None:
+    books = Books(Clock(datetime(2026, 3, 1, 12, tzinfo=UTC)))
+    place = books.add_location("Austin")
+    for sku in ("MUG", "BOWL"):
+        books.add_variation(sku, {place.id: 99})
+    order = books.place_order(units, place)
+    books.set_fulfillment(order, "COMPLETED")
+    back = {sku: data.draw(st.integers(0, number)) for sku, number in units.items()}
+    returned = books.give_back(order, units, place, restock=False).order
+    for sku, number in back.items():
+        if number:
+            books.adjust(sku, place, number, SOLD, IN_STOCK, refund_id=returned.refund_id)
+    effects = returned_reading(books, returned, order).effects
+    counts = {
+        has_goods: {line.item_id: line.count for each in effects if each.has_goods is has_goods for line in each.lines}
+        for has_goods in (True, False)
+    }
+    ids = {sku: books.variation(sku).id for sku in units}
+
+    assert counts[True] == {ids[sku]: number for sku, number in back.items() if number}
+    assert counts[False] == {ids[sku]: units[sku] - back[sku] for sku in units if units[sku] > back[sku]}
+
+
+_VALUES = st.none() | st.integers() | st.text(max_size=10) | st.lists(st.none() | st.integers(), max_size=2)
+_FIELDS = ("state", "updated_at", "line_items", "fulfillments", "returns", "location_id", "net_amount_due_money")
+
+
+@settings(max_examples=80)
+@given(st.dictionaries(st.sampled_from(_FIELDS), _VALUES))
+def test_an_order_with_any_wrong_field_is_read_or_refused_and_nothing_else(changes: dict[str, Any]) -> None:
+    books = Books(Clock(datetime(2026, 3, 1, 12, tzinfo=UTC)))
+    place = books.add_location("Austin")
+    books.add_variation("MUG", {place.id: 9})
+    with suppress(Unreadable, NotYet):
+        reading(books.place_order({"MUG": 1}, place), **changes)
+
+
+@settings(max_examples=50)
+@given(
+    st.binary(max_size=50)
+    | st.builds(
+        lambda topic, content: json.dumps({"type": topic, "event_id": "1", "data": {"object": content}}).encode(),
+        st.sampled_from(["order.updated", "refund.created", "inventory.count.updated", "oauth.authorization.revoked"]),
+        st.dictionaries(st.sampled_from(["order_updated", "refund", "inventory_counts"]), _VALUES) | _VALUES,
+    )
+)
+def test_no_webhook_that_is_signed_stops_the_intake(body: bytes) -> None:
+    delivery = words.delivery(body)
+
+    assert delivery.key
+    assert delivery.is_readable or not delivery.hints
 
 
 def test_a_revoked_application_ends_the_authorization() -> None:
