@@ -15,6 +15,7 @@ import uvloop
 from rich.console import Console
 
 from bench import (
+    access_cost,
     call_cost,
     channel_intake,
     cold_skus,
@@ -61,6 +62,9 @@ class Benchmark:
 BENCHMARKS = {
     hot_sku.NAME: Benchmark(hot_sku.measure, hot_sku.PACE, "one hot SKU: allocation queue ÷ transaction per order"),
     call_cost.NAME: Benchmark(call_cost.measure, call_cost.PACE, "CheckAvailability and AllocateOrder ÷ a bare echo"),
+    access_cost.NAME: Benchmark(
+        access_cost.measure, access_cost.PACE, "calls with mutual TLS and tokens ÷ without; beside refused ones"
+    ),
     cold_skus.NAME: Benchmark(
         cold_skus.measure, cold_skus.PACE, "p99 of orders of cold SKUs: with a hot SKU ÷ without"
     ),

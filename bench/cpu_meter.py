@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psutil
 
 from bench.bench_calls import AnsweredUnits, CallStream
 from bench.bench_report import Ratio
-from bench.load_generator import LoadGenerator, LoadTask
+from bench.load_generator import Credentials, LoadGenerator, LoadTask
 from bench.rounds import Figures
 from service.database.database import single_connection
 
@@ -46,6 +46,7 @@ class MeteredServer:
     address: str
     meter: CpuMeter
     answers: AnsweredUnits = field(default_factory=AnsweredUnits)
+    credentials: Credentials | None = None
 
     async def run(self, stream: CallStream, seconds: float) -> Figures:
         """The figures of the stream, and the CPU time of each side in microseconds a call."""
@@ -53,8 +54,13 @@ class MeteredServer:
         self.answers.count_answers(stream, int(figures["calls"]))
         return figures
 
+    async def run_beside(self, stream: CallStream, seconds: float, other: LoadGenerator, load: LoadTask) -> Figures:
+        """The figures of the stream while another generator runs its load, and that load's calls as `other_calls`."""
+        figures, results = await asyncio.gather(self.run(stream, seconds), other.run(replace(load, seconds=seconds)))
+        return figures | {"other_calls": sum(x["calls"] for name, x in results.items() if name != "generator")}
+
     async def _load(self, stream: CallStream, seconds: float) -> Figures:
-        results = await self.generator.run(LoadTask(self.address, seconds, [stream]))
+        results = await self.generator.run(LoadTask(self.address, seconds, [stream], credentials=self.credentials))
         figures = results[stream.name]
         generator_seconds = results["generator"]["cpu_seconds"]
         return figures | {"generator_cpu_us_per_call": _us_per_call(generator_seconds, figures)}

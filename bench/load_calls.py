@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
-from grpc import aio
+from grpc import StatusCode, aio
 
 from bench.bench_calls import (
     ALLOCATE,
@@ -17,12 +17,14 @@ from bench.bench_calls import (
     CHECK,
     ECHO,
     EMPTY,
+    HEALTH,
     LIST_EXCEPTIONS,
     LIST_MOVEMENTS,
     LIST_ORDERS,
     LIST_SHIPMENTS,
     LOCATION_IDS,
     RECORD,
+    REFUSED,
     UNITS,
     CallStream,
     new_order,
@@ -143,6 +145,21 @@ def _call_empty(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
     return call
 
 
+def _call_refused(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
+    calls = raw_calls(channels, stream.method)
+
+    async def call() -> None:
+        try:
+            await next(calls)(b"", timeout=CALL_SECONDS)
+        except aio.AioRpcError as error:
+            if error.code() is not StatusCode.PERMISSION_DENIED:
+                raise
+        else:
+            raise WrongAnswer(f"{stream.method} was answered, although the caller has no role for it")
+
+    return call
+
+
 def _list(stream: CallStream, channels: Sequence[aio.Channel]) -> Call:
     calls = raw_calls(channels, stream.method)
     request_type, response_type = _LISTS[stream.method]
@@ -170,6 +187,8 @@ _CALLS: dict[str, Callable[[CallStream, Sequence[aio.Channel]], Call]] = {
     **dict.fromkeys(_LISTS, _list),
     EMPTY: _call_empty,
     ECHO: _call_empty,
+    HEALTH: _call_empty,
+    REFUSED: _call_refused,
 }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
 from bench.bench_retailer import RULES
@@ -13,17 +15,19 @@ from service.settings import Settings
 
 
 def running_product(
-    url: str, *, batch_orders: int | None = None, workers: int = 1
+    url: str, *, batch_orders: int | None = None, workers: int = 1, settings: Mapping[str, str] | None = None
 ) -> AbstractAsyncContextManager[ServerProcess]:
-    """The service on a migrated database. `batch_orders` are the orders of one transaction, instead of the usual limit:
-    with 1, orders are not batched. `workers` are its processes that answer calls.
+    """The service on a migrated database, with further settings. `batch_orders` are the orders of one transaction,
+    instead of the usual limit: with 1, orders are not batched. `workers` are its processes that answer calls.
     """
-    return running_module("bench.product_server", url, str(batch_orders or limits.BATCH_ORDERS), str(workers))
+    orders = str(batch_orders or limits.BATCH_ORDERS)
+    return running_module("bench.product_server", url, orders, str(workers), json.dumps(dict(settings or {})))
 
 
-def _serve(url: str, batch_orders: str, workers: str) -> None:
+def _serve(url: str, batch_orders: str, workers: str, further: str) -> None:
     limits.BATCH_ORDERS = int(batch_orders)
     settings = Settings(
+        **json.loads(further),
         address="127.0.0.1:0",
         metrics_address="127.0.0.1:0",
         workers=int(workers),

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bench import (
+    access_cost,
     call_cost,
     channel_intake,
     cold_skus,
@@ -47,6 +48,14 @@ RATIOS = {
         "check_availability_vs_own_empty_call",
         "allocate_vs_own_empty_call",
     },
+    access_cost.NAME: {
+        "check_secure_vs_plain",
+        "allocate_secure_vs_plain",
+        "check_secure_cpu_vs_plain",
+        "allocate_secure_cpu_vs_plain",
+        "refused_cpu_vs_health_check",
+        "good_p99_beside_refused_vs_alone",
+    },
     cold_skus.NAME: {"cold_p99_ratio"},
     event_loop.NAME: {"longest_callback_cpu_ms", "loop_delay_p999_ms"},
     overload.NAME: {"goodput_4x_vs_1x", "goodput_4x_vs_1x_single_orders"},
@@ -68,7 +77,7 @@ RATIOS = {
 
 SLOW = {
     *(call_cost.NAME, growth.NAME, hot_sku.NAME, memory.NAME, overload.NAME, rule_reloads.NAME, storage.NAME),
-    *(workers.NAME, channel_intake.NAME),
+    *(access_cost.NAME, workers.NAME, channel_intake.NAME),
 }
 """Benchmarks that take seconds at any pace, because of the processes that they start."""
 
