@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import (
     Boolean,
     Integer,
@@ -243,7 +244,13 @@ class DecisionRetention:
 
 async def _keep_current(connection: Connection, partition: Partition, after: UUID) -> UUID | None:
     """Copies current decisions with ids after the given one, without inputs; the last id, None if there are no more."""
-    rows = await connection.fetch(_CURRENT.format(partition.name), after, PURGE_DECISIONS)
+    try:
+        # A transaction in this one, so that this one goes on after an error.
+        async with connection.transaction():
+            rows = await connection.fetch(_CURRENT.format(partition.name), after, PURGE_DECISIONS)
+    except asyncpg.UndefinedTableError:
+        # Another service has put what is kept in the place of the partition since it was listed.
+        return None
     kept = [
         (
             *(row["id"], row["allocation_id"], row["create_time"], row["policy_revision"], row["software_version"]),

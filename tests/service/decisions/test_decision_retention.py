@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from bench.order_history import EARLIER
 from service.database import monthly_partitions
 from service.database.database import Database, single_connection
+from service.decisions import decision_retention
 from service.decisions.decision_retention import PARTITIONED, DecisionRetention
 from service.metrics import Metrics
 from service.policy.active_policies import ActivePolicies
@@ -117,6 +118,17 @@ async def test_two_services_purge_concurrently_each_decision_once(retailer: Reta
     remaining = await retailer.sql("SELECT inputs FROM decision")
     assert sum(purged) == 39
     assert [row["inputs"] for row in remaining] == [None]
+
+
+async def test_nothing_is_kept_of_a_partition_that_another_service_has_just_replaced(retailer: Retailer) -> None:
+    await move_back(retailer)
+    name = f"decision_{datetime.now(UTC) - OLD:%Y_%m}"
+    async with single_connection(retailer.database_url) as connection:
+        listed = [x for x in await monthly_partitions.partitions(connection, "decision") if x.name == name]
+        await purge(retailer)
+        async with connection.transaction():
+            assert [await decision_retention._keep_current(connection, x, UUID(int=0)) for x in listed] == [None]
+            assert await connection.fetchval("SELECT 1") == 1
 
 
 async def test_a_partition_that_another_service_has_just_dropped_is_not_listed(retailer: Retailer) -> None:
