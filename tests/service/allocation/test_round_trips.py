@@ -60,5 +60,5 @@ async def test_a_new_order_costs_few_statements(
 
     # On a new connection the driver asks for the types that it does not know yet.
     own = [statement for statement in statements if not any(x in statement for x in ("typeinfo", "set_config"))]
-    assert (own[0], own[-1]) == ("BEGIN;", "COMMIT;")
+    assert (own[0], own[-1]) == ("BEGIN ISOLATION LEVEL READ COMMITTED;", "COMMIT;")
     assert len(own) - BEGIN_AND_COMMIT == expected, own
