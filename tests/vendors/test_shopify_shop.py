@@ -140,7 +140,8 @@ def test_no_operation_of_ours_costs_more_than_one_may(shop: ShopifyShop, app: Ap
     ids = [gid("Order", number) for number in range(1, 5)]
     page = {"first": 250, "query": "updated_at:>='2020-01-01T00:00:00Z'"}
     variables: dict[str, dict[str, Any]] = {
-        "Order": {"id": ids[0]}, "OrderLines": {"id": ids[0]}, "Refunds": {"ids": ids},
+        "Order": {"id": ids[0]}, "OrderLines": {"id": ids[0]}, "OrderRefunds": {"id": ids[0]},
+        "OrderFulfillmentOrders": {"id": ids[0]}, "Refunds": {"ids": ids},
         "FulfillmentOrders": {"ids": ids * 10}, "ChangedOrders": page, "ChangedFulfillmentOrders": page,
         "Levels": {"ids": ids * 4},
     }  # fmt: skip
