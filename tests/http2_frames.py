@@ -78,8 +78,10 @@ class Fuzzer:
         block = header_block(self._headers())
         if dice.random() < 0.002:
             block = block[: dice.randrange(len(block))]
-        if dice.random() < 0.002:
-            block += dice.randbytes(dice.randrange(1, 20))
+        elif dice.random() < 0.002:
+            # Bytes of both kinds together may be another path, and one that is not text.
+            first = dice.choice((0, 128))
+            block += bytes(dice.randrange(first, first + 128) for _ in range(dice.randrange(1, 20)))
         sent = frame(HEADERS, END_HEADERS, stream, block)
         message = dice.choice((b"", b"\0\0\0\0\0", b"\0\0\0\0\x05\x0a\x03web", b"\1\0\0\0\3abc", dice.randbytes(9)))
         sent += frame(DATA, END_STREAM, stream, message)

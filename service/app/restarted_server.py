@@ -3,7 +3,8 @@
 grpcio reads the path of a request as UTF-8 outside of any call: one request with another path, from anyone who can
 connect, ends the loop that takes requests, and with it the listener, while the process goes on (grpcio 1.85). Nothing
 can look at the path before that, so a new server takes the place of the old one, which still answers its calls. After
-some tens of such requests grpcio may end the whole process with a memory fault, whether or not old servers are stopped.
+a few or many of these requests grpcio may end the whole process with a memory fault, whether or not old servers are
+stopped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Strangers that send broken handshakes and calls neither end a service nor fill its memory, descriptors or log.
 
-Paths that are not UTF-8 are left out: a server is started again after one (`test_restarted_server`), but after some
-tens of them grpcio itself may end the process with a memory fault, as SECURITY.md says.
+Paths that are not UTF-8 are left out: a server is started again after one (`test_restarted_server`), but after
+some of them grpcio itself may end the process with a memory fault, as SECURITY.md says.
 """
 
 from __future__ import annotations
