@@ -1,20 +1,25 @@
-"""What calls of all platforms have in common: bounded answers, no redirects, and what is tried again."""
+"""What calls of all platforms have in common: bounded answers, no redirects, fresh tokens, and what is tried again."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import httpx2
 import stamina
 
-from service.channels.errors import Away, Unreadable
+from service.channels.adapter import Tokens
+from service.channels.errors import AuthorizationLost, Away, ChannelError, Unreadable
 
 CALL_SECONDS = 15.0
 LARGEST_ANSWER = 16 << 20
 ATTEMPTS = 3
 
 Answer = TypeVar("Answer")
+
+
+class StaleToken(ChannelError):
+    """The access token is not accepted; a new one may be."""
 
 
 def new_http_client() -> httpx2.AsyncClient:
@@ -46,6 +51,24 @@ async def with_retries(call: Callable[[], Awaitable[Answer]]) -> Answer:
         with attempt:
             return await call()
     raise AssertionError("unreachable")
+
+
+async def with_fresh_token(
+    tokens: Tokens, platform: str, call: Callable[[Mapping[str, str]], Awaitable[Answer]]
+) -> Answer:
+    """The answer to a call with the stored tokens, or where they are stale with renewed ones.
+
+    Raises AuthorizationLost if these are refused too.
+    """
+    current = await tokens.current()
+    try:
+        return await call(current)
+    except StaleToken:
+        renewed = await tokens.renewed(current)
+    try:
+        return await call(renewed)
+    except StaleToken as error:
+        raise AuthorizationLost(f"{platform} refuses new tokens too: {error}") from error
 
 
 def _may_retry(error: Exception) -> bool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import httpx2
 
 from service.channels.accounts import Account, SecretMissing
 from service.channels.adapter import Tokens
-from service.channels.errors import AuthorizationLost, Away, ChannelError, Unreadable
-from service.channels.platform_calls import new_http_client, sent, with_retries
+from service.channels.errors import AuthorizationLost, Away, Unreadable
+from service.channels.platform_calls import StaleToken, new_http_client, sent, with_fresh_token, with_retries
 from service.channels.shopify.operations import API_VERSION
 
 _DOMAIN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\.myshopify\.com")
@@ -36,18 +36,11 @@ class Client:
 
     async def ask(self, operation: str, **variables: Any) -> Json:
         """The `data` of an operation. A stale token is renewed once; an unreachable shop is tried again."""
-        return await with_retries(lambda: self._with_fresh_token(operation, variables))
 
-    async def _with_fresh_token(self, operation: str, variables: Json) -> Json:
-        tokens = await self._tokens.current()
-        try:
-            return await self._ask(operation, variables, tokens)
-        except _StaleToken:
-            tokens = await self._tokens.renewed(tokens)
-        try:
-            return await self._ask(operation, variables, tokens)
-        except _StaleToken as error:
-            raise AuthorizationLost(f"Shopify refuses new tokens too: {error}") from error
+        def call(tokens: Mapping[str, str]) -> Awaitable[Json]:
+            return self._ask(operation, variables, tokens)
+
+        return await with_retries(lambda: with_fresh_token(self._tokens, "Shopify", call))
 
     async def _ask(self, operation: str, variables: Json, tokens: Mapping[str, str]) -> Json:
         request = self._http.build_request(
@@ -58,7 +51,7 @@ class Client:
         )
         response, content = await sent(self._http, request, "Shopify")
         if response.status_code == 401:
-            raise _StaleToken("the access token is not accepted")
+            raise StaleToken("the access token is not accepted")
         if response.status_code in _CLOSED_SHOP:
             raise Away(f"Shopify says that the shop is closed ({response.status_code})", retry_after_seconds=60.0)
         if response.status_code >= 300:
@@ -138,7 +131,3 @@ def _json(content: bytes) -> Json:
     except (ValueError, RecursionError) as error:
         raise Away("Shopify answers with no JSON") from error
     return answer if isinstance(answer, dict) else {}
-
-
-class _StaleToken(ChannelError):
-    """The access token is not accepted; a new one may be."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ import httpx2
 from service.channels.accounts import Account, SecretMissing
 from service.channels.adapter import Tokens
 from service.channels.errors import AuthorizationLost, Away, ChannelError, Unreadable
-from service.channels.platform_calls import new_http_client, sent, with_retries
+from service.channels.platform_calls import StaleToken, new_http_client, sent, with_fresh_token, with_retries
 
 API_URL = "https://connect.squareup.com"
 API_VERSION = "2026-09-16"
@@ -35,7 +35,11 @@ class Client:
         self, method: str, path: str, body: Json | None = None, query: Mapping[str, str] | None = None
     ) -> Json:
         """The answer to a call for the merchant. A stale token is renewed once; an unreachable API is tried again."""
-        return await with_retries(lambda: self._with_fresh_token(method, path, body, query or {}))
+
+        def call(tokens: Mapping[str, str]) -> Awaitable[Json]:
+            return self._call(method, path, body, query or {}, tokens["access_token"])
+
+        return await with_retries(lambda: with_fresh_token(self._tokens, "Square", call))
 
     async def call_as_owner(
         self, method: str, path: str, body: Json | None = None, query: Mapping[str, str] | None = None
@@ -47,19 +51,8 @@ class Client:
             raise Away(str(error)) from error
         try:
             return await with_retries(lambda: self._call(method, path, body, query or {}, token))
-        except _StaleToken as error:
+        except StaleToken as error:
             raise Unreadable(f"Square refuses the personal access token: {error}") from error
-
-    async def _with_fresh_token(self, method: str, path: str, body: Json | None, query: Mapping[str, str]) -> Json:
-        tokens = await self._tokens.current()
-        try:
-            return await self._call(method, path, body, query, tokens["access_token"])
-        except _StaleToken:
-            tokens = await self._tokens.renewed(tokens)
-        try:
-            return await self._call(method, path, body, query, tokens["access_token"])
-        except _StaleToken as error:
-            raise AuthorizationLost(f"Square refuses new tokens too: {error}") from error
 
     async def _call(self, method: str, path: str, body: Json | None, query: Mapping[str, str], token: str) -> Json:
         request = self._http.build_request(
@@ -94,7 +87,7 @@ async def grant(account: Account, asked: Mapping[str, str]) -> dict[str, str]:
                 "access_expires": str(int(datetime.fromisoformat(str(answer["expires_at"])).timestamp())),
                 "merchant_id": str(answer["merchant_id"]),
             }
-        except (Unreadable, _StaleToken, KeyError, ValueError) as error:
+        except (Unreadable, StaleToken, KeyError, ValueError) as error:
             said = f": {error}" if isinstance(error, ChannelError) else ""
             raise AuthorizationLost(f"Square gives no tokens{said}") from error
 
@@ -114,7 +107,7 @@ async def _sent(http: httpx2.AsyncClient, request: httpx2.Request) -> Json:
     if code == "ACCESS_TOKEN_REVOKED":
         raise AuthorizationLost(f"Square says that the merchant has withdrawn the permission: {said}")
     if response.status_code == 401:
-        raise _StaleToken(said)
+        raise StaleToken(said)
     raise Unreadable(f"Square refuses {request.url.path}: {said}")
 
 
@@ -130,7 +123,3 @@ def _json(content: bytes) -> Json:
     except (ValueError, RecursionError) as error:
         raise Away("Square answers with no JSON") from error
     return answer if isinstance(answer, dict) else {}
-
-
-class _StaleToken(ChannelError):
-    """The access token is not accepted; a new one may be."""

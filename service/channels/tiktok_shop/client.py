@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import httpx2
@@ -12,7 +12,7 @@ import httpx2
 from service.channels.accounts import Account, SecretMissing
 from service.channels.adapter import Tokens
 from service.channels.errors import AuthorizationLost, Away, ChannelError, Unreadable
-from service.channels.platform_calls import new_http_client, sent, with_retries
+from service.channels.platform_calls import StaleToken, new_http_client, sent, with_fresh_token, with_retries
 from service.channels.tiktok_shop.signature import request_signature
 
 API_URL = "https://open-api.tiktokglobalshop.com"
@@ -44,18 +44,11 @@ class Client:
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: Json | None = None
     ) -> Json:
         """The `data` of one call to the shop. A stale token is renewed once; an unreachable API is tried again."""
-        return await with_retries(lambda: self._with_fresh_token(method, path, query or {}, body))
 
-    async def _with_fresh_token(self, method: str, path: str, query: Mapping[str, str], body: Json | None) -> Json:
-        tokens = await self._tokens.current()
-        try:
-            return await self._call(method, path, query, body, tokens)
-        except _StaleToken:
-            tokens = await self._tokens.renewed(tokens)
-        try:
-            return await self._call(method, path, query, body, tokens)
-        except _StaleToken as error:
-            raise AuthorizationLost(f"TikTok Shop refuses new tokens too: {error}") from error
+        def call(tokens: Mapping[str, str]) -> Awaitable[Json]:
+            return self._call(method, path, query or {}, body, tokens)
+
+        return await with_retries(lambda: with_fresh_token(self._tokens, "TikTok Shop", call))
 
     async def _call(
         self, method: str, path: str, query: Mapping[str, str], body: Json | None, tokens: Mapping[str, str]
@@ -97,7 +90,7 @@ async def token_call(account: Account, endpoint: str, query: Mapping[str, str]) 
                 "access_expires": str(int(data["access_token_expire_in"])),
                 "refresh_expires": str(int(data["refresh_token_expire_in"])),
             }
-        except (Unreadable, _StaleToken, KeyError, ValueError, TypeError) as error:
+        except (Unreadable, StaleToken, KeyError, ValueError, TypeError) as error:
             said = f": {error}" if isinstance(error, ChannelError) else ""
             raise AuthorizationLost(f"TikTok Shop gives no tokens{said}") from error
 
@@ -120,21 +113,17 @@ def _data(path: str, status: int, content: bytes) -> Json:
         code, message = int(answer["code"]), str(answer.get("message", ""))[:200]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if status == 401:
-            raise _StaleToken(f"{path}: {status}") from error
+            raise StaleToken(f"{path}: {status}") from error
         raise Away(f"TikTok Shop answers {path} with {status} and no JSON that it documents") from error
     if code in _DEAUTHORIZED:
         raise AuthorizationLost(f"TikTok Shop says that the shop has withdrawn its permission: {message} ({code})")
     if code == _BAD_SIGNATURE:
         raise AuthorizationLost(f"TikTok Shop refuses our signature; check the app secret and the clock: {message}")
     if status == 401 or code in _STALE_TOKEN:
-        raise _StaleToken(f"{message} ({code})")
+        raise StaleToken(f"{message} ({code})")
     if code in _THROTTLED:
         raise Away(f"TikTok Shop throttles {path}: {message} ({code})", retry_after_seconds=1.0)
     if code != 0 or status >= 300:
         raise Unreadable(f"TikTok Shop refuses {path}: {message} ({code or status})")
     data: Json = answer.get("data") or {}
     return data
-
-
-class _StaleToken(ChannelError):
-    """The access token is not accepted; a new one may be."""
