@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import grpc
@@ -16,26 +15,10 @@ from service.channels.connector_metrics import ConnectorMetrics
 from service.channels.routine import SUBSCRIPTIONS, SWEEP, Routine
 from service.channels.store.schema import SCHEMA
 from service.channels.tiktok_shop.adapter import TOPICS
-from tests.connector_site import ACCOUNT, Site, map_everything, site_of, until
-from tests.fakes.tiktok_shop.shop import TikTokShop
-from tests.retailer import Retailer
+from tests.connector_site import ACCOUNT, Site, until
 from truestock.v1 import order_pb2
 
 pytestmark = pytest.mark.long
-
-
-@pytest.fixture
-def shop() -> Iterator[TikTokShop]:
-    with TikTokShop(start=datetime.now(UTC) - timedelta(minutes=64)).serving() as shop:
-        yield shop
-
-
-@pytest.fixture
-async def site(retailer: Retailer, shop: TikTokShop) -> AsyncIterator[Site]:
-    await map_everything(retailer, shop, {"MUG": 10, "TRAY": 5})
-    async with site_of(retailer, shop, retailer.service.address) as site:
-        await site.connect()
-        yield site
 
 
 @asynccontextmanager

@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx2
 import pytest
 
-from tests.connector_site import ACCOUNT, Site, channel_tables, map_everything, site_of, until
+from tests.connector_site import ACCOUNT, Site, channel_tables, until
 from tests.fakes.tiktok_shop.records import Order
-from tests.fakes.tiktok_shop.shop import TikTokShop
 from tests.fakes.tiktok_shop.tokens import webhook_headers
-from tests.retailer import Retailer
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2
 
 State = allocation_pb.Allocation.State
 ON_HOLD, READY = order_pb2.ORDER_STATUS_ON_HOLD, order_pb2.ORDER_STATUS_READY_TO_FULFILL
-
-
-@pytest.fixture
-def shop() -> Iterator[TikTokShop]:
-    # An hour and a few minutes behind, so that an hour can pass without being in the future of the service.
-    with TikTokShop(start=datetime.now(UTC) - timedelta(minutes=64)).serving() as shop:
-        yield shop
-
-
-@pytest.fixture
-async def site(retailer: Retailer, shop: TikTokShop) -> AsyncIterator[Site]:
-    await map_everything(retailer, shop, {"MUG": 10, "TRAY": 5})
-    async with site_of(retailer, shop, retailer.service.address) as site:
-        await site.connect()
-        yield site
 
 
 @pytest.mark.long
