@@ -46,7 +46,7 @@ class ConnectorSite:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror}; name it with --accounts") from error
+            raise UserError(f"{path} cannot be read: {error.strerror}; name an accounts file that exists") from error
         platforms = installed_platforms()
         try:
             accounts = read_accounts(path.name, content, platforms)
