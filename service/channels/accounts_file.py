@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -18,7 +17,6 @@ from service.channels.copies_file import read_copies
 from service.settings import Address
 
 MOST_ACCOUNTS = 100
-LARGEST_FILE = 1 << 20
 
 _KEYS = ("name", "platform", "channel", "shop", "public_url", "mode", "secrets", "returns", "copies", "api_url")
 _REQUIRED = ("name", "platform", "channel", "shop", "public_url", "secrets")
@@ -33,13 +31,6 @@ class AccountsFileError(Exception):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(f"{p.file}:{p.line}:{p.column}: {p.message}; {p.help}" for p in problems))
         self.problems = problems
-
-
-def read_accounts_file(path: Path, platforms: Mapping[str, Platform]) -> Accounts:
-    """The accounts in a file. Raises AccountsFileError, and OSError for a file that cannot be read."""
-    with path.open("rb") as file:
-        content = file.read(LARGEST_FILE + 1)
-    return read_accounts(str(path), content, platforms)
 
 
 def read_accounts(name: str, content: bytes, platforms: Mapping[str, Platform]) -> Accounts:
