@@ -12,7 +12,7 @@ from tests.conftest import REPOSITORY
 
 LIST = REPOSITORY / "deploy" / "single-node-postgresql.toml"
 SCALING = REPOSITORY / "deploy" / "SCALING.md"
-NO_STATEMENTS = {"pg_hba", "pg_dump"}
+NO_STATEMENTS = {"pg_basebackup", "pg_dump", "pg_hba"}
 """Names of files and programs."""
 UNUSED = re.compile(r"\b(LISTEN|NOTIFY|add_listener|pg_notify|EXCLUDE USING|DEFERRABLE|TABLESAMPLE)\b")
 """What other databases lack and we do without."""
