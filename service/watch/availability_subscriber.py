@@ -82,6 +82,11 @@ class ChannelSubscribers:
                     self.published.pop(sku, None)
                     self.computed_skus.discard(sku)
 
+    def wake(self) -> None:
+        """Wakes every subscriber."""
+        for subscriber in self.subscribers:
+            subscriber.wake.set()
+
     def update(self, value: PublishedValue, *, computed: bool) -> bool:
         """Stores a value and notifies subscribers if its version is newer than the known one; returns whether it is."""
         if computed:

@@ -11,7 +11,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,6 +20,8 @@ from service import limits
 from service.availability.availability_changes import (
     AvailabilityChanges,
     ReadPosition,
+    channels_edited,
+    kits_edited,
     next_skus,
     read_changes,
     start_position,
@@ -33,10 +35,12 @@ from service.catalog.catalog_store import Catalog
 from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import no_channel
-from service.rpc import proto_values
 from service.rpc.streams import ChangePoller, SubscriberLimit
 from service.stock.publication_log import NO_OUTLETS
+from service.watch import watch_marks
+from service.watch.availability_messages import changes_message
 from service.watch.availability_subscriber import AvailabilitySubscriber, ChannelSubscribers
+from service.watch.watch_marks import Mark, MarksLost, WatchMarks
 from service.watch.watch_requests import AvailabilitySubscription, Tokens
 from truestock.v1 import availability_service_pb2 as availability_pb
 
@@ -64,11 +68,16 @@ class AvailabilityWatch:
         self._subscriber_limit = SubscriberLimit("availability", limits.WATCHERS, metrics.watches.availability_watchers)
         self._channel_subscribers: dict[str, ChannelSubscribers] = {}
         self._initial_lock = asyncio.Lock()
+        self._marks = WatchMarks(database)
         self._reset()
 
     def _reset(self) -> None:
-        """Clears all state after the last subscriber has left."""
+        """Clears all state after the last subscriber has left.
+
+        Polls read the changes since `_marked_position`, which is the last one that a mark was written after.
+        """
         self._position: ReadPosition | None = None
+        self._marked_position: ReadPosition | None = None
         self._revision = ""
         self._due: dict[Pair, datetime | None] = {}
         self._refresh_queue: deque[Pair] = deque()
@@ -82,26 +91,49 @@ class AvailabilityWatch:
         Raises NotFound, WatchLimitReached.
         """
         self._closing.raise_if_stopping()
-        subscriber = AvailabilitySubscriber(subscription.skus, subscription.since or 0)
-        tokens, token = Tokens(subscription), ""
+        resume = subscription.resume
+        subscriber = AvailabilitySubscriber(subscription.skus, resume.since if resume else 0)
+        self._start_over_if_lost()
+        marks = self._marks
+        tokens, since = Tokens(subscription, marks), resume.since if resume else None
         with self._subscriber_limit.slot(), self._closing.notifying(subscriber.wake):
             await self._check_channel(subscription.channel_id)
             with self._subscribed(subscription.channel_id, subscriber) as subscribers:
-                async for message in self._initial_changes(subscription, subscriber, subscribers):
-                    yield message
+                await self._wait_for_first_poll(subscriber, marks)
+                starts_over = resume is not None and not await self._is_kept(resume.mark)
+                if starts_over:
+                    # The client may have values that this database never had, so it is sent all of them.
+                    subscriber.since, since = 0, None
+                async for changes, unknown_skus in self._initial_changes(subscription, subscriber, subscribers):
+                    # Of a database that was lost meanwhile, no position is known.
+                    marks.raise_if_lost()
+                    assert self._position is not None
+                    read_time = self._position.horizon.now
+                    token = await tokens.of_message(since, self._poll_time, has_contents=True)
+                    yield changes_message(
+                        subscription, changes, token, read_time, unknown_skus, starts_over=starts_over
+                    )
+                    starts_over = False
                 while True:
                     subscriber.wake.clear()
                     self._closing.raise_if_stopping()
+                    marks.raise_if_lost()
                     changes = self._take_changes(subscription, subscribers, subscriber)
                     assert self._position is not None
                     if not subscriber.pending:
                         # A token states that every change before it has been sent, so it moves on only when nothing is
                         # pending. It names the oldest transaction still open, because that one may commit changes
                         # later.
-                        token = tokens.at(self._position.horizon.oldest)
-                    yield self._message(subscription, changes, token)
+                        since = self._position.horizon.oldest
+                    read_time = self._position.horizon.now
+                    token = await tokens.of_message(since, self._poll_time, has_contents=bool(changes))
+                    yield changes_message(subscription, changes, token, read_time, starts_over=starts_over)
+                    starts_over = False
                     if not subscriber.pending:
                         await pause(subscriber.wake, subscription.heartbeat.total_seconds())
+
+    async def _is_kept(self, mark: Mark) -> bool:
+        return await self._database.unlocked("watch", partial(watch_marks.is_kept, mark=mark))
 
     async def _check_channel(self, channel_id: str) -> None:
         async def read(connection: Connection) -> Catalog:
@@ -120,7 +152,7 @@ class AvailabilityWatch:
                 yield subscribers
         finally:
             subscribers.remove(subscriber)
-            if not subscribers.subscribers:
+            if not subscribers.subscribers and self._channel_subscribers.get(channel_id) is subscribers:
                 del self._channel_subscribers[channel_id]
 
     async def _initial_changes(
@@ -128,13 +160,12 @@ class AvailabilityWatch:
         subscription: AvailabilitySubscription,
         subscriber: AvailabilitySubscriber,
         subscribers: ChannelSubscribers,
-    ) -> AsyncIterator[availability_pb.WatchAvailabilityResponse]:
-        """The values that are sent first, as they are computed, without a resume token."""
-        await self._wait_for_first_poll(subscriber)
+    ) -> AsyncIterator[tuple[Sequence[PublishedValue], Iterable[str]]]:
+        """The values that are sent first, as they are computed, and the SKUs that are unknown."""
         # Looked up after the first poll, because later polls find products that are added from then on.
         unknown_skus = await self._unknown_skus(subscription)
         if unknown_skus:
-            yield self._message(subscription, [], "", unknown_skus)
+            yield [], unknown_skus
         last_sent = time.monotonic()
         async for skus in self._sku_batches(subscription, unknown_skus):
             self._closing.raise_if_stopping()
@@ -143,18 +174,16 @@ class AvailabilityWatch:
                 if sku in subscribers.published:
                     subscriber.notify(subscribers.published[sku])
             if subscriber.pending or time.monotonic() - last_sent > subscription.heartbeat.total_seconds() / 2:
-                yield self._message(subscription, self._take_changes(subscription, subscribers, subscriber), "")
+                yield self._take_changes(subscription, subscribers, subscriber), ()
                 last_sent = time.monotonic()
 
-    async def _wait_for_first_poll(self, subscriber: AvailabilitySubscriber) -> None:
+    async def _wait_for_first_poll(self, subscriber: AvailabilitySubscriber, marks: WatchMarks) -> None:
         """Waits for the first poll; only later changes are found."""
         while self._position is None:
             await subscriber.wake.wait()
             subscriber.wake.clear()
             self._closing.raise_if_stopping()
-        # A token of a later transaction than the newest one here is of another database, so all values are sent.
-        if subscriber.since > self._position.horizon.next:
-            subscriber.since = 0
+            marks.raise_if_lost()
 
     async def _unknown_skus(self, subscription: AvailabilitySubscription) -> set[str]:
         if subscription.skus is None:
@@ -192,7 +221,7 @@ class AvailabilityWatch:
             if not pairs:
                 return
             before = self._rules_and_catalog()
-            self._update(await self._publisher.publish_changed(pairs), computed=True)
+            self._update(await self._unless_lost(self._publisher.publish_changed(pairs)), computed=True)
             if before != self._rules_and_catalog():
                 # The refresh that this change started did not include these pairs yet.
                 self._due = dict.fromkeys(pairs) | self._due
@@ -203,37 +232,63 @@ class AvailabilityWatch:
 
     async def _poll(self) -> None:
         """Reads changes, publishes what they affect and refreshes a share; the next poll repeats what fails."""
-        await self._read_changes()
-        await self._publish_due()
-        await self._refresh_some()
+        try:
+            await self._read_changes()
+            await self._publish_due()
+            await self._refresh_some()
+        except MarksLost:
+            self._start_over_if_lost()
+
+    def _start_over_if_lost(self) -> None:
+        """Ends all watches, and forgets what was read of a database that has been restored since."""
+        if not self._marks.is_lost:
+            return
+        watches = list(self._channel_subscribers.values())
+        self._channel_subscribers.clear()
+        self._marks = WatchMarks(self._database)
+        self._publisher = Publisher(self._database, self._cache, self._active_policies)
+        self._reset()
+        for subscribers in watches:
+            subscribers.wake()
 
     async def _read_changes(self) -> None:
-        if self._position is None:
-            self._position = await self._database.snapshot(
-                "watch", lambda connection: start_position(connection, self._cache)
-            )
-            self._revision = self._active_policies.current.policy_set.revision
-            for subscribers in self._channel_subscribers.values():
-                for subscriber in subscribers.subscribers:
-                    subscriber.wake.set()
-        else:
-            before = self._position
-            changes = await self._database.snapshot("watch", lambda c: read_changes(c, self._cache, before))
-            if changes.position.version != before.version:
-                await self._mark_edited_items()
-            self._apply_changes(before, changes)
-        self._poll_time = time.monotonic()
+        marks = self._marks
+        if self._position is None or self._marked_position is None:
+            await self._read_start_position(marks)
+            return
+        if marks.is_after(self._poll_time):
+            self._marked_position = self._position
+        before = self._marked_position
+        changes = await marks.snapshot(lambda c: read_changes(c, self._cache, before))
+        read_time = time.monotonic()
+        if changes.has_any(before):
+            await marks.after(read_time)
+        if changes.position.version != before.version:
+            await self._mark_edited_items()
+        marks.raise_if_lost()
+        self._apply_changes(before, changes)
+        self._poll_time = read_time
+
+    async def _read_start_position(self, marks: WatchMarks) -> None:
+        position = await marks.snapshot(lambda connection: start_position(connection, self._cache))
+        read_time = time.monotonic()
+        await marks.after(read_time)
+        marks.raise_if_lost()
+        self._position, self._marked_position, self._poll_time = position, position, read_time
+        self._revision = self._active_policies.current.policy_set.revision
+        for subscribers in self._channel_subscribers.values():
+            subscribers.wake()
 
     def _apply_changes(self, before: ReadPosition, changes: AvailabilityChanges) -> None:
         for sku, ingest_time in changes.moved.items():
             self._mark_due(sku, ingest_time)
-        edited_kits = _kits_edited(before, changes.position)
+        edited_kits = kits_edited(before, changes.position)
         for sku in (*changes.expired, *changes.edited, *edited_kits):
             self._mark_due(sku, None)
         self._update(changes.published, computed=False)
         revision = self._active_policies.current.policy_set.revision
         changed = (
-            set(self._channel_subscribers) if revision != self._revision else _channels_edited(before, changes.position)
+            set(self._channel_subscribers) if revision != self._revision else channels_edited(before, changes.position)
         )
         if changed:
             self._start_refresh(changed, FULL_REFRESH_SECONDS)
@@ -274,7 +329,7 @@ class AvailabilityWatch:
         while self._due:
             batch = {pair: self._due.pop(pair) for pair in list(self._due)[:BATCH_PAIRS]}
             try:
-                published = await self._publisher.publish(list(batch))
+                published = await self._unless_lost(self._publisher.publish(list(batch)))
             except BaseException:
                 self._due = batch | self._due
                 raise
@@ -291,13 +346,20 @@ class AvailabilityWatch:
         while share > 0 and self._refresh_queue:
             pairs = [self._refresh_queue.popleft() for _ in range(min(share, len(self._refresh_queue), BATCH_PAIRS))]
             try:
-                self._update(await self._publisher.publish_changed(pairs), computed=True)
+                self._update(await self._unless_lost(self._publisher.publish_changed(pairs)), computed=True)
             except BaseException:
                 self._refresh_queue.extendleft(reversed(pairs))
                 raise
             share -= len(pairs)
             if not self._refresh_queue:
                 self._metrics.watches.availability_refresh.set(time.monotonic() - self._refresh_started)
+
+    async def _unless_lost(self, published: Awaitable[list[PublishedValue]]) -> list[PublishedValue]:
+        """Published values, which are worth nothing where the database was found to be restored meanwhile."""
+        marks = self._marks
+        values = await published
+        marks.raise_if_lost()
+        return values
 
     def _start_refresh(self, channel_ids: Iterable[str], seconds: float) -> None:
         """Queues all watched products of these channels to be computed within `seconds`, in the order of SKUs."""
@@ -380,55 +442,3 @@ class AvailabilityWatch:
         """The database's clock now: its time at the last poll, and the time since then by the clock of this process."""
         assert self._position is not None
         return self._position.horizon.now + timedelta(seconds=time.monotonic() - self._poll_time)
-
-    def _message(
-        self,
-        subscription: AvailabilitySubscription,
-        changes: Sequence[PublishedValue],
-        token: str,
-        unknown_skus: Iterable[str] = (),
-    ) -> availability_pb.WatchAvailabilityResponse:
-        assert self._position is not None
-        return availability_pb.WatchAvailabilityResponse(
-            changes=[_change(value, include_outlets=subscription.include_outlets) for value in changes],
-            resume_token=token,
-            read_time=proto_values.timestamp(self._position.horizon.now),
-            unknown_skus=sorted(name for name in unknown_skus if not item_of(name)),
-            unknown_item_ids=sorted(item_id for name in unknown_skus if (item_id := item_of(name))),
-        )
-
-
-def _change(value: PublishedValue, *, include_outlets: bool) -> availability_pb.AvailabilityChange:
-    change = availability_pb.AvailabilityChange(
-        sku="" if item_of(value.sku) else value.sku,
-        item_id=item_of(value.sku),
-        version=value.version,
-        sellable_count=value.sellable,
-        largest_single_order_count=value.largest_single_order,
-    )
-    if include_outlets:
-        for outlet_id, units in value.outlet_units().items():
-            change.outlets.add(outlet_id=outlet_id, sellable_count=units)
-    return change
-
-
-def _channels_edited(before: ReadPosition, after: ReadPosition) -> set[str]:
-    """Ids of channels whose values may all have changed because the channel, an outlet or a location was edited."""
-    old, new = before.catalog, after.catalog
-    if old is new:
-        return set()
-    if old.locations != new.locations:
-        return set(new.channels)
-    return {
-        channel_id
-        for channel_id, channel in new.channels.items()
-        if old.channels.get(channel_id) != channel or old.outlets.get(channel_id) != new.outlets.get(channel_id)
-    }
-
-
-def _kits_edited(before: ReadPosition, after: ReadPosition) -> set[str]:
-    """SKUs that were or are kits and whose components have changed."""
-    old, new = before.catalog.kits, after.catalog.kits
-    if old is new:
-        return set()
-    return {sku for sku in (*old.by_sku, *new.by_sku) if old.by_sku.get(sku) != new.by_sku.get(sku)}

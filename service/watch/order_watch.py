@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -18,9 +19,10 @@ from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import InvalidFields, Violation, no_channel
 from service.rpc.streams import ChangePoller, SubscriberLimit
-from service.watch import order_changes
+from service.watch import order_changes, watch_marks
 from service.watch.order_changes import PAGE_EVENTS, OrderSnapshot, OrderState
 from service.watch.order_subscriber import OrderChange, OrderSubscriber, add_event
+from service.watch.watch_marks import Mark, MarksLost, WatchMarks
 from service.watch.watch_requests import OrderSubscription, Tokens
 from truestock.v1 import allocation_service_pb2 as allocation_pb, exception_pb2
 
@@ -44,11 +46,17 @@ class OrderWatch:
         self._subscribers: set[OrderSubscriber] = set()
         self._read_lock = asyncio.Lock()
         self._poll_count = 0
+        self._marks = WatchMarks(deps.database)
         self._reset()
 
     def _reset(self) -> None:
-        """Clears all state after the last subscriber has left."""
+        """Clears all state after the last subscriber has left.
+
+        Polls read the events since `_marked_horizon`, which is the last one that a mark was written after.
+        """
         self._horizon: Horizon | None = None
+        self._marked_horizon: Horizon | None = None
+        self._poll_time = 0.0
         self._orders: dict[UUID, OrderState] = {}
         self._exceptions: dict[UUID, exception_pb2.ExceptionRecord] = {}
 
@@ -58,23 +66,28 @@ class OrderWatch:
         Raises NotFound, InvalidFields, WatchLimitReached.
         """
         self._closing.raise_if_stopping()
-        is_resumed = subscription.since is not None
-        subscriber = OrderSubscriber(subscription.channel_ids, subscription.since or 0, behind=is_resumed)
-        tokens = Tokens(subscription)
+        resume = subscription.resume
+        subscriber = OrderSubscriber(subscription.channel_ids, resume.since if resume else 0, behind=resume is not None)
         with self._subscriber_limit.slot(), self._closing.notifying(subscriber.wake):
             await self._check_channels(subscription)
             with self._subscribed(subscriber):
-                await self._wait_for_first_poll(subscriber)
+                self._start_over_if_lost()
+                marks = self._marks
+                tokens = Tokens(subscription, marks)
+                await self._wait_for_first_poll(subscriber, marks)
+                if resume is not None:
+                    await self._check_mark(resume.mark)
                 while True:
                     subscriber.wake.clear()
                     self._closing.raise_if_stopping()
+                    marks.raise_if_lost()
                     if subscriber.behind:
                         async for message in self._catch_up(subscriber, tokens):
                             yield message
                     changes, exception_ids = subscriber.take_pending(limits.WATCH_ORDERS)
                     if not subscriber.has_pending and self._horizon is not None:
                         subscriber.since = self._horizon.oldest
-                    yield await self._message(changes, exception_ids, tokens.at(subscriber.since))
+                    yield await self._message(subscriber, tokens, changes, exception_ids)
                     if not subscriber.has_pending:
                         await pause(subscriber.wake, subscription.heartbeat.total_seconds())
 
@@ -97,26 +110,61 @@ class OrderWatch:
         finally:
             self._subscribers.discard(subscriber)
 
-    async def _wait_for_first_poll(self, subscriber: OrderSubscriber) -> None:
+    async def _wait_for_first_poll(self, subscriber: OrderSubscriber, marks: WatchMarks) -> None:
         """Waits for the first poll; only later changes are found."""
         while self._horizon is None:
             await subscriber.wake.wait()
             subscriber.wake.clear()
             self._closing.raise_if_stopping()
+            marks.raise_if_lost()
         if not subscriber.behind:
             subscriber.since = self._horizon.oldest
-        if subscriber.since > self._horizon.next:
-            problem = "is of another database, or of this one before it was restored; list orders and watch without it"
+
+    async def _check_mark(self, mark: Mark) -> None:
+        """Raises InvalidFields for a token of more than the database has."""
+        if not await self._database.unlocked("watch", partial(watch_marks.is_kept, mark=mark)):
+            problem = (
+                "is of another database, of this one before it was restored, or of an earlier version; "
+                "list orders and watch without it"
+            )
             raise InvalidFields([Violation("resume_token", problem)])
 
     async def _poll(self) -> None:
-        if self._horizon is None:
-            self._horizon = await self._database.snapshot("watch", change_horizon.horizon)
-            for subscriber in self._subscribers:
-                subscriber.wake.set()
+        try:
+            await self._find_events(self._marks)
+        except MarksLost:
+            self._start_over_if_lost()
+
+    def _start_over_if_lost(self) -> None:
+        """Ends all watches, and forgets what was read of a database that has been restored since."""
+        if not self._marks.is_lost:
             return
-        before = self._horizon
-        horizon, events = await self._database.snapshot("watch", partial(order_changes.read_new_events, before=before))
+        self._marks = WatchMarks(self._database)
+        self._reset()
+        self._poll_count += 1
+        self._wake_subscribers()
+
+    def _wake_subscribers(self) -> None:
+        for subscriber in self._subscribers:
+            subscriber.wake.set()
+
+    async def _find_events(self, marks: WatchMarks) -> None:
+        if self._horizon is None or self._marked_horizon is None:
+            horizon = await marks.snapshot(change_horizon.horizon)
+            read_time = time.monotonic()
+            await marks.after(read_time)
+            marks.raise_if_lost()
+            self._horizon, self._marked_horizon, self._poll_time = horizon, horizon, read_time
+            self._wake_subscribers()
+            return
+        if marks.is_after(self._poll_time):
+            self._marked_horizon = self._horizon
+        read = partial(order_changes.read_new_events, before=self._marked_horizon)
+        horizon, events = await marks.snapshot(read)
+        read_time = time.monotonic()
+        if events:
+            await marks.after(read_time)
+        marks.raise_if_lost()
         self._poll_count += 1
         for event in events:
             self._orders.pop(event.allocation_id, None)  # type: ignore[arg-type]  # None is not a key
@@ -124,7 +172,7 @@ class OrderWatch:
             for subscriber in self._subscribers:
                 subscriber.notify(event)
         # Last, because tokens name this position: every change before it has been sent or is pending.
-        self._horizon = horizon
+        self._horizon, self._poll_time = horizon, read_time
 
     async def _catch_up(
         self, subscriber: OrderSubscriber, tokens: Tokens
@@ -148,14 +196,23 @@ class OrderWatch:
                 if subscriber.matches(event):
                     add_event(event, changes, exception_ids)
             if changes or exception_ids:
-                yield await self._message(changes, list(exception_ids), tokens.at(subscriber.since))
+                yield await self._message(subscriber, tokens, changes, list(exception_ids))
+            else:
+                # The next page follows these events, so the database must still have them.
+                await tokens.after(time.monotonic(), subscriber.since)
             if is_last:
                 return
 
     async def _message(
-        self, changes: Mapping[UUID, OrderChange], exception_ids: Sequence[UUID], token: str
+        self,
+        subscriber: OrderSubscriber,
+        tokens: Tokens,
+        changes: Mapping[UUID, OrderChange],
+        exception_ids: Sequence[UUID],
     ) -> allocation_pb.WatchOrdersResponse:
-        snapshot = await self._read(list(changes), exception_ids)
+        since, poll_time, has_contents = subscriber.since, self._poll_time, bool(changes or exception_ids)
+        snapshot = await self._read(list(changes), exception_ids) if has_contents else OrderSnapshot({}, {})
+        token = await tokens.of_message(since, poll_time, has_contents=has_contents)
         return allocation_pb.WatchOrdersResponse(
             changes=[
                 _change_message(snapshot.orders[key], change)

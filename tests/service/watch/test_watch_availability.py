@@ -45,6 +45,7 @@ class AvailabilityClient:
         self.received: list[str] = []
         self.heartbeats = 0
         self.unknown_skus: list[str] = []
+        self.starts_over_count = 0
 
     async def read_all(self, call: Any) -> None:
         async for message in call:
@@ -59,6 +60,7 @@ class AvailabilityClient:
             self.received.append(change.sku)
         self.heartbeats += not message.changes
         self.unknown_skus += message.unknown_skus
+        self.starts_over_count += message.starts_over
         self.token = message.resume_token or self.token
 
     async def receives(self, **figures: int) -> None:
@@ -76,7 +78,7 @@ class AvailabilityClient:
         await until(lambda: self.heartbeats > before)
 
 
-async def until(is_true: Callable[[], bool], state: Callable[[], object] = lambda: "", seconds: float = 5.0) -> None:
+async def until(is_true: Callable[[], bool], state: Callable[[], object] = lambda: "", seconds: float = 20.0) -> None:
     deadline = asyncio.get_running_loop().time() + seconds
     while not is_true():
         assert asyncio.get_running_loop().time() < deadline, f"not within {seconds} s: {state()}"
@@ -338,7 +340,8 @@ async def test_a_token_is_valid_after_a_restart_and_at_another_service(retailers
 
 
 async def test_a_service_that_stops_ends_its_streams_at_once(retailers: RetailerMaker) -> None:
-    shop = await retailers.make()
+    # The streams would otherwise be ended with the calls in flight, after this time.
+    shop = await retailers.make(drain_seconds=60)
     await shop.stock({("MUG", "dc"): 10})
     call = shop.availability.WatchAvailability(watch_request())
     await call.read()
@@ -348,7 +351,7 @@ async def test_a_service_that_stops_ends_its_streams_at_once(retailers: Retailer
         while True:
             await call.read()
 
-    refused = await asyncio.wait_for(refusal(read()), 1)
+    refused = await asyncio.wait_for(refusal(read()), 30)
     await stopping
 
     assert (refused.code, refused.reason) == (Code.UNAVAILABLE, "NOT_READY")

@@ -322,12 +322,13 @@ async def test_a_stream_above_the_limit_is_refused(retailers: RetailerMaker, mon
 
 
 async def test_a_service_that_stops_ends_its_streams_at_once(retailers: RetailerMaker) -> None:
-    shop = await retailers.make()
+    # The streams would otherwise be ended with the calls in flight, after this time.
+    shop = await retailers.make(drain_seconds=60)
     call = shop.allocations.WatchOrders(watch_request())
     await call.read()
     stopping = asyncio.create_task(retailers.stop(shop))
 
-    refused = await asyncio.wait_for(refusal(call.read()), 1)
+    refused = await asyncio.wait_for(refusal(call.read()), 30)
     await stopping
 
     assert (refused.code, refused.reason) == (Code.UNAVAILABLE, "NOT_READY")

@@ -15,7 +15,7 @@ import pytest
 
 from service.database.database import plain_url
 from tests.conftest import PLAIN_RULES, RetailerMaker, seeds
-from tests.retailer import HOLD, SOLD, Retailer, State
+from tests.retailer import HOLD, SOLD, Retailer, State, eventually
 from tests.service.watch.test_watch_availability import (
     AvailabilityClient,
     add_buffer,
@@ -140,8 +140,11 @@ async def all_true(shop: Retailer, clients: list[AvailabilityClient]) -> None:
 
 
 async def all_orders_true(shop: Retailer, clients: list[OrderClient]) -> None:
-    """The last state of each order at every client is that of GetAllocation."""
+    """The last state of each order at every client is that of GetAllocation, once sweeps change none any more."""
     ids = [str(row["id"]) for row in await shop.sql("SELECT id FROM allocation")]
-    truth = {key: (await shop.get(key)).allocation for key in ids}
-    for client in clients:
-        await until(lambda client=client: client.orders == truth, seconds=5)  # type: ignore[misc]
+
+    async def are_true() -> bool:
+        truth = {key: (await shop.get(key)).allocation for key in ids}
+        return all(client.orders == truth for client in clients)
+
+    await eventually(are_true)
