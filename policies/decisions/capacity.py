@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
+from itertools import chain
 
 from policies.decisions.deadlines import keeps_dates
 from policies.decisions.kits.kit_limits import KitLimit
 from policies.decisions.order_limits import UsableUnits
 from policies.decisions.planning.planning_memory import PolicyView
-from policies.domain.capacity import CapacityFigures, Room
+from policies.domain.capacity import NOTHING_USED, CapacityFigures, Room
 from policies.domain.demand import DemandPart
 from policies.domain.handling_times import HandlingTime, handling_times, last_day_before
 from policies.domain.model import Location, Order
@@ -41,15 +42,15 @@ def within_capacity(
     if not view.memory.limited_ids:
         return usable
     demand = order.units_by_sku()
+    offering = view.memory.limited_ids.intersection(chain.from_iterable(usable.units.values()))
+    crowded = _crowded(view, offering, sum(demand.values()))
+    if not crowded:
+        return usable
     units = {sku: dict(by_location) for sku, by_location in usable.units.items()}
     beyond: dict[str, dict[str, int]] = {}
     dropped: list[DroppedLocation] = []
-    offering = {location_id for by_location in units.values() for location_id in by_location}
-    ordered = sum(demand.values())
-    for location_id in sorted(offering & view.memory.limited_ids):
+    for location_id in sorted(crowded):
         view.question.world.pause()
-        if _fits_at_first(view, location_id, ordered):
-            continue
         there = {sku: count for sku, by_location in units.items() if (count := by_location.get(location_id, 0))}
         wanted = _wanted_at(location_id, parts) if parts else demand
         wanted = {sku: min(count, wanted.get(sku, 0)) for sku, count in there.items() if wanted.get(sku)}
@@ -73,17 +74,26 @@ def within_capacity(
     return replace(usable, units=units, dropped=(*usable.dropped, *dropped), beyond_capacity=beyond)
 
 
-def _fits_at_first(view: PolicyView, location_id: str, unit_count: int) -> bool:
-    """Whether a location surely has room for so many units at the first time at which it would handle them.
+def _crowded(view: PolicyView, location_ids: Iterable[str], unit_count: int) -> list[str]:
+    """Those of these locations that may lack room for so many units at the first time at which they would handle them.
 
-    Most locations do, and to look for a time costs more than all else that an order asks of a location.
+    Most have it, and to look for a time costs more than all else that an order asks of a location.
     """
-    memory, world = view.memory, view.question.world
-    number = memory.numbers[location_id]
-    capacity, first = memory.locations[number].capacity, memory.first_handling_times(world.now)[number]
-    if view.late is not None or capacity is None or first is None or first.hour is not None:
-        return False
-    return world.capacity_figures.fits_on(location_id, capacity, first.day, unit_count)
+    world = view.question.world
+    if view.late is not None:
+        return list(location_ids)
+    first_days, used = view.memory.first_days(world.now), world.capacity_figures.used
+    crowded = []
+    for location_id in location_ids:
+        limits = first_days.get(location_id)
+        if limits is not None:
+            # `fits_on`, without a call for each location of each order.
+            period, order_limit, unit_limit = limits
+            orders, units = used.get(period, NOTHING_USED)
+            if orders < order_limit and units + unit_count <= unit_limit:
+                continue
+        crowded.append(location_id)
+    return crowded
 
 
 def _wanted_at(location_id: str, parts: Sequence[DemandPart]) -> dict[str, int]:
@@ -161,6 +171,11 @@ def _kit_by_kit(
 
 def planned_handling(view: PolicyView, order: Order, location_id: str, unit_count: int) -> HandlingTime | None:
     """When the location handles a shipment of this many units: the first time that has room; None if none has."""
+    world = view.question.world
+    if view.late is None:
+        limits = view.memory.first_days(world.now).get(location_id)
+        if limits is not None and world.capacity_figures.fits_on(limits, unit_count):
+            return HandlingTime(limits.period.day)
     found = _time_with_room(view, order, location_id, unit_count)
     return None if found is None else found[0]
 

@@ -59,6 +59,20 @@ class CapacityPeriod(NamedTuple):
         return self.hour != WHOLE_DAY
 
 
+class DayLimits(NamedTuple):
+    """A day of a location that limits no hours, and the most orders and units that it handles on it."""
+
+    period: CapacityPeriod
+    order_count: float
+    unit_count: float
+
+    @classmethod
+    def of(cls, location_id: str, day: date, capacity: Capacity) -> DayLimits:
+        """The limits of a capacity on a day, infinite where it states none."""
+        orders, units = capacity.orders_per_day, capacity.units_per_day
+        return cls(CapacityPeriod(location_id, day), inf if orders is None else orders, inf if units is None else units)
+
+
 class CapacityUse(NamedTuple):
     """What shipments have taken of a period."""
 
@@ -97,13 +111,10 @@ class CapacityFigures:
         in_hour = self._room(CapacityPeriod(location_id, day, hour), capacity.orders_per_hour, capacity.units_per_hour)
         return Room(min(room.order_count, in_hour.order_count), min(room.unit_count, in_hour.unit_count))
 
-    def fits_on(self, location_id: str, capacity: Capacity, day: date, unit_count: int) -> bool:
-        """Whether one more order of so many units, at least one, fits on a day at a location that limits no hours."""
-        orders, units = self.used.get(CapacityPeriod(location_id, day), NOTHING_USED)
-        order_limit, unit_limit = capacity.orders_per_day, capacity.units_per_day
-        return (order_limit is None or orders < order_limit) and (
-            unit_limit is None or units + unit_count <= unit_limit
-        )
+    def fits_on(self, limits: DayLimits, unit_count: int) -> bool:
+        """Whether one more order of so many units, at least one, fits on a day."""
+        orders, units = self.used.get(limits.period, NOTHING_USED)
+        return orders < limits.order_count and units + unit_count <= limits.unit_count
 
     def load(self, location_id: str, capacity: Capacity, day: date) -> float:
         """The share of the day's capacity that was taken, 0 to 1 and above if a limit was lowered."""
@@ -113,7 +124,7 @@ class CapacityFigures:
 
     def at_locations(self, location_ids: Container[str]) -> CapacityFigures:
         """The figures of these locations alone."""
-        return CapacityFigures({period: use for period, use in self.used.items() if period.location_id in location_ids})
+        return CapacityFigures({period: use for period, use in self.used.items() if period[0] in location_ids})
 
     def taking(self, location_id: str, day: date, hour: int | None, unit_count: int) -> CapacityFigures:
         """The figures after one more order of these units, on a day and, where hours are limited, in an hour."""

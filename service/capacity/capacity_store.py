@@ -6,11 +6,24 @@ location, day and hour, so that nothing deadlocks. A transaction that finds more
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import asyncpg
-from sqlalchemy import Date, Integer, Text, delete, func, literal_column, null, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    Integer,
+    Select,
+    Text,
+    delete,
+    func,
+    literal_column,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from policies.domain.capacity import (
@@ -35,24 +48,38 @@ _days = _use.day.between(parameter("first", Date), parameter("last", Date))
 _USED = select(_use.location_id, _use.day, _use.hour, _use.order_count, _use.unit_count).where(
     _use.location_id == any_of("location_ids", Text), _days
 )
-# A hold ends at its expire_time, whether or not the sweeper has given back what it took.
-_EXPIRED = (
-    select(
-        shipment.c.location_id,
-        shipment.c.handling_day.label("day"),
-        shipment.c.handling_hour.label("hour"),
-        null().label("order_count"),
-        shipment.c.handling_units.label("unit_count"),
+
+
+def expired_uses(now: ColumnElement[Any]) -> Select[Any]:
+    """What holds that have expired took, without a number of orders: at the locations of the parameter `location_ids`.
+
+    A hold ends at its expire_time, whether or not the sweeper has given back what it took.
+    """
+    return (
+        select(
+            shipment.c.location_id,
+            shipment.c.handling_day.label("day"),
+            shipment.c.handling_hour.label("hour"),
+            literal_column("NULL::integer").label("order_count"),
+            shipment.c.handling_units.label("unit_count"),
+        )
+        .select_from(allocation.join(shipment, shipment.c.allocation_id == allocation.c.id))
+        .where(
+            allocation.c.state == literal_column("'held'"),
+            allocation.c.expire_time <= now,
+            shipment.c.location_id == any_of("location_ids", Text),
+        )
     )
-    .select_from(allocation.join(shipment, shipment.c.allocation_id == allocation.c.id))
-    .where(
-        allocation.c.state == literal_column("'held'"),
-        allocation.c.expire_time <= parameter("now", Moment),
-        shipment.c.location_id == any_of("location_ids", Text),
-        shipment.c.handling_day.between(parameter("first", Date), parameter("last", Date)),
+
+
+_READ = Statement(
+    union_all(
+        _USED,
+        expired_uses(parameter("now", Moment)).where(
+            shipment.c.handling_day.between(parameter("first", Date), parameter("last", Date))
+        ),
     )
 )
-_READ = Statement(union_all(_USED, _EXPIRED))
 
 _locked = unnested("locked", **_KEY)
 _LOCK = Statement(
@@ -84,23 +111,30 @@ _take = insert(capacity_use).from_select(
     [*_KEY, "order_count", "unit_count"],
     select(*_taken.c).order_by(*(_taken.c[name] for name in _KEY)),
 )
-_TAKE = Statement(
+TAKEN_COLUMNS = (*_KEY, "order_count", "unit_count")
+TAKE = (
     _take.on_conflict_do_update(
         index_elements=list(_KEY),
         set_={
             "order_count": _use.order_count + _take.excluded.order_count,
             "unit_count": _use.unit_count + _take.excluded.unit_count,
         },
-    ).returning(*(_use[name] for name in (*_KEY, "order_count", "unit_count")))
-)
+    )
+).returning(*(_use[name] for name in TAKEN_COLUMNS))
+"""Adds to what is taken, by the parameters of `takings`; returns TAKEN_COLUMNS of what is taken then."""
+_TAKE = Statement(TAKE)
 _TAKEN = Statement(
-    select(*(_use[name] for name in (*_KEY, "order_count", "unit_count")))
+    select(*(_use[name] for name in TAKEN_COLUMNS))
     .where(_use.location_id == any_of("location_ids", Text), _use.day >= parameter("first", Date), _use.order_count > 0)
     .order_by(*(_use[name] for name in _KEY))
 )
 KEPT_DAYS = 31
 """Past days whose figures are kept."""
 _PASSED = Statement(delete(capacity_use).where(_use.day < func.current_date() - parameter("days", Integer)))
+
+
+Changes = Mapping[CapacityPeriod, CapacityUse]
+"""By how much a transaction changes what is taken."""
 
 
 class CapacityTaken(RowsBusy):
@@ -130,20 +164,34 @@ async def current_figures(connection: Connection, catalog: Catalog, now: datetim
     return CapacityFigures(await _figures(connection, limited, now))
 
 
-async def write_changes(connection: Connection, ledger: CapacityLedger, now: datetime) -> None:
-    """Takes and gives back what the orders of the transaction changed.
+async def write_changes(connection: Connection, ledger: CapacityLedger, changes: Changes, now: datetime) -> None:
+    """Takes and gives back what the orders of the transaction changed: `CapacityLedger.changes`.
 
     Raises CapacityTaken if a location would then have taken more than it can handle.
     """
-    changes, locations = ledger.changes(), ledger.locations
     if not changes:
         return
-    rows = [(*period, *use) for period, use in changes.items()]
-    gives_back = any(min(use) < 0 for use in changes.values())
-    values = transposed([*_KEY, "orders", "units"], rows)
+    values = _values_of(changes)
+    gives_back = _gives_back(changes)
     if gives_back:
         await _LOCK.run(connection, **{name: values[name] for name in _KEY})
     stored = await (_CHANGE if gives_back else _TAKE).rows(connection, **values)
+    await check_taken(connection, ledger, changes, stored, now)
+
+
+def takings(changes: Changes) -> dict[str, list[Any]] | None:
+    """The parameters of TAKE for `CapacityLedger.changes` that take and give nothing back; None for any others."""
+    return None if not changes or _gives_back(changes) else _values_of(changes)
+
+
+async def check_taken(
+    connection: Connection, ledger: CapacityLedger, changes: Changes, stored: Iterable[asyncpg.Record], now: datetime
+) -> None:
+    """Checks what is taken after the changes, in rows of TAKEN_COLUMNS, of what the transaction took.
+
+    Raises CapacityTaken if that is more than a location can handle.
+    """
+    locations = ledger.locations
     taken = {_period(row): CapacityUse(row["order_count"], row["unit_count"]) for row in stored}
     rising = [period for period, change in changes.items() if max(change) > 0]
     over = [x for x in rising if _exceeds(locations.get(x.location_id), x, taken[x])]
@@ -170,23 +218,37 @@ async def _figures(
     connection: Connection, locations: Iterable[Location], now: datetime
 ) -> dict[CapacityPeriod, CapacityUse]:
     known = list(locations)
-    days = [first.day for x in known if (first := first_handling_time(x, now)) is not None] or [now.date()]
-    rows = await _READ.rows(
-        connection,
-        location_ids=[x.id for x in known],
-        first=min(days),
-        last=max(days) + timedelta(days=MAX_DAYS_AHEAD),
-        now=now,
-    )
+    first, last = handling_range(known, now)
+    rows = await _READ.rows(connection, location_ids=[x.id for x in known], first=first, last=last, now=now)
+    return figures_of(rows)
+
+
+def handling_range(locations: Iterable[Location], now: datetime) -> tuple[date, date]:
+    """The first and the last day on which one of the locations could handle an order received now."""
+    days = [first.day for x in locations if (first := first_handling_time(x, now)) is not None] or [now.date()]
+    return min(days), max(days) + timedelta(days=MAX_DAYS_AHEAD)
+
+
+def figures_of(rows: Iterable[asyncpg.Record], location: str = "location_id") -> dict[CapacityPeriod, CapacityUse]:
+    """What is taken of each period, from rows of what is taken and of `expired_uses`; the column of the location."""
     figures: dict[CapacityPeriod, CapacityUse] = {}
     for row in rows:
         if row["order_count"] is not None:
-            _add(figures, _period(row), row["order_count"], row["unit_count"])
+            period = CapacityPeriod(row[location], row["day"], row["hour"])
+            _add(figures, period, row["order_count"], row["unit_count"])
             continue
-        use = ShipmentUse(row["location_id"], HandlingTime(row["day"], row["hour"]), row["unit_count"])
+        use = ShipmentUse(row[location], HandlingTime(row["day"], row["hour"]), row["unit_count"])
         for period in use.periods():
             _add(figures, period, -1, -use.unit_count)
     return figures
+
+
+def _values_of(changes: Mapping[CapacityPeriod, CapacityUse]) -> dict[str, list[Any]]:
+    return transposed([*_KEY, "orders", "units"], [(*period, *use) for period, use in changes.items()])
+
+
+def _gives_back(changes: Mapping[CapacityPeriod, CapacityUse]) -> bool:
+    return any(min(use) < 0 for use in changes.values())
 
 
 def _add(figures: dict[CapacityPeriod, CapacityUse], period: CapacityPeriod, orders: int, units: int) -> None:

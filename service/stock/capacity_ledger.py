@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import UUID
 
 from policies.domain.capacity import NOTHING_USED, WHOLE_DAY, CapacityFigures, CapacityPeriod, CapacityUse
@@ -14,8 +15,7 @@ Uses = Mapping[CapacityPeriod, CapacityUse]
 NO_USES: Uses = {}
 
 
-@dataclass(frozen=True, slots=True)
-class ShipmentUse:
+class ShipmentUse(NamedTuple):
     """What one shipment takes: one order and its units, of a day and perhaps of an hour of it."""
 
     location_id: str
@@ -24,9 +24,9 @@ class ShipmentUse:
 
     def periods(self) -> tuple[CapacityPeriod, ...]:
         """The periods that it takes of."""
-        day = CapacityPeriod(self.location_id, self.handling.day, WHOLE_DAY)
-        hour = self.handling.hour
-        return (day,) if hour is None else (day, CapacityPeriod(self.location_id, self.handling.day, hour))
+        location_id, (day, hour), _ = self
+        whole_day = CapacityPeriod(location_id, day, WHOLE_DAY)
+        return (whole_day,) if hour is None else (whole_day, CapacityPeriod(location_id, day, hour))
 
 
 def total_uses(shipments: list[ShipmentUse]) -> Uses:
@@ -34,7 +34,8 @@ def total_uses(shipments: list[ShipmentUse]) -> Uses:
     uses: dict[CapacityPeriod, CapacityUse] = {}
     for shipment in shipments:
         for period in shipment.periods():
-            uses[period] = _sum(uses.get(period, NOTHING_USED), CapacityUse(1, shipment.unit_count))
+            orders, units = uses.get(period, NOTHING_USED)
+            uses[period] = CapacityUse(orders + 1, units + shipment.unit_count)
     return uses
 
 
@@ -59,7 +60,7 @@ class CapacityLedger:
         known, now = self._now.get(order_id), NO_USES if is_expired else uses
         if known is not None:
             # It is read again as it is stored: what it was going to take no longer counts.
-            self._replace(known, now)
+            _replace(self.figures, known, now)
         self._before[order_id], self._now[order_id] = uses, now
 
     def note(self, order_id: UUID, uses: Uses) -> None:
@@ -67,22 +68,17 @@ class CapacityLedger:
         known = self._now.get(order_id)
         if known is None and not uses:
             return
-        self._replace(known or NO_USES, uses)
-        self._now[order_id] = uses
+        if known != uses:
+            _replace(self.figures, known or NO_USES, uses)
+            self._now[order_id] = uses
 
     def figures_for(self, order_id: UUID, uses: Uses) -> CapacityFigures | None:
         """What is taken if this order takes these uses, which it keeps; None if no figures were read."""
         if not self.locations:
             return None
         figures = dict(self.figures)
-        _add(figures, self._now.get(order_id, NO_USES), -1)
-        _add(figures, uses, 1)
+        _replace(figures, self._now.get(order_id, NO_USES), uses)
         return CapacityFigures(figures)
-
-    def _replace(self, known: Uses, uses: Uses) -> None:
-        if known != uses:
-            _add(self.figures, known, -1)
-            _add(self.figures, uses, 1)
 
     def changes(self) -> dict[CapacityPeriod, CapacityUse]:
         """By how much this transaction changes what is stored, in the order in which rows are locked."""
@@ -90,20 +86,22 @@ class CapacityLedger:
         for id, now in self._now.items():
             before = self._before.get(id, NO_USES)
             if now is not before:
-                _add(changes, before, -1)
-                _add(changes, now, 1)
+                _replace(changes, before, now)
         return {period: changes[period] for period in sorted(changes) if changes[period] != NOTHING_USED}
 
 
+def _replace(figures: dict[CapacityPeriod, CapacityUse], known: Uses, uses: Uses) -> None:
+    if known:
+        _add(figures, known, -1)
+    if uses:
+        _add(figures, uses, 1)
+
+
 def _add(figures: dict[CapacityPeriod, CapacityUse], uses: Uses, sign: int) -> None:
-    for period, use in uses.items():
-        change = CapacityUse(sign * use.order_count, sign * use.unit_count)
-        total = _sum(figures.get(period, NOTHING_USED), change)
+    for period, (orders, units) in uses.items():
+        known_orders, known_units = figures.get(period, NOTHING_USED)
+        total = CapacityUse(known_orders + sign * orders, known_units + sign * units)
         if total == NOTHING_USED:
             figures.pop(period, None)
         else:
             figures[period] = total
-
-
-def _sum(first: CapacityUse, second: CapacityUse) -> CapacityUse:
-    return CapacityUse(first.order_count + second.order_count, first.unit_count + second.unit_count)

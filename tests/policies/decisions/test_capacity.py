@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 from policies.decisions.decision import Decision
 from policies.decisions.kits.kit_availability import assess_kit
 from policies.decisions.routing import route, routed_order
+from policies.decisions.shortages import LINE_RESTRICTED
 from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse
 from policies.domain.handling_times import HandlingTime, first_handling_time, handling_times
 from policies.domain.kits import Kit, KitPart, of_kit
@@ -66,6 +67,15 @@ def test_a_location_with_room_handles_the_order_today() -> None:
     decision = decide([limited("oslo", orders_per_day=1)], [level("MUG", "oslo", 5)], order({"MUG": 2}))
 
     assert handled(decision) == [("oslo", TODAY)]
+
+
+def test_a_location_that_handles_only_so_many_orders_is_as_far_from_the_shopper_as_any_other() -> None:
+    wanted = order({"MUG": 1}, destination=replace(TO_OSLO, coordinates=TROMSO))
+
+    [shipment] = decide([limited("oslo", orders_per_day=1)], [level("MUG", "oslo", 5)], wanted).plan
+
+    assert shipment.handling is not None
+    assert shipment.distance_km == pytest.approx(1149, abs=5)
 
 
 def test_a_location_without_a_limit_takes_nothing_of_any_day() -> None:
@@ -140,6 +150,23 @@ def test_the_earliest_parcel_is_that_of_a_location_with_room_today() -> None:
         return [x.location_id for x in route(policy_set, snapshot, TIKTOK, order({"MUG": 2})).plan]
 
     assert (decided(CapacityFigures()), decided(full)) == (["a"], ["b"])
+
+
+def test_the_earliest_parcel_of_a_location_has_only_the_products_that_it_has() -> None:
+    """Location a has room for one unit today and for two on Monday. It has no cap to send, so that the mug fits."""
+    delivery = "kind: delivery\nrules:\n  - {name: parcel, position: 1, service: parcel, transit_days: 2}\n"
+    locations = [
+        replace(limited("a", units_per_day=2, days_ahead=7), handling_minutes=0, priority=1),
+        store("b", coordinates=OSLO, handling_minutes=0, priority=2),
+        store("c", coordinates=OSLO, handling_minutes=0, priority=3),
+    ]
+    levels = [level("MUG", "a", 9), level("MUG", "b", 9), level("CAP", "c", 9)]
+    figures = used(("a", TODAY, 1, 1), *[("a", TODAY + timedelta(days=day), 1, 2) for day in (1, 2)])
+    wanted = order({"MUG": 1, "CAP": 1})
+    policy_set = rules(delivery, policy(rank="[earliest_promise, priority]"))
+    decision = route(policy_set, replace(world(locations, levels), capacity=figures), TIKTOK, wanted)
+
+    assert handled(decision) == [("a", TODAY), ("c", None)]
 
 
 SET = Kit("SET", {"MUG": 1, "BOWL": 2})
@@ -269,6 +296,75 @@ def test_a_location_keeps_no_room_for_a_line_that_may_not_ship_from_it() -> None
     decision = decide([location], levels, Order("tiktok_shop", "1", lines))
 
     assert decision.units == {("BOWL", "a"): 2}
+
+
+NOT_A = Placement(not_location_ids=frozenset({"a"}))
+
+
+def test_what_a_line_may_not_have_of_a_location_is_not_short_for_want_of_room_there() -> None:
+    """Two bowls fit into the three units of a day; the three mugs may not come from there at all."""
+    lines = OrderLine("1", "MUG", 3, placement=NOT_A), OrderLine("2", "BOWL", 2)
+    decision = decide(
+        [limited("a", units_per_day=3, days_ahead=0)],
+        [level("MUG", "a", 9), level("BOWL", "a", 9)],
+        Order("tiktok_shop", "1", lines),
+    )
+
+    assert [(x.line_id, x.unit_count, x.cause) for x in decision.shortages] == [("1", 3, LINE_RESTRICTED)]
+
+
+def test_the_room_that_a_line_may_not_use_is_for_the_lines_after_it() -> None:
+    lines = OrderLine("1", "MUG", 3, placement=NOT_A), OrderLine("2", "BOWL", 4)
+    decision = decide(
+        [limited("a", units_per_day=3, days_ahead=0)],
+        [level("MUG", "a", 9), level("BOWL", "a", 9)],
+        Order("tiktok_shop", "1", lines),
+    )
+
+    assert decision.units == {("BOWL", "a"): 3}
+
+
+def test_a_location_that_is_full_today_hides_no_other_one_that_is_full() -> None:
+    locations = [limited("a", units_per_day=3), limited("b", units_per_day=1)]
+    decision = decide(
+        locations,
+        [level("MUG", "a", 3), level("MUG", "b", 5)],
+        order({"MUG": 5}),
+        used(("a", TODAY, 1, 1)),
+        policy(rank="[priority]"),
+    )
+
+    assert decision.units == {("MUG", "a"): 3, ("MUG", "b"): 1}
+
+
+def test_sets_of_which_a_location_lacks_a_product_take_none_of_its_room() -> None:
+    """A set is a mug and a cap; a kit is a mug and a bowl. Location a has two units of room, and mugs alone."""
+    set_of_two = Placement(kit_line_id="1", units_per_kit=1)
+    kit = KitPart("2", "KIT", 1)
+    lines = (
+        OrderLine("1", "MUG", 3, placement=set_of_two),
+        OrderLine("2", "CAP", 3, placement=set_of_two),
+        OrderLine("3", "MUG", 3, placement=of_kit(Placement(), kit, None), kit=kit),
+        OrderLine("4", "BOWL", 3, placement=of_kit(Placement(), kit, None), kit=kit),
+        OrderLine("5", "MUG", 1),
+    )
+    decision = decide(
+        [limited("a", units_per_day=2, days_ahead=0)], [level("MUG", "a", 9)], Order("tiktok_shop", "1", lines)
+    )
+
+    assert decision.units == {("MUG", "a"): 1}
+
+
+def test_a_location_that_is_too_full_for_all_lines_that_ship_together_is_dropped_for_that() -> None:
+    together = Placement(keep_together="set")
+    lines = OrderLine("1", "MUG", 2, placement=together), OrderLine("2", "BOWL", 2, placement=together)
+    decision = decide(
+        [limited("a", units_per_day=3, days_ahead=0)],
+        [level("MUG", "a", 9), level("BOWL", "a", 9)],
+        Order("tiktok_shop", "1", lines),
+    )
+
+    assert (decision.units, [x.reason for x in decision.dropped]) == ({}, [DropReason.CAPACITY])
 
 
 def test_lines_that_ship_together_leave_the_room_to_others_where_it_is_too_small_for_them() -> None:

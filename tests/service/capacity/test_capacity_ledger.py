@@ -8,7 +8,7 @@ from uuid import UUID
 
 from hypothesis import given, strategies as st
 
-from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse
+from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse, DayLimits
 from policies.domain.handling_times import HandlingTime
 from policies.domain.model import Location
 from service.stock.capacity_ledger import CapacityLedger, ShipmentUse, Uses, total_uses
@@ -66,4 +66,4 @@ def test_an_order_fits_on_a_day_exactly_if_there_is_room_for_it(
 ) -> None:
     figures, capacity = CapacityFigures(dict(taken)), Capacity(orders_per_day=orders, units_per_day=units)
 
-    assert figures.fits_on("a", capacity, DAY, count) == figures.room("a", capacity, DAY).fits(count)
+    assert figures.fits_on(DayLimits.of("a", DAY, capacity), count) == figures.room("a", capacity, DAY).fits(count)

@@ -48,17 +48,6 @@ async def sweep(shop: Retailer, metrics: Metrics) -> AsyncIterator[Sweep]:
     await database.close()
 
 
-async def expire(shop: Retailer, order: allocation_pb.Allocation) -> None:
-    """In one statement: the service would otherwise see a hold that has expired with units that have not."""
-    await shop.sql(
-        """
-        WITH hold AS (UPDATE allocation SET expire_time = now() WHERE id = $1::uuid RETURNING id)
-        UPDATE promise SET expire_time = now() FROM hold WHERE allocation_id = hold.id
-        """,
-        order.allocation_id,
-    )
-
-
 async def wait_a_day(shop: Retailer, order: allocation_pb.Allocation) -> None:
     location_id = order.shipments[0].location_id
     await shop.sql("UPDATE shipment SET handling_day = handling_day - 1 WHERE location_id = $1", location_id)
@@ -67,7 +56,7 @@ async def wait_a_day(shop: Retailer, order: allocation_pb.Allocation) -> None:
 
 WAYS: dict[str, tuple[int, Callable[[Retailer, allocation_pb.Allocation], Awaitable[Any]]]] = {
     "released": (HOLD, lambda shop, order: shop.release(order.allocation_id)),
-    "expired": (HOLD, expire),
+    "expired": (HOLD, lambda shop, order: shop.expire(order)),
     "cancelled": (SOLD, lambda shop, order: shop.cancel(order.allocation_id, {"1": 1})),
     "rejected": (SOLD, lambda shop, order: shop.reject(order.shipments[0], "damaged")),
     "a-day-later": (SOLD, wait_a_day),
