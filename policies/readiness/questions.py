@@ -18,6 +18,20 @@ OUTLETS_MAPPED = Question(
 LOCATIONS_DECIDED = Question(
     "locations_decided", "Has somebody decided which locations the channel may sell from?", "unmapped_location"
 )
+CONNECTOR_HEARD = Question("connector_heard", "Does the connector of the channel work, if it has one?", "sync_failed")
+CONNECTION_AUTHORIZED = Question(
+    "connection_authorized", "Does the shop let the connector in, and will it tomorrow?", "sync_failed"
+)
+CONNECTION_SCOPES = Question("connection_scopes", "Does the shop grant all that the connector needs?", "sync_failed")
+CONNECTION_WEBHOOKS = Question(
+    "connection_webhooks", "Does the shop send the webhooks that it should, and are they heard?", "sync_failed"
+)
+CONNECTION_OUTLETS = Question(
+    "connection_outlets", "Is every location of the shop an outlet here, and every outlet there?", "unmapped_location"
+)
+CONNECTION_ITEMS = Question(
+    "connection_items", "Is every item of the shop mapped here, and every listing there?", "unmapped_product"
+)
 COUNTS_FRESH = Question("counts_fresh", "Does every location report its stock?", "stale_feed")
 COUNTS_RIGHT = Question("counts_right", "Can the counts of every location be trusted?", "mismatch")
 BUFFERS_IN_PLACE = Question("buffers_in_place", "Do buffers keep units from the channel?", "oversell")

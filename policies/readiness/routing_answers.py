@@ -13,33 +13,41 @@ from policies.readiness.answers import Answer, counted, fails, listed, passes, w
 
 DEMAND_DAYS = 90
 SHIPMENT_DAYS = 30
+_STATE_MARKETS = "state the countries that it sells to as its `markets` in `truestock import channels`."
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Orders of a channel by a method to a country, of the last DEMAND_DAYS; none where it is only a market."""
+    """Orders of a channel by a method to a country or a region, of the last DEMAND_DAYS; none of a mere market."""
 
     method: str
     country: str | None
     order_count: int = 0
+    region: str | None = None
 
     @property
     def text(self) -> str:
         """Such as `ship to DE (12 orders)`."""
-        where = "anywhere" if self.country is None else self.country
+        where = "-".join(filter(None, (self.country, self.region))) or "anywhere"
         place = f"{self.method} to {where}" if self.method == SHIP else self.method
         return f"{place} ({counted(self.order_count, 'order')})" if self.order_count else place
 
 
-def markets(locations: Sequence[Location]) -> list[Demand]:
+def markets(channel: Channel, locations: Sequence[Location]) -> list[Demand]:
     """What a channel may be asked for, although nobody has ordered it yet.
 
-    It is to ship to the countries of its locations and those that they name, and pickup where one offers it.
+    It is to ship to its markets or, where it states none, to the countries of its locations and those that they name;
+    and pickup where a location offers it.
     """
     countries = {location.country for location in locations if location.country}
     countries |= {country for location in locations for country in location.ships_to or () if len(country) == 2}
-    found = [Demand(SHIP, country) for country in sorted(countries)]
+    found = [_to_market(market) for market in channel.markets or sorted(countries)]
     return [*found, Demand(PICKUP, None)] if any(location.offers_pickup for location in locations) else found
+
+
+def _to_market(market: str) -> Demand:
+    country, _, region = market.partition("-")
+    return Demand(SHIP, country, region=region or None)
 
 
 def unserved(policy_set: PolicySet, world: World, channel: Channel, demands: Sequence[Demand]) -> list[Demand]:
@@ -47,12 +55,11 @@ def unserved(policy_set: PolicySet, world: World, channel: Channel, demands: Seq
     return [demand for demand in demands if not _is_served(policy_set, world, channel, demand)]
 
 
-def destinations_covered(demands: Sequence[Demand], not_served: Sequence[Demand]) -> Answer:
-    """Whether each destination and method is served."""
+def destinations_covered(channel: Channel, demands: Sequence[Demand], not_served: Sequence[Demand]) -> Answer:
+    """Whether each destination and method is served; unknown without markets. A till ships nowhere."""
     question = questions.DESTINATIONS_COVERED
     if not demands:
-        advice = "state the country of each location, so that the markets of the channel are known."
-        return warns(question, "there are no orders yet, and no location has a country", advice)
+        return warns(question, "there are no orders yet, and the channel states no markets", _STATE_MARKETS)
     if not_served:
         finding = f"{len(not_served):,} of {counted(len(demands), 'destination')} without a location"
         advice = (
@@ -60,7 +67,10 @@ def destinations_covered(demands: Sequence[Demand], not_served: Sequence[Demand]
             "`truestock allocate --dry-run` shows which rule drops each location."
         )
         return fails(question, finding, advice, [demand.text for demand in not_served])
-    return passes(question, f"{counted(len(demands), 'destination')} served: {listed([x.text for x in demands])}")
+    finding = f"{counted(len(demands), 'destination')} served: {listed([x.text for x in demands])}"
+    if not channel.markets and channel.kind != "pos":
+        return warns(question, f"the channel states no markets; {finding}", _STATE_MARKETS)
+    return passes(question, finding)
 
 
 def capacity_stated(locations: Sequence[Location], shipments: Mapping[str, int]) -> Answer:
@@ -83,7 +93,7 @@ def _ships(location: Location) -> bool:
 
 
 def _is_served(policy_set: PolicySet, world: World, channel: Channel, demand: Demand) -> bool:
-    destination = None if demand.country is None else Destination(country=demand.country)
+    destination = None if demand.country is None else Destination(demand.country, demand.region)
     question = RoutingQuestion(world, channel, OrderFacts(method=demand.method), destination)
     return any(
         location.status == "open" and reason_not_allowed(policy_set, question, location.id) is None

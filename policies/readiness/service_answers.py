@@ -26,6 +26,7 @@ ALERTS = (
     "TruestockShedding",
     "TruestockEventLoopBlocked",
     "TruestockDatabaseAway",
+    "TruestockReplicaUnused",
     "TruestockWorkersRestart",
 )
 """The alerts of `deploy/prometheus/alerts.yml` that every service needs; those of connectors are for who runs one."""

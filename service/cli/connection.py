@@ -203,9 +203,12 @@ def _content(path: Path | None) -> bytes | None:
 
 
 def _token(path: Path | None) -> str | None:
-    content = _content(path)
-    if content is None:
-        return None
+    return None if path is None else token_in(path)
+
+
+def token_in(path: Path) -> str:
+    """The token in a file of one line. Raises UserError."""
+    content = _content(path) or b""
     text = content.decode("ascii", "replace").strip()
     if not text or not text.isprintable() or not text.isascii() or " " in text:
         raise _usage(f"{path} holds no token; `truestock access add` prints one, to be kept in a file of one line")

@@ -12,6 +12,7 @@ from policies.domain.model import Channel, World
 from policies.policy_set import PolicySet
 from policies.readiness import (
     buffer_answers,
+    connection_answers,
     owner_answers,
     path_answers,
     product_answers,
@@ -34,6 +35,7 @@ from service.dependencies import Dependencies
 from service.errors import NotReady, Overloaded, no_channel
 from service.policy.rule_tests import RuleTests
 from service.readiness import (
+    connection_operations,
     path_reading,
     product_reading,
     readiness_messages,
@@ -165,6 +167,7 @@ class ReadinessOperations:
         demands = await self._demands(connection, subject)
         answers = [
             *await self._catalog_answers(connection, subject),
+            *await self._connection_answers(connection, subject),
             *await self._stock_answers(connection, subject, world),
             *await self._routing_answers(connection, subject, demands),
         ]
@@ -195,6 +198,10 @@ class ReadinessOperations:
             product_answers.locations_decided(channel.location_ids, len(outlets), subject.location_ids),
         ]
 
+    async def _connection_answers(self, connection: Connection, subject: _Subject) -> list[Answer]:
+        found = await connection_operations.connected(connection, subject.catalog, subject.channel)
+        return connection_answers.connection_answers(found, datetime.now(UTC))
+
     async def _stock_answers(self, connection: Connection, subject: _Subject, world: World) -> list[Answer]:
         policy_set, channel, ids = subject.policy_set, subject.channel, subject.location_ids
         locations = await stock_reading.location_stock(connection, ids, world)
@@ -214,9 +221,10 @@ class ReadinessOperations:
     async def _demands(self, connection: Connection, subject: _Subject) -> Sequence[Demand]:
         """What the channel's orders ask for, then its other markets."""
         ordered = await stock_reading.demands(connection, subject.channel.id, datetime.now(UTC))
-        asked = {(demand.method, demand.country) for demand in ordered}
-        possible = routing_answers.markets([subject.catalog.locations[id] for id in subject.location_ids])
-        return [*ordered, *(x for x in possible if (x.method, x.country) not in asked)]
+        asked = {(demand.method, demand.country, demand.region) for demand in ordered}
+        locations = [subject.catalog.locations[id] for id in subject.location_ids]
+        possible = routing_answers.markets(subject.channel, locations)
+        return [*ordered, *(x for x in possible if (x.method, x.country, x.region) not in asked)]
 
     async def _routing_answers(
         self, connection: Connection, subject: _Subject, demands: Sequence[Demand]
@@ -227,7 +235,7 @@ class ReadinessOperations:
         not_served = routing_answers.unserved(subject.policy_set, world, channel, demands)
         shipments = await stock_reading.shipments(connection, channel.id, ids, world.now)
         return [
-            routing_answers.destinations_covered(demands, not_served),
+            routing_answers.destinations_covered(channel, demands, not_served),
             routing_answers.capacity_stated(locations, shipments),
         ]
 

@@ -105,7 +105,7 @@ _SHIPMENTS = Statement(
 
 async def world_of(connection: Connection, catalog: Catalog, skus: Iterable[str], location_ids: Sequence[str]) -> World:
     """The products and their levels at these locations, as of now."""
-    now, found = await levels.read(connection, skus)
+    now, found = await levels.read(connection, skus, len(catalog.locations))
     _, products = await catalog_store.products(connection, {sku for sku, _ in found})
     of_channel = frozenset(location_ids)
     kept = {key: level for key, level in found.items() if key[1] in of_channel and level.tracked}

@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from truestock.v1 import access_pb2 as truestock_dot_v1_dot_access__pb2
+from truestock.v1 import connection_pb2 as truestock_dot_v1_dot_connection__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$truestock/v1/readiness_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19truestock/v1/access.proto\"j\n\x15\x43heckReadinessRequest\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x37\n\nprometheus\x18\x02 \x01(\x0b\x32\x1d.truestock.v1.PrometheusStateB\x04\xe2\x41\x01\x01\"d\n\x0fPrometheusState\x12\x13\n\x05\x65rror\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x61lert_names\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12!\n\x13\x66\x61iling_alert_names\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\"\xd4\x01\n\x16\x43heckReadinessResponse\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12-\n\x06result\x18\x02 \x01(\x0e\x32\x1d.truestock.v1.ReadinessResult\x12.\n\ncheck_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fpolicy_revision\x18\x04 \x01(\t\x12.\n\x07\x61nswers\x18\x05 \x03(\x0b\x32\x1d.truestock.v1.ReadinessAnswer\"\x9c\x02\n\x0fReadinessAnswer\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12-\n\x06result\x18\x03 \x01(\x0e\x32\x1d.truestock.v1.ReadinessResult\x12\x0f\n\x07\x66inding\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65tails\x18\x05 \x03(\t\x12\r\n\x05owner\x18\x06 \x01(\t\x12\x15\n\rowner_contact\x18\x07 \x01(\t\x12\x0e\n\x06\x61\x64vice\x18\x08 \x01(\t\x12\x32\n\x0elast_pass_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nsince_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"6\n\x1aListReadinessChecksRequest\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"K\n\x1bListReadinessChecksResponse\x12,\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\x1c.truestock.v1.ReadinessCheck\"\xd0\x01\n\x0eReadinessCheck\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12.\n\ncheck_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06result\x18\x03 \x01(\x0e\x32\x1d.truestock.v1.ReadinessResult\x12\x17\n\x0fpolicy_revision\x18\x04 \x01(\t\x12\x18\n\x10\x66\x61iled_questions\x18\x05 \x03(\t\x12\x18\n\x10warned_questions\x18\x06 \x03(\t*\x84\x01\n\x0fReadinessResult\x12 \n\x1cREADINESS_RESULT_UNSPECIFIED\x10\x00\x12\x19\n\x15READINESS_RESULT_PASS\x10\x01\x12\x19\n\x15READINESS_RESULT_WARN\x10\x02\x12\x19\n\x15READINESS_RESULT_FAIL\x10\x03\x32\xe7\x01\n\x10ReadinessService\x12\x61\n\x0e\x43heckReadiness\x12#.truestock.v1.CheckReadinessRequest\x1a$.truestock.v1.CheckReadinessResponse\"\x04\xf8\xf3\x18\x01\x12p\n\x13ListReadinessChecks\x12(.truestock.v1.ListReadinessChecksRequest\x1a).truestock.v1.ListReadinessChecksResponse\"\x04\xf8\xf3\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$truestock/v1/readiness_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19truestock/v1/access.proto\x1a\x1dtruestock/v1/connection.proto\"j\n\x15\x43heckReadinessRequest\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x37\n\nprometheus\x18\x02 \x01(\x0b\x32\x1d.truestock.v1.PrometheusStateB\x04\xe2\x41\x01\x01\"d\n\x0fPrometheusState\x12\x13\n\x05\x65rror\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x61lert_names\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12!\n\x13\x66\x61iling_alert_names\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\"\xd4\x01\n\x16\x43heckReadinessResponse\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12-\n\x06result\x18\x02 \x01(\x0e\x32\x1d.truestock.v1.ReadinessResult\x12.\n\ncheck_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fpolicy_revision\x18\x04 \x01(\t\x12.\n\x07\x61nswers\x18\x05 \x03(\x0b\x32\x1d.truestock.v1.ReadinessAnswer\"\x9c\x02\n\x0fReadinessAnswer\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12-\n\x06result\x18\x03 \x01(\x0e\x32\x1d.truestock.v1.ReadinessResult\x12\x0f\n\x07\x66inding\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65tails\x18\x05 \x03(\t\x12\r\n\x05owner\x18\x06 \x01(\t\x12\x15\n\rowner_contact\x18\x07 \x01(\t\x12\x0e\n\x06\x61\x64vice\x18\x08 \x01(\t\x12\x32\n\x0elast_pass_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nsince_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"6\n\x1aListReadinessChecksRequest\x12\x18\n\nchannel_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"K\n\x1bListReadinessChecksResponse\x12,\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\x1c.truestock.v1.ReadinessCheck\"\xd0\x01\n\x0eReadinessCheck\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12.\n\ncheck_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06result\x18\x03 \x01(\x0e\x32\x1d.truestock.v1.ReadinessResult\x12\x17\n\x0fpolicy_revision\x18\x04 \x01(\t\x12\x18\n\x10\x66\x61iled_questions\x18\x05 \x03(\t\x12\x18\n\x10warned_questions\x18\x06 \x03(\t*\x84\x01\n\x0fReadinessResult\x12 \n\x1cREADINESS_RESULT_UNSPECIFIED\x10\x00\x12\x19\n\x15READINESS_RESULT_PASS\x10\x01\x12\x19\n\x15READINESS_RESULT_WARN\x10\x02\x12\x19\n\x15READINESS_RESULT_FAIL\x10\x03\x32\xb9\x03\n\x10ReadinessService\x12\x61\n\x0e\x43heckReadiness\x12#.truestock.v1.CheckReadinessRequest\x1a$.truestock.v1.CheckReadinessResponse\"\x04\xf8\xf3\x18\x01\x12p\n\x13ListReadinessChecks\x12(.truestock.v1.ListReadinessChecksRequest\x1a).truestock.v1.ListReadinessChecksResponse\"\x04\xf8\xf3\x18\x01\x12g\n\x10UpsertConnection\x12%.truestock.v1.UpsertConnectionRequest\x1a&.truestock.v1.UpsertConnectionResponse\"\x04\xf8\xf3\x18\x02\x12g\n\x10\x44\x65leteConnection\x12%.truestock.v1.DeleteConnectionRequest\x1a&.truestock.v1.DeleteConnectionResponse\"\x04\xf8\xf3\x18\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,22 +51,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READINESSSERVICE'].methods_by_name['CheckReadiness']._serialized_options = b'\370\363\030\001'
   _globals['_READINESSSERVICE'].methods_by_name['ListReadinessChecks']._loaded_options = None
   _globals['_READINESSSERVICE'].methods_by_name['ListReadinessChecks']._serialized_options = b'\370\363\030\001'
-  _globals['_READINESSRESULT']._serialized_start=1204
-  _globals['_READINESSRESULT']._serialized_end=1336
-  _globals['_CHECKREADINESSREQUEST']._serialized_start=147
-  _globals['_CHECKREADINESSREQUEST']._serialized_end=253
-  _globals['_PROMETHEUSSTATE']._serialized_start=255
-  _globals['_PROMETHEUSSTATE']._serialized_end=355
-  _globals['_CHECKREADINESSRESPONSE']._serialized_start=358
-  _globals['_CHECKREADINESSRESPONSE']._serialized_end=570
-  _globals['_READINESSANSWER']._serialized_start=573
-  _globals['_READINESSANSWER']._serialized_end=857
-  _globals['_LISTREADINESSCHECKSREQUEST']._serialized_start=859
-  _globals['_LISTREADINESSCHECKSREQUEST']._serialized_end=913
-  _globals['_LISTREADINESSCHECKSRESPONSE']._serialized_start=915
-  _globals['_LISTREADINESSCHECKSRESPONSE']._serialized_end=990
-  _globals['_READINESSCHECK']._serialized_start=993
-  _globals['_READINESSCHECK']._serialized_end=1201
-  _globals['_READINESSSERVICE']._serialized_start=1339
-  _globals['_READINESSSERVICE']._serialized_end=1570
+  _globals['_READINESSSERVICE'].methods_by_name['UpsertConnection']._loaded_options = None
+  _globals['_READINESSSERVICE'].methods_by_name['UpsertConnection']._serialized_options = b'\370\363\030\002'
+  _globals['_READINESSSERVICE'].methods_by_name['DeleteConnection']._loaded_options = None
+  _globals['_READINESSSERVICE'].methods_by_name['DeleteConnection']._serialized_options = b'\370\363\030\002'
+  _globals['_READINESSRESULT']._serialized_start=1235
+  _globals['_READINESSRESULT']._serialized_end=1367
+  _globals['_CHECKREADINESSREQUEST']._serialized_start=178
+  _globals['_CHECKREADINESSREQUEST']._serialized_end=284
+  _globals['_PROMETHEUSSTATE']._serialized_start=286
+  _globals['_PROMETHEUSSTATE']._serialized_end=386
+  _globals['_CHECKREADINESSRESPONSE']._serialized_start=389
+  _globals['_CHECKREADINESSRESPONSE']._serialized_end=601
+  _globals['_READINESSANSWER']._serialized_start=604
+  _globals['_READINESSANSWER']._serialized_end=888
+  _globals['_LISTREADINESSCHECKSREQUEST']._serialized_start=890
+  _globals['_LISTREADINESSCHECKSREQUEST']._serialized_end=944
+  _globals['_LISTREADINESSCHECKSRESPONSE']._serialized_start=946
+  _globals['_LISTREADINESSCHECKSRESPONSE']._serialized_end=1021
+  _globals['_READINESSCHECK']._serialized_start=1024
+  _globals['_READINESSCHECK']._serialized_end=1232
+  _globals['_READINESSSERVICE']._serialized_start=1370
+  _globals['_READINESSSERVICE']._serialized_end=1811
 # @@protoc_insertion_point(module_scope)

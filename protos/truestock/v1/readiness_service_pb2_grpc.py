@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from truestock.v1 import connection_pb2 as truestock_dot_v1_dot_connection__pb2
 from truestock.v1 import readiness_service_pb2 as truestock_dot_v1_dot_readiness__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -45,6 +46,16 @@ class ReadinessServiceStub:
                 request_serializer=truestock_dot_v1_dot_readiness__service__pb2.ListReadinessChecksRequest.SerializeToString,
                 response_deserializer=truestock_dot_v1_dot_readiness__service__pb2.ListReadinessChecksResponse.FromString,
                 _registered_method=True)
+        self.UpsertConnection = channel.unary_unary(
+                '/truestock.v1.ReadinessService/UpsertConnection',
+                request_serializer=truestock_dot_v1_dot_connection__pb2.UpsertConnectionRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_connection__pb2.UpsertConnectionResponse.FromString,
+                _registered_method=True)
+        self.DeleteConnection = channel.unary_unary(
+                '/truestock.v1.ReadinessService/DeleteConnection',
+                request_serializer=truestock_dot_v1_dot_connection__pb2.DeleteConnectionRequest.SerializeToString,
+                response_deserializer=truestock_dot_v1_dot_connection__pb2.DeleteConnectionResponse.FromString,
+                _registered_method=True)
 
 
 class ReadinessServiceServicer:
@@ -72,6 +83,25 @@ class ReadinessServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpsertConnection(self, request, context):
+        """Says how the account is by which a connector feeds a channel. The connector does so every minute; readiness judges
+        what it says, and that it still says something.
+
+        Errors: INVALID_FIELD, NOT_FOUND (the channel does not exist).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteConnection(self, request, context):
+        """Forgets what a connector said: none feeds the channel any more.
+
+        Errors: INVALID_FIELD, NOT_FOUND (no connector feeds the channel).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReadinessServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -84,6 +114,16 @@ def add_ReadinessServiceServicer_to_server(servicer, server):
                     servicer.ListReadinessChecks,
                     request_deserializer=truestock_dot_v1_dot_readiness__service__pb2.ListReadinessChecksRequest.FromString,
                     response_serializer=truestock_dot_v1_dot_readiness__service__pb2.ListReadinessChecksResponse.SerializeToString,
+            ),
+            'UpsertConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpsertConnection,
+                    request_deserializer=truestock_dot_v1_dot_connection__pb2.UpsertConnectionRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_connection__pb2.UpsertConnectionResponse.SerializeToString,
+            ),
+            'DeleteConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteConnection,
+                    request_deserializer=truestock_dot_v1_dot_connection__pb2.DeleteConnectionRequest.FromString,
+                    response_serializer=truestock_dot_v1_dot_connection__pb2.DeleteConnectionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -141,6 +181,60 @@ class ReadinessService:
             '/truestock.v1.ReadinessService/ListReadinessChecks',
             truestock_dot_v1_dot_readiness__service__pb2.ListReadinessChecksRequest.SerializeToString,
             truestock_dot_v1_dot_readiness__service__pb2.ListReadinessChecksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpsertConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.ReadinessService/UpsertConnection',
+            truestock_dot_v1_dot_connection__pb2.UpsertConnectionRequest.SerializeToString,
+            truestock_dot_v1_dot_connection__pb2.UpsertConnectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/truestock.v1.ReadinessService/DeleteConnection',
+            truestock_dot_v1_dot_connection__pb2.DeleteConnectionRequest.SerializeToString,
+            truestock_dot_v1_dot_connection__pb2.DeleteConnectionResponse.FromString,
             options,
             channel_credentials,
             insecure,

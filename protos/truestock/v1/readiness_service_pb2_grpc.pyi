@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from truestock.v1 import connection_pb2 as _connection_pb2
 from truestock.v1 import readiness_service_pb2 as _readiness_service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -46,6 +47,17 @@ class ReadinessServiceStub:
 
     Errors: INVALID_FIELD, NOT_FOUND.
     """
+    UpsertConnection: _grpc.UnaryUnaryMultiCallable[_connection_pb2.UpsertConnectionRequest, _connection_pb2.UpsertConnectionResponse]
+    """Says how the account is by which a connector feeds a channel. The connector does so every minute; readiness judges
+    what it says, and that it still says something.
+
+    Errors: INVALID_FIELD, NOT_FOUND (the channel does not exist).
+    """
+    DeleteConnection: _grpc.UnaryUnaryMultiCallable[_connection_pb2.DeleteConnectionRequest, _connection_pb2.DeleteConnectionResponse]
+    """Forgets what a connector said: none feeds the channel any more.
+
+    Errors: INVALID_FIELD, NOT_FOUND (no connector feeds the channel).
+    """
 
 @_typing.type_check_only
 class ReadinessServiceAsyncStub(ReadinessServiceStub):
@@ -64,6 +76,17 @@ class ReadinessServiceAsyncStub(ReadinessServiceStub):
     """Lists the last checks of a channel, newest first.
 
     Errors: INVALID_FIELD, NOT_FOUND.
+    """
+    UpsertConnection: _aio.UnaryUnaryMultiCallable[_connection_pb2.UpsertConnectionRequest, _connection_pb2.UpsertConnectionResponse]  # type: ignore[assignment]
+    """Says how the account is by which a connector feeds a channel. The connector does so every minute; readiness judges
+    what it says, and that it still says something.
+
+    Errors: INVALID_FIELD, NOT_FOUND (the channel does not exist).
+    """
+    DeleteConnection: _aio.UnaryUnaryMultiCallable[_connection_pb2.DeleteConnectionRequest, _connection_pb2.DeleteConnectionResponse]  # type: ignore[assignment]
+    """Forgets what a connector said: none feeds the channel any more.
+
+    Errors: INVALID_FIELD, NOT_FOUND (no connector feeds the channel).
     """
 
 class ReadinessServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -92,6 +115,29 @@ class ReadinessServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the last checks of a channel, newest first.
 
         Errors: INVALID_FIELD, NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def UpsertConnection(
+        self,
+        request: _connection_pb2.UpsertConnectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_connection_pb2.UpsertConnectionResponse, _abc.Awaitable[_connection_pb2.UpsertConnectionResponse]]:
+        """Says how the account is by which a connector feeds a channel. The connector does so every minute; readiness judges
+        what it says, and that it still says something.
+
+        Errors: INVALID_FIELD, NOT_FOUND (the channel does not exist).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteConnection(
+        self,
+        request: _connection_pb2.DeleteConnectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_connection_pb2.DeleteConnectionResponse, _abc.Awaitable[_connection_pb2.DeleteConnectionResponse]]:
+        """Forgets what a connector said: none feeds the channel any more.
+
+        Errors: INVALID_FIELD, NOT_FOUND (no connector feeds the channel).
         """
 
 def add_ReadinessServiceServicer_to_server(servicer: ReadinessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

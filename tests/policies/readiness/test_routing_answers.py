@@ -1,5 +1,7 @@
 """Whether every destination and method is served, and stores say what they can handle."""
 
+from dataclasses import replace
+
 from policies.domain.capacity import Capacity
 from policies.domain.model import Location
 from policies.policy_set import PolicySet
@@ -22,7 +24,7 @@ def test_a_country_that_no_location_ships_to_is_not_covered() -> None:
     missing = not_served(rules(SERVES), [berlin], TO_GERMANY, TO_FRANCE)
 
     assert missing == [TO_FRANCE]
-    answer = destinations_covered([TO_GERMANY, TO_FRANCE], missing)
+    answer = destinations_covered(TIKTOK, [TO_GERMANY, TO_FRANCE], missing)
     assert (answer.result, answer.details) == (Result.FAIL, ("ship to FR (1 order)",))
 
 
@@ -40,11 +42,27 @@ def test_pickup_needs_a_location_that_offers_it() -> None:
 def test_markets_are_the_countries_of_the_locations_and_those_that_they_ship_to() -> None:
     berlin = store("berlin", country="DE", ships_to=frozenset({"FR"}), offers_pickup=True)
 
-    assert markets([berlin]) == [Demand("ship", "DE"), Demand("ship", "FR"), Demand("pickup", None)]
+    assert markets(TIKTOK, [berlin]) == [Demand("ship", "DE"), Demand("ship", "FR"), Demand("pickup", None)]
+    assert markets(replace(TIKTOK, markets=("AT",)), [berlin]) == [Demand("ship", "AT"), Demand("pickup", None)]
 
 
-def test_a_channel_without_orders_and_countries_cannot_be_judged() -> None:
-    assert destinations_covered([], []).result is Result.WARN
+def test_a_channel_that_states_no_markets_cannot_be_judged_unless_it_is_a_till() -> None:
+    till = replace(TIKTOK, kind="pos")
+    stated = replace(TIKTOK, markets=("DE", "FR"))
+
+    assert destinations_covered(TIKTOK, [], []).result is Result.WARN
+    assert destinations_covered(TIKTOK, [TO_GERMANY], []).result is Result.WARN
+    assert destinations_covered(till, [PICKUP], []).result is Result.PASS
+    assert destinations_covered(stated, [TO_GERMANY, TO_FRANCE], []).result is Result.PASS
+
+
+def test_a_region_that_a_rule_keeps_from_shipping_is_not_covered_though_its_country_is() -> None:
+    mainland = policy(only="{none: [{destination.region: [HI, AK]}]}")
+    shop = replace(TIKTOK, markets=("US", "US-HI"))
+
+    missing = not_served(rules(mainland), [warehouse("dc", country="US")], *markets(shop, []))
+
+    assert [demand.text for demand in missing] == ["ship to US-HI"]
 
 
 def test_a_store_that_ships_without_a_capacity_fails_once_it_has_shipped() -> None:

@@ -15,13 +15,14 @@ from prometheus_client import CollectorRegistry
 from service.app.application import running
 from service.app.listening import StartError
 from service.cli.commands import database_commands
-from service.database import migrate
+from service.database import connection_pool, migrate
+from service.database.connection_pool import ConnectionPool
 from service.database.database import Connection, Database
 from service.metrics import Metrics
 from service.settings import Settings
 from tests.conftest import PLAIN_RULES, RULES, RetailerMaker, service_settings
 from tests.pooler import needs_pgbouncer, pgbouncer
-from tests.retailer import HOLD, Retailer, promised
+from tests.retailer import HOLD, Retailer, eventually, promised
 from tests.server_socket import socket_of, url_by
 from truestock.v1 import allocation_service_pb2 as allocation_pb, availability_service_pb2 as availability_pb
 
@@ -72,6 +73,32 @@ async def test_a_session_that_has_lost_a_statement_costs_a_retry_and_nothing_is_
 
 
 @needs_pgbouncer
+async def test_a_caller_that_gives_up_while_a_connection_opens_leaves_none(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = asyncio.Event()
+
+    async def never_answered(_: Connection) -> bool:
+        opening.set()
+        return await asyncio.Future()
+
+    pool = await ConnectionPool.open(database_url, connections=2)
+    monkeypatch.setattr(connection_pool, "_is_direct", never_answered)
+    async with pool.acquire() as connection:
+        second = asyncio.ensure_future(pool.acquire().__aenter__())
+        await opening.wait()
+        second.cancel()
+
+        async def is_alone() -> bool:
+            sessions = await connection.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            )
+            return bool(sessions == 1)
+
+        await eventually(is_alone)
+    await pool.close(1)
+
+
 async def test_a_pooler_is_noticed_at_the_first_connection(pooled_url: str) -> None:
     async with opened(pooled_url) as database:
         assert database.behind_pooler
