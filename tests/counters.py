@@ -112,7 +112,7 @@ async def check_counters(*services: Retailer) -> None:
         return counters == tables
 
     try:
-        await eventually(are_equal, 10)
+        await eventually(are_equal)
     except AssertionError:
         assert found[-1][0] == found[-1][1]
         raise

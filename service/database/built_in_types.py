@@ -21,6 +21,9 @@ _described: dict[int, tuple[Any, ...]] = {}
 class Connection(asyncpg.Connection):
     """Asks about a type of PostgreSQL only if no connection of this process has done so before."""
 
+    keeps_statements = False
+    """Whether a statement that was prepared stays: not behind a connection pooler."""
+
     # A private method of asyncpg 0.30 to 0.32. Were it called otherwise, connections would ask as often as they did.
     async def _introspect_types(self, typeoids: Collection[int], timeout: float | None) -> tuple[Any, Any]:  # noqa: ASYNC109
         if all(number in _described for number in typeoids):

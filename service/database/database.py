@@ -12,19 +12,20 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import ColumnElement, bindparam, column, func
+from sqlalchemy import ColumnElement, Select, Subquery, bindparam, column, func, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY, asyncpg as dialect
 from sqlalchemy.sql.expression import ClauseElement, TableValuedAlias
 from sqlalchemy.types import TypeEngine
 
 from service.background import FailureLog
 from service.database.connection_pool import (
-    CONNECT_SECONDS,
     LOST_STATEMENTS,
     SERVER_SETTINGS,
     STATEMENT_CACHE_SIZE,
+    ConnectionCheck,
     ConnectionPool,
 )
+from service.database.hosts import CONNECT_SECONDS, Hosts
 from service.errors import NotReady
 from service.metrics import Metrics
 from service.observability.calls import current_call
@@ -34,6 +35,8 @@ Connection = Any
 T = TypeVar("T")
 Columns = dict[str, Any]
 """Column types by name, for rows that are sent as one list per column."""
+_ALL_ROWS = "9223372036854775807"
+"""A limit that keeps every row: the largest `bigint`."""
 
 ATTEMPTS = 6
 """Attempts of a transaction before its caller gets NotReady."""
@@ -136,11 +139,39 @@ def any_of(name: str, type_: TypeEngine[Any] | type[TypeEngine[Any]]) -> ColumnE
     return func.any(parameters(name, type_))
 
 
+def any_of_list(name: str, type_: TypeEngine[Any] | type[TypeEngine[Any]]) -> ColumnElement[Any]:
+    """As `any_of`, for a statement that is planned once for lists of every length.
+
+    PostgreSQL plans `any_of` anew for each list, because it expects more of a plan for one that it knows. To look into
+    the list takes a subquery, so both plans cost the same, and after five times it keeps one.
+    """
+    return func.any(func.array(select(func.unnest(parameters(name, type_))).scalar_subquery()))
+
+
 def unnested(name: str, **columns: TypeEngine[Any] | type[TypeEngine[Any]]) -> TableValuedAlias:
     """Rows from one list parameter per column, all of the same length: many rows in one statement."""
     lists = [parameters(c, t) for c, t in columns.items()]
     shape = [column(c, t() if isinstance(t, type) else t) for c, t in columns.items()]
     return func.unnest(*lists).table_valued(*shape, name=name).render_derived()
+
+
+def planned_once(rows: TableValuedAlias) -> Subquery:
+    """Rows of list parameters that are joined to a table, for a statement that is planned once for every length.
+
+    As with `any_of`, PostgreSQL would plan it anew each time for short lists, because it expects ten rows of a list
+    that it does not know. A limit that it does not know makes it expect one row in either case.
+    """
+    return select(*rows.c).limit(select(literal_column(_ALL_ROWS)).scalar_subquery()).subquery()
+
+
+def listed(name: str, type_: TypeEngine[Any] | type[TypeEngine[Any]]) -> Select[Any]:
+    """For `column.in_(listed('ids', Uuid))`: as `any_of`, for a statement that is planned once: `planned_once`.
+
+    It expects one value, so unlike `any_of_list` it never reads a whole table that was small when it was planned, but
+    for one of a few pages.
+    """
+    values = func.unnest(parameters(name, type_)).table_valued(column("value", type_), name="listed").render_derived()
+    return select(planned_once(values).c.value)
 
 
 def transposed(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
@@ -152,9 +183,14 @@ def transposed(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str,
 class Database:
     """A pool of connections that measures the time of each operation."""
 
-    def __init__(self, pool: ConnectionPool, metrics: Metrics) -> None:
+    def __init__(
+        self, pool: ConnectionPool, metrics: Metrics, *, attempts: int = ATTEMPTS, name: str = "database"
+    ) -> None:
+        """`attempts` are those of an operation before its caller gets NotReady; `name` is for the log."""
         self._pool = pool
         self._metrics = metrics
+        self._attempts = attempts
+        self._name = name
         self._failures = FailureLog()
 
     @classmethod
@@ -185,6 +221,32 @@ class Database:
         )
         return cls(pool, metrics)
 
+    @classmethod
+    async def open_replica(
+        cls,
+        url: str,
+        metrics: Metrics,
+        *,
+        connections: int,
+        statement_cache_size: int = STATEMENT_CACHE_SIZE,
+        traced: bool = False,
+        check: ConnectionCheck | None = None,
+    ) -> Database:
+        """Opens a pool of sessions that write nothing, also if the replica is promoted. Raises what asyncpg raises.
+
+        An operation has one attempt: what a replica does not answer at once, the database answers. `check` raises where
+        a new connection may not be used.
+        """
+        pool = await ConnectionPool.open(
+            plain_url(url),
+            connections=connections,
+            statement_cache_size=statement_cache_size,
+            read_only=True,
+            traced=traced,
+            check=check,
+        )
+        return cls(pool, metrics, attempts=1, name="replica")
+
     @property
     def behind_pooler(self) -> bool:
         """Whether a connection pooler is between the service and PostgreSQL, as far as is known."""
@@ -206,9 +268,18 @@ class Database:
         except (*RETRYABLE, asyncpg.PostgresError) as error:
             raise self._not_ready("ping", error) from error
 
+    async def takes_writes(self) -> bool:
+        """Whether the server is a primary that is not read-only by its settings. Raises NotReady."""
+
+        async def read(connection: Connection) -> bool:
+            setting: str = await connection.fetchval("SELECT current_setting('transaction_read_only')")
+            return setting == "off"
+
+        return await self.unlocked("start", read)
+
     def answers_again(self) -> None:
         """Logs that the database answers again, if it was logged that it did not."""
-        self._failures.worked("the database answers again")
+        self._failures.worked(f"the {self._name} answers again")
 
     @asynccontextmanager
     async def session(self, operation: str) -> AsyncIterator[Connection]:
@@ -218,6 +289,9 @@ class Database:
             started = time.perf_counter()
             try:
                 yield connection
+            except (asyncpg.ReadOnlySQLTransactionError, TimeoutError) as error:
+                await self._pool.distrust(connection, takes_no_writes=not isinstance(error, TimeoutError))
+                raise
             finally:
                 ended = time.perf_counter()
                 self._metrics.service.database_seconds.labels(operation).observe(ended - started)
@@ -301,7 +375,7 @@ class Database:
         raise NotReady("too many calls change the same orders at once")
 
     async def _retried(self, operation: str, run: Callable[[], Awaitable[T]]) -> T:
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, self._attempts + 1):
             try:
                 return await run()
             except UNUSABLE as error:
@@ -313,7 +387,7 @@ class Database:
                 self._metrics.service.database_retries.labels(operation).inc()
                 if isinstance(error, LOST_STATEMENTS):
                     await self._pool.use_no_names()
-                if attempt == ATTEMPTS or self._pool.is_closing:
+                if attempt == self._attempts or self._pool.is_closing:
                     raise self._not_ready(operation, error) from error
                 await asyncio.sleep(_pause_seconds(attempt))
         raise AssertionError("unreachable")
@@ -322,7 +396,7 @@ class Database:
         """The error of an operation that the database failed. All of them share one line a minute in the log."""
         if self._pool.is_closing:
             return NotReady("the service is stopping")
-        self._failures.failed("the database does not answer", error, traceback=False, operation=operation)
+        self._failures.failed(f"the {self._name} does not answer", error, traceback=False, operation=operation)
         if isinstance(error, UNUSABLE):
             return NotReady("the database cannot be used, and the log of the service says why")
         return NotReady("the database did not answer")
@@ -358,9 +432,7 @@ async def single_connection(url: str) -> AsyncIterator[Connection]:
     Raises what asyncpg raises, TimeoutError too.
     """
     # No statement is prepared by name, as behind a pooler: a connection that is soon closed would gain nothing by it.
-    connection = await asyncpg.connect(
-        plain_url(url), timeout=CONNECT_SECONDS, statement_cache_size=0, server_settings=SERVER_SETTINGS
-    )
+    connection = await Hosts(plain_url(url)).connect(statement_cache_size=0, server_settings=SERVER_SETTINGS)
     try:
         yield connection
     except BaseException:

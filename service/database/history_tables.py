@@ -14,6 +14,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    Numeric,
     Table,
     Text,
     UniqueConstraint,
@@ -55,7 +56,6 @@ unmet_demand = Table(
     CheckConstraint("unmet_count BETWEEN 0 AND wanted_count - met_count", name="counted_once"),
     Index("unmet_demand_time_idx", "demand_time", "id"),
     Index("unmet_demand_sku_idx", "sku", "demand_time", "id"),
-    Index("unmet_demand_channel_idx", "channel_id", "demand_time", "id"),
     Index("unmet_demand_order_idx", "allocation_id", postgresql_where=text("allocation_id IS NOT NULL")),
     Index(
         "unmet_demand_event_idx",
@@ -81,6 +81,9 @@ order_count = Table(
     required("policy_revision", Text),
     Column("rules", Texts, comment="names of the rules that fired in the decision, and its routing policy"),
     Column("oversold", LargeBinary, comment="truestock.v1.OversellRecord: evidence, stock and rules of oversold units"),
+    Column("priced_units", Integer, comment="units with a price, of all of the kind that were counted with this row"),
+    Column("value", Numeric, comment="of these units; null if none has a price"),
+    Column("currency", Text, comment="of the value"),
     Index("order_count_time_idx", "count_time"),
     comment="Append-only: what counters count of sold orders besides sales, as it was counted.",
 )
@@ -141,6 +144,18 @@ readiness_check = Table(
     required("warned", Texts, comment="questions that warned"),
     Index("readiness_check_channel_idx", "channel_id", "id"),
     comment="The last checks of each channel's readiness.",
+)
+
+channel_connection = Table(
+    "channel_connection",
+    metadata,
+    key("channel_id"),
+    required("account", Text, comment="the name of the account where the connector runs"),
+    required("report_time", Moment, comment="when the connector last said anything"),
+    Column("look_time", Moment, comment="when it last looked at the shop; null if it never did"),
+    required("content", LargeBinary, comment="the serialized Connection, without its shop"),
+    Column("shop", LargeBinary, comment="the serialized ShopState; null if it never looked"),
+    comment="What the connector of a channel last said of its account.",
 )
 
 catalog_history = Table(

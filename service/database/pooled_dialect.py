@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-import asyncpg
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from service.database.database import plain_url
+from service.database.hosts import Hosts
 
 CONNECT_ARGUMENTS = {
     "statement_cache_size": 0,
@@ -39,6 +38,5 @@ registry.register("postgresql.truestock", __name__, PooledDialect.__name__)
 
 def pooled_engine(url: str) -> AsyncEngine:
     """An engine without a pool; asyncpg alone reads the URL, of which SQLAlchemy would not know all options."""
-    connect = partial(asyncpg.connect, plain_url(url))
-    arguments = {**CONNECT_ARGUMENTS, "async_creator_fn": connect}
+    arguments = {**CONNECT_ARGUMENTS, "async_creator_fn": Hosts(plain_url(url)).connect}
     return create_async_engine("postgresql+truestock://", poolclass=NullPool, connect_args=arguments)

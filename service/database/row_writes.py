@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Table, Text, column, func, insert, literal
 from sqlalchemy.sql.dml import UpdateBase
 
 from service.database.columns import Texts
-from service.database.database import Columns, Connection, Statement, parameters, transposed
+from service.database.database import Columns, Connection, Statement, parameters, planned_once, transposed
 
 Row = Sequence[object]
 """A value for each column."""
@@ -36,7 +36,7 @@ class RowWrite:
         statement_of: Callable[[Mapping[str, ColumnElement[Any]]], UpdateBase] | None = None,
     ) -> None:
         self.name = f"changed_{table.name}" if statement_of else f"new_{table.name}"
-        self.element = (statement_of or _insert_into(table))(_values(self.name, columns))
+        self.element = (statement_of or _insert_into(table))(_values(self.name, columns, statement_of is not None))
         self._table_name = table.name
         self._columns = tuple(columns)
         self._parameters = [_parameter(self.name, name) for name in columns]
@@ -82,12 +82,16 @@ def _parameter(write_name: str, column_name: str) -> str:
     return f"{write_name}__{column_name}"
 
 
-def _values(name: str, columns: Columns) -> dict[str, ColumnElement[Any]]:
-    """The values of rows that are sent as one list per column, each a parameter whose name starts with `name`."""
+def _values(name: str, columns: Columns, finds_rows: bool) -> dict[str, ColumnElement[Any]]:
+    """The values of rows that are sent as one list per column, each a parameter whose name starts with `name`.
+
+    A statement that `finds_rows` in a table, not only adds them, would be planned anew each time.
+    """
     types = {key: Text if type_ is Texts else type_ for key, type_ in columns.items()}
     lists = [parameters(_parameter(name, key), type_) for key, type_ in types.items()]
     shape = [column(key, type_() if isinstance(type_, type) else type_) for key, type_ in types.items()]
-    rows = func.unnest(*lists).table_valued(*shape, name=f"{name}_row").render_derived()
+    sent = func.unnest(*lists).table_valued(*shape, name=f"{name}_row").render_derived()
+    rows = planned_once(sent) if finds_rows else sent
     return {
         key: func.string_to_array(rows.c[key], literal_column("chr(31)")) if type_ is Texts else rows.c[key]
         for key, type_ in columns.items()

@@ -128,6 +128,7 @@ channel = Table(
     required("figure_lag_seconds", Integer, server_default="0", comment="until it shows a figure published to it"),
     Column("unpaid_order_seconds", Integer, comment="how long an order may wait for payment; null if not stated"),
     Column("cancellation_default", Text, comment="accept or decline; null is the default of its platform"),
+    Column("markets", Texts, comment="countries and regions of its shoppers; null or empty is unknown"),
     *timestamps(),
 )
 

@@ -8,6 +8,7 @@ from service.database.audit_tables import audit_anchor, audit_event, audit_seal,
 from service.database.columns import Moment, Money, Texts, TransactionId, key, metadata, required, transaction_id
 from service.database.history_tables import (
     catalog_history,
+    channel_connection,
     order_count,
     policy_history,
     readiness_answer,
@@ -80,6 +81,7 @@ __all__ = [
     "catalog_history",
     "catalog_version",
     "channel",
+    "channel_connection",
     "channel_figure",
     "decision",
     "decision_batch",
@@ -110,6 +112,7 @@ __all__ = [
     "promise",
     "readiness_answer",
     "readiness_check",
+    "replica_heartbeat",
     "request",
     "shipment",
     "shipment_deadline",
@@ -124,6 +127,7 @@ __all__ = [
     "transfer",
     "transfer_line",
     "unmet_demand",
+    "watch_mark",
 ]
 
 availability_published = Table(
@@ -230,6 +234,15 @@ lease = Table(
     comment="What one of several services does, until a time that it renews.",
 )
 
+replica_heartbeat = Table(
+    "replica_heartbeat",
+    metadata,
+    key("reader", Uuid),
+    required("number", BigInteger, comment="rises each time; a replica that has it has all that was committed before"),
+    required("beat_time", Moment, server_default=text("clock_timestamp()")),
+    comment="Written by each process that reads from a replica, and looked for there.",
+)
+
 request = Table(
     "request",
     metadata,
@@ -239,4 +252,14 @@ request = Table(
     Column("answer", LargeBinary),
     required("create_time", Moment, server_default=text("clock_timestamp()"), index=True),
     comment="Completed requests with their answers, so that a retry gets the stored answer.",
+)
+
+watch_mark = Table(
+    "watch_mark",
+    metadata,
+    key("id", Uuid),
+    required("number", BigInteger, comment="rises with every mark; resume tokens name it"),
+    required("system_identifier", BigInteger, comment="PostgreSQL's, of the cluster that the watch reads"),
+    required("write_time", Moment, server_default=text("clock_timestamp()"), comment="of the last mark"),
+    comment="The last mark of each watch, so that it is seen when a restored database lacks what was sent.",
 )

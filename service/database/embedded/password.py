@@ -19,6 +19,8 @@ ITERATIONS = 1
 
 ACCESS_RULES = """# Written by Truestock at each start: every connection needs a password.
 local all all scram-sha-256
+# For pg_basebackup.
+local replication all scram-sha-256
 """
 
 

@@ -26,6 +26,7 @@ from service.cli.console import UserError
 from service.database.scram import verifier
 from service.settings import Settings
 from tests.conftest import PLAIN_RULES, service_settings
+from tests.postgres_servers import IS_REQUIRED
 from tests.retailer import Retailer, promised
 
 INSTALLED = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres")) or sorted(
@@ -36,7 +37,9 @@ PASSWORD = "of the database"
 pytestmark = [
     pytest.mark.database,
     pytest.mark.long,
-    pytest.mark.skipif(not INSTALLED, reason="no PostgreSQL with TLS (Debian/Ubuntu: apt-get install postgresql)"),
+    pytest.mark.skipif(
+        not INSTALLED and not IS_REQUIRED, reason="no PostgreSQL with TLS (Debian/Ubuntu: apt-get install postgresql)"
+    ),
 ]
 
 
