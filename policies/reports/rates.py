@@ -10,8 +10,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 SOLD, OVERSOLD, WITHHELD, CANCELLED, NEEDS_PERSON = "sold", "oversold", "withheld", "cancelled", "needs_person"
 RAISED, COMPARED, DIFFERED, DUE, LATE, UNMET = "raised", "compared", "differed", "due", "late", "unmet"
@@ -30,6 +31,10 @@ class Count:
     orders: int
     period: int = 0
     keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    currency: str = ""
+    priced: int = 0
+    """Of its units, those of which a price in `currency` is known; `value` is theirs."""
+    value: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,16 @@ class Part:
     name: str
     count: int
     orders: int
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What so many units of a measure were worth; without a currency, no price of them is known."""
+
+    measure: str
+    units: int
+    currency: str = ""
+    value: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +96,10 @@ RATES = (
 """All six, in the order in which reports list them. Less is better in all of them."""
 
 
+VALUED = (OVERSOLD, WITHHELD, CANCELLED, LATE)
+"""Measures of which the value of their units is kept."""
+
+
 def rates_of(filters: Collection[str]) -> tuple[Rate, ...]:
     """The rates that have all these dimensions, so that a filter by them means something."""
     return tuple(rate for rate in RATES if rate.dimensions.issuperset(filters))
@@ -91,12 +110,17 @@ class Sums:
     """Units and orders by measure and part, added up."""
 
     by_part: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    priced: dict[tuple[str, str], tuple[int, Decimal]] = field(default_factory=dict)
+    """Units with a price and their value, by measure and currency."""
 
     def add(self, count: Count) -> None:
         """Adds one count."""
         sums = self.by_part.setdefault(count.measure, {}).setdefault(count.part, [0, 0])
         sums[0] += count.units
         sums[1] += count.orders
+        if count.priced:
+            units, value = self.priced.get((count.measure, count.currency), (0, Decimal(0)))
+            self.priced[count.measure, count.currency] = (units + count.priced, value + count.value)
 
     def parts(self, measure: str, *, by_orders: bool = False) -> tuple[Part, ...]:
         """The parts of a measure, greatest first."""
@@ -110,6 +134,19 @@ class Sums:
         """The units and orders of a measure."""
         parts = self.by_part.get(measure, {}).values()
         return sum(units for units, _ in parts), sum(orders for _, orders in parts)
+
+    def values(self, own_currency: str) -> tuple[Value, ...]:
+        """What units were worth, by measure and currency: the own one first, units without a price last."""
+        return tuple(value for measure in VALUED for value in self._values(measure, own_currency))
+
+    def _values(self, measure: str, own_currency: str) -> Iterator[Value]:
+        priced = {currency: sums for (of, currency), sums in self.priced.items() if of == measure}
+        for currency in sorted(priced, key=lambda x: (x != own_currency, x)):
+            units, value = priced[currency]
+            yield Value(measure, units, currency, value)
+        unpriced = self.total(measure)[0] - sum(units for units, _ in priced.values())
+        if unpriced:
+            yield Value(measure, unpriced)
 
     def figures(self, rates: Iterable[Rate], totals: Sums | None = None) -> tuple[Figures, ...]:
         """The rates; their denominators are of `totals` if given."""
@@ -147,7 +184,10 @@ def broken_down(counts: Iterable[Count], dimension: str, period_count: int) -> d
     groups: dict[str, Breakdown] = {}
     for count in counts:
         for key in count.keys.get(dimension, ()):
-            groups.setdefault(key, Breakdown(period_count)).add(count)
+            # A breakdown has sums of each period: too many to make for each count.
+            if key not in groups:
+                groups[key] = Breakdown(period_count)
+            groups[key].add(count)
     return groups
 
 

@@ -1,5 +1,7 @@
 """Computes how much of the cancellations that marketplaces allow is left, for rules and for the metric.
 
+The metric also has what channels state themselves.
+
 Orders are added up by hour, so that all but the first computation read the last hours only.
 """
 
@@ -108,8 +110,11 @@ class HeadroomMonitor:
         except asyncpg.QueryCanceledError as error:
             self._failures.failed("reading the cancellations of marketplaces took too long", error, traceback=False)
             return
-        self._deps.catalog_cache.set_headrooms(headrooms)
-        self._deps.metrics.orders.set_headrooms(headrooms)
+        for cache in self._deps.reads.catalog_caches():
+            cache.set_headrooms(headrooms)
+        channels = self._deps.catalog_cache.as_read.channels.values()
+        stated = {x.id: x.cancellation_headroom for x in channels if x.cancellation_headroom is not None}
+        self._deps.metrics.orders.set_headrooms({**headrooms, **stated})
 
     async def _headrooms(self, connection: Connection) -> dict[str, float]:
         await self._deps.catalog_cache.at(connection, await catalog_store.version(connection))
@@ -117,7 +122,8 @@ class HeadroomMonitor:
         measured = {
             channel.id: limit
             for channel in self._deps.catalog_cache.as_read.channels.values()
-            if channel.cancellation_headroom is None and (limit := limit_of(channel.platform, now.date())) is not None
+            if channel.cancellation_headroom is None
+            and (limit := limit_of(channel.platform, now.date(), channel.markets)) is not None
         }
         if not measured:
             return {}

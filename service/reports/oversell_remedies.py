@@ -47,7 +47,9 @@ async def read(connection: Connection, request: ReportRequest) -> OversellList:
     """What was oversold in the window of a report."""
     window = request.since, request.until
     rows = await oversell_store.oversells(connection, *window, request.channel_ids)
-    shown = [(row, units) for row in rows[: limits.REPORT_OVERSELLS] for units in _oversold(row)]
+    oversold = [(row, units) for row in rows[: limits.REPORT_OVERSELLS] for units in _oversold(row)]
+    # An order may lack several products.
+    shown = sorted(oversold, key=lambda x: -x[1].short)[: limits.REPORT_OVERSELLS]
     if not shown:
         return OversellList()
     published = {(x.sku, figure.publish_time) for _, x in shown if (figure := _figure(x)) is not None}
@@ -58,7 +60,7 @@ async def read(connection: Connection, request: ReportRequest) -> OversellList:
         await oversell_store.refused_units(connection, *window, pairs),
     )
     messages = [_message(row, units, context) for row, units in shown]
-    return OversellList(messages[: limits.REPORT_OVERSELLS], len(rows) > limits.REPORT_OVERSELLS)
+    return OversellList(messages, max(len(rows), len(oversold)) > limits.REPORT_OVERSELLS)
 
 
 def _oversold(row: asyncpg.Record) -> Iterator[OversoldUnits]:

@@ -41,6 +41,8 @@ class ReportRequest:
     location_ids: Sequence[str]
     with_previous: bool
     with_oversells: bool
+    currency: str = ""
+    """The merchant's; empty if the rules state none."""
 
     @property
     def since(self) -> datetime:
@@ -64,7 +66,7 @@ class ReportRequest:
         return [dimension for dimension, ids in filters if ids]
 
 
-def report_request(request: report_pb.GetReportRequest, default_zone: str) -> ReportRequest:
+def report_request(request: report_pb.GetReportRequest, default_zone: str, currency: str = "") -> ReportRequest:
     """Raises InvalidFields with every problem."""
     fields = Fields()
     since, until = window(fields, request)
@@ -92,6 +94,7 @@ def report_request(request: report_pb.GetReportRequest, default_zone: str) -> Re
         location_ids,
         request.include_previous,
         request.include_oversells,
+        currency,
     )
 
 

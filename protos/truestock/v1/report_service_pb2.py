@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.type import money_pb2 as google_dot_type_dot_money__pb2
 from truestock.v1 import access_pb2 as truestock_dot_v1_dot_access__pb2
 from truestock.v1 import decision_pb2 as truestock_dot_v1_dot_decision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!truestock/v1/report_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19truestock/v1/access.proto\x1a\x1btruestock/v1/decision.proto\"\xf6\x02\n\x10GetReportRequest\x12\x34\n\nsince_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x34\n\nuntil_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12,\n\x04step\x18\x03 \x01(\x0e\x32\x18.truestock.v1.ReportStepB\x04\xe2\x41\x01\x01\x12\x17\n\ttime_zone\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x37\n\ndimensions\x18\x05 \x03(\x0e\x32\x1d.truestock.v1.ReportDimensionB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x63hannel_ids\x18\x06 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x07 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1e\n\x10include_previous\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1f\n\x11include_oversells\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xb2\x04\n\x11GetReportResponse\x12.\n\nsince_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12,\n\x07\x66igures\x18\x04 \x03(\x0b\x32\x1b.truestock.v1.ReportFigures\x12\x35\n\x10previous_figures\x18\x05 \x03(\x0b\x32\x1b.truestock.v1.ReportFigures\x12+\n\x07periods\x18\x06 \x03(\x0b\x32\x1a.truestock.v1.ReportPeriod\x12\x31\n\nbreakdowns\x18\x07 \x03(\x0b\x32\x1d.truestock.v1.ReportBreakdown\x12.\n\x0cunmet_demand\x18\x08 \x03(\x0b\x32\x18.truestock.v1.ReportPart\x12*\n\x08withheld\x18\t \x03(\x0b\x32\x18.truestock.v1.ReportPart\x12\x1c\n\x14open_exception_count\x18\n \x01(\x03\x12\x1f\n\x17overdue_exception_count\x18\x0b \x01(\x03\x12)\n\toversells\x18\x0c \x03(\x0b\x32\x16.truestock.v1.Oversell\x12\x1f\n\x17oversells_are_truncated\x18\r \x01(\x08\"\xb4\x01\n\rReportFigures\x12&\n\x04rate\x18\x01 \x01(\x0e\x32\x18.truestock.v1.ReportRate\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x13\n\x0btotal_count\x18\x03 \x01(\x03\x12\x13\n\x0border_count\x18\x04 \x01(\x03\x12\x19\n\x11total_order_count\x18\x05 \x01(\x03\x12\'\n\x05parts\x18\x06 \x03(\x0b\x32\x18.truestock.v1.ReportPart\">\n\nReportPart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x13\n\x0border_count\x18\x03 \x01(\x03\"\x9a\x01\n\x0cReportPeriod\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x07\x66igures\x18\x03 \x03(\x0b\x32\x1b.truestock.v1.ReportFigures\"\x84\x01\n\x0fReportBreakdown\x12\x30\n\tdimension\x18\x01 \x01(\x0e\x32\x1d.truestock.v1.ReportDimension\x12)\n\x06groups\x18\x02 \x03(\x0b\x32\x19.truestock.v1.ReportGroup\x12\x14\n\x0cis_truncated\x18\x03 \x01(\x08\"u\n\x0bReportGroup\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x07\x66igures\x18\x02 \x03(\x0b\x32\x1b.truestock.v1.ReportFigures\x12+\n\x07periods\x18\x03 \x03(\x0b\x32\x1a.truestock.v1.ReportPeriod\"\xdb\x01\n\x08Oversell\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x15\n\rallocation_id\x18\x03 \x01(\t\x12\x31\n\roversell_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03sku\x18\x05 \x01(\t\x12\x13\n\x0bshort_count\x18\x06 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x07 \x01(\t\x12.\n\x08remedies\x18\x08 \x03(\x0b\x32\x1c.truestock.v1.OversellRemedy\"\x85\x03\n\x0eOversellRemedy\x12/\n\x04kind\x18\x01 \x01(\x0e\x32!.truestock.v1.OversellRemedy.Kind\x12\x12\n\nunit_count\x18\x02 \x01(\x03\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x17\n\x0fmax_age_minutes\x18\x05 \x01(\x03\x12\x13\n\x0blocation_id\x18\x06 \x01(\t\x12.\n\nsince_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13\x61\x64\x64\x65\x64_refusal_count\x18\x08 \x01(\x03\x12\x15\n\rrefused_count\x18\t \x01(\x03\"~\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_BUFFER\x10\x01\x12\x15\n\x11KIND_FRESHER_FEED\x10\x02\x12\x0e\n\nKIND_COUNT\x10\x03\x12\x16\n\x12KIND_APPLY_FIGURES\x10\x04\x12\x10\n\x0cKIND_PUBLISH\x10\x05\"A\n\x0eOversellRecord\x12/\n\x08products\x18\x01 \x03(\x0b\x32\x1d.truestock.v1.OversoldProduct\"\xb9\x01\n\x0fOversoldProduct\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x13\n\x0bshort_count\x18\x02 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x30\n\x08\x65vidence\x18\x04 \x01(\x0b\x32\x1e.truestock.v1.OversellEvidence\x12-\n\x06levels\x18\x05 \x03(\x0b\x32\x1d.truestock.v1.StockLevelInput\x12\x14\n\x0c\x62uffer_rules\x18\x06 \x03(\t*\x81\x01\n\nReportStep\x12\x1b\n\x17REPORT_STEP_UNSPECIFIED\x10\x00\x12\x14\n\x10REPORT_STEP_HOUR\x10\x01\x12\x13\n\x0fREPORT_STEP_DAY\x10\x02\x12\x14\n\x10REPORT_STEP_WEEK\x10\x03\x12\x15\n\x11REPORT_STEP_MONTH\x10\x04*\xc7\x01\n\x0fReportDimension\x12 \n\x1cREPORT_DIMENSION_UNSPECIFIED\x10\x00\x12\x1c\n\x18REPORT_DIMENSION_CHANNEL\x10\x01\x12\x1d\n\x19REPORT_DIMENSION_LOCATION\x10\x02\x12\x1b\n\x17REPORT_DIMENSION_SOURCE\x10\x03\x12\x19\n\x15REPORT_DIMENSION_RULE\x10\x04\x12\x1d\n\x19REPORT_DIMENSION_REVISION\x10\x05*\xe4\x01\n\nReportRate\x12\x1b\n\x17REPORT_RATE_UNSPECIFIED\x10\x00\x12\x18\n\x14REPORT_RATE_OVERSELL\x10\x01\x12\x1c\n\x18REPORT_RATE_CANCELLATION\x10\x02\x12\x19\n\x15REPORT_RATE_EXCEPTION\x10\x03\x12\"\n\x1eREPORT_RATE_INVENTORY_MISMATCH\x10\x04\x12\x1d\n\x19REPORT_RATE_LATE_SHIPMENT\x10\x05\x12#\n\x1fREPORT_RATE_MANUAL_INTERVENTION\x10\x06\x32\x63\n\rReportService\x12R\n\tGetReport\x12\x1e.truestock.v1.GetReportRequest\x1a\x1f.truestock.v1.GetReportResponse\"\x04\xf8\xf3\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!truestock/v1/report_service.proto\x12\x0ctruestock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a\x19truestock/v1/access.proto\x1a\x1btruestock/v1/decision.proto\"\xf6\x02\n\x10GetReportRequest\x12\x34\n\nsince_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x34\n\nuntil_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12,\n\x04step\x18\x03 \x01(\x0e\x32\x18.truestock.v1.ReportStepB\x04\xe2\x41\x01\x01\x12\x17\n\ttime_zone\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x37\n\ndimensions\x18\x05 \x03(\x0e\x32\x1d.truestock.v1.ReportDimensionB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x63hannel_ids\x18\x06 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clocation_ids\x18\x07 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1e\n\x10include_previous\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1f\n\x11include_oversells\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xa5\x05\n\x11GetReportResponse\x12.\n\nsince_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12,\n\x07\x66igures\x18\x04 \x03(\x0b\x32\x1b.truestock.v1.ReportFigures\x12\x35\n\x10previous_figures\x18\x05 \x03(\x0b\x32\x1b.truestock.v1.ReportFigures\x12+\n\x07periods\x18\x06 \x03(\x0b\x32\x1a.truestock.v1.ReportPeriod\x12\x31\n\nbreakdowns\x18\x07 \x03(\x0b\x32\x1d.truestock.v1.ReportBreakdown\x12.\n\x0cunmet_demand\x18\x08 \x03(\x0b\x32\x18.truestock.v1.ReportPart\x12*\n\x08withheld\x18\t \x03(\x0b\x32\x18.truestock.v1.ReportPart\x12\x1c\n\x14open_exception_count\x18\n \x01(\x03\x12\x1f\n\x17overdue_exception_count\x18\x0b \x01(\x03\x12)\n\toversells\x18\x0c \x03(\x0b\x32\x16.truestock.v1.Oversell\x12\x1f\n\x17oversells_are_truncated\x18\r \x01(\x08\x12)\n\x06values\x18\x0e \x03(\x0b\x32\x19.truestock.v1.ReportValue\x12\x15\n\rcurrency_code\x18\x0f \x01(\t\x12/\n\theadrooms\x18\x10 \x03(\x0b\x32\x1c.truestock.v1.ReportHeadroom\"\xb4\x01\n\rReportFigures\x12&\n\x04rate\x18\x01 \x01(\x0e\x32\x18.truestock.v1.ReportRate\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x13\n\x0btotal_count\x18\x03 \x01(\x03\x12\x13\n\x0border_count\x18\x04 \x01(\x03\x12\x19\n\x11total_order_count\x18\x05 \x01(\x03\x12\'\n\x05parts\x18\x06 \x03(\x0b\x32\x18.truestock.v1.ReportPart\"\x90\x01\n\x0eReportHeadroom\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x12\n\nleft_share\x18\x02 \x01(\x01\x12\x1a\n\rallowed_share\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0bwindow_days\x18\x04 \x01(\x05H\x01\x88\x01\x01\x42\x10\n\x0e_allowed_shareB\x0e\n\x0c_window_days\"\xd9\x01\n\x0bReportValue\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.truestock.v1.ReportValue.Kind\x12\x12\n\nunit_count\x18\x02 \x01(\x03\x12!\n\x05value\x18\x03 \x01(\x0b\x32\x12.google.type.Money\"e\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_OVERSOLD\x10\x01\x12\x11\n\rKIND_WITHHELD\x10\x02\x12\x12\n\x0eKIND_CANCELLED\x10\x03\x12\r\n\tKIND_LATE\x10\x04\">\n\nReportPart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x13\n\x0border_count\x18\x03 \x01(\x03\"\x9a\x01\n\x0cReportPeriod\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x07\x66igures\x18\x03 \x03(\x0b\x32\x1b.truestock.v1.ReportFigures\"\x84\x01\n\x0fReportBreakdown\x12\x30\n\tdimension\x18\x01 \x01(\x0e\x32\x1d.truestock.v1.ReportDimension\x12)\n\x06groups\x18\x02 \x03(\x0b\x32\x19.truestock.v1.ReportGroup\x12\x14\n\x0cis_truncated\x18\x03 \x01(\x08\"\xa0\x01\n\x0bReportGroup\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x07\x66igures\x18\x02 \x03(\x0b\x32\x1b.truestock.v1.ReportFigures\x12+\n\x07periods\x18\x03 \x03(\x0b\x32\x1a.truestock.v1.ReportPeriod\x12)\n\x06values\x18\x04 \x03(\x0b\x32\x19.truestock.v1.ReportValue\"\xdb\x01\n\x08Oversell\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x15\n\rallocation_id\x18\x03 \x01(\t\x12\x31\n\roversell_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03sku\x18\x05 \x01(\t\x12\x13\n\x0bshort_count\x18\x06 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x07 \x01(\t\x12.\n\x08remedies\x18\x08 \x03(\x0b\x32\x1c.truestock.v1.OversellRemedy\"\x85\x03\n\x0eOversellRemedy\x12/\n\x04kind\x18\x01 \x01(\x0e\x32!.truestock.v1.OversellRemedy.Kind\x12\x12\n\nunit_count\x18\x02 \x01(\x03\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x17\n\x0fmax_age_minutes\x18\x05 \x01(\x03\x12\x13\n\x0blocation_id\x18\x06 \x01(\t\x12.\n\nsince_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13\x61\x64\x64\x65\x64_refusal_count\x18\x08 \x01(\x03\x12\x15\n\rrefused_count\x18\t \x01(\x03\"~\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_BUFFER\x10\x01\x12\x15\n\x11KIND_FRESHER_FEED\x10\x02\x12\x0e\n\nKIND_COUNT\x10\x03\x12\x16\n\x12KIND_APPLY_FIGURES\x10\x04\x12\x10\n\x0cKIND_PUBLISH\x10\x05\"A\n\x0eOversellRecord\x12/\n\x08products\x18\x01 \x03(\x0b\x32\x1d.truestock.v1.OversoldProduct\"\xb9\x01\n\x0fOversoldProduct\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x13\n\x0bshort_count\x18\x02 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x30\n\x08\x65vidence\x18\x04 \x01(\x0b\x32\x1e.truestock.v1.OversellEvidence\x12-\n\x06levels\x18\x05 \x03(\x0b\x32\x1d.truestock.v1.StockLevelInput\x12\x14\n\x0c\x62uffer_rules\x18\x06 \x03(\t*\x81\x01\n\nReportStep\x12\x1b\n\x17REPORT_STEP_UNSPECIFIED\x10\x00\x12\x14\n\x10REPORT_STEP_HOUR\x10\x01\x12\x13\n\x0fREPORT_STEP_DAY\x10\x02\x12\x14\n\x10REPORT_STEP_WEEK\x10\x03\x12\x15\n\x11REPORT_STEP_MONTH\x10\x04*\xc7\x01\n\x0fReportDimension\x12 \n\x1cREPORT_DIMENSION_UNSPECIFIED\x10\x00\x12\x1c\n\x18REPORT_DIMENSION_CHANNEL\x10\x01\x12\x1d\n\x19REPORT_DIMENSION_LOCATION\x10\x02\x12\x1b\n\x17REPORT_DIMENSION_SOURCE\x10\x03\x12\x19\n\x15REPORT_DIMENSION_RULE\x10\x04\x12\x1d\n\x19REPORT_DIMENSION_REVISION\x10\x05*\xe4\x01\n\nReportRate\x12\x1b\n\x17REPORT_RATE_UNSPECIFIED\x10\x00\x12\x18\n\x14REPORT_RATE_OVERSELL\x10\x01\x12\x1c\n\x18REPORT_RATE_CANCELLATION\x10\x02\x12\x19\n\x15REPORT_RATE_EXCEPTION\x10\x03\x12\"\n\x1eREPORT_RATE_INVENTORY_MISMATCH\x10\x04\x12\x1d\n\x19REPORT_RATE_LATE_SHIPMENT\x10\x05\x12#\n\x1fREPORT_RATE_MANUAL_INTERVENTION\x10\x06\x32\x63\n\rReportService\x12R\n\tGetReport\x12\x1e.truestock.v1.GetReportRequest\x1a\x1f.truestock.v1.GetReportResponse\"\x04\xf8\xf3\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,36 +56,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETREPORTREQUEST'].fields_by_name['include_oversells']._serialized_options = b'\342A\001\001'
   _globals['_REPORTSERVICE'].methods_by_name['GetReport']._loaded_options = None
   _globals['_REPORTSERVICE'].methods_by_name['GetReport']._serialized_options = b'\370\363\030\001'
-  _globals['_REPORTSTEP']._serialized_start=2643
-  _globals['_REPORTSTEP']._serialized_end=2772
-  _globals['_REPORTDIMENSION']._serialized_start=2775
-  _globals['_REPORTDIMENSION']._serialized_end=2974
-  _globals['_REPORTRATE']._serialized_start=2977
-  _globals['_REPORTRATE']._serialized_end=3205
-  _globals['_GETREPORTREQUEST']._serialized_start=174
-  _globals['_GETREPORTREQUEST']._serialized_end=548
-  _globals['_GETREPORTRESPONSE']._serialized_start=551
-  _globals['_GETREPORTRESPONSE']._serialized_end=1113
-  _globals['_REPORTFIGURES']._serialized_start=1116
-  _globals['_REPORTFIGURES']._serialized_end=1296
-  _globals['_REPORTPART']._serialized_start=1298
-  _globals['_REPORTPART']._serialized_end=1360
-  _globals['_REPORTPERIOD']._serialized_start=1363
-  _globals['_REPORTPERIOD']._serialized_end=1517
-  _globals['_REPORTBREAKDOWN']._serialized_start=1520
-  _globals['_REPORTBREAKDOWN']._serialized_end=1652
-  _globals['_REPORTGROUP']._serialized_start=1654
-  _globals['_REPORTGROUP']._serialized_end=1771
-  _globals['_OVERSELL']._serialized_start=1774
-  _globals['_OVERSELL']._serialized_end=1993
-  _globals['_OVERSELLREMEDY']._serialized_start=1996
-  _globals['_OVERSELLREMEDY']._serialized_end=2385
-  _globals['_OVERSELLREMEDY_KIND']._serialized_start=2259
-  _globals['_OVERSELLREMEDY_KIND']._serialized_end=2385
-  _globals['_OVERSELLRECORD']._serialized_start=2387
-  _globals['_OVERSELLRECORD']._serialized_end=2452
-  _globals['_OVERSOLDPRODUCT']._serialized_start=2455
-  _globals['_OVERSOLDPRODUCT']._serialized_end=2640
-  _globals['_REPORTSERVICE']._serialized_start=3207
-  _globals['_REPORTSERVICE']._serialized_end=3306
+  _globals['_REPORTSTEP']._serialized_start=3194
+  _globals['_REPORTSTEP']._serialized_end=3323
+  _globals['_REPORTDIMENSION']._serialized_start=3326
+  _globals['_REPORTDIMENSION']._serialized_end=3525
+  _globals['_REPORTRATE']._serialized_start=3528
+  _globals['_REPORTRATE']._serialized_end=3756
+  _globals['_GETREPORTREQUEST']._serialized_start=199
+  _globals['_GETREPORTREQUEST']._serialized_end=573
+  _globals['_GETREPORTRESPONSE']._serialized_start=576
+  _globals['_GETREPORTRESPONSE']._serialized_end=1253
+  _globals['_REPORTFIGURES']._serialized_start=1256
+  _globals['_REPORTFIGURES']._serialized_end=1436
+  _globals['_REPORTHEADROOM']._serialized_start=1439
+  _globals['_REPORTHEADROOM']._serialized_end=1583
+  _globals['_REPORTVALUE']._serialized_start=1586
+  _globals['_REPORTVALUE']._serialized_end=1803
+  _globals['_REPORTVALUE_KIND']._serialized_start=1702
+  _globals['_REPORTVALUE_KIND']._serialized_end=1803
+  _globals['_REPORTPART']._serialized_start=1805
+  _globals['_REPORTPART']._serialized_end=1867
+  _globals['_REPORTPERIOD']._serialized_start=1870
+  _globals['_REPORTPERIOD']._serialized_end=2024
+  _globals['_REPORTBREAKDOWN']._serialized_start=2027
+  _globals['_REPORTBREAKDOWN']._serialized_end=2159
+  _globals['_REPORTGROUP']._serialized_start=2162
+  _globals['_REPORTGROUP']._serialized_end=2322
+  _globals['_OVERSELL']._serialized_start=2325
+  _globals['_OVERSELL']._serialized_end=2544
+  _globals['_OVERSELLREMEDY']._serialized_start=2547
+  _globals['_OVERSELLREMEDY']._serialized_end=2936
+  _globals['_OVERSELLREMEDY_KIND']._serialized_start=2810
+  _globals['_OVERSELLREMEDY_KIND']._serialized_end=2936
+  _globals['_OVERSELLRECORD']._serialized_start=2938
+  _globals['_OVERSELLRECORD']._serialized_end=3003
+  _globals['_OVERSOLDPRODUCT']._serialized_start=3006
+  _globals['_OVERSOLDPRODUCT']._serialized_end=3191
+  _globals['_REPORTSERVICE']._serialized_start=3758
+  _globals['_REPORTSERVICE']._serialized_end=3857
 # @@protoc_insertion_point(module_scope)

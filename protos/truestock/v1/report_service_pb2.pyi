@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.type import money_pb2 as _money_pb2
 from truestock.v1 import decision_pb2 as _decision_pb2
 import builtins as _builtins
 import sys
@@ -198,12 +199,17 @@ class GetReportResponse(_message.Message):
     OVERDUE_EXCEPTION_COUNT_FIELD_NUMBER: _builtins.int
     OVERSELLS_FIELD_NUMBER: _builtins.int
     OVERSELLS_ARE_TRUNCATED_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    HEADROOMS_FIELD_NUMBER: _builtins.int
     time_zone: _builtins.str
     open_exception_count: _builtins.int
     """Exceptions that are open now, and of these those past their due time."""
     overdue_exception_count: _builtins.int
     oversells_are_truncated: _builtins.bool
     """There are more than 200."""
+    currency_code: _builtins.str
+    """The merchant's, as the rules in force state it, ISO 4217; empty if they state none."""
     @_builtins.property
     def since_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -236,6 +242,16 @@ class GetReportResponse(_message.Message):
     def oversells(self) -> _containers.RepeatedCompositeFieldContainer[Global___Oversell]:
         """At most 200, the most units first; empty unless asked for."""
 
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportValue]:
+        """What oversold, withheld, cancelled and late units were worth, as far as their orders state prices."""
+
+    @_builtins.property
+    def headrooms(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportHeadroom]:
+        """How near channels are to a penalty of their marketplace now, by channel id; without channels that have no limit and
+        state no headroom, those with too few orders to allow one cancellation, and if locations are named.
+        """
+
     def __init__(
         self,
         *,
@@ -252,10 +268,13 @@ class GetReportResponse(_message.Message):
         overdue_exception_count: _builtins.int = ...,
         oversells: _abc.Iterable[Global___Oversell] | None = ...,
         oversells_are_truncated: _builtins.bool = ...,
+        values: _abc.Iterable[Global___ReportValue] | None = ...,
+        currency_code: _builtins.str = ...,
+        headrooms: _abc.Iterable[Global___ReportHeadroom] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time", "until_time", b"until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakdowns", b"breakdowns", "figures", b"figures", "open_exception_count", b"open_exception_count", "overdue_exception_count", b"overdue_exception_count", "oversells", b"oversells", "oversells_are_truncated", b"oversells_are_truncated", "periods", b"periods", "previous_figures", b"previous_figures", "since_time", b"since_time", "time_zone", b"time_zone", "unmet_demand", b"unmet_demand", "until_time", b"until_time", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakdowns", b"breakdowns", "currency_code", b"currency_code", "figures", b"figures", "headrooms", b"headrooms", "open_exception_count", b"open_exception_count", "overdue_exception_count", b"overdue_exception_count", "oversells", b"oversells", "oversells_are_truncated", b"oversells_are_truncated", "periods", b"periods", "previous_figures", b"previous_figures", "since_time", b"since_time", "time_zone", b"time_zone", "unmet_demand", b"unmet_demand", "until_time", b"until_time", "values", b"values", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -300,6 +319,103 @@ class ReportFigures(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportFigures: _TypeAlias = ReportFigures  # noqa: Y015
+
+@_typing.final
+class ReportHeadroom(_message.Message):
+    """The cancellations by the seller's fault that a marketplace still allows a channel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    LEFT_SHARE_FIELD_NUMBER: _builtins.int
+    ALLOWED_SHARE_FIELD_NUMBER: _builtins.int
+    WINDOW_DAYS_FIELD_NUMBER: _builtins.int
+    channel_id: _builtins.str
+    left_share: _builtins.float
+    """0 to 1: the unused share of what is allowed; 0 is a penalty."""
+    allowed_share: _builtins.float
+    """Of its orders, the share that may be cancelled, and of how many days; unset if the channel states its headroom itself."""
+    window_days: _builtins.int
+    def __init__(
+        self,
+        *,
+        channel_id: _builtins.str = ...,
+        left_share: _builtins.float = ...,
+        allowed_share: _builtins.float | None = ...,
+        window_days: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_share", b"_allowed_share", "_window_days", b"_window_days", "allowed_share", b"allowed_share", "window_days", b"window_days"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_share", b"_allowed_share", "_window_days", b"_window_days", "allowed_share", b"allowed_share", "channel_id", b"channel_id", "left_share", b"left_share", "window_days", b"window_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__allowed_share: _TypeAlias = _typing.Literal["allowed_share"]  # noqa: Y015
+    _WhichOneofArgType__allowed_share: _TypeAlias = _typing.Literal["_allowed_share", b"_allowed_share"]  # noqa: Y015
+    _WhichOneofReturnType__window_days: _TypeAlias = _typing.Literal["window_days"]  # noqa: Y015
+    _WhichOneofArgType__window_days: _TypeAlias = _typing.Literal["_window_days", b"_window_days"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__allowed_share) -> _WhichOneofReturnType__allowed_share | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__window_days) -> _WhichOneofReturnType__window_days | None: ...
+
+Global___ReportHeadroom: _TypeAlias = ReportHeadroom  # noqa: Y015
+
+@_typing.final
+class ReportValue(_message.Message):
+    """What units were worth when they were counted, in one currency: nothing is converted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ReportValue._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: ReportValue._Kind.ValueType  # 0
+        KIND_OVERSOLD: ReportValue._Kind.ValueType  # 1
+        """Sold and not in stock."""
+        KIND_WITHHELD: ReportValue._Kind.ValueType  # 2
+        """Sold and in stock, but kept from the order by a buffer or a block."""
+        KIND_CANCELLED: ReportValue._Kind.ValueType  # 3
+        KIND_LATE: ReportValue._Kind.ValueType  # 4
+        """In a shipment that missed its time to ship by."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+    KIND_UNSPECIFIED: ReportValue.Kind.ValueType  # 0
+    KIND_OVERSOLD: ReportValue.Kind.ValueType  # 1
+    """Sold and not in stock."""
+    KIND_WITHHELD: ReportValue.Kind.ValueType  # 2
+    """Sold and in stock, but kept from the order by a buffer or a block."""
+    KIND_CANCELLED: ReportValue.Kind.ValueType  # 3
+    KIND_LATE: ReportValue.Kind.ValueType  # 4
+    """In a shipment that missed its time to ship by."""
+
+    KIND_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    kind: Global___ReportValue.Kind.ValueType
+    """By kind, of each the merchant's currency first, and units without a price last."""
+    unit_count: _builtins.int
+    @_builtins.property
+    def value(self) -> _money_pb2.Money:
+        """The sum of the prices that their order lines state, at most 9,223,372,036,854,775,807; unset for units without a
+        price. Components of a kit have none of their own.
+        """
+
+    def __init__(
+        self,
+        *,
+        kind: Global___ReportValue.Kind.ValueType = ...,
+        unit_count: _builtins.int = ...,
+        value: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "unit_count", b"unit_count", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportValue: _TypeAlias = ReportValue  # noqa: Y015
 
 @_typing.final
 class ReportPart(_message.Message):
@@ -392,21 +508,27 @@ class ReportGroup(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     FIGURES_FIELD_NUMBER: _builtins.int
     PERIODS_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     @_builtins.property
     def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportFigures]: ...
     @_builtins.property
     def periods(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportPeriod]: ...
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportValue]:
+        """Without those that the dimension does not have: of a location, of late shipments only."""
+
     def __init__(
         self,
         *,
         key: _builtins.str = ...,
         figures: _abc.Iterable[Global___ReportFigures] | None = ...,
         periods: _abc.Iterable[Global___ReportPeriod] | None = ...,
+        values: _abc.Iterable[Global___ReportValue] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures", "key", b"key", "periods", b"periods"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures", "key", b"key", "periods", b"periods", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

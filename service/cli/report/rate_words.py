@@ -124,7 +124,9 @@ def cause(name: str) -> str:
 
 
 def of_total(figures: Figures) -> str:
-    """The figures of a rate: `7 of 50 units sold`."""
+    """The figures of a rate: `7 of 50 units sold`, or `no units sold`."""
+    if not figures.total and not figures.count:
+        return f"no {RATE_TOTALS[figures.rate][1]}"
     return f"{figures.count:,} of {count(figures.total, *RATE_TOTALS[figures.rate])}"
 
 
@@ -138,6 +140,14 @@ def change_words(rate: str, change: Change) -> str:
     if change.verdict is Verdict.UNKNOWN:
         return "nothing to compare with"
     return f"{change.verdict}: was {share_text(rate, change.share_before)}"
+
+
+def headroom_words(headroom: report_pb.ReportHeadroom) -> tuple[str, str]:
+    """What is left before a marketplace's penalty, and of what: `42% left`, `2.5% of the orders of 7 days`."""
+    left = f"{headroom.left_share:.0%} left"
+    if not headroom.HasField("allowed_share"):
+        return left, "as the channel states it"
+    return left, f"{100 * headroom.allowed_share:g}% of the orders of {count(headroom.window_days, 'day')}"
 
 
 def window_words(since: datetime, until: datetime, zone: str) -> str:

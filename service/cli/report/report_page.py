@@ -22,12 +22,14 @@ from service.cli.report.rate_words import (
     change_words,
     dimension_word,
     figures_of,
+    headroom_words,
     main_parts,
     of_total,
     rate_text,
     share_text,
     window_of,
 )
+from service.cli.report.value_words import KIND_NAMES, has_prices, worth_by_kind
 from truestock.v1 import report_service_pb2 as report_pb
 
 OVERSELLS = 25
@@ -95,6 +97,9 @@ def page(report: report_pb.GetReportResponse, made: datetime) -> str:
         summary=_summary(changes),
         cards=[_card(report, figures, changes[name]) for name, figures in rates.items()],
         tables=list(_tables(report)),
+        values=_value_table(report),
+        headrooms=[(x.channel_id, *headroom_words(x)) for x in report.headrooms],
+        currency=report.currency_code,
         oversells=[_oversell(x) for x in report.oversells[:OVERSELLS]],
         more_oversells=f"{len(report.oversells) - OVERSELLS}{' or more' if report.oversells_are_truncated else ''}"
         if len(report.oversells) > OVERSELLS
@@ -152,9 +157,12 @@ def _plot_text(rate: str, labels: Sequence[str], shares: Sequence[float | None],
     if not known:
         return ""
     highest, when = max(known)
+    at = "at" if ":" in when else "on"
+    if len(known) == 1:
+        return f"{share_text(rate, highest)} {at} {when}; nothing was counted otherwise."
     before = share_text(rate, change.share_before)
     line = f" The dashed line is the period before: {before}." if change.share_before else ""
-    return f"Highest {share_text(rate, highest)}, on {when}; lowest {share_text(rate, min(known)[0])}.{line}"
+    return f"Highest {share_text(rate, highest)}, {at} {when}; lowest {share_text(rate, min(known)[0])}.{line}"
 
 
 def _labels(report: report_pb.GetReportResponse) -> list[str]:
@@ -182,6 +190,28 @@ def _tables(report: report_pb.GetReportResponse) -> Iterator[WorstTable]:
             rows=[(key, *(_cell(figures[name]) for name in rates)) for key, figures in groups[:WORST]],
             more_count=max(0, len(groups) - WORST),
         )
+
+
+def _value_table(report: report_pb.GetReportResponse) -> WorstTable | None:
+    """What units were worth, in all and by channel; None if no order states a price."""
+    if not has_prices(report.values):
+        return None
+    kinds = [kind for kind in KIND_NAMES if any(value.kind == kind for value in report.values)]
+    channels = [
+        (group.key, worth_by_kind(group.values))
+        for breakdown in report.breakdowns
+        if breakdown.dimension == report_pb.REPORT_DIMENSION_CHANNEL
+        for group in breakdown.groups
+        if group.values
+    ]
+    rows = [("all", worth_by_kind(report.values)), *(channels if len(channels) > 1 else ())]
+    return WorstTable(
+        "What it was worth",
+        "",
+        [KIND_NAMES[kind] for kind in kinds],
+        [(name, *(texts.get(kind, "") for kind in kinds)) for name, texts in rows],
+        0,
+    )
 
 
 def _oversell(oversell: report_pb.Oversell) -> tuple[str, ...]:

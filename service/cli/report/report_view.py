@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC
 from zoneinfo import ZoneInfo
 
@@ -20,16 +20,19 @@ from service.cli.report.rate_words import (
     change_words,
     dimension_word,
     figures_of,
+    headroom_words,
     main_parts,
     of_total,
     rate_text,
     window_of,
 )
+from service.cli.report.value_words import KIND_NAMES, KIND_WORDS, amount_of, has_prices, worth
 from truestock.v1 import report_service_pb2 as report_pb
 
 CSV_COLUMNS = (
     *("start_time", "end_time", "dimension", "key", "rate", "part"),
     *("count", "total_count", "order_count", "total_order_count"),
+    *("value", "currency"),
 )
 _STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
 
@@ -47,7 +50,9 @@ def print_report(console: Console, report: report_pb.GetReportResponse) -> None:
     _print_periods(console, report)
     for breakdown in report.breakdowns:
         _print_breakdown(console, breakdown)
+    _print_values(console, report)
     _print_oversells(console, report)
+    _print_headrooms(console, report)
     overdue = f", {report.overdue_exception_count:,} of them overdue" if report.overdue_exception_count else ""
     console.print(f"{count(report.open_exception_count, 'exception is', 'exceptions are')} open now{overdue}.")
     if report.unmet_demand:
@@ -95,6 +100,25 @@ def _print_oversells(console: Console, report: report_pb.GetReportResponse) -> N
         console.print(f"Only the {len(report.oversells)} with the most units.")
 
 
+def _print_values(console: Console, report: report_pb.GetReportResponse) -> None:
+    if not has_prices(report.values):
+        if report.values:
+            console.print("Nothing is known of what these units were worth: their orders state no prices.")
+        return
+    table = new_table("units", "count", "worth", numbers=("count", "worth"))
+    for value in report.values:
+        add_row(table, KIND_NAMES.get(value.kind, "-"), f"{value.unit_count:,}", worth(value))
+    console.print(table)
+
+
+def _print_headrooms(console: Console, report: report_pb.GetReportResponse) -> None:
+    if report.headrooms:
+        table = new_table("channel", "before a penalty", "of allowed cancellations", numbers=("before a penalty",))
+        for headroom in report.headrooms:
+            add_row(table, headroom.channel_id, *headroom_words(headroom))
+        console.print(table)
+
+
 def _rate(figures: Figures) -> str:
     if figures.share is None:
         return f"{figures.count:,}" if figures.count else "-"
@@ -105,12 +129,14 @@ def csv_rows(report: report_pb.GetReportResponse) -> Iterator[tuple[object, ...]
     """The rows of CSV_COLUMNS: the whole window, its periods, and each group with its periods; and their parts."""
     whole = (_local(report.since_time, report.time_zone), _local(report.until_time, report.time_zone))
     yield from _rows(*whole, "", "", figures_of(report.figures))
+    yield from _value_rows(*whole, "", "", report.values)
     for period in report.periods:
         yield from _rows(*_span(period, report.time_zone), "", "", figures_of(period.figures))
     for breakdown in report.breakdowns:
         word = dimension_word(breakdown.dimension)
         for group in breakdown.groups:
             yield from _rows(*whole, word, group.key, figures_of(group.figures))
+            yield from _value_rows(*whole, word, group.key, group.values)
             for period in group.periods:
                 yield from _rows(*_span(period, report.time_zone), word, group.key, figures_of(period.figures))
 
@@ -118,9 +144,18 @@ def csv_rows(report: report_pb.GetReportResponse) -> Iterator[tuple[object, ...]
 def _rows(start: str, end: str, dimension: str, key: str, rates: dict[str, Figures]) -> Iterator[tuple[object, ...]]:
     place = (start, end, dimension, key)
     for name, x in rates.items():
-        yield (*place, name, "", x.count, x.total, x.orders, x.total_orders)
+        yield (*place, name, "", x.count, x.total, x.orders, x.total_orders, "", "")
         for part in x.parts:
-            yield (*place, name, part.name, part.count, x.total, part.orders, x.total_orders)
+            yield (*place, name, part.name, part.count, x.total, part.orders, x.total_orders, "", "")
+
+
+def _value_rows(
+    start: str, end: str, dimension: str, key: str, values: Iterable[report_pb.ReportValue]
+) -> Iterator[tuple[object, ...]]:
+    """A row for each kind and currency, with the units as `count`; without a price both last cells are empty."""
+    for x in values:
+        worth = (amount_of(x.value), x.value.currency_code) if x.HasField("value") else ("", "")
+        yield start, end, dimension, key, f"{KIND_WORDS.get(x.kind, '')}_value", "", x.unit_count, "", "", "", *worth
 
 
 def _span(period: report_pb.ReportPeriod, zone: str) -> tuple[str, str]:

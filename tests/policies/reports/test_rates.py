@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from policies.reports import rates
-from policies.reports.rates import Breakdown, Count, Part, Sums
+from policies.reports.rates import Breakdown, Count, Part, Sums, Value
 
 
 def sums(*counts: Count) -> Sums:
@@ -36,6 +38,20 @@ def test_mismatches_are_a_share_of_the_counts_that_were_compared() -> None:
     mismatch = sums(compared, differed).figures(rates.RATES)[3]
 
     assert (mismatch.count, mismatch.total, mismatch.parts) == (2, 8, (Part("erp", 2, 2),))
+
+
+def test_units_are_worth_their_prices_in_each_currency_the_own_one_first_and_those_without_a_price_apart() -> None:
+    chf, usd = (
+        Count(rates.OVERSOLD, "race", 3, 1, currency=code, priced=priced, value=Decimal(value))
+        for code, priced, value in (("CHF", 3, "30.5"), ("USD", 2, "20"))
+    )
+
+    assert sums(SOLD, chf, usd, usd).values("USD") == (
+        Value(rates.OVERSOLD, 4, "USD", Decimal(40)),
+        Value(rates.OVERSOLD, 3, "CHF", Decimal("30.5")),
+        Value(rates.OVERSOLD, 2),
+    )
+    assert sums(SOLD).values("USD") == ()
 
 
 def test_a_filter_by_location_leaves_the_rates_of_orders_out() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -41,20 +40,21 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 async def test_of_two_services_one_reports_the_figures_and_the_other_takes_over(
     retailers: RetailerMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reporting_lease, "LEASE_SECONDS", 0.5)
     monkeypatch.setattr(reporting_lease, "RENEW_SECONDS", 0.1)
     first, second = await retailers.make(), await retailers.make()
     await first.stock({("MUG", "dc"): 1})
     await first.allocate("A-1", {"MUG": 3})
-    await asyncio.sleep(0.6)
+    await second.has_done("report_lease")
 
     both = [reported(shop.service.metrics) for shop in (first, second)]
     await retailers.stop(first)
+    # As once the time of its lease has passed.
+    await second.sql("UPDATE lease SET expire_time = clock_timestamp() WHERE name = 'metrics'")
 
     async def is_taken_over() -> bool:
         return reported(second.service.metrics) == list(FIGURES)
 
-    await eventually(is_taken_over, 5)
+    await eventually(is_taken_over)
     assert both == [list(FIGURES), []]
 
 
@@ -65,15 +65,18 @@ async def test_a_service_alone_reports_from_its_start(retailer: Retailer) -> Non
 async def test_a_service_that_cannot_renew_stops_to_report_before_another_may_start(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reporting_lease, "LEASE_SECONDS", 0.1)
     metrics = [Metrics(CollectorRegistry()) for _ in range(2)]
     first, second = (ReportingLease(database, each, new_id()) for each in metrics)
 
     await first.renew()
     await second.renew()
     held = [bool(reported(each)) for each in metrics]
-    await asyncio.sleep(0.11)
-    await second.renew()
+    with monkeypatch.context() as patch:
+        patch.setattr(reporting_lease, "LEASE_SECONDS", 0.1)
+        await first.renew()
+    while not reported(metrics[1]):
+        await second.renew()
+        assert not all(reported(each) for each in metrics)
 
     assert held == [True, False]
     assert [bool(reported(each)) for each in metrics] == [False, True]

@@ -21,7 +21,8 @@ Ask = Callable[..., Result]
 @pytest.fixture
 def sold(shop: Ask) -> Ask:
     """A shop that has sold 3 bowls of which there was 1, and 2 mugs."""
-    result = shop("allocate", "--channel", "shopify", "--order", "1", "--sold", "--line", "BOWL:3", "--line", "MUG:2")
+    lines = ("--line", "BOWL:3@1200", "--line", "MUG:2", "--currency", "JPY")
+    result = shop("allocate", "--channel", "shopify", "--order", "1", "--sold", *lines)
     assert result.code in (0, 1), result.err
     return shop
 
@@ -41,6 +42,10 @@ def test_a_report_is_a_table_csv_or_json(sold: Ask) -> None:
     assert "40.0% (2/5)" in table.split("shopify")[-1]
     (oversell,) = [x for x in rows if (x["key"], x["rate"], x["part"]) == ("shopify", "oversell", "")]
     assert (oversell["count"], oversell["total_count"], oversell["order_count"]) == ("2", "5", "1")
+    assert re.search(r"Oversold +2 +2,400 JPY", table)
+    (value,) = [x for x in rows if (x["key"], x["rate"]) == ("shopify", "oversold_value")]
+    assert (value["count"], value["value"], value["currency"]) == ("2", "2400", "JPY")
+    assert [x["value"]["currency_code"] for x in data["values"]] == ["JPY"]
     assert data["time_zone"] == "America/Chicago"
     assert data["figures"][0]["parts"] == [{"name": "not_told", "count": 2, "order_count": 1}]
 
@@ -55,6 +60,7 @@ def test_the_page_of_a_report_has_words_tables_and_plots_and_asks_nothing_of_the
     assert result.code == 0, result.err
     assert "<td>shopify</td><td>40.0% (2 of 5)</td>" in page
     assert "2 of 5 units sold" in page
+    assert "<td>2,400 JPY (2 units)</td>" in page
     assert "nothing to compare with" in page
     assert "telling the channel a figure of this product" in page
     assert page.count('role="img"') >= 1

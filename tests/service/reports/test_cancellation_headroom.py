@@ -9,6 +9,7 @@ import pytest
 from service.reports import headroom_monitor
 from tests.conftest import PLAIN_RULES, RetailerMaker
 from tests.retailer import Retailer, eventually, order_request
+from tests.service.reports.counted import report
 from truestock.v1 import catalog_service_pb2 as catalog_pb, order_pb2
 
 BUYER, SELLER = order_pb2.CANCELLATION_FAULT_BUYER, order_pb2.CANCELLATION_FAULT_SELLER
@@ -49,13 +50,15 @@ async def test_buffers_rise_when_a_marketplace_allows_few_more_cancellations_and
         async def is_computed() -> bool:
             return shop.metric("cancellation_headroom_ratio", channel="amazon") == share
 
-        await eventually(is_computed, 20)
+        await eventually(is_computed)
 
     # Of 100 orders, 2.5 may be cancelled.
     await has_headroom(1.0)
     for order, fault in ((orders[0], SELLER), (orders[1], SELLER), (orders[2], BUYER)):
         await shop.cancel(order.allocation_id, {"1": 1}, fault=fault)
     await has_headroom(0.2)
+    (left,) = (await report(shop)).headrooms
+    assert (left.channel_id, left.left_share, left.allowed_share, left.window_days) == ("amazon", 0.2, 0.025, 7)
     with_few_left = await shop.sellable("MUG", channel_id="amazon")
     await shop.sql("UPDATE order_count SET count_time = now() - interval '8 days' WHERE kind = 'cancelled'")
     await has_headroom(1.0)
@@ -72,6 +75,12 @@ async def test_a_channel_that_states_its_headroom_and_one_without_a_limit_are_le
     await shop.allocate_together([order_request(f"A-{n}", {"MUG": 1}, channel_id="amazon") for n in range(50)])
 
     await shop.has_done("cancellation_headroom")
+    (left,) = (await report(shop)).headrooms
+    assert (left.left_share, left.HasField("allowed_share")) == (0.2, False)
 
+    async def is_measured() -> bool:
+        return shop.metric("cancellation_headroom_ratio", channel="amazon") == 0.2
+
+    await eventually(is_measured)
     assert await shop.sellable("MUG", channel_id="amazon") == 30
     assert await shop.sellable("MUG") == 60

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from policies.reports import rates
 from service import limits
-from service.rpc.proto_values import timestamp
-from tests.retailer import Retailer
+from service.rpc.proto_values import money, timestamp
+from tests.conftest import PLAIN_RULES, RetailerMaker
+from tests.retailer import Retailer, order_request
 from tests.service.reports.counted import (
     CANCELLATION,
     CHANNEL,
@@ -88,7 +92,9 @@ async def test_a_report_says_what_would_have_avoided_each_oversell(retailer: Ret
     await retailer.availability.CheckAvailability(request)
     await retailer.count({("MUG", "dc"): 1})
     await retailer.allocate("1", {"MUG": 3})
-    (oversell,) = (await report(retailer, include_oversells=True)).oversells
+    await retailer.allocate("2", {"CUP": 1, "BOWL": 4})
+    *more, oversell, last = (await report(retailer, include_oversells=True)).oversells
+    assert [(x.sku, x.short_count) for x in (*more, last)] == [("BOWL", 4), ("CUP", 1)], "the most units come first"
     buffers = [x for x in oversell.remedies if x.kind == report_pb.OversellRemedy.KIND_BUFFER]
 
     assert (oversell.channel_id, oversell.order_id, oversell.sku, oversell.short_count) == ("web", "1", "MUG", 2)
@@ -96,6 +102,67 @@ async def test_a_report_says_what_would_have_avoided_each_oversell(retailer: Ret
     assert [x.unit_count for x in buffers] == [4]
 
 
+OVERSOLD, CANCELLED = report_pb.ReportValue.KIND_OVERSOLD, report_pb.ReportValue.KIND_CANCELLED
+KEPT, LATE_UNITS = report_pb.ReportValue.KIND_WITHHELD, report_pb.ReportValue.KIND_LATE
+
+
+def worth(message: Any) -> list[tuple[Any, int, str]]:
+    """What units were worth in a report or a group: kind, units and the amount."""
+    return [
+        (x.kind, x.unit_count, f"{x.value.units + x.value.nanos / 1e9:g} {x.value.currency_code}".strip())
+        for x in message.values
+    ]
+
+
+async def sell_priced(shop: Retailer, order_id: str, prices: dict[str, tuple[int, str]], **fields: Any) -> Any:
+    """Sells units of products at prices such as `2.50 USD`."""
+    request = order_request(order_id, {sku: units for sku, (units, _) in prices.items()}, **fields)
+    for line in request.lines:
+        amount, _, currency = prices[line.sku][1].partition(" ")
+        if currency:
+            line.unit_price.CopyFrom(money(Decimal(amount), currency))
+    return (await shop.allocations.AllocateOrder(request)).allocation
+
+
+async def test_a_report_says_what_units_were_worth_in_the_currency_of_their_orders(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 4, ("BOWL", "dc"): 9})
+    passed = datetime.now(UTC) - timedelta(hours=1)
+    late = await sell_priced(retailer, "1", {"MUG": (2, "2.50 USD"), "BOWL": (1, "4 USD")}, ship_by_time=passed)
+    await retailer.ship(late.shipments[0])
+    await sell_priced(retailer, "2", {"MUG": (5, "2 EUR")})
+    changed = {"MUG": (3, "2.50 USD"), "BOWL": (2, "4 USD")}
+    await sell_priced(retailer, "3", changed)
+    await sell_priced(retailer, "3", {"BOWL": (2, "4 USD")})
+    unpriced = await sell_priced(retailer, "4", {"BOWL": (2, "")})
+    await retailer.cancel(unpriced.allocation_id, {"1": 2})
+    answer = await report(retailer, dimensions=[CHANNEL, LOCATION])
+    by_channel, by_location = (breakdown.groups for breakdown in answer.breakdowns)
+
+    assert worth(answer) == [
+        (OVERSOLD, 3, "6 EUR"),
+        (OVERSOLD, 3, "7.5 USD"),
+        (CANCELLED, 3, "7.5 USD"),
+        (CANCELLED, 2, "0"),
+        (LATE_UNITS, 3, "9 USD"),
+    ]
+    assert worth(by_channel[0]) == worth(answer)
+    assert worth(by_location[0]) == [(LATE_UNITS, 3, "9 USD")]
+
+
+async def test_what_a_rule_cancels_at_once_is_worth_what_was_sold(retailers: RetailerMaker, tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    shutil.copytree(PLAIN_RULES, rules)
+    (rules / "merchant.yaml").write_text("kind: merchant\ntime_zone: UTC\ncurrency: USD\n")
+    (rules / "exceptions.yaml").write_text(CANCELS_SHORT_UNITS)
+    shop = await retailers.make(rules)
+    await shop.stock({("MUG", "dc"): 1})
+    await sell_priced(shop, "1", {"MUG": (3, "2 USD")})
+    answer = await report(shop)
+
+    assert (answer.currency_code, worth(answer)) == ("USD", [(OVERSOLD, 2, "4 USD"), (CANCELLED, 2, "4 USD")])
+
+
+CANCELS_SHORT_UNITS = "kind: exception\nrules: [{name: all, position: 1, do: cancel, owner: desk, due_in: 1h}]\n"
 NOW = datetime.now(UTC)
 
 
