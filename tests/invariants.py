@@ -30,6 +30,12 @@ class Snapshot:
     def same_as(self, other: Snapshot) -> bool:
         return self.levels == other.levels and self.orders == other.orders
 
+    def differences(self, other: Snapshot) -> list[object]:
+        """Levels and orders that are not the same in both, for the message of an assertion."""
+        of_levels = self.levels.items() ^ other.levels.items()
+        orders = [key for key in {**self.orders, **other.orders} if self.orders.get(key) != other.orders.get(key)]
+        return [*of_levels, *((self.orders.get(key), other.orders.get(key)) for key in orders)]
+
 
 def check_levels(snapshot: Snapshot, paper: PlainModel) -> None:
     """Every figure is the sum of counts and movements; promised units belong to an order and are on hand."""
@@ -89,9 +95,11 @@ def check_wholes(allocation: Allocation, whole_kits: Collection[str]) -> None:
     grouped = [line for line in allocation.lines if line.keep_together]
     shares: dict[str, set[tuple[float, ...]]] = {}
     for line in allocation.lines:
+        counts = (line.promised_count, line.short_count, line.backordered_count, line.cancelled_count)
         if line.kit_sku in whole_kits:
-            counts = (line.promised_count, line.short_count, line.backordered_count, line.cancelled_count)
             shares.setdefault(line.kit_line_id, set()).add(tuple(count / line.units_per_kit for count in counts))
+        elif not line.kit_line_id:
+            assert not any(count % _units_each(line) for count in counts), (allocation, line)
     assert all(len(counts) == 1 for counts in shares.values()), allocation
     homes: set[str] = set()
     for shipment in allocation.shipments:
@@ -101,8 +109,8 @@ def check_wholes(allocation: Allocation, whole_kits: Collection[str]) -> None:
             count = units.get(line.line_id, 0)
             if line.kit_sku in whole_kits:
                 kits.setdefault(line.kit_line_id, set()).add(count / line.units_per_kit)
-            elif line.item_count and not line.kit_line_id:
-                assert count % (line.unit_count // line.item_count) == 0, (allocation, line)
+            elif not line.kit_line_id:
+                assert count % _units_each(line) == 0, (allocation, line)
         assert all(len(counts) == 1 and counts.pop().is_integer() for counts in kits.values()), allocation
         homes |= {shipment.location_id for line in grouped if line.line_id in units}
     assert len(homes) <= 1, allocation
@@ -231,17 +239,23 @@ def fillable_backorder(
 
 
 def _waiting_units(allocation: Allocation, whole_kits: Collection[str], *, is_whole: bool) -> Iterator[dict[str, int]]:
-    """The units, by SKU, of each single unit or whole kit on backorder."""
+    """The units, by SKU, of each single unit, item or whole kit on backorder."""
     kits: dict[str, list[allocation_pb.AllocatedLine]] = {}
     for line in allocation.lines:
         if line.kit_line_id:
             kits.setdefault(line.kit_line_id, []).append(line)
-        elif line.backordered_count and not line.keep_together:
-            yield {line.sku: 1}
+        elif line.backordered_count and not line.keep_together and (is_whole or _units_each(line) == 1):
+            yield {line.sku: _units_each(line)}
     for lines in kits.values():
         is_known = is_whole and lines[0].kit_sku in whole_kits and not lines[0].keep_together
-        if is_known and all(line.backordered_count >= line.units_per_kit for line in lines):
-            yield {line.sku: line.units_per_kit for line in lines}
+        sizes = {line.sku: _units_each(line) if line.item_count else line.units_per_kit for line in lines}
+        if is_known and all(line.backordered_count >= sizes[line.sku] for line in lines):
+            yield sizes
+
+
+def _units_each(line: allocation_pb.AllocatedLine) -> int:
+    """Units of the line in each item that was ordered; 1 if it named none."""
+    return line.unit_count // line.item_count if line.item_count else 1
 
 
 def _available(snapshot: Snapshot, key: LevelKey) -> int:

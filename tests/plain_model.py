@@ -23,6 +23,14 @@ class ModelKit:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class ModelItem:
+    """What a line is of the channel's items: how many were ordered, and the units of its SKU, or kits, in each."""
+
+    count: int
+    units_each: int
+
+
 Contents = Mapping[str, tuple[str, int]]
 """SKU and units by line id."""
 
@@ -40,10 +48,17 @@ class ModelLine:
     """Shipped units that the shopper keeps and does not pay for."""
     kit: ModelKit | None = None
     """The kit that was ordered, if the line is a component of one."""
+    item: ModelItem | None = None
+    """The items that were ordered, of the SKU or of the kit, if the order named items."""
 
     @property
     def uncancelled(self) -> int:
         return self.ordered - self.cancelled
+
+    @property
+    def units_each(self) -> int:
+        """Units of the SKU or kits in what the channel counts; 1 where it named no item."""
+        return 1 if self.item is None else self.item.units_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +74,8 @@ class FulfillmentChoice:
     outlet: str = ""
     not_at: str = ""
     """The location that may ship none of its lines."""
+    only_at: tuple[str, ...] = ()
+    """The locations that may ship its lines; any if there are none."""
     by_item: bool = False
     """Whether its lines name the channel's items, not SKUs."""
     is_together: bool = False
@@ -91,13 +108,13 @@ class ModelOrder:
         return {line_id: (sku, count) for line_id, (sku, count) in units.items() if count > 0}
 
     def stated_lines(self) -> Contents:
-        """The lines that a channel sends to order the same again: kits as such, by the line that ordered them."""
+        """The lines that a channel sends to order the same again: kits and items as such, by the line of each."""
         stated: dict[str, tuple[str, int]] = {}
         for line_id, line in self.lines.items():
             if line.kit is None:
-                stated[line_id] = (line.sku, line.ordered)
+                stated[line_id] = (line.sku, -(-line.ordered // line.units_each))
                 continue
-            kits = -(-line.ordered // line.kit.size)
+            kits = -(-line.ordered // (line.kit.size * line.units_each))
             stated[line.kit.line_id] = (line.kit.sku, max(kits, stated.get(line.kit.line_id, ("", 0))[1]))
         return stated
 
@@ -106,17 +123,32 @@ class ModelOrder:
         lines = self.lines.values()
         return {x.sku: x.kit.size for x in lines if x.kit is not None and (x.kit.line_id, x.kit.sku) == (line_id, sku)}
 
+    def units_each_of(self, line_id: str, sku: str, count: int) -> int | None:
+        """The units in each of so many items that a line of this SKU or kit keeps; None if it has none to keep."""
+        lines = [x for key, x in self.lines.items() if (x.kit.line_id if x.kit else key) == line_id]
+        lines = [x for x in lines if x.item is not None and (x.kit.sku if x.kit else x.sku) == sku]
+        if any(x.shipped or (x.item is not None and x.item.count == count) for x in lines):
+            return lines[0].units_each
+        return None
+
     def replace_contents(
-        self, way: FulfillmentChoice, lines: Contents, kits: Mapping[str, ModelKit], *, sold: bool
+        self,
+        way: FulfillmentChoice,
+        lines: Contents,
+        kits: Mapping[str, ModelKit],
+        items: Mapping[str, ModelItem],
+        *,
+        sold: bool,
     ) -> None:
-        """Replaces the contents by those of a request, of which these lines are of `kits`; shipped units stay."""
+        """Replaces the contents by those of a request, of which lines are of `kits` and `items`; shipped units stay."""
         before = self.lines
         self.choice, self.sold, self.lines = way, sold, {}
         for line_id, (sku, units) in lines.items():
             previous = before.pop(line_id, None)
             line = previous if previous is not None and previous.sku == sku else ModelLine(sku, 0)
             ordered = max(units, line.shipped)
-            self.lines[line_id] = replace(line, ordered=ordered, cancelled=0, kit=kits.get(line_id))
+            kit, item = kits.get(line_id), items.get(line_id)
+            self.lines[line_id] = replace(line, ordered=ordered, cancelled=0, kit=kit, item=item)
         for line_id, line in before.items():
             if line.shipped:
                 self.lines[line_id] = replace(line, ordered=line.shipped, cancelled=0)

@@ -26,7 +26,7 @@ from service.allocation.oversell_records import stored_record
 from service.allocation.planner import AllocationChange
 from service.allocation.shipment_counts import ShipmentCounts
 from service.audit.origin import current_principal
-from service.background import in_turns
+from service.background import Turn, in_turns
 from service.capacity import capacity_store, order_uses
 from service.database.database import Connection
 from service.database.row_writes import Row, RowWrite
@@ -40,7 +40,7 @@ from service.history import counted_orders
 from service.metrics import Metrics
 from service.metrics.labels import ORDER
 from service.orders import order_writer, shipment_deadlines
-from service.orders.allocation_record import REFUSED, AllocationRecord
+from service.orders.allocation_record import EXPIRED, REFUSED, AllocationRecord
 from service.orders.cancellations import cancellation_request_store, pending_cancellations
 from service.orders.cancellations.cancellation_request import ACCEPTED, CANCEL_REQUESTED, CancellationRequest
 from service.orders.cancellations.pending_cancellations import CancellationRow
@@ -190,8 +190,13 @@ class UnitOfWork:
             changes = self.changes[after.record.id]
             changes[:] = [after if change is before.change else change for change in changes]
 
-    async def write(self, connection: Connection, *more: tuple[RowWrite, Sequence[Row]]) -> None:
-        """Writes the book and the orders, and more rows with them."""
+    async def write(
+        self, connection: Connection, *more: tuple[RowWrite, Sequence[Row]], with_capacity: bool = True
+    ) -> None:
+        """Writes the book and the orders, and more rows with them.
+
+        What they take of the locations' capacity is left to the caller if it is not written `with_capacity`.
+        """
         await self.explain_oversells(connection)
         self.answer_ended_requests()
         for id in self._new:
@@ -199,28 +204,46 @@ class UnitOfWork:
         self._writes.decisions = await in_turns(
             decision_batch.stored_rows, self._decisions, self.book.now, self.book.new_id
         )
+        turn = Turn()
         for allocation_id, changes in self.changes.items():
             for change in changes:
                 if change.event:
                     self._writes.raise_exceptions(allocation_id, change.exceptions, self.book.now, self.book.new_id)
+        await turn.end_if_long()
+        self._remove_expired()
         await levels.release_expired(connection, self.book)
         await unavailable_units.apply(connection, unavailable_units.changes_of(self.book.movements))
         if self._unmet:
             self._unmet_rows = await self._demand_rows(connection)
             more = (*more, (demand_store.HOLDS, self._unmet_rows))
         self._added = {id: added_counts(self._before[id], changes) for id, changes in self.changes.items()}
+        await turn.end_if_long()
         self._writes.events = self._events_with_sales()
         more = (*more, (counted_orders.ORDER_COUNTS, self._order_count_rows()))
         self._superseded = await order_writer.write(connection, self._writes, [*levels.changed_rows(self.book), *more])
         for record in self._writes.records.values():
             self._note_capacity(record)
-        await capacity_store.write_changes(connection, self.book.capacity, self.book.now)
+        if with_capacity:
+            capacity = self.book.capacity
+            await capacity_store.write_changes(connection, capacity, capacity.changes(), self.book.now)
         deadlines = [deadline for counts in self.shipments for deadline in counts.deadlines]
         if deadlines:
             self._decided_deadlines = await shipment_deadlines.record(connection, self.book.now, deadlines)
         requests = [x for record in self.records.values() for x in record.cancellation_requests if x.is_changed]
         if requests:
             await self._write_requests(connection, requests)
+
+    def _remove_expired(self) -> None:
+        """Removes the units that the book has released from holds that have expired and are written as they were.
+
+        An order is written whole, as after a request to cancel it. With these units it would give them back twice.
+        """
+        released = {(promise.shipment_id, promise.line_id) for promise in self.book.expired_promises}
+        for record in self._writes.records.values() if released else ():
+            if record.state_at(self.book.now) == EXPIRED:
+                for shipment in record.shipments:
+                    units = shipment.units.items()
+                    shipment.units = {x: count for x, count in units if (shipment.id, x) not in released}
 
     async def _write_requests(self, connection: Connection, requests: Sequence[CancellationRequest]) -> None:
         """Writes requests to cancel, and resolves the exceptions about those that were answered."""

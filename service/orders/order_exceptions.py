@@ -11,7 +11,6 @@ import asyncpg
 from sqlalchemy import Text, literal_column, select
 
 from policies.decisions.exception_policy import ExceptionHandling, handling_of
-from policies.domain.kits import KitPart
 from policies.domain.model import Channel, Context, Product
 from policies.explanation import FiredRule, unit_count_text
 from policies.policy_set import PolicySet
@@ -22,6 +21,7 @@ from service.exceptions.exception_model import OPEN, POLICY, RESOLVED, Exception
 from service.exceptions.incidents import Incident
 from service.orders.allocation_record import AllocationRecord, LineRecord, ShortageRecord
 from service.orders.order_lines import ITEM_FORM, SKU_FORM, is_possible_item, is_possible_sku
+from service.orders.short_wholes import ShortPart, Whole
 
 CANCELLED_AFTER_SHIPPING = "cancelled_after_shipping"
 """The kind of an exception about shipped units that the channel does not order any more."""
@@ -92,48 +92,41 @@ class OrderException:
 def of_shortages(
     policy_set: PolicySet,
     context: Context,
-    shortages: Iterable[ShortageRecord],
+    parts: Iterable[ShortPart],
     products: Mapping[str, Product],
-    kits: Mapping[str, KitPart],
-) -> list[tuple[OrderException, list[ShortageRecord]]]:
+    kit_skus: Mapping[str, str],
+) -> list[tuple[OrderException, list[ShortPart]]]:
     """One exception for all shortages of a kind that one rule handles; rules may test the product of each.
 
-    `kits` are the kits of lines that are components of one, by line id. Of the rules for the missing components of a
-    kit, the one that leaves most to a person handles them all: a kit is not cancelled in part.
+    `kit_skus` are the kits of lines that are components of one, by line id. Of the rules for the missing parts of a kit
+    or an item, the one that leaves most to a person handles them all: neither is cancelled in part.
     """
-    groups: dict[tuple[str, str], tuple[ExceptionHandling, list[ShortageRecord]]] = {}
-    kit_skus = {line_id: kit.sku for line_id, kit in kits.items()}
-    by_kind = sorted(shortages, key=lambda short: KINDS_OF_SHORTAGE.index(short.kind))
+    groups: dict[tuple[str, str], tuple[ExceptionHandling, list[ShortPart]]] = {}
+    by_kind = sorted(parts, key=lambda part: KINDS_OF_SHORTAGE.index(part.short.kind))
     handlings = [
-        handling_of(policy_set, replace(context, product=products.get(short.sku), exception_kind=short.kind))
-        for short in by_kind
+        handling_of(policy_set, replace(context, product=products.get(part.short.sku), exception_kind=part.short.kind))
+        for part in by_kind
     ]
-    if kits:
-        handlings = _of_whole_kits(by_kind, handlings, kits)
-    for short, handling in zip(by_kind, handlings, strict=True):
-        groups.setdefault((short.kind, handling.rule), (handling, []))[1].append(short)
-    return [
-        (
-            _with_lines(_exception(policy_set, context, kind, _shortage_description(group, kit_skus), handling), group),
-            group,
-        )
-        for (kind, _), (handling, group) in groups.items()
-    ]
+    for part, handling in zip(by_kind, _of_wholes(by_kind, handlings), strict=True):
+        groups.setdefault((part.short.kind, handling.rule), (handling, []))[1].append(part)
+    found = []
+    for (kind, _), (handling, group) in groups.items():
+        short = [part.short for part in group]
+        exception = _exception(policy_set, context, kind, _shortage_description(short, kit_skus), handling)
+        found.append((_with_lines(exception, short), group))
+    return found
 
 
-def _of_whole_kits(
-    shortages: Sequence[ShortageRecord], handlings: Sequence[ExceptionHandling], kits: Mapping[str, KitPart]
-) -> list[ExceptionHandling]:
-    """How each shortage is handled if those of one kit are all handled alike."""
-    of_kits: dict[str, ExceptionHandling] = {}
-    for short, handling in zip(shortages, handlings, strict=True):
-        kit = kits.get(short.line_id)
-        if kit is not None:
-            others = of_kits.setdefault(kit.line_id, handling)
-            of_kits[kit.line_id] = max(others, handling, key=_left_to_a_person)
+def _of_wholes(parts: Sequence[ShortPart], handlings: Sequence[ExceptionHandling]) -> list[ExceptionHandling]:
+    """How each part is handled if those of one kit or item are all handled alike."""
+    of_wholes: dict[Whole, ExceptionHandling] = {}
+    for part, handling in zip(parts, handlings, strict=True):
+        if part.whole is not None:
+            others = of_wholes.setdefault(part.whole, handling)
+            of_wholes[part.whole] = max(others, handling, key=_left_to_a_person)
     return [
-        of_kits[kits[short.line_id].line_id] if short.line_id in kits else handling
-        for short, handling in zip(shortages, handlings, strict=True)
+        handling if part.whole is None else of_wholes[part.whole]
+        for part, handling in zip(parts, handlings, strict=True)
     ]
 
 

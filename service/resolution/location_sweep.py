@@ -157,7 +157,7 @@ class LocationSweep:
         skus = await order_store.line_skus(connection, ids)
         unit_of_work = await open_unit_of_work(connection, ids, skus, self._deps.new_id)
         await capacity_store.read_figures(connection, unit_of_work.book, planning.catalog)
-        await stock_age.read_receipts(connection, unit_of_work.book, planning.policy_set)
+        await stock_age.read_receipts(connection, unit_of_work.book, planning.policy_set, planning.products)
         records = [unit_of_work.records[id] for id in ids]
         for record in sorted(records, key=lambda record: (record.create_time, record.id)):
             for planned in [x for x in record.shipments if _may_move(x, reasons)]:

@@ -26,6 +26,7 @@ from service.orders import allocation_record
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
 from service.orders.cancellations.cancellation_request import CANCEL_REQUESTED
 from service.orders.order_requests import Cancellation
+from service.orders.short_wholes import with_their_wholes
 from service.resolution.lateness import LATE_SHIPMENT, LOCATION_UNAVAILABLE
 from service.stock.stock_book import Book
 
@@ -86,11 +87,12 @@ def answer_by_person(
 def short_units(record: AllocationRecord, exception: ResolutionContext) -> list[ShortageRecord]:
     """The shortages of an exception: those that are not backordered yet, or else, for the action `hold`, all of them.
 
+    With them come the short units that complete their kits and items, of other exceptions too.
     With `hold` the units are backordered at once, and the exception stays open for a person while they wait.
     """
     short = [shortage for shortage in record.shortages if _concerns(exception, shortage)]
     not_waiting = [shortage for shortage in short if not shortage.backordered]
-    return not_waiting or (short if exception.action == "hold" else [])
+    return with_their_wholes(record, not_waiting or (short if exception.action == "hold" else []))
 
 
 def _approve(
@@ -220,8 +222,8 @@ def _release_shipment(
 
 
 def _remove_shortages(record: AllocationRecord, short: Iterable[ShortageRecord]) -> None:
-    removed = list(short)
-    record.shortages = [shortage for shortage in record.shortages if shortage not in removed]
+    for shortage in short:
+        record.remove_shortage(shortage)
 
 
 def _units_by_line(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:

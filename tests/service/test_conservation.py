@@ -42,10 +42,10 @@ def test_random_operations_conserve_every_unit_and_promise_only_real_stock(
 def test_longer_random_operations_conserve_every_unit_and_promise_only_real_stock(
     random_retailer: type[RandomRetailer], run: int
 ) -> None:
-    # After ten runs Hypothesis varies earlier ones, and fails where a service with a real clock answers otherwise.
+    # Few lives from each of several seeds: after ten, Hypothesis mostly varies earlier ones.
     run_state_machine_as_test(
         random_retailer if RUNS else seed(run)(random_retailer),
-        settings=_settings(runs=RUNS or 8, steps=60, shrink="TRUESTOCK_SHRINK" in os.environ, derandomize=False),
+        settings=_settings(runs=RUNS or 4, steps=60, shrink="TRUESTOCK_SHRINK" in os.environ, derandomize=False),
     )
     random_retailer.runner.run(check_counters(random_retailer.shop))
     print(sum(RandomRetailer.steps_passed.values()), dict(RandomRetailer.steps_passed))  # noqa: T201

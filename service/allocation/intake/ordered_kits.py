@@ -219,11 +219,6 @@ def _size(line: LineRecord) -> int:
     return 1 if line.kit is None else line.kit.unit_count
 
 
-def ordered_kit_parts(record: AllocationRecord) -> Mapping[str, KitPart]:
-    """What each line that is a component of a kit is of it, by line id."""
-    return {line.line_id: line.kit for line in record.lines if line.kit is not None}
-
-
 def kit_skus(record: AllocationRecord) -> Mapping[str, str]:
     """The SKU of the kit of each line that is a component of one, by line id."""
-    return {line_id: part.sku for line_id, part in ordered_kit_parts(record).items()}
+    return {line.line_id: line.kit.sku for line in record.lines if line.kit is not None}

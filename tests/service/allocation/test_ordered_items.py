@@ -6,10 +6,14 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
+from tests.conftest import RESOLVED_RULES, RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, State, eventually, order_reference, promised, refused
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
+    catalog_service_pb2 as catalog_pb,
+    exception_pb2,
     fulfillment_service_pb2 as fulfillment_pb,
     listing_pb2 as listing_pb,
     order_pb2,
@@ -242,6 +246,30 @@ async def test_items_of_a_line_are_cancelled_as_items(shop: Retailer, line_id: s
     assert promised(answer) == {"dc": 7}
 
 
+async def test_an_item_of_which_units_are_oversold_is_cancelled_whole(retailers: RetailerMaker) -> None:
+    shop = await retailers.make(RESOLVED_RULES)
+    await shop.stock({("CUP", "dc"): 5})
+    await shop.catalog.UpsertProducts(
+        catalog_pb.UpsertProductsRequest(products=[catalog_pb.Product(sku="CUP", tags=["clearance"])])
+    )
+    await shop.list_item("web", "pack", "CUP", 3)
+    sold = await order(shop, "A-1", ("pack", 2))
+    answer = (await shop.allocations.CancelOrderLines(cancellation("pack", 1))).allocation
+
+    assert [(x.promised_count, x.cancelled_count, x.short_count) for x in sold.lines] == [(3, 3, 0)]
+    assert [(x.promised_count, x.cancelled_count) for x in answer.lines] == [(0, 6)]
+
+
+async def test_a_person_resolves_the_shortage_of_an_item_for_the_whole_item(shop: Retailer) -> None:
+    await order(shop, "A-1", (HUGE, 5))
+    (exception,) = await shop.open_exceptions()
+    await shop.resolve(exception.exception_id, exception_pb2.EXCEPTION_RESOLUTION_CANCELLED)
+    answer = await find(shop)
+
+    assert exception.kind == "oversell"
+    assert [(x.promised_count, x.cancelled_count, x.short_count) for x in answer.lines] == [(18, 12, 0)]
+
+
 async def test_items_are_cancelled_before_their_order_arrives(shop: Retailer) -> None:
     await shop.allocations.CancelOrderLines(cancellation(HUGE, 1, "1", event_id="e-1"))
     answer = await order(shop, "A-1", (HUGE, 3))
@@ -250,12 +278,43 @@ async def test_items_are_cancelled_before_their_order_arrives(shop: Retailer) ->
     assert promised(answer) == {"dc": 12}
 
 
+async def test_a_cancelled_item_is_one_of_the_present_listing_in_contents_that_arrive_late(shop: Retailer) -> None:
+    await order(shop, "A-1", (HUGE, 2), channel_update_time=at(10))
+    await shop.allocations.CancelOrderLines(cancellation(HUGE, 1, event_id="e-1", channel_update_time=at(30)))
+    await shop.list_item("web", HUGE, "MUG", 4)
+    answer = await order(shop, "A-1", (HUGE, 3), channel_update_time=at(20))
+
+    assert [(x.unit_count, x.promised_count, x.cancelled_count) for x in answer.lines] == [(12, 8, 4)]
+
+
+async def test_a_line_is_cancelled_by_items_and_by_units_of_different_shipments_at_once(shop: Retailer) -> None:
+    await shop.stock({("CUP", "dc"): 3, ("CUP", "store"): 3})
+    await shop.list_item("web", "cups", "CUP", 3)
+    placed = await order(shop, "A-1", ("cups", 2))
+    request = cancellation("cups", 1, "1", event_id="e-1")
+    request.cancellations[0].shipment_id = placed.shipments[0].shipment_id
+    request.cancellations.add(line_id="1", unit_count=1, shipment_id=placed.shipments[1].shipment_id)
+    answer = (await shop.allocations.CancelOrderLines(request)).allocation
+
+    assert [(x.promised_count, x.cancelled_count) for x in answer.lines] == [(2, 4)]
+
+
+def at(second: int) -> Timestamp:
+    return Timestamp(seconds=1_790_000_000 + second)
+
+
 async def test_an_item_that_its_line_did_not_order_cannot_be_cancelled(shop: Retailer) -> None:
     await order(shop, "A-1", (HUGE, 1), (HUGE, 1), ("single", 1))
-    for wrong in (cancellation(HUGE, 1, "3"), cancellation("other", 1), cancellation(HUGE, 1)):
-        error = await refused(shop.allocations.CancelOrderLines(wrong))
+    wrong = {
+        f"line '3' did not order item '{HUGE}'": cancellation(HUGE, 1, "3"),
+        "no line of the order ordered item 'other'": cancellation("other", 1),
+        "several lines ordered the item; name one": cancellation(HUGE, 1),
+    }
+    for problem, request in wrong.items():
+        error = await refused(shop.allocations.CancelOrderLines(request))
 
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert problem in (error.details() or "")
     assert promised(await find(shop)) == {"dc": 13}
 
 
@@ -296,6 +355,7 @@ async def test_units_of_a_mapped_item_that_are_not_there_wait_for_stock(shop: Re
     assert [(x.unit_count, x.promised_count, x.backordered_count) for x in waiting.lines] == [(12, 8, 4)]
     assert promised(await find(shop)) == {"dc": 12}
     assert shop.metric("oversold_units_total", channel="web", cause="unmapped") == 12
+    assert shop.metric("sold_units_total", channel="web") == 12
 
 
 async def test_items_cancelled_before_they_were_mapped_stay_cancelled(shop: Retailer) -> None:

@@ -114,6 +114,7 @@ async def test_units_beyond_the_limit_on_shipments_are_unfillable(shop: Retailer
     (exception,) = await exceptions_of(shop, sold)
 
     assert (exception.kind, exception.owner, exception.escalate_to) == ("unfillable", "operations", "")
+    assert shop.metric("unfillable_units_total", channel="web") == sold.shortages[0].unit_count
 
 
 async def test_a_plan_that_needs_review_has_an_owner(shop: Retailer) -> None:
