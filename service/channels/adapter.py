@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Protocol
 
 from service.channels.accounts import Account
@@ -75,6 +76,14 @@ class ExternalItem:
     sku: str
 
 
+class CheckKind(StrEnum):
+    """What a check is about."""
+
+    SCOPE = "scope"
+    WEBHOOK = "webhook"
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One thing that `connect` looked at: whether it works, and what a person has to do if not."""
@@ -82,6 +91,17 @@ class Check:
     what: str
     works: bool
     todo: str = ""
+    kind: CheckKind = CheckKind.OTHER
+
+
+def scope_check(scope: str, todo: str, *, is_granted: bool) -> Check:
+    """A permission of the shop; `todo` is how to get it."""
+    return Check(f"scope {scope}", is_granted, "" if is_granted else todo, CheckKind.SCOPE)
+
+
+def webhook_check(topic: str, problem: str = "") -> Check:
+    """A webhook that is subscribed unless there is a problem."""
+    return Check(f"webhook {topic}", not problem, problem, CheckKind.WEBHOOK)
 
 
 class Adapter(Protocol):

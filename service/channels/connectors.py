@@ -58,6 +58,8 @@ class Options:
     metrics_address: Address
     database_url: str
     poll_interval: timedelta = timedelta(minutes=2)
+    metrics_token: health.MetricsToken | None = None
+    """The token that /metrics asks for; without it, nobody is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +138,11 @@ def _work(
     upkeep = Upkeep(running, store, metrics)
     return [
         _serve(intake.app(), webhooks, stop),
-        _serve(health.app(metrics.registry, lambda: upkeep.is_ready), metrics_socket, stop),
+        _serve(health.app(metrics.registry, lambda: upkeep.is_ready, options.metrics_token), metrics_socket, stop),
         every(LOOK_SECONDS, stop, upkeep.look, spread=0),
         every(COUNT_SECONDS, stop, upkeep.count),
         every(TOKEN_SECONDS, stop, upkeep.refresh_tokens),
+        every(LOOK_SECONDS, stop, upkeep.report),
         *(every(ROUTINE_SECONDS, stop, routine.do_due, first_after=ROUTINE_SECONDS) for routine in routines),
         every(PURGE_SECONDS, stop, upkeep.purge, first_after=20),
         *(worker.run(stop) for worker in workers.values()),

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 ORDER_ID = "{order_id}"
 """Stands in a pattern for the id of the original."""
+ORIGINAL_WITHIN = timedelta(hours=2)
+"""How long after a copy its original may come before a person is asked: as long as an outage may last unnoticed."""
 _ID = "([A-Za-z0-9_-]{4,64})"
 
 

@@ -6,7 +6,9 @@ It asks nothing of Truestock, so it answers as fast while the service is down.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from time import monotonic
 
 import structlog
@@ -22,6 +24,7 @@ from service.channels.connector_metrics import ConnectorMetrics
 from service.channels.errors import Away
 from service.channels.running_account import RunningAccount
 from service.channels.store.account_states import AccountStates
+from service.channels.store.delivery_batches import DeliveryBatches
 from service.channels.store.inbox import Inbox
 
 LARGEST_BODY = 8 << 20
@@ -30,6 +33,7 @@ MOST_WAITING = 500_000
 COUNT_SECONDS = 5.0
 HEARD_SECONDS = 5.0
 BODY_SECONDS = 20.0
+LONGEST_ID = 256
 RETRY_AFTER = {"Retry-After": "30"}
 
 log = structlog.get_logger(__name__)
@@ -49,6 +53,7 @@ class Intake:
     ) -> None:
         self._accounts = accounts
         self._inbox = inbox
+        self._batches = DeliveryBatches(inbox)
         self._states = states
         self._metrics = metrics
         self._most_waiting = most_waiting
@@ -87,8 +92,8 @@ class Intake:
         name = running.account.name
         if await self._inbox_is_full():
             return self._answer(running, "refused", Response("the inbox is full\n", 503, RETRY_AFTER))
-        delivery = running.adapter.delivery(headers, body)
-        is_new = bool(await self._inbox.accept(name, [delivery]))
+        delivery = _storable(running.adapter.delivery(headers, body), body)
+        is_new = await self._batches.store(name, delivery)
         await self._note_heard(name)
         await self._end_authorization(running, delivery)
         self._failures.worked("webhooks are taken again", account=name)
@@ -120,6 +125,14 @@ class Intake:
     def _answer(self, running: RunningAccount, result: str, response: Response) -> Response:
         self._metrics.deliveries.labels(running.account.name, result).inc()
         return response
+
+
+def _storable(delivery: Delivery, body: bytes) -> Delivery:
+    """The delivery; without its hints where an id is none that a platform gives and the inbox can keep."""
+    texts = (delivery.key, delivery.topic, *(hint.entity_id for hint in delivery.hints))
+    if all(len(text) <= LONGEST_ID and text.isprintable() for text in texts):
+        return delivery
+    return replace(delivery, key=hashlib.sha256(body).hexdigest(), topic="unreadable", hints=(), is_readable=False)
 
 
 async def _bounded_body(request: Request) -> bytes | None:

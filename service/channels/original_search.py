@@ -11,7 +11,7 @@ from grpc import aio
 
 from service.channels.accounts import Account
 from service.channels.effects import ItemUnits, TakeOrder
-from service.channels.truestock_calls import CALL_SECONDS, answer, timestamp
+from service.channels.truestock_calls import CALL_SECONDS, FROM_DATABASE, answer, timestamp
 from truestock.v1 import allocation_service_pb2 as allocation
 from truestock.v1.allocation_service_pb2_grpc import AllocationServiceStub
 from truestock.v1.catalog_service_pb2_grpc import CatalogServiceStub
@@ -45,7 +45,9 @@ class OriginalSearch:
         )
         if not units:
             return ""
-        response = await answer(self._allocations.ListAllocations(request, timeout=CALL_SECONDS))
+        response = await answer(
+            self._allocations.ListAllocations(request, timeout=CALL_SECONDS, metadata=FROM_DATABASE)
+        )
         same = [one for one in response.allocations if not one.copies and _units_of(one.lines) == units]
         time = effect.update_time.timestamp()
         nearest = min(same, key=lambda one: abs(one.create_time.seconds - time), default=None)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import httpx2
 import stamina
 
 from service.channels.adapter import Tokens
-from service.channels.errors import AuthorizationLost, Away, ChannelError, Unreadable
+from service.channels.effects import Reading
+from service.channels.errors import AuthorizationLost, Away, ChannelError, NotYet, Unreadable
 
 CALL_SECONDS = 15.0
 LARGEST_ANSWER = 16 << 20
 ATTEMPTS = 3
+COUNT_WAIT = timedelta(seconds=5)
+"""How old a count is when it is read."""
 
 Answer = TypeVar("Answer")
 
@@ -69,6 +73,12 @@ async def with_fresh_token(
         return await call(renewed)
     except StaleToken as error:
         raise AuthorizationLost(f"{platform} refuses new tokens too: {error}") from error
+
+
+def settled_count(reading: Reading) -> Reading | NotYet:
+    """A count once it is COUNT_WAIT old, so that the sales in it have been read; until then, when to ask again."""
+    wait = (COUNT_WAIT - (datetime.now(UTC) - reading.update_time)).total_seconds()
+    return NotYet("what was sold before the count is read first", retry_after_seconds=wait) if wait > 0 else reading
 
 
 def _may_retry(error: Exception) -> bool:

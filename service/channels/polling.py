@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 
 from service.background import FailureLog
-from service.channels.adapter import Delivery, Hint, Page
+from service.channels.adapter import COUNT, Delivery, Hint, Page
 from service.channels.errors import AuthorizationLost, Away, ChannelError
 from service.channels.running_account import RunningAccount
 from service.channels.store.account_states import AccountStates
@@ -55,7 +55,9 @@ class Polling:
         name = self._running.account.name
         try:
             async with kept(lambda: self._cursors.keep(poll)):
-                await self._take_pages(poll)
+                # The cursor of counts stays where it is until somebody declares what they mean.
+                if poll.kind != COUNT or await self._running.api.counts.is_declared():
+                    await self._take_pages(poll)
         except AuthorizationLost as error:
             await self._states.pause(name, str(error))
             self._running.is_paused = True

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, time, timedelta
 
 import structlog
 
 from service.background import FailureLog
-from service.channels.adapter import Delivery, Hint
+from service.channels.adapter import COUNT, Check, Delivery, Hint
 from service.channels.connector_metrics import ConnectorMetrics
 from service.channels.errors import AuthorizationLost, ChannelError
 from service.channels.polling import FIRST_LOOK_BACK, MOST_PAGES, OVERLAP, deliveries_of
@@ -75,13 +75,23 @@ class Routine:
         for check in unmet:
             log.warning("a person has to see to an account", account=self._name, what=check.what, todo=check.todo)
         self._metrics.unmet_checks.labels(self._name).set(len(unmet))
+        await self._report(checks)
+
+    async def _report(self, checks: Sequence[Check]) -> None:
+        """Tells Truestock what was found, with the shop's outlets and items; readiness compares them with its own."""
+        reports = self._running.api.reports
+        shop = await reports.shop_state(self._running.adapter, checks)
+        for state in await self._store.states.listed():
+            if state["account"] == self._name:
+                await reports.send(state, shop)
 
     async def _sweep(self, poll: Poll) -> None:
         """Lists what the channel changed lately, and has open orders read again that it may have said nothing of."""
         since = max(poll.position, datetime.now(UTC) - SWEPT)
         found = 0
         for kind in self._running.platform.abilities.kinds:
-            found += await self._list(kind, since)
+            if kind != COUNT or await self._running.api.counts.is_declared():
+                found += await self._list(kind, since)
         found += await self._read_open_orders()
         if found:
             self._running.hinted.set()
@@ -91,7 +101,7 @@ class Routine:
         page, found = "", 0
         for _ in range(MOST_PAGES):
             listed = await self._running.adapter.changed(kind, since - OVERLAP, page)
-            found += await self._store.inbox.accept(self._name, deliveries_of(listed), polled=True)
+            found += len(await self._store.inbox.accept(self._name, deliveries_of(listed), polled=True))
             page = listed.next_page
             if not page:
                 break
@@ -103,7 +113,7 @@ class Routine:
         async for order_ids in self._running.api.open_orders():
             known = await self._store.inbox.known(self._name, "order", order_ids)
             deliveries = [Delivery(f"sweep/{day}/{order_id}", SWEEP, (Hint("order", order_id),)) for order_id in known]
-            found += await self._store.inbox.accept(self._name, deliveries)
+            found += len(await self._store.inbox.accept(self._name, deliveries))
         return found
 
 

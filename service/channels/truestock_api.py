@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from grpc import aio
 
 from service.channels.accounts import Account, Disposition
+from service.channels.connection_reports import ConnectionReports
 from service.channels.count_feed import CountFeed, count_source
 from service.channels.effects import (
     CancelUnits,
@@ -26,7 +27,7 @@ from service.channels.effects import (
 )
 from service.channels.errors import Unlinked, Unmapped
 from service.channels.original_search import OriginalSearch
-from service.channels.truestock_calls import CALL_SECONDS, answer, timestamp
+from service.channels.truestock_calls import CALL_SECONDS, FROM_DATABASE, answer, timestamp
 from truestock.v1 import (
     allocation_service_pb2 as allocation,
     fulfillment_service_pb2 as fulfillment,
@@ -93,6 +94,7 @@ class TruestockApi:
         self._catalog: Any = CatalogServiceStub(connection)
         self._stock: Any = StockServiceStub(connection)
         self._originals = OriginalSearch(connection, account)
+        self.reports = ConnectionReports(connection, account)
         self.counts = CountFeed(
             count_source(self._source), lambda page: answer(self._catalog.ListFeeds(page, timeout=CALL_SECONDS))
         )
@@ -145,7 +147,9 @@ class TruestockApi:
             channel_ids=[self._account.channel_id], statuses=OPEN_STATUSES, page_size=PAGE_SIZE
         )
         while True:
-            response = await answer(self._allocations.ListAllocations(request, timeout=CALL_SECONDS))
+            response = await answer(
+                self._allocations.ListAllocations(request, timeout=CALL_SECONDS, metadata=FROM_DATABASE)
+            )
             yield [one.order_id for one in response.allocations]
             request.page_token = response.next_page_token
             if not request.page_token:

@@ -13,6 +13,8 @@ from grpc import aio
 
 from service.channels.errors import Away, Unmapped, Unreadable
 
+FROM_DATABASE = (("truestock-read-from", "database"),)
+"""Metadata of a read on which an order depends: a replica may lack what was written a moment ago."""
 CALL_SECONDS = 30.0
 
 # Nothing is wrong with the content: the service is away, busy or does not know us.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
 from service.background import FailureLog
@@ -13,6 +14,8 @@ from service.channels.running_account import RunningAccount
 from service.channels.store.connector_store import ConnectorStore
 from service.channels.truestock_api import failure_kind
 
+REPORT_SECONDS = 60.0
+"""How often readiness is told how an account is where nothing changes."""
 KEPT = timedelta(days=30)
 """How long deliveries are known by their keys: longer than any platform sends them again."""
 
@@ -29,7 +32,9 @@ class Upkeep:
         self._running = running
         self._store = store
         self._metrics = metrics
-        self._failures = FailureLog()
+        self._failures, self._report_failures = FailureLog(), FailureLog()
+        self._reported: dict[str, tuple[Any, float]] = {}
+        """By account, what was reported last, and when by the clock of this process."""
         self.is_ready = False
         """Whether the database answered last time."""
 
@@ -76,6 +81,29 @@ class Upkeep:
             if row["account"] in self._running:
                 gauge = self._metrics.poll_behind.labels(row["account"], row["kind"])
                 gauge.set(max(0.0, float(row["behind_seconds"])))
+
+    async def report(self) -> None:
+        """Tells Truestock how each account is, every minute and when its pause or its tokens change."""
+        states = {row["account"]: row for row in await self._store.states.listed()}
+        for name, running in self._running.items():
+            state = states.get(name)
+            if state is None or not self._is_news(name, state):
+                continue
+            try:
+                await running.api.reports.send(state)
+            except (Away, Unmapped, Unreadable) as error:
+                self._reported.pop(name, None)
+                self._report_failures.failed("readiness is not told", error, traceback=False, account=name)
+            else:
+                self._report_failures.worked("readiness is told again", account=name)
+
+    def _is_news(self, name: str, state: Any) -> bool:
+        said = (state["pause_reason"], state["token_expire_time"])
+        last, time = self._reported.get(name, (None, 0.0))
+        if said == last and monotonic() - time < REPORT_SECONDS:
+            return False
+        self._reported[name] = (said, monotonic())
+        return True
 
     async def purge(self) -> None:
         """Deletes old rows."""

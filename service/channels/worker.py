@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from service.background import FailureLog, pause
+from service.channels.adapter import COUNT
 from service.channels.connector_metrics import ConnectorMetrics
 from service.channels.effects import CountUnits, Reading
 from service.channels.errors import (
@@ -64,8 +65,25 @@ class Worker:
         claims = await self._inbox.claim(self._name, kind, self._running.platform.abilities.most_read)
         if not claims:
             return 0
+        if not await self._is_wanted(claims):
+            return len(claims)
         async with kept(lambda: self._inbox.keep(claims[0])):
             return await self._read(kind, claims)
+
+    async def _is_wanted(self, claims: Sequence[Claim]) -> bool:
+        """Whether these are to be read: counts only once somebody has said what they mean; until then they are done."""
+        if claims[0].kind != COUNT:
+            return True
+        try:
+            if await self._running.api.counts.is_declared():
+                return True
+        except (Away, Unmapped, Unreadable) as error:
+            await self._postpone(claims, Away(str(error)))
+            return False
+        for claim in claims:
+            await self._inbox.finish(claim, None, datetime.now(UTC))
+        self._metrics.left_out.labels(self._name, "not_declared").inc(len(claims))
+        return False
 
     async def _read(self, kind: str, claims: Sequence[Claim]) -> int:
         read_time = datetime.now(UTC)

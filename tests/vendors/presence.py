@@ -23,7 +23,8 @@ def _has(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def _has_packages_of_npm() -> bool:
+def has_packages_of_npm() -> bool:
+    """Whether node and what `make vendors` installs by it are there."""
     return shutil.which("node") is not None and (MODULES / ".installed").exists()
 
 
@@ -34,7 +35,7 @@ NEEDS_SQUARE = pytest.mark.skipif(
     not _REQUIRED and not _has("square"), reason=f"the client of Square is not installed: {_HINT}"
 )
 NEEDS_NPM = pytest.mark.skipif(
-    not _REQUIRED and not _has_packages_of_npm(), reason=f"the packages of npm are not installed: {_HINT}"
+    not _REQUIRED and not has_packages_of_npm(), reason=f"the packages of npm are not installed: {_HINT}"
 )
 
 

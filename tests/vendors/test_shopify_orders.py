@@ -25,12 +25,19 @@ from tests.fakes.shopify.records import Level, Order
 from tests.fakes.shopify.shop import ShopifyShop
 from tests.retailer import Retailer
 from tests.vendors.presence import NEEDS_NPM
-from truestock.v1 import allocation_service_pb2 as allocation_pb, listing_pb2, order_pb2, outlet_pb2
+from truestock.v1 import (
+    allocation_service_pb2 as allocation_pb,
+    catalog_service_pb2 as catalog_pb,
+    listing_pb2,
+    order_pb2,
+    outlet_pb2,
+)
 
 pytestmark = [pytest.mark.long, NEEDS_NPM]
 
 State = allocation_pb.Allocation.State
 ACCOUNT, CHANNEL = "shopify-us", "shopify"
+COUNTS = "channels/shopify-us/counts"
 LOCATIONS = ("austin", "boston")
 ON_HOLD, READY = order_pb2.ORDER_STATUS_ON_HOLD, order_pb2.ORDER_STATUS_READY_TO_FULFILL
 
@@ -150,7 +157,8 @@ async def test_connecting_says_what_works_and_subscribes_only_to_ids(site: Shopi
     subscriptions = site.shop.operations.subscriptions.values()
     assert sorted(each.topic for each in subscriptions) == sorted({each.topic for each in subscriptions})
     fields = {field for each in subscriptions for field in each.include_fields}
-    assert fields == {"id", "updated_at", "order_id", "created_at", "fulfillment_order"}
+    levels = {"inventory_item_id", "location_id"}
+    assert fields == {"id", "updated_at", "order_id", "created_at", "fulfillment_order", *levels}
 
 
 async def test_an_order_is_promised_held_released_changed_and_cancelled(site: ShopifySite) -> None:
@@ -195,6 +203,26 @@ async def test_a_sale_at_a_register_is_taken_off_its_store_once_and_comes_back_e
     assert (await site.retailer.ledger()).balanced
     level: Level = books.level("MUG", boston)
     assert level.quantity("on_hand") == 11
+
+
+async def test_counts_are_read_only_once_somebody_declares_what_they_mean(site: ShopifySite) -> None:
+    await site.connect()
+    books = site.shop.books
+    austin, boston = books.locations.values()
+    async with site.running():
+        books.set_on_hand("MUG", austin, 7)
+        await site.ready(site.buy({"MUG": 1}))
+        before, reads = await site.on_hand("MUG"), site.shop.operations.level_reads
+        feed = catalog_pb.Feed(source=COUNTS, role=catalog_pb.Feed.ROLE_OWNER, computed=True, location_ids=LOCATIONS)
+        await site.retailer.catalog.UpsertFeeds(catalog_pb.UpsertFeedsRequest(feeds=[feed]))
+        # The count from before the declaration comes with a poll, later ones by webhooks or polls.
+        await until(lambda: _has(site, {"austin": 7, "boston": 10}))
+        site.shop.faults.losses = 1.0
+        books.set_on_hand("MUG", boston, 4)
+        await until(lambda: _has(site, {"austin": 7, "boston": 4}))
+
+    assert (before, reads) == ({"austin": 10, "boston": 10}, 0)
+    assert (await site.retailer.ledger()).balanced
 
 
 async def test_orders_that_no_webhook_brought_come_with_the_next_poll(site: ShopifySite) -> None:

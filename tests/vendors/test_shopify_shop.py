@@ -98,6 +98,23 @@ MOVE = """mutation Move($input: InventoryMoveQuantitiesInput!, $key: String!) {
 }"""
 
 
+LEVELS = """
+query Levels($ids: [ID!]!) {
+  nodes(ids: $ids) {
+    ... on InventoryItem {
+      id
+      inventoryLevels(first: 20) {
+        nodes {
+          id
+          quantities(names: ["available", "committed", "on_hand", "reserved", "safety_stock"]) { name quantity }
+        }
+      }
+    }
+  }
+}
+"""
+
+
 def entry(shop: ShopifyShop, sku: str, location: Location, units: int, change_from: int | None) -> dict[str, Any]:
     item = gid("InventoryItem", shop.books.item(sku).id)
     where = gid("Location", location.id)
@@ -113,7 +130,10 @@ def test_every_operation_of_ours_is_answered(shop: ShopifyShop, app: App) -> Non
         ask.SUBSCRIBE, topic="ORDERS_CREATE", uri="https://a.example/x", includeFields=["id", "updated_at"]
     )["webhookSubscriptionCreate"]
     read = app.data(ask.ORDER, id=order_id)["order"]
-    (level,) = app.data(ask.LEVELS, ids=[item_id])["nodes"][0]["inventoryLevels"]["nodes"]
+    place_id = gid("Location", location.id)
+    (level,) = app.data(LEVELS, ids=[item_id])["nodes"][0]["inventoryLevels"]["nodes"]
+    counted = app.data(ask.LEVEL, item=item_id, location=place_id)["inventoryItem"]["inventoryLevel"]
+    changed = app.data(ask.CHANGED_LEVELS, location=place_id, first=10, query="updated_at:>='2020-01-01T00:00:00Z'")
     (refunded,) = app.data(ask.REFUNDS, ids=[gid("Refund", refund.id)])["nodes"][0]["refundLineItems"]["nodes"]
 
     assert read["lineItems"]["nodes"][0] | {"id": "", "variant": None} == {
@@ -123,6 +143,8 @@ def test_every_operation_of_ours_is_answered(shop: ShopifyShop, app: App) -> Non
     assert {each["name"]: each["quantity"] for each in level["quantities"]} == {
         "available": 8, "committed": 1, "on_hand": 9, "reserved": 0, "safety_stock": 0,
     }  # fmt: skip
+    assert counted["quantities"] == [{"name": "on_hand", "quantity": 9}]
+    assert [each["item"]["id"] for each in changed["location"]["inventoryLevels"]["nodes"]] == [item_id]
     assert (refunded["quantity"], refunded["restockType"]) == (1, "CANCEL")
     assert app.data(ask.ORDER_LINES, id=order_id)["order"]["lineItems"]["pageInfo"]["hasNextPage"] is False
     assert app.data(ask.CHANGED_ORDERS, first=10, query="updated_at:>='2020-01-01T00:00:00Z'")["orders"]["nodes"]
@@ -143,7 +165,8 @@ def test_no_operation_of_ours_costs_more_than_one_may(shop: ShopifyShop, app: Ap
         "Order": {"id": ids[0]}, "OrderLines": {"id": ids[0]}, "OrderRefunds": {"id": ids[0]},
         "OrderFulfillmentOrders": {"id": ids[0]}, "Refunds": {"ids": ids},
         "FulfillmentOrders": {"ids": ids * 10}, "ChangedOrders": page, "ChangedFulfillmentOrders": page,
-        "Levels": {"ids": ids * 4},
+        "Level": {"item": gid("InventoryItem", 1), "location": gid("Location", 1)},
+        "ChangedLevels": {**page, "location": gid("Location", 1), "first": 100},
     }  # fmt: skip
     reading = {name: text for name, text in ask.OPERATIONS.items() if text.lstrip().startswith("query")}
     shop.api.bucket.holds = shop.api.bucket.points = 20_000

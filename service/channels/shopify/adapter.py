@@ -9,6 +9,7 @@ from typing import Any
 
 from service.channels.accounts import Account
 from service.channels.adapter import (
+    COUNT,
     Abilities,
     Check,
     Delivery,
@@ -18,9 +19,12 @@ from service.channels.adapter import (
     Page,
     Platform,
     Tokens,
+    scope_check,
+    webhook_check,
 )
 from service.channels.effects import Reading
 from service.channels.errors import AuthorizationLost, Unreadable
+from service.channels.platform_calls import settled_count
 from service.channels.shopify import operations as ask, words
 from service.channels.shopify.client import Client, Json, grant, refresh
 from service.channels.shopify.signature import WEBHOOK_HEADER, is_genuine
@@ -39,6 +43,7 @@ TOPICS: Mapping[str, Sequence[str]] = {
     "ORDERS_UPDATED": ("id", "updated_at"),
     "ORDERS_CANCELLED": ("id", "updated_at"),
     "REFUNDS_CREATE": ("id", "order_id", "created_at"),
+    "INVENTORY_LEVELS_UPDATE": ("inventory_item_id", "location_id", "updated_at"),
     "FULFILLMENT_ORDERS_PLACED_ON_HOLD": ("fulfillment_order",),
     "FULFILLMENT_ORDERS_HOLD_RELEASED": ("fulfillment_order",),
     "APP_UNINSTALLED": ("id",),
@@ -53,6 +58,8 @@ class ShopifyShop:
         self._account, self._tokens = account, tokens
         self._client = Client(account, tokens)
         self._room = asyncio.Semaphore(AT_A_TIME)
+        self._location_ids: list[str] = []
+        """The shop's locations, as of the first page of the last list of changed counts."""
 
     async def close(self) -> None:
         """Closes connections."""
@@ -67,7 +74,10 @@ class ShopifyShop:
         return words.delivery(headers, body)
 
     async def read(self, kind: str, entity_ids: Sequence[str]) -> Mapping[str, Reading | Exception]:
-        """Reads orders, by their own ids or by those of their fulfillment orders."""
+        """Reads orders, by their own ids or by those of their fulfillment orders; or counts."""
+        if kind == COUNT:
+            counts = await asyncio.gather(*(self._count(key) for key in entity_ids))
+            return dict(zip(entity_ids, counts, strict=True))
         if kind == words.ORDER:
             readings = await asyncio.gather(*(self._order_reading(order_id) for order_id in entity_ids))
             found = zip(entity_ids, readings, strict=True)
@@ -75,13 +85,16 @@ class ShopifyShop:
         return await self._read_fulfillment_orders(entity_ids)
 
     async def changed(self, kind: str, since: datetime, page: str) -> Page:
-        """One page of what changed since a time. A fulfillment order that changed hints at its order."""
+        """One page of what changed since a time. A fulfillment order that changed hints at its order.
+
+        Counts come by location in turn.
+        """
+        if kind == COUNT:
+            return await self._changed_counts(since, page)
         operation, name, hint = ask.CHANGED_ORDERS, "orders", words.order_hint
         if kind == words.FULFILLMENT_ORDER:
             operation, name, hint = ask.CHANGED_FULFILLMENT_ORDERS, "fulfillmentOrders", words.fulfillment_order_hint
-        since_text = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        query = f"updated_at:>='{since_text}'"
-        data = await self._client.ask(operation, first=PAGE_SIZE, after=page or None, query=query)
+        data = await self._client.ask(operation, first=PAGE_SIZE, after=page or None, query=_since(since))
         hints: tuple[Hint, ...] = tuple(hint(entry) for entry in data[name]["nodes"])
         return Page(hints, _next_page(data[name]))
 
@@ -117,6 +130,35 @@ class ShopifyShop:
             ExternalItem(words.number(variant["id"]), str(variant.get("sku") or ""))
             async for variant in self._nodes(ask.VARIANTS, "productVariants")
         ]
+
+    async def _changed_counts(self, since: datetime, page: str) -> Page:
+        if not page or not self._location_ids:
+            self._location_ids = [str(each["id"]) async for each in self._nodes(ask.LOCATIONS, "locations")]
+        at, _, cursor = page.partition(":")
+        number = int(at or 0)
+        if number >= len(self._location_ids):
+            return Page(())
+        location_id = self._location_ids[number]
+        data = await self._client.ask(
+            ask.CHANGED_LEVELS, location=location_id, first=PAGE_SIZE, after=cursor or None, query=_since(since)
+        )
+        # A location that was deleted meanwhile has no levels.
+        levels = (data["location"] or {}).get("inventoryLevels")
+        hints = tuple(words.count_hint(entry) for entry in levels["nodes"]) if levels else ()
+        following = _next_page(levels) if levels else ""
+        is_last = number + 1 == len(self._location_ids)
+        next_page = f"{number}:{following}" if following else "" if is_last else f"{number + 1}:"
+        return Page(hints, next_page, is_sorted=False)
+
+    async def _count(self, key: str) -> Reading | Exception:
+        """Raises Away and AuthorizationLost; the rest is of this level alone."""
+        item_id, location_id = words.item_and_location(key)
+        async with self._room:
+            try:
+                item = (await self._client.ask(ask.LEVEL, item=item_id, location=location_id))["inventoryItem"]
+                return settled_count(words.count_reading(item))
+            except Unreadable as error:
+                return error
 
     async def _read_fulfillment_orders(self, entity_ids: Sequence[str]) -> Mapping[str, Reading | Exception]:
         ids = [f"gid://shopify/FulfillmentOrder/{entity_id}" for entity_id in entity_ids]
@@ -193,21 +235,25 @@ class ShopifyShop:
         return present
 
     async def _subscribe(self, topic: str, fields: Sequence[str], present: set[tuple[str, str]]) -> Check:
-        url, what = self._account.webhook_url, f"webhook {topic}"
+        url = self._account.webhook_url
         if (topic, url) in present:
-            return Check(what, True)
+            return webhook_check(topic)
         try:
             data = await self._client.ask(ask.SUBSCRIBE, topic=topic, uri=url, includeFields=list(fields))
         except Unreadable as error:
-            return Check(what, False, str(error))
+            return webhook_check(topic, str(error))
         errors = data["webhookSubscriptionCreate"]["userErrors"]
-        return Check(what, not errors, "; ".join(str(error["message"]) for error in errors)[:200])
+        return webhook_check(topic, "; ".join(str(error["message"]) for error in errors)[:200])
+
+
+def _since(time: datetime) -> str:
+    return f"updated_at:>='{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}'"
 
 
 def _scope_check(scope: str, granted: set[str]) -> Check:
     # Who may write something may read it.
     has = scope in granted or scope.replace("read_", "write_", 1) in granted
-    return Check(f"scope {scope}", has, "" if has else "add it to the app, and have the merchant accept it")
+    return scope_check(scope, "add it to the app, and have the merchant accept it", is_granted=has)
 
 
 def _next_page(connection: Json) -> str:
@@ -218,7 +264,7 @@ def _next_page(connection: Json) -> str:
 PLATFORM = Platform(
     name="shopify",
     abilities=Abilities(
-        kinds=(words.ORDER, words.FULFILLMENT_ORDER),
+        kinds=(words.ORDER, words.FULFILLMENT_ORDER, COUNT),
         most_read=MOST_READ,
         # 8 attempts; then the subscription is deleted.
         retries_for=timedelta(hours=4),

@@ -106,21 +106,26 @@ query ChangedFulfillmentOrders($first: Int!, $after: String, $query: String!) {
 }
 """
 
-LEVELS = """
-query Levels($ids: [ID!]!) {
-  nodes(ids: $ids) {
-    ... on InventoryItem {
-      id sku tracked updatedAt
-      inventoryLevels(first: 20, includeInactive: true) {
-        nodes {
-          id isActive updatedAt
-          location { id }
-          quantities(names: ["available", "committed", "on_hand", "reserved", "safety_stock"]) {
-            name quantity updatedAt
-          }
-        }
-        pageInfo { hasNextPage endCursor }
-      }
+LEVEL = """
+query Level($item: ID!, $location: ID!) {
+  inventoryItem(id: $item) {
+    id tracked
+    variants(first: 1) { nodes { id } }
+    inventoryLevel(locationId: $location) {
+      updatedAt
+      location { id }
+      quantities(names: ["on_hand"]) { name quantity }
+    }
+  }
+}
+"""
+
+CHANGED_LEVELS = """
+query ChangedLevels($location: ID!, $first: Int!, $after: String, $query: String!) {
+  location(id: $location) {
+    inventoryLevels(first: $first, after: $after, query: $query) {
+      nodes { updatedAt item { id } location { id } }
+      pageInfo { hasNextPage endCursor }
     }
   }
 }
@@ -187,7 +192,8 @@ OPERATIONS = {
     "FulfillmentOrders": FULFILLMENT_ORDERS,
     "ChangedOrders": CHANGED_ORDERS,
     "ChangedFulfillmentOrders": CHANGED_FULFILLMENT_ORDERS,
-    "Levels": LEVELS,
+    "Level": LEVEL,
+    "ChangedLevels": CHANGED_LEVELS,
     "Locations": LOCATIONS,
     "Variants": VARIANTS,
     "WebhookSubscriptions": WEBHOOK_SUBSCRIPTIONS,

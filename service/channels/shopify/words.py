@@ -25,10 +25,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from service.channels.adapter import Delivery, Hint
-from service.channels.copies import Copies, CopyPlace, OrderTexts, Original
+from policies.domain.channel_statuses import ORIGINAL_IS_DUE
+from service.channels.adapter import COUNT, Delivery, Hint
+from service.channels.copies import ORIGINAL_WITHIN, Copies, CopyPlace, OrderTexts, Original
 from service.channels.effects import (
     CancelUnits,
+    CountUnits,
     Effect,
     Fault,
     Hold,
@@ -53,6 +55,7 @@ _STATUS_WORDS = {"UNFULFILLED": "unfulfilled", "FULFILLED": "fulfilled", "RESTOC
 _FAULTS = {"CUSTOMER": Fault.BUYER, "INVENTORY": Fault.SELLER, "STAFF": Fault.SELLER}
 _RETURNED = ("RETURN", "LEGACY_RESTOCK")
 _ENDS_AUTHORIZATION = "app/uninstalled"
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_SHIPPED_STATES = frozenset({"CANCELLED", "ERROR", "FAILURE"})
 
 
@@ -104,6 +107,37 @@ def fulfillment_order_hint(entry: Json) -> Hint:
         return Hint(FULFILLMENT_ORDER, number(entry["id"]), _time(entry["updatedAt"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unlike("a list of fulfillment orders", error) from error
+
+
+def count_hint(entry: Json) -> Hint:
+    """What an entry of the list of changed levels hints at: the inventory item and the location. Raises Unreadable."""
+    try:
+        key = _count_key(number(entry["item"]["id"]), number(entry["location"]["id"]))
+        return Hint(COUNT, key, _time(entry["updatedAt"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _unlike("a list of levels", error) from error
+
+
+def item_and_location(key: str) -> tuple[str, str]:
+    """Shopify's global ids of the inventory item and the location that a count's key is of."""
+    item_id, _, location_id = key.partition("/")
+    return f"gid://shopify/InventoryItem/{item_id}", f"gid://shopify/Location/{location_id}"
+
+
+def count_reading(item: Json | None) -> Reading:
+    """What the level of an inventory item at a location means: how many Shopify says are on hand there.
+
+    Orders name variants, so the count is that of the item's first variant. Raises Unreadable.
+    """
+    try:
+        level, variants = (item["inventoryLevel"], item["variants"]["nodes"]) if item else (None, ())
+        if item is None or level is None or not item["tracked"] or not variants:
+            return Reading(LONG_AGO, left_out="not_counted")
+        time, units = _time(level["updatedAt"]), int(level["quantities"][0]["quantity"])
+        effect = CountUnits(number(variants[0]["id"]), number(level["location"]["id"]), max(0, units), time)
+        return Reading(time, (effect,))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise _unlike("a level", error) from error
 
 
 def fulfillment_order_reading(entry: Json, order: Reading) -> Reading:
@@ -217,12 +251,13 @@ def _original(order: Json, copies: Sequence[Copies]) -> Original | None:
 def _copy_effects(
     order: Json, lines: Sequence[_Line], original: Original, update_time: datetime
 ) -> Iterable[TakeOrder]:
-    """Only the link: what becomes of the order is told by the channel of its original."""
+    """Only the link: what becomes of the order is told by the channel of its original, and until then it is on hold."""
     units = tuple(line.units(line.ordered) for line in lines if line.ordered)
     is_sold = str(order["displayFinancialStatus"] or "PENDING") not in _UNPAID
     if units and not order["cancelledAt"]:
         place = _place(order.get("shippingAddress") or {})
-        yield TakeOrder(number(order["id"]), "", is_sold, units, update_time, place=place, original=original)
+        hold = Hold(ORIGINAL_IS_DUE, update_time + ORIGINAL_WITHIN) if is_sold else None
+        yield TakeOrder(number(order["id"]), "", is_sold, units, update_time, hold=hold, place=place, original=original)
 
 
 def _status(order: Json, payment: str) -> str:
@@ -337,6 +372,13 @@ def _hints(topic: str, message: Json) -> Iterable[Hint]:
         yield Hint(ORDER, _id(message["order_id"]))
     elif kind == "fulfillment_orders":
         yield Hint(FULFILLMENT_ORDER, number(message["fulfillment_order"]["id"]))
+    elif kind == "inventory_levels":
+        key = _count_key(_id(message["inventory_item_id"]), _id(message["location_id"]))
+        yield Hint(COUNT, key, _time(message["updated_at"]) if message.get("updated_at") else None)
+
+
+def _count_key(item_id: str, location_id: str) -> str:
+    return f"{item_id}/{location_id}"
 
 
 def _id(value: object) -> str:

@@ -11,15 +11,18 @@ from service.channels.adapter import (
     COUNT,
     Abilities,
     Check,
+    CheckKind,
     Delivery,
     ExternalItem,
     ExternalOutlet,
     Page,
     Platform,
     Tokens,
+    scope_check,
 )
 from service.channels.effects import Reading
 from service.channels.errors import AuthorizationLost, ChannelError, NotYet, Unreadable
+from service.channels.platform_calls import settled_count
 from service.channels.square import subscriptions, words
 from service.channels.square.client import Client, Json, grant, refresh
 from service.channels.square.signature import WEBHOOK_HEADER, is_genuine
@@ -31,8 +34,6 @@ MOST_SEARCHED_LOCATIONS = 10
 """Locations that one search of orders may name."""
 RESTOCK_WAIT = timedelta(seconds=20)
 """How long after a return Square may still say what became of its units."""
-COUNT_WAIT = timedelta(seconds=5)
-"""How old a count is when it is read, so that the sales in it have been read before."""
 _COUNTS = "/v2/inventory/counts/batch-retrieve"
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 SCOPES = ("INVENTORY_READ", "ITEMS_READ", "MERCHANT_PROFILE_READ", "ORDERS_READ", "PAYMENTS_READ")
@@ -44,6 +45,8 @@ class SquareMerchant:
     def __init__(self, account: Account, tokens: Tokens) -> None:
         self._account, self._tokens = account, tokens
         self._client = Client(account, tokens)
+        self._places: list[str] = []
+        """The merchant's locations, as of the first page of the last list of changed orders."""
 
     async def close(self) -> None:
         """Closes connections."""
@@ -76,7 +79,9 @@ class SquareMerchant:
         return await self._changed_orders(since, page)
 
     async def _changed_orders(self, since: datetime, page: str) -> Page:
-        places = sorted([place["id"] async for place in self._pages("GET", "/v2/locations", "locations")])
+        if not page or not self._places:
+            self._places = sorted([place["id"] async for place in self._pages("GET", "/v2/locations", "locations")])
+        places = self._places
         number, _, cursor = page.partition(":")
         start = int(number or 0)
         times = {"updated_at": {"start_at": since.astimezone(UTC).isoformat()}}
@@ -140,7 +145,7 @@ class SquareMerchant:
         try:
             return await subscriptions.ensured(self._client, url, self._account.secret("signature_key"))
         except Unreadable as error:
-            return [Check("webhooks", False, str(error))]
+            return [Check("webhooks", False, str(error), CheckKind.WEBHOOK)]
 
     async def _counts(self, keys: Sequence[str]) -> Mapping[str, Reading | Exception]:
         body = {
@@ -200,13 +205,9 @@ class SquareMerchant:
 
 def _count(count: Json) -> Reading | Exception:
     try:
-        reading = words.count_reading(count)
+        return settled_count(words.count_reading(count))
     except Unreadable as error:
         return error
-    wait = (COUNT_WAIT - (datetime.now(UTC) - reading.update_time)).total_seconds()
-    if wait > 0:
-        return NotYet("what was sold before the count is read first", retry_after_seconds=wait)
-    return reading
 
 
 def _sources(order: Json) -> Sequence[str]:
@@ -217,8 +218,7 @@ def _sources(order: Json) -> Sequence[str]:
 
 
 def _scope_check(scope: str, granted: set[str]) -> Check:
-    has = scope in granted
-    return Check(f"scope {scope}", has, "" if has else "ask for it on the page where the merchant consents")
+    return scope_check(scope, "ask for it on the page where the merchant consents", is_granted=scope in granted)
 
 
 PLATFORM = Platform(

@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Mapping
 from typing import Any
 
-from service.channels.adapter import Check
+from service.channels.adapter import Check, CheckKind, webhook_check
 from service.channels.square.client import API_VERSION, Client
 
 TOPICS = (
@@ -42,7 +42,8 @@ async def ensured(client: Client, url: str, signature_key: str) -> list[Check]:
         await client.call_as_owner("PUT", f"{_PATH}/{found['id']}", {"subscription": wanted})
     is_ours = hmac.compare_digest(str(found.get("signature_key") or "").encode(), signature_key.encode())
     todo = "" if is_ours else "take the signature key of this subscription from Square's Developer Console"
-    return [*(Check(f"webhook {topic}", True) for topic in TOPICS), Check("secret signature_key", is_ours, todo)]
+    key = Check("secret signature_key", is_ours, todo, CheckKind.WEBHOOK)
+    return [*map(webhook_check, TOPICS), key]
 
 
 async def _found(client: Client, url: str) -> Mapping[str, Any] | None:

@@ -41,10 +41,10 @@ WITH stated AS (
         next_attempt_time = now(),
         hinted_update_time = greatest(known.hinted_update_time, excluded.hinted_update_time),
         first_hint_time = CASE WHEN known.read_count < known.hint_count THEN known.first_hint_time ELSE now() END
-    WHERE NOT ($7 AND known.state = 'done' AND known.update_time >= excluded.hinted_update_time
-               AND known.read_time > known.update_time + $8::interval)
+    WHERE ($7 AND known.state = 'done' AND known.update_time >= excluded.hinted_update_time
+           AND known.read_time > known.update_time + $8::interval) IS NOT TRUE
 )
-SELECT count(*) FROM taken
+SELECT delivery_key FROM taken
 """
 _HEARD = f"""
 INSERT INTO {SCHEMA}.accounts AS known (account, delivery_time) VALUES ($1, now())
@@ -152,8 +152,8 @@ class Inbox:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def accept(self, account: str, deliveries: Sequence[Delivery], *, polled: bool = False) -> int:
-        """Stores deliveries with their hints, and commits; returns how many were new.
+    async def accept(self, account: str, deliveries: Sequence[Delivery], *, polled: bool = False) -> set[str]:
+        """Stores deliveries with their hints, and commits; returns the keys of those that were new.
 
         What a poll finds and was read since is no hint.
         """
@@ -164,9 +164,9 @@ class Inbox:
         ]
         rows += [(delivery.key, delivery.topic, "", "", None) for delivery in deliveries if not delivery.hints]
         if not rows:
-            return 0
+            return set()
         taken = await self._pool.rows(_ACCEPT, account, *map(list, zip(*rows, strict=True)), polled, SETTLED)
-        return int(taken[0][0])
+        return {row["delivery_key"] for row in taken}
 
     async def heard(self, account: str) -> None:
         """Notes that the channel has sent something."""

@@ -10,8 +10,8 @@ from typing import Any
 import asyncpg
 
 from service.channels.errors import Away
+from service.database.hosts import CONNECT_SECONDS, Hosts
 
-CONNECT_SECONDS = 10.0
 STATEMENT_SECONDS = 30.0
 ATTEMPTS = 3
 
@@ -42,9 +42,15 @@ class Pool:
     @classmethod
     async def open(cls, url: str, *, connections: int = 8) -> Pool:
         """Opens the pool. Raises Away."""
+        hosts = Hosts(url.replace("postgresql+asyncpg://", "postgresql://", 1))
+
+        async def connect(*_: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
+            connection: asyncpg.Connection[asyncpg.Record] = await hosts.connect(**options)
+            return connection
+
         try:
             pool = await asyncpg.create_pool(
-                url.replace("postgresql+asyncpg://", "postgresql://", 1),
+                connect=connect,
                 min_size=1,
                 max_size=connections,
                 statement_cache_size=0,
@@ -70,7 +76,7 @@ class Pool:
             async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection, connection.transaction():
                 yield connection
         except (*AWAY, *COLLISIONS) as error:
-            raise Away(f"the database does not answer: {error}") from error
+            raise await self._away(error) from error
 
     async def rows(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """The rows of one statement, tried again where another transaction was in the way. Raises Away."""
@@ -81,5 +87,11 @@ class Pool:
                 if attempt == ATTEMPTS - 1:
                     raise Away(f"the database is too busy: {error}") from error
             except AWAY as error:
-                raise Away(f"the database does not answer: {error}") from error
+                raise await self._away(error) from error
         raise AssertionError("unreachable")
+
+    async def _away(self, error: BaseException) -> Away:
+        """The error of a statement that the database failed; the connections of a standby are given up."""
+        if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            await self._pool.expire_connections()
+        return Away(f"the database does not answer: {error}")

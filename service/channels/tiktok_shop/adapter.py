@@ -16,6 +16,8 @@ from service.channels.adapter import (
     Page,
     Platform,
     Tokens,
+    scope_check,
+    webhook_check,
 )
 from service.channels.effects import Reading
 from service.channels.errors import AuthorizationLost, ChannelError, Unreadable
@@ -34,6 +36,9 @@ TOPICS = (
     "SELLER_DEAUTHORIZATION",
 )
 """The webhooks that are subscribed: none of them says more than ids and states."""
+
+SCOPES = ("seller.order.info", "seller.product.basic", "seller.return_refund.basic")
+"""What orders, items, and cancellations and returns ask for; TikTok's name of the last two is the same."""
 
 _LISTS = {
     words.ORDER: ("/order/202309/orders/search", "orders"),
@@ -97,16 +102,16 @@ class TikTokShop:
         return [Check("authorized by the shop", True), *await self.check()]
 
     async def check(self) -> list[Check]:
-        """Subscribes the webhooks that are not, or at another address; TikTok Shop tells no scopes."""
+        """Looks at the scopes that came with the tokens, and subscribes webhooks that are not, or elsewhere."""
+        scopes = _scope_checks(await self._tokens.current())
         data = await self._client.call("GET", _WEBHOOKS)
         present = {
             str(each["event_type"])
             for each in data.get("webhooks") or ()
             if each.get("address") == self._account.webhook_url
         }
-        return [
-            Check(f"webhook {topic}", True) if topic in present else await self._subscribe(topic) for topic in TOPICS
-        ]
+        webhooks = [webhook_check(topic) if topic in present else await self._subscribe(topic) for topic in TOPICS]
+        return [*scopes, *webhooks]
 
     async def outlets(self) -> list[ExternalOutlet]:
         """The warehouses that TikTok Shop sells from."""
@@ -152,8 +157,15 @@ class TikTokShop:
         try:
             await self._client.call("PUT", _WEBHOOKS, body=body)
         except Unreadable as error:
-            return Check(f"webhook {topic}", False, str(error))
-        return Check(f"webhook {topic}", True)
+            return webhook_check(topic, str(error))
+        return webhook_check(topic)
+
+
+def _scope_checks(tokens: Mapping[str, str]) -> list[Check]:
+    """What is missing of `SCOPES`; nothing where the tokens came without scopes, which does not mean that all are."""
+    granted = set(tokens.get("scopes", "").split())
+    todo = "enable it for the app in TikTok Shop's Partner Center, and let the shop authorize the app again"
+    return [scope_check(scope, todo, is_granted=scope in granted) for scope in SCOPES] if granted else []
 
 
 def _readings(

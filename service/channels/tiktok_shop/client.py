@@ -89,6 +89,7 @@ async def token_call(account: Account, endpoint: str, query: Mapping[str, str]) 
                 "refresh_token": str(data["refresh_token"]),
                 "access_expires": str(int(data["access_token_expire_in"])),
                 "refresh_expires": str(int(data["refresh_token_expire_in"])),
+                "scopes": " ".join(str(scope) for scope in data.get("granted_scopes") or ()),
             }
         except (Unreadable, StaleToken, KeyError, ValueError, TypeError) as error:
             said = f": {error}" if isinstance(error, ChannelError) else ""

@@ -164,6 +164,34 @@ def map_account(
 
 
 @app.command()
+def forget(
+    channel: Annotated[str, typer.Argument(metavar="CHANNEL", help="A channel that no connector feeds any more.")],
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Forgets the connector of a channel, so that readiness asks nothing of it.
+
+    Stop the connector, or take the account out of its file, before. Orders, the
+    mapping and the account's tokens stay.
+
+    \b
+    Examples:
+      truestock channels forget tiktok_shop
+    """
+    from service.cli.client import call
+    from truestock.v1.connection_pb2 import DeleteConnectionRequest
+
+    call(
+        server,
+        lambda client: client.ask(client.readiness.DeleteConnection, DeleteConnectionRequest(channel_id=channel)),
+    )
+    if as_json:
+        print_json({"channel_id": channel})
+    else:
+        say(f"The connector of {channel} is forgotten.")
+
+
+@app.command()
 def serve(
     address: Annotated[
         str,
@@ -181,6 +209,14 @@ def serve(
             show_envvar=False,
         ),
     ] = METRICS_ADDRESS,
+    metrics_token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the token that /metrics asks for. Or TRUESTOCK_CHANNELS_METRICS_TOKEN_FILE.",
+            envvar="TRUESTOCK_CHANNELS_METRICS_TOKEN_FILE",
+            show_envvar=False,
+        ),
+    ] = None,
     poll_seconds: Annotated[
         float, typer.Option("--poll-seconds", min=1, max=3_600, help="Seconds between polls of each account.")
     ] = 120,
@@ -208,7 +244,14 @@ def serve(
         from service.cli.connectors import serving
 
     site = _site(accounts, data_dir, database_url, server)
-    serving.serve(site, address, metrics_address, poll_seconds, stop_with_input=stop_with_input)
+    serving.serve(
+        site,
+        address,
+        metrics_address,
+        poll_seconds,
+        metrics_token_file=metrics_token_file,
+        stop_with_input=stop_with_input,
+    )
 
 
 def check_accounts(accounts: Path, settings: Settings) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from service.channels.adapter import COUNT, Check
 from service.channels.running_account import RunningAccount
 from service.channels.store.connector_store import ConnectorStore
@@ -17,6 +19,8 @@ def connect(site: ConnectorSite, name: str, code: str) -> list[Check]:
             checks = [await _check_channel(running)]
             checks += await running.adapter.connect(code)
             await store.states.resume(name)
+            if checks[0].works:
+                await _report(running, store, checks)
             return [*checks, _check_returns(running), *await _check_counts(running)]
 
     return with_store(site.settings, work)
@@ -44,6 +48,14 @@ async def _check_counts(running: RunningAccount) -> list[Check]:
     source = running.api.counts.source
     todo = f"not taken; to compare or to own them, declare the feed {source} with `truestock import feeds`"
     return [Check(what, True, todo)]
+
+
+async def _report(running: RunningAccount, store: ConnectorStore, checks: Sequence[Check]) -> None:
+    """Tells Truestock what was found, so that readiness need not wait for the connectors' own look."""
+    shop = await running.api.reports.shop_state(running.adapter, checks)
+    for state in await store.states.listed():
+        if state["account"] == running.account.name:
+            await running.api.reports.send(state, shop)
 
 
 def _check_returns(running: RunningAccount) -> Check:

@@ -13,6 +13,7 @@ from service.cli.spreadsheets.cell_values import (
     entries_of,
     enum_words,
     identifier,
+    markets,
     number,
     number_text,
     text,
@@ -48,6 +49,7 @@ def channel_cells(channel: Channel) -> dict[str, str]:
         "location_ids": join_list(channel.location_ids),
         "platform": channel.platform,
         "figure_lag_seconds": str(channel.figure_lag_seconds),
+        "markets": join_list(channel.markets),
     }
     if channel.HasField("cancellation_headroom"):
         cells["cancellation_headroom"] = number_text(channel.cancellation_headroom)
@@ -93,6 +95,9 @@ CHANNELS = FileKind(
             choice(_DEFAULTS),
             "accept or decline: what becomes of a request to cancel that nobody has answered by its deadline; "
             "that of its platform if empty",
+        ),
+        CsvColumn(
+            "markets", markets, "where its shoppers are: countries and regions such as US|US-HI; unknown if empty"
         ),
         CsvColumn(_UNPAID_SECONDS, whole_number(1, _UNPAID_LONGEST), "the same in seconds, as exports have it"),
     ),

@@ -140,10 +140,10 @@ class Processes:
         return ConnectorProcess(arguments, self._environment())
 
     def _options(self, words: Sequence[str]) -> list[str]:
-        chosen = ["--database-url", self.database_url]
-        if words[0] != "inbox":
+        chosen = [] if words[0] == "forget" else ["--database-url", self.database_url]
+        if words[0] not in ("inbox", "forget"):
             chosen += ["--accounts", str(self.folder / "channels.yaml")]
-        if words[0] in ("connect", "map", "serve"):
+        if words[0] in ("connect", "map", "serve", "forget"):
             chosen += ["--server", self.server]
         return chosen
 

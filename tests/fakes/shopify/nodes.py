@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+
+from graphql import GraphQLError
 
 from tests.fakes.shopify.books import Books
 from tests.fakes.shopify.records import (
@@ -26,7 +29,7 @@ _CONNECTION = ("nodes", "pageInfo")
 FIELDS: dict[str, Sequence[str]] = {
     "QueryRoot": (
         "order", "orders", "fulfillmentOrders", "nodes", "locations", "productVariants", "webhookSubscriptions", "shop",
-        "currentAppInstallation",
+        "currentAppInstallation", "inventoryItem", "location",
     ),
     "Mutation": (
         "webhookSubscriptionCreate", "webhookSubscriptionDelete", "inventorySetQuantities", "inventoryMoveQuantities",
@@ -65,9 +68,11 @@ FIELDS: dict[str, Sequence[str]] = {
     "RefundLineItemConnection": _CONNECTION,
     "Return": ("id", "status"),
     "ReturnConnection": _CONNECTION,
-    "Location": ("id", "name", "isActive", "shipsInventory", "fulfillsOnlineOrders"),
+    "Location": ("id", "name", "inventoryLevels", "isActive", "shipsInventory", "fulfillsOnlineOrders"),
     "LocationConnection": _CONNECTION,
-    "InventoryItem": ("id", "sku", "tracked", "updatedAt", "inventoryLevels"),
+    "InventoryItem": (
+        "id", "sku", "tracked", "updatedAt", "inventoryLevel", "inventoryLevels", "variants",
+    ),
     "InventoryLevel": ("id", "isActive", "updatedAt", "location", "item", "quantities"),
     "InventoryLevelConnection": _CONNECTION,
     "InventoryQuantity": ("id", "name", "quantity", "updatedAt"),
@@ -89,6 +94,7 @@ FIELDS: dict[str, Sequence[str]] = {
 """What the fake can answer; anything else of Shopify's schema is refused like a misspelled field."""
 
 Node = dict[str, Any]
+_UPDATED = re.compile(r"updated_at:>=?'?([0-9T:.Z+-]+)'?")
 Record = TypeVar("Record")
 
 
@@ -225,6 +231,9 @@ class Nodes:
             "isActive": location.is_active,
             "shipsInventory": True,
             "fulfillsOnlineOrders": True,
+            "inventoryLevels": lambda info, query="", **page: connection(self._levels_at(location, since(query)))(
+                info, **{name: page[name] for name in ("first", "after") if name in page}
+            ),
         }
 
     def item(self, item: Item) -> Node:
@@ -238,7 +247,15 @@ class Nodes:
             "tracked": item.tracked,
             "updatedAt": moment(updated),
             "inventoryLevels": connection([self.level(level) for level in levels]),
+            "inventoryLevel": lambda info, locationId, **_: next(
+                (self.level(level) for level in levels if level.location.id == number(locationId)), None
+            ),
+            "variants": connection([{"id": gid("ProductVariant", item.variant_id), "sku": item.sku}]),
         }
+
+    def _levels_at(self, location: Location, since: float) -> list[Node]:
+        found = [each for each in self._books.levels.values() if each.location is location and each.updated >= since]
+        return [self.level(level) for level in found]
 
     def level(self, level: Level) -> Node:
         """Stock of an item at a location."""
@@ -269,6 +286,16 @@ class Nodes:
             "includeFields": subscription.include_fields,
             "createdAt": moment(subscription.created),
         }
+
+
+def since(query: str) -> float:
+    """The time of a search by the last change; the fake knows no other search."""
+    if not query:
+        return 0.0
+    stated = _UPDATED.fullmatch(query)
+    if stated is None:
+        raise GraphQLError(f"the fake channel does not know the search {query!r}")
+    return datetime.fromisoformat(stated[1]).timestamp()
 
 
 def moment(seconds: float) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from graphql import GraphQLError, GraphQLResolveInfo
@@ -13,12 +11,11 @@ from graphql.execution.values import get_directive_values
 
 from tests.fakes.conditions import Conditions
 from tests.fakes.shopify.books import Books
-from tests.fakes.shopify.nodes import Node, Nodes, connection, moment
+from tests.fakes.shopify.nodes import Node, Nodes, connection, moment, since
 from tests.fakes.shopify.records import UNAVAILABLE, Level, Subscription, gid, number
 
 MOST_ENTRIES = 250
 Info = GraphQLResolveInfo[Any]
-_UPDATED = re.compile(r"updated_at:>=?'?([0-9T:.Z+-]+)'?")
 
 
 class Operations:
@@ -30,6 +27,7 @@ class Operations:
         self.subscriptions: dict[int, Subscription] = {}
         self.one_stale_entry_refuses_all = True
         """Shopify does not say whether it does."""
+        self.level_reads = 0
         self.writes: list[tuple[str, str, int]] = []
         """Every accepted change: SKU, state, units afterwards."""
         self._answers: dict[str, tuple[str, Node]] = {}
@@ -39,6 +37,8 @@ class Operations:
             "fulfillmentOrders": self._fulfillment_orders,
             "nodes": lambda info, ids: [self._nodes.find(each) for each in ids],
             "locations": self._locations,
+            "location": lambda info, id: self._nodes.find(id),
+            "inventoryItem": self._inventory_item,
             "productVariants": self._variants,
             "webhookSubscriptions": self._webhooks,
             "shop": lambda info: {"id": gid("Shop", 1), "name": "A made-up shop", "myshopifyDomain": domain},
@@ -52,18 +52,21 @@ class Operations:
     def _order(self, info: Info, id: str) -> Node | None:
         return self._nodes.find(id)
 
+    def _inventory_item(self, info: Info, id: str) -> Node | None:
+        self.level_reads += 1
+        return self._nodes.find(id)
+
     def _orders(self, info: Info, query: str = "", **page: Any) -> Node:
         orders = sorted(self._books.orders.values(), key=lambda order: (int(order.updated), order.id))
-        since = _since(query)
-        orders = [order for order in orders if int(order.updated) >= since]
+        orders = [order for order in orders if int(order.updated) >= since(query)]
         return connection([self._nodes.order(order) for order in orders])(info, **_paging(page))
 
     def _fulfillment_orders(self, info: Info, query: str = "", **page: Any) -> Node:
         owners = [(order, each) for order in self._books.orders.values() for each in order.fulfillment_orders]
         shown = [(order, each) for order, each in owners if each.status not in ("CLOSED", "CANCELLED")]
         nodes = [self._nodes.fulfillment_order(order, each) for order, each in shown]
-        since = moment(_since(query))
-        nodes = sorted((n for n in nodes if n["updatedAt"] >= since), key=lambda n: (n["updatedAt"], n["id"]))
+        changed_after = moment(since(query))
+        nodes = sorted((n for n in nodes if n["updatedAt"] >= changed_after), key=lambda n: (n["updatedAt"], n["id"]))
         return connection(nodes)(info, **_paging(page))
 
     def _locations(self, info: Info, *, includeInactive: bool = False, **page: Any) -> Node:
@@ -214,16 +217,6 @@ class Operations:
             "changes": lambda info, **_: changes,
         }
         return {"inventoryAdjustmentGroup": group if changes else None}
-
-
-def _since(query: str) -> float:
-    """The time of a search by the last change; the fake knows no other search."""
-    if not query:
-        return 0.0
-    stated = _UPDATED.fullmatch(query)
-    if stated is None:
-        raise GraphQLError(f"the fake channel does not know the search {query!r}")
-    return datetime.fromisoformat(stated[1]).timestamp()
 
 
 def _paging(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from tests.fakes.conditions import Conditions
 from tests.fakes.square.books import Books
 from tests.fakes.square.records import IN_STOCK, Event, StockChange, Subscription
-from tests.fakes.square.tokens import MERCHANT_ID, SCOPES, Tokens
+from tests.fakes.square.tokens import MERCHANT_ID, Tokens
 from tests.fakes.square.words import (
     change_json,
     count_json,
@@ -221,7 +221,7 @@ class Api:
         return _page("changes", rows, call.body.get("cursor"), int(call.body.get("limit") or 100))
 
     def _token_status(self, call: Call) -> dict[str, Any]:
-        return {"scopes": SCOPES, "client_id": self._tokens.client_id, "merchant_id": MERCHANT_ID}
+        return {"scopes": self._tokens.scopes, "client_id": self._tokens.client_id, "merchant_id": MERCHANT_ID}
 
     def _change(self, call: Call) -> dict[str, Any]:
         key, changes = call.body.get("idempotency_key", ""), call.body.get("changes") or []

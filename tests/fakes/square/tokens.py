@@ -31,6 +31,7 @@ class Tokens:
         self.lost_grants = 0
         """So many grants are made, and then the caller gets no answer."""
         self.authorized = True
+        self.scopes = list(SCOPES)
         self._refresh_token = f"EQAA{secrets.token_hex(16)}"
         self._access: dict[str, float] = {}
         self._lock = threading.Lock()

@@ -17,6 +17,9 @@ from tests.fakes.square.records import (
     Variation,
 )
 
+CLOSED_AFTER_COUNT = 0.2
+"""Seconds by which the time of an order's closing is after that of the count that its units already left."""
+
 _SHORT = {"order.created": "order_created", "order.updated": "order_updated"}
 
 
@@ -38,7 +41,7 @@ def order_json(order: Order) -> dict[str, Any]:
         "net_amount_due_money": {"amount": 0 if order.paid else 1_200, "currency": "USD"},
     }
     if order.state in ("COMPLETED", "CANCELED"):
-        content["closed_at"] = moment(order.updated)
+        content["closed_at"] = moment(order.updated + CLOSED_AFTER_COUNT)
     if order.returned_from:
         content["returns"] = [_return(order)]
         content["refunds"] = [{"id": order.refund_id, "status": "APPROVED", "location_id": order.location.id}]

@@ -23,6 +23,7 @@ class Tokens:
         self.access_seconds = ACCESS_SECONDS
         self.refreshes = 0
         self.authorized = True
+        self.scopes = ["seller.order.info", "seller.product.basic", "seller.return_refund.basic"]
         self.used_token_works_until_replacement_is_used = True
         """Whether a lost answer to a refresh can be asked for again."""
         self._access: dict[str, float] = {}
@@ -80,7 +81,7 @@ class Tokens:
             "seller_name": "A made-up shop",
             "seller_base_region": "US",
             "user_type": 0,
-            "granted_scopes": ["seller.order.info", "seller.product.basic", "seller.return_refund.basic"],
+            "granted_scopes": list(self.scopes),
         }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.channels.adapter import Adapter, Hint
+from service.channels.adapter import Adapter, CheckKind, Hint, Page
 from service.channels.effects import Reading, TakeOrder, TillMovement
 from service.channels.errors import AuthorizationLost, Away
 from tests.fakes import corner_till
@@ -63,6 +63,27 @@ async def test_an_account_is_connected_twice_and_lists_outlets_and_items(
     assert [check.todo for check in [*checks, *again] if not check.works] == []
     assert len(await adapter.outlets()) == 1
     assert [item.sku for item in await adapter.items()] == ["MUG"]
+
+
+async def test_a_scope_that_a_tiktok_shop_did_not_grant_is_named_until_it_is() -> None:
+    with conforming_shops.tiktok_shop() as shop:
+        adapter = shop.platform.open(shop.account, KeptTokens(shop.account, shop.platform))
+        scopes = shop.fake.tokens.scopes
+        scopes.remove("seller.return_refund.basic")
+        missing = [check.what for check in await adapter.connect(shop.code) if not check.works]
+        scopes.append("seller.return_refund.basic")
+        shop.expire()
+        await adapter.outlets()
+        missing_later = [check.what for check in await adapter.check() if not check.works]
+        scopes.clear()
+        shop.expire()
+        await adapter.outlets()
+        untold = [check for check in await adapter.check() if check.kind is CheckKind.SCOPE]
+        await adapter.close()
+
+    assert missing == ["scope seller.return_refund.basic"]
+    assert missing_later == []
+    assert untold == []
 
 
 async def test_a_webhook_hints_at_what_is_then_read_and_says_nothing_of_a_person(
@@ -153,16 +174,29 @@ async def test_a_shop_that_withdrew_its_permission_is_no_outage(shop: Conforming
         await adapter.read(shop.kind, [bought])
 
 
+async def test_square_is_asked_for_its_locations_once_however_many_pages_its_orders_take() -> None:
+    with conforming_shops.square() as shop:
+        for number in range(10):
+            shop.fake.books.add_location(f"Store {number}")
+        adapter = shop.platform.open(shop.account, KeptTokens(shop.account, shop.platform))
+        await adapter.connect(shop.code)
+        pages = await _pages(shop, adapter, datetime.now(UTC) - LONG_AGO)
+        await adapter.close()
+
+    assert len(pages) == 2
+    assert shop.fake.conditions.calls["GET /v2/locations"] == 1
+
+
 def test_the_made_up_till_is_small() -> None:
     assert len(Path(corner_till.__file__).read_text(encoding="utf-8").splitlines()) <= 150
 
 
 async def _listed(shop: ConformingShop, adapter: Adapter, since: datetime) -> list[Hint]:
-    hints: list[Hint] = []
-    page = ""
-    while True:
-        listed = await adapter.changed(shop.kind, since, page)
-        hints += listed.hints
-        page = listed.next_page
-        if not page:
-            return hints
+    return [hint for page in await _pages(shop, adapter, since) for hint in page.hints]
+
+
+async def _pages(shop: ConformingShop, adapter: Adapter, since: datetime) -> list[Page]:
+    pages = [await adapter.changed(shop.kind, since, "")]
+    while pages[-1].next_page:
+        pages.append(await adapter.changed(shop.kind, since, pages[-1].next_page))
+    return pages

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from policies.domain.channel_statuses import ORIGINAL_IS_DUE
 from service.channels.accounts_file import AccountsFileError, read_accounts
 from service.channels.copies import Copies, CopyMark, CopyPlace, OrderTexts, Original
-from service.channels.effects import CancelUnits, TakeOrder
+from service.channels.effects import CancelUnits, Hold, TakeOrder
 from service.channels.platforms import installed_platforms
 from service.channels.shopify import words
 from tests.service.channels.test_shopify_words import line, order
@@ -99,13 +102,14 @@ def test_an_order_of_a_connector_without_an_id_is_a_copy_of_nobody_knows_which()
     assert COPIES.original(texts(name="#1001")) == Original("tiktok_shop", "")
 
 
-def test_of_a_copy_only_the_link_is_told_because_its_original_tells_the_rest() -> None:
+def test_of_a_copy_only_the_link_is_told_and_it_waits_for_its_original_which_tells_the_rest() -> None:
     copy = order(line(), name=f"TT-{TIKTOK_ID}", sourceName="tiktok", displayFulfillmentStatus="ON_HOLD")
 
     (effect,) = words.order_reading(copy, [], [COPIES]).effects
 
     assert isinstance(effect, TakeOrder)
-    assert (effect.original, effect.status, effect.hold) == (Original("tiktok_shop", TIKTOK_ID), "", None)
+    assert (effect.original, effect.status) == (Original("tiktok_shop", TIKTOK_ID), "")
+    assert effect.hold == Hold(ORIGINAL_IS_DUE, effect.update_time + timedelta(hours=2))
 
 
 def test_a_copy_that_is_cancelled_cancels_nothing_and_one_without_copies_stated_does() -> None:

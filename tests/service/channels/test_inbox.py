@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 
 from service.channels.adapter import Delivery, Hint
 from service.channels.store import inbox as inbox_module, schema
 from service.channels.store.connector_store import ConnectorStore
+from service.channels.store.delivery_batches import DeliveryBatches
 from service.channels.store.inbox import MOST_ATTEMPTS, Claim, Inbox
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -51,7 +53,7 @@ async def test_hints_become_one_read_of_each_order_and_the_same_delivery_counts_
 
     claims = await claim(inbox)
 
-    assert taken == [3, 0, 1, 1]
+    assert taken == [{"1", "2", "3"}, set(), {"4"}, {"1"}]
     assert sorted(one.entity_id for one in claims) == ["A", "B"]
     assert await claim(inbox) == []
 
@@ -143,10 +145,47 @@ async def test_what_is_old_is_forgotten_and_what_waits_is_not(store: ConnectorSt
     await inbox.purge(timedelta(0))
 
     assert await states(inbox) == {"B": "waiting"}
-    assert await inbox.accept("shop", [delivery("1", "A")]) == 1
+    assert await inbox.accept("shop", [delivery("1", "A")]) == {"1"}
+
+
+async def test_webhooks_that_come_together_are_each_new_repeated_or_refused_by_themselves(inbox: Inbox) -> None:
+    batches = DeliveryBatches(inbox)
+    together = ["first", "1", "1", "no text of PostgreSQL: \0", "2"]
+
+    results = await asyncio.gather(
+        *(batches.store("shop", delivery(key, key)) for key in together), return_exceptions=True
+    )
+
+    assert results[:3] == [True, True, False]
+    assert isinstance(results[3], asyncpg.CharacterNotInRepertoireError)
+    assert results[4] is True
+    assert set(await states(inbox)) == {"first", "1", "2"}
+
+
+async def test_a_sender_that_hangs_up_takes_no_other_webhook_with_it(store: ConnectorStore) -> None:
+    batches = DeliveryBatches(store.inbox)
+    async with store.pool.transaction() as held:
+        await held.execute(f"LOCK TABLE {schema.SCHEMA}.deliveries")
+        stored = [asyncio.create_task(batches.store("shop", delivery(str(number), "A"))) for number in range(5)]
+        await asyncio.sleep(0)
+        for task in stored[1:3]:
+            task.cancel()
+
+    results = await asyncio.gather(*stored, return_exceptions=True)
+
+    assert [results[0], *results[3:]] == [True, True, True]
 
 
 async def _due(inbox: Inbox) -> list[Claim]:
     """Everything, also what is not due yet."""
     await inbox._pool.rows(f"UPDATE {schema.SCHEMA}.entities SET next_attempt_time = now()")
     return await claim(inbox)
+
+
+async def test_what_was_done_without_being_read_is_read_when_a_poll_finds_it(inbox: Inbox) -> None:
+    await inbox.accept("shop", [delivery("1", "A")])
+    (unread,) = await claim(inbox)
+    await inbox.finish(unread, None, NOW + timedelta(minutes=1))
+    await inbox.accept("shop", [delivery("poll/1", "A")], polled=True)
+
+    assert await states(inbox) == {"A": "waiting"}

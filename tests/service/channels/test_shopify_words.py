@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from service.channels.adapter import Hint
 from service.channels.effects import (
     CancelUnits,
+    CountUnits,
     Fault,
     Hold,
     ItemUnits,
     Place,
+    Reading,
     TakeOrder,
     TakeReturn,
     TillMovement,
@@ -301,3 +304,47 @@ def test_a_webhook_without_sense_is_a_delivery_without_hints(body: bytes) -> Non
 
     assert (delivery.is_readable, delivery.hints) == (False, ())
     assert len(delivery.key) == 64
+
+
+LEVEL: dict[str, Any] = {
+    "id": "gid://shopify/InventoryItem/808950810",
+    "tracked": True,
+    "variants": {"nodes": [{"id": "gid://shopify/ProductVariant/457924702"}]},
+    "inventoryLevel": {
+        "updatedAt": "2026-03-01T10:00:00Z",
+        "location": {"id": "gid://shopify/Location/655441491"},
+        "quantities": [{"name": "on_hand", "quantity": 7}],
+    },
+}
+
+
+def test_a_level_is_a_count_of_its_variant_at_its_location() -> None:
+    reading = words.count_reading(LEVEL)
+
+    assert reading.effects == (CountUnits("457924702", "655441491", 7, datetime(2026, 3, 1, 10, tzinfo=UTC)),)
+
+
+@pytest.mark.parametrize("changed", [{"tracked": False}, {"inventoryLevel": None}, {"variants": {"nodes": []}}, None])
+def test_what_shopify_does_not_count_is_no_count(changed: dict[str, Any] | None) -> None:
+    assert words.count_reading({**LEVEL, **changed} if changed else None) == Reading(
+        words.LONG_AGO, left_out="not_counted"
+    )
+
+
+def test_more_sold_than_was_there_is_a_count_of_none() -> None:
+    level = {**LEVEL["inventoryLevel"], "quantities": [{"name": "on_hand", "quantity": -3}]}
+    (effect,) = words.count_reading({**LEVEL, "inventoryLevel": level}).effects
+
+    assert isinstance(effect, CountUnits)
+    assert effect.count == 0
+
+
+def test_a_level_that_changed_is_heard_of_by_item_and_location() -> None:
+    body = {"inventory_item_id": 808950810, "location_id": 655441491, "updated_at": "2026-03-01T05:00:00-05:00"}
+    (hint,) = words.delivery({"x-shopify-topic": "inventory_levels/update"}, json.dumps(body).encode()).hints
+
+    assert hint == Hint("count", "808950810/655441491", datetime(2026, 3, 1, 10, tzinfo=UTC))
+    assert words.item_and_location(hint.entity_id) == (
+        "gid://shopify/InventoryItem/808950810",
+        "gid://shopify/Location/655441491",
+    )

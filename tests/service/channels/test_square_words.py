@@ -162,6 +162,17 @@ def test_an_order_that_was_collected_or_sent_has_left_its_shop(books: Books) -> 
     assert (left.order_id, left.is_collected) == (order.id, True)
 
 
+def test_a_count_just_before_an_order_is_closed_already_lacks_its_units(books: Books) -> None:
+    shop = shops(books)[0]
+    order = books.place_order({"MUG": 1}, shop)
+    books.set_fulfillment(order, "COMPLETED")
+    *_, left = reading(order).effects
+    counted = datetime.fromtimestamp(books.calculated[books.variation("MUG").id, shop.id], UTC)
+
+    assert counted < datetime.fromisoformat(order_json(order)["closed_at"])
+    assert left.time < counted
+
+
 def test_amounts_without_an_item_have_no_stock_and_parts_of_a_unit_are_not_guessed(books: Books) -> None:
     sale = books.sell_at_till({"MUG": 2}, shops(books)[0])
     (line,) = order_json(sale)["line_items"]
