@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from tools.dashboard_panels import CHANNEL, COUNT, LOCATION, SECONDS, Board, Panel, Row, increase, quantile, recorded
+from tools.dashboard_panels import (
+    CHANNEL,
+    COUNT,
+    LOCATION,
+    SECONDS,
+    SHARE,
+    Board,
+    Panel,
+    Row,
+    increase,
+    quantile,
+    recorded,
+)
 
 _RATES = Row(
     "The six rates",
@@ -115,6 +127,12 @@ OPERATIONS = Board(
                     COUNT,
                     "Each order once, by the fault of its first cancelled units.",
                     {increase("cancelled_orders", "channel, fault", CHANNEL): "{{channel}} {{fault}}"},
+                ),
+                Panel(
+                    "Cancellations left before a penalty",
+                    SHARE,
+                    "The unused share of what each marketplace allows by the seller's fault, now; 0 is a penalty.",
+                    {f"min by (channel) (truestock_cancellation_headroom_ratio{{{CHANNEL}}})": "{{channel}}"},
                 ),
                 Panel(
                     "Exceptions raised by kind",

@@ -59,9 +59,13 @@ def check() -> str | None:
 
 
 def differing(expected: Path, present: Path, pattern: str) -> list[str]:
-    """The files that fit the pattern and are missing, superfluous or different in `present`; their paths in it."""
+    """The files that fit the pattern and are missing, superfluous or different in `present`; their paths in it.
+
+    What Python has compiled of them is none of them.
+    """
     expected_names, present_names = (
-        {path.relative_to(folder) for path in folder.glob(pattern)} for folder in (expected, present)
+        {path.relative_to(folder) for path in folder.glob(pattern) if path.suffix != ".pyc"}
+        for folder in (expected, present)
     )
     return [
         str(name)
