@@ -5,16 +5,18 @@ Reading rule files is in `reading`, deciding by them in `decisions`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
 from policies.domain.listing_formats import Demand
+from policies.domain.model import Product
 from policies.domain.rate_table import RateTable, ShippingCost
-from policies.engine.conditions import Condition
+from policies.engine.conditions import Condition, comparisons, needed_operands
 from policies.engine.matcher import Matcher
+from policies.facts.fact_table import FACTS
 from policies.facts.measures import OLDEST_DAYS, READY_FOR_CHANNEL
 from policies.source.problems import Source
 
@@ -100,6 +102,12 @@ class BufferRule:
     hold_back: HoldBack | None = None
     publish_zero_at_or_below: int | None = None
     cap: int | None = None
+    asks_of_stock: bool = field(init=False, repr=False, compare=False)
+    """Whether it depends on the stock level if the rule applies, not only how much it holds back."""
+
+    def __post_init__(self) -> None:
+        groups = {FACTS[comparison.fact].group for comparison in comparisons(self.when)}
+        object.__setattr__(self, "asks_of_stock", "stock" in groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +245,8 @@ class PolicySet:
 
     `revision` is a hash of the paths and contents of the rule files. `routing`, `delivery` and `exceptions` are sorted
     by position, and their matchers return applying rules in that order. `exceptions` is empty if no file has any.
-    `owners` are those that the files declare, each with its contact; empty if none does. `time_zone` is the merchant's.
+    `owners` are those that the files declare, each with its contact; empty if none does. `time_zone` and
+    `currency`, an ISO 4217 code, are the merchant's; no currency is empty.
     """
 
     revision: str
@@ -252,6 +261,7 @@ class PolicySet:
     exceptions: tuple[ExceptionRule, ...] = ()
     exception_matcher: Matcher[ExceptionRule] = field(default_factory=lambda: Matcher([]), repr=False, compare=False)
     time_zone: str = "UTC"
+    currency: str = ""
     owners: Mapping[str, str] = field(default_factory=dict, compare=False)
     restriction_matcher: Matcher[ExposureRule] | None = field(default=None, repr=False, compare=False)
     """The exposure rules that are restrictions; None if there are none."""
@@ -263,27 +273,53 @@ class PolicySet:
 
     reads_receipts: bool = field(init=False, default=False, repr=False, compare=False)
     """Whether its rules ask when stock came in."""
+    receipt_tags: frozenset[str] | None = field(init=False, default=None, repr=False, compare=False)
+    """They ask it only of orders with a product that has one of these tags; None if they may ask it of any."""
     reads_readiness: bool = field(init=False, default=False, repr=False, compare=False)
     """Whether its rules ask which products meet the listing requirements of a channel."""
+    _buffers_by_scope: Mapping[Scope, Sequence[BufferFile]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        by_scope = {scope: tuple([buffer for buffer in self.buffers if buffer.scope is scope]) for scope in Scope}
+        object.__setattr__(self, "_buffers_by_scope", by_scope)
         facts = self.facts
         object.__setattr__(self, "reads_receipts", OLDEST_DAYS in facts)
+        object.__setattr__(self, "receipt_tags", self._receipt_tags())
         object.__setattr__(self, "reads_readiness", READY_FOR_CHANNEL in facts)
+
+    def reads_receipts_of(self, products: Iterable[Product]) -> bool:
+        """Whether its rules may ask when stock came in, to plan or to answer for orders of only these products."""
+        if not self.reads_receipts:
+            return False
+        tags = self.receipt_tags
+        return tags is None or any(not tags.isdisjoint(product.tags) for product in products)
 
     def buffers_of(self, scope: Scope) -> Sequence[BufferFile]:
         """The buffer files of a scope."""
-        return [buffer for buffer in self.buffers if buffer.scope is scope]
+        return self._buffers_by_scope[scope]
 
     @property
     def facts(self) -> frozenset[str]:
         """The names of all facts that its rules compare, except its exception rules, or that costs depend on."""
+        facts = self._compared_facts()
+        if any(_is_oldest_first(policy) for policy in self.routing):
+            facts |= {OLDEST_DAYS}
+        return facts | {"product.weight_grams"} if any(rule.sees_weight for rule in self.delivery) else facts
+
+    def _compared_facts(self) -> frozenset[str]:
         matchers: list[Matcher[Any] | None] = [self.exposure_matcher, self.routing_matcher, self.delivery_matcher]
         matchers += [buffer.matcher for buffer in self.buffers]
         for policy in self.routing:
             matchers += [policy.only_matcher, policy.exclude_matcher, policy.review_matcher, policy.split_matcher]
             matchers += [step.matcher for step in policy.rank]
-        compared = frozenset(fact for matcher in matchers if matcher is not None for fact in matcher.facts)
-        if any(step.kind == OLDEST_STOCK for policy in self.routing for step in policy.rank):
-            compared |= {OLDEST_DAYS}
-        return compared | {"product.weight_grams"} if any(rule.sees_weight for rule in self.delivery) else compared
+        return frozenset(fact for matcher in matchers if matcher is not None for fact in matcher.facts)
+
+    def _receipt_tags(self) -> frozenset[str] | None:
+        if OLDEST_DAYS in self._compared_facts():
+            return None
+        tags = [needed_operands(x.applies_to, "order.product_tags") for x in self.routing if _is_oldest_first(x)]
+        return None if None in tags else frozenset(str(tag) for needed in tags for tag in needed or ())
+
+
+def _is_oldest_first(policy: RoutingPolicy) -> bool:
+    return any(step.kind == OLDEST_STOCK for step in policy.rank)

@@ -53,15 +53,18 @@ def units_held_back(files: Iterable[BufferFile], context: Context) -> int:
     return max([0, *(combined_hold_back(file.combine, figures) for file, _, figures in fired)])
 
 
-def most_units_held_back(files: Iterable[BufferFile], available: int) -> float:
-    """Units that these rules hold back at most, whichever of them fire and of whatever product; infinite if unbounded.
+def most_units_held_back(files: Iterable[BufferFile], context: Context, available: int) -> float:
+    """Units that these rules hold back at most of a level of the context's product; infinite if unbounded.
 
-    `available` are the available units of the level at most. It takes no look at any level, so that a decision to which
-    the exact number makes no difference need not evaluate the rules.
+    `available`, at least 0, are the available units of the level at most. `context` is without it, so that a decision
+    to which the exact number makes no difference need not look at any level: a rule that asks something of the level
+    may apply, and any other does or does not.
     """
     most = 0.0
     for file in files:
-        figures = [most_units(rule.hold_back, max(0, available)) for rule in file.rules if rule.hold_back is not None]
+        fired = file.matcher.fired(context)
+        rules = [rule for rule in file.rules if rule.asks_of_stock or rule in fired]
+        figures = [most_units(rule.hold_back, available) for rule in rules if rule.hold_back is not None]
         most = max([most, sum(figures) if file.combine is Combine.SUM else max(figures, default=0)])
     return most
 
@@ -145,7 +148,7 @@ def _approximate_quantile(mean: float, service_level: float) -> int:
     """
     z = NormalDist().inv_cdf(service_level)
     quantile = mean + z * sqrt(mean) + (z * z - 1) / 6 - 0.5
-    return min(MAX_UNITS, max(0, ceil(quantile))) if isfinite(quantile) else MAX_UNITS
+    return min(MAX_UNITS, ceil(quantile)) if isfinite(quantile) else MAX_UNITS
 
 
 def _unbounded_units(
@@ -167,7 +170,7 @@ def _unbounded_units(
 
 def _ceiling_of_product(factor: float, multiplier: float, shift: int = 0) -> int:
     # Binary floats would make 10 % of 30 slightly more than 3, and so 4; the decimal numbers as written are exact.
-    product = _EXACT.multiply(Decimal(repr(factor)), Decimal(repr(multiplier))).scaleb(shift, _EXACT)
+    product = _EXACT.scaleb(_EXACT.multiply(Decimal(repr(factor)), Decimal(repr(multiplier))), shift)
     return min(MAX_UNITS, int(product.to_integral_value(ROUND_CEILING)))
 
 

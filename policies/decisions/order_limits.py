@@ -222,14 +222,15 @@ class _UnitSurvey:
     figures: list[LocationAvailability] = field(default_factory=list)
     dropped: list[DroppedLocation] = field(default_factory=list)
     fired: list[FiredRule] = field(default_factory=list)
-    _stocks: list[tuple[str, list[int], Assessments]] = field(init=False)
+    _stocks: list[tuple[str, list[int], Assessments, dict[str, int]]] = field(init=False)
+    """SKUs with the available units and the assessments of their levels, and the units found so far, as in `units`."""
     _claimed: frozenset[tuple[str, str]] = field(init=False)
     """The (sku, location id) where the order has units already, or was rejected."""
 
     def __post_init__(self) -> None:
         self.units = {sku: {} for sku in self.skus}
         stocks = [(sku, self.view.stock(sku)) for sku in self.skus]
-        self._stocks = [(sku, stock.available, stock.assessments(self.waived)) for sku, stock in stocks]
+        self._stocks = [(x, stock.available, stock.assessments(self.waived), self.units[x]) for x, stock in stocks]
         question = self.view.question
         self._claimed = frozenset([*question.own_units, *question.kept_units, *question.rejected_by])
 
@@ -246,16 +247,18 @@ class _UnitSurvey:
             self.fired += eligibility.exclude_rules[number]
             return
         late = self.view.late[number] if self.view.late is not None else None
-        for sku, _, assessments in stocked:
+        claimed = self._claimed
+        for sku, _, assessments, units in stocked:
             figure = assessments.figures[number]
             self.figures.append(figure if late is None else replace(figure, not_used_by=late))
-            self.fired += figure.fired
+            if figure.fired:
+                self.fired += figure.fired
             if late is not None:
                 self._add_claimed(figure, number, assessments, late)
-            elif self._claimed and (sku, figure.location_id) in self._claimed:
+            elif claimed and (sku, figure.location_id) in claimed:
                 self._add_claimed(figure, number, assessments)
             elif figure.sellable:
-                self.units[sku][figure.location_id] = figure.sellable
+                units[figure.location_id] = figure.sellable
             else:
                 self.dropped.append(assessments.drops[number])
 

@@ -109,6 +109,22 @@ def merged_shortages(
     return tuple(merged)
 
 
+def kept_within(order: Order, shortages: Sequence[Shortage], there: Mapping[str, int]) -> tuple[Shortage, ...]:
+    """The shortages with no more units of a product kept from the order than are `there`; the others are oversold.
+
+    A location that neither may send to the store nor may ship tells of its units twice.
+    """
+    left, oversold = dict(there), dict.fromkeys((line.line_id for line in order.lines), 0)
+    kept: list[Shortage] = []
+    for item in shortages:
+        count = 0 if item.kind is ShortageKind.OVERSELL else min(item.unit_count, left.get(item.sku, 0))
+        left[item.sku] = left.get(item.sku, 0) - count
+        oversold[item.line_id] += item.unit_count - count
+        kept += [replace(item, unit_count=count)] if count else []
+    lines = [line for line in order.lines if oversold[line.line_id]]
+    return (*kept, *[Shortage(x.line_id, x.sku, oversold[x.line_id], ShortageKind.OVERSELL) for x in lines])
+
+
 def at_location(store: Location) -> Destination:
     """The location as a destination."""
     return Destination(country=store.country, region=store.region, coordinates=store.coordinates)

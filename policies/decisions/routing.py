@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,7 +19,7 @@ from policies.decisions.parts.part_shortages import part_shortages
 from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.planning.plans import Load, Plan
 from policies.decisions.planning.ranking import Ranks
-from policies.decisions.rest_of_pickup import merged_shortages, rest_methods, rest_of_pickup
+from policies.decisions.rest_of_pickup import kept_within, merged_shortages, rest_methods, rest_of_pickup
 from policies.decisions.shortages import Shortage, shortages_by_sku
 from policies.decisions.splits import DAYS_SAVED, SplitRuling, plan_facts
 from policies.domain.capacity import NO_FIGURES, CapacityFigures
@@ -70,14 +71,14 @@ def routed_order(
         run = RoutingRun(policy_set, question, order, policy, view, whole, parts, kits)
         usable = within_capacity(view, order, usable_units(view, order), parts, kits)
         plan, planned_run, ruling = ruled_plan(run, usable)
-        routed = RoutedOrder(planned_run, usable, plan, ruling=ruling)
+        routed = RoutedOrder(planned_run, usable, plan, tuple(tried), ruling, tuple(refused))
         if rest_methods(policy, order):
             routed = _with_rest(routed)
         if policy.otherwise != "next" or _fills_whole_order(routed):
             break
         tried.append(policy.name)
         refused += [] if ruling is None else [ruling.fired]
-    return replace(routed, tried=tuple(tried), refused_before=tuple(refused)) if tried else routed
+    return routed
 
 
 _FACTS_OF_DELIVERY = DELIVERY_FACTS | {DAYS_SAVED}
@@ -122,7 +123,7 @@ class RoutedOrder:
         counts: dict[str, int] = {}
         for key, units in stock.items():
             for location_id, count in units.items():
-                counts[location_id] = counts.get(location_id, 0) + min(count, demand.get(key, 0))
+                counts[location_id] = counts.get(location_id, 0) + min(count, demand[key])
         return {location_id: count for location_id, count in counts.items() if count}
 
     def without(self, location_ids: frozenset[str]) -> Plan:
@@ -203,21 +204,21 @@ def _short_units(order: Order, shipments: Sequence[PlannedShipment]) -> dict[str
 def _joined(routed: RoutedOrder, here: Decision) -> Decision:
     """The decision of the store, with what other locations send to it or to the shopper."""
     run, store_id = routed.run, routed.run.order.pickup_location_id
-    plan, fired, saved = list(here.plan), list(here.fired), dict(here.buffer_saved)
-    shortages, dropped, bound = here.shortages, list(here.dropped), here.fewest_shipments or len(here.plan)
-    is_exhaustive = here.searched_exhaustively
+    plan, fired, saved = list(here.plan), list(here.fired), Counter(here.buffer_saved)
+    shortages, dropped, searched = here.shortages, list(here.dropped), routed.plan
     for method, part in routed.rests:
         there = part.decision()
         plan += [replace(shipment, method=method) for shipment in there.plan]
-        fired += [rule for rule in there.fired if rule not in there.reviews]
-        for sku, count in there.buffer_saved.items():
-            saved[sku] = saved.get(sku, 0) + count
+        # The buffer of the store keeps its units there from what others send, too.
+        fired += [rule for rule in there.fired if rule not in there.reviews and rule not in fired]
+        saved.update(there.buffer_saved)
         # Locations that were not chosen have another reason now, or none.
         dropped = [item for item in dropped if item.reason is not DropReason.NOT_CHOSEN]
         dropped += [item for item in there.dropped if item.location_id != store_id and item not in dropped]
         shortages = merged_shortages(run.order, shortages, there.shortages, _short_units(run.order, plan))
-        is_exhaustive = is_exhaustive and there.searched_exhaustively
-        bound += there.fewest_shipments or len(there.plan)
+        searched = searched.joined_by(part.plan)
+    if len(routed.rests) > 1:
+        shortages = kept_within(run.order, shortages, _units_there(routed, plan))
     reviews = _reviews(run, plan)
     fired = [rule for rule in fired if rule not in here.reviews] + list(reviews)
     return replace(
@@ -228,10 +229,36 @@ def _joined(routed: RoutedOrder, here: Decision) -> Decision:
         dropped=tuple(dropped),
         fired=tuple(fired),
         reviews=reviews,
-        searched_exhaustively=is_exhaustive,
-        fewest_shipments=0 if is_exhaustive else bound,
+        searched_exhaustively=searched.searched_exhaustively,
+        fewest_shipments=searched.fewest_shipments,
         buffer_saved=saved,
     )
+
+
+def _units_there(routed: RoutedOrder, plan: Sequence[PlannedShipment]) -> dict[str, int]:
+    """Units of each product that the plan does not use, at the store and at locations that might send or ship them."""
+    rests = [part for _, part in routed.rests]
+    left: dict[tuple[str, str], int] = {}
+    for attempt in (routed, *rests):
+        question = attempt.run.question
+        for figure in attempt.usable.figures:
+            key = (figure.sku, figure.location_id)
+            if figure.not_used_by is None and key not in question.rejected_by:
+                # What was placed before is kept by a later attempt.
+                left.setdefault(key, figure.available - min(question.kept_units.get(key, 0), figure.available))
+    there: Counter[str] = Counter()
+    placed = units_of(plan)
+    for key, count in left.items():
+        there[key[0]] += max(0, count - placed.get(key, 0))
+    for sku in routed.run.order.units_by_sku():
+        elsewhere = [_units_out_of_reach(part, sku) for part in rests]
+        there[sku] += _units_out_of_reach(routed, sku) + max(elsewhere)
+    return there
+
+
+def _units_out_of_reach(attempt: RoutedOrder, sku: str) -> int:
+    """Units of the product at locations outside the outlet, or that cannot keep the dates of the order."""
+    return attempt.usable.outside_outlet.get(sku, 0) + attempt.usable.too_late.get(sku, 0)
 
 
 def _fills_whole_order(routed: RoutedOrder) -> bool:
@@ -263,7 +290,7 @@ def _decision(routed: RoutedOrder) -> Decision:
         outcome=_outcome(run.order, shipments, shortages, reviews),
         plan=shipments,
         shortages=shortages,
-        dropped=usable.dropped + dropped_lines(run.parts, usable) if run.parts else usable.dropped,
+        dropped=usable.dropped + dropped_lines(run.parts, usable),
         fired=usable.fired + _kit_rules(run) + _delivery_rules(run, shipments, asked) + routed.refused_before + asked,
         reviews=reviews,
         tried=routed.tried,
@@ -282,31 +309,33 @@ def _shipments(run: RoutingRun, loads: Sequence[Load]) -> tuple[PlannedShipment,
     open_units = {line.line_id: line.unit_count for line in run.order.lines}
     shipments = []
     for load in loads:
+        counts = load.lines or _units_by_line(run.order, load, open_units)
+        shipped = [ShipmentLine(x.line_id, x.sku, counts[x.line_id]) for x in run.order.lines if x.line_id in counts]
         distance = run.view.distances[run.view.memory.numbers[load.location_id]]
-        if load.lines:
-            placed = [
-                ShipmentLine(x.line_id, x.sku, load.lines[x.line_id])
-                for x in run.order.lines
-                if x.line_id in load.lines
-            ]
-            shipments.append(PlannedShipment(load.location_id, tuple(placed), distance))
-            continue
-        remaining, lines = dict(load.units), []
-        for line in run.order.lines:
-            count = min(open_units[line.line_id], remaining.get(line.sku, 0))
-            if count:
-                open_units[line.line_id] -= count
-                remaining[line.sku] -= count
-                lines.append(ShipmentLine(line.line_id, line.sku, count))
-        shipments.append(PlannedShipment(load.location_id, tuple(lines), distance))
-    limited_ids = run.view.memory.limited_ids
-    if limited_ids:
-        shipments = [_with_handling(run, x) if x.location_id in limited_ids else x for x in shipments]
+        shipments.append(_planned_shipment(run, load.location_id, tuple(shipped), distance))
     return tuple(shipments)
 
 
-def _with_handling(run: RoutingRun, shipment: PlannedShipment) -> PlannedShipment:
-    return replace(shipment, handling=planned_handling(run.view, run.order, shipment.location_id, shipment.unit_count))
+def _units_by_line(order: Order, load: Load, open_units: dict[str, int]) -> dict[str, int]:
+    """Units of the load by line id. They are taken from `open_units`, those of each line that no load has yet."""
+    remaining, counts = dict(load.units), {}
+    for line in order.lines:
+        count = min(open_units[line.line_id], remaining.get(line.sku, 0))
+        if count:
+            open_units[line.line_id] -= count
+            remaining[line.sku] -= count
+            counts[line.line_id] = count
+    return counts
+
+
+def _planned_shipment(
+    run: RoutingRun, location_id: str, lines: tuple[ShipmentLine, ...], distance: float | None
+) -> PlannedShipment:
+    """The shipment with the time at which its location handles it, if that states a capacity."""
+    if location_id not in run.view.memory.limited_ids:
+        return PlannedShipment(location_id, lines, distance)
+    handling = planned_handling(run.view, run.order, location_id, sum([line.unit_count for line in lines]))
+    return PlannedShipment(location_id, lines, distance, handling=handling)
 
 
 def _reviews(run: RoutingRun, shipments: Sequence[PlannedShipment]) -> tuple[FiredRule, ...]:

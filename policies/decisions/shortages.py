@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -64,31 +64,8 @@ def shortages_by_sku(question: RoutingQuestion, order: Order, usable: UsableUnit
     shortages: list[Shortage] = []
     for sku, demand in order.units_by_sku().items():
         placed = plan.placed(sku)
-        if placed == demand:
-            continue
-        available = min(demand, usable.total(sku))
-        spans = [_Span(ShortageKind.UNFILLABLE, placed, available)]
-        full = usable.total_beyond_capacity(sku)
-        if full and available < demand:
-            until = min(demand, available + full)
-            spans.append(_Span(ShortageKind.UNFILLABLE, available, until, cause=NO_CAPACITY))
-            available = until
-        if available < demand:
-            withheld = withheld_units(question, usable, sku)
-            held_until = min(demand, available + withheld.held_by_buffer)
-            spans.append(_Span(ShortageKind.HELD_BY_BUFFER, available, held_until, withheld.buffers))
-            available = min(demand, held_until + withheld.blocked)
-            spans.append(_Span(ShortageKind.BLOCKED_BY_RULE, held_until, available, withheld.blocks))
-        if order.outlet is not None:
-            until = min(demand, available + usable.outside_outlet.get(sku, 0))
-            spans.append(_Span(ShortageKind.UNFILLABLE, available, until, cause=OUTLET_SHORT))
-            available = until
-        if usable.too_late:
-            until = min(demand, available + usable.too_late.get(sku, 0))
-            spans.append(_Span(ShortageKind.UNFILLABLE, available, until, cause=TOO_LATE))
-            available = until
-        spans.append(_Span(ShortageKind.OVERSELL, available, demand))
-        shortages += _short_units(order, sku, spans)
+        if placed != demand:
+            shortages += _short_units(order, sku, [*_spans(question, usable, sku, placed, demand)])
     return tuple(shortages)
 
 
@@ -101,6 +78,31 @@ class _Span:
     last: int
     rules: tuple[str, ...] = ()
     cause: str = ""
+
+
+def _spans(question: RoutingQuestion, usable: UsableUnits, sku: str, placed: int, demand: int) -> Iterator[_Span]:
+    """The units that are not placed, by the reason for which they are short."""
+    first = min(demand, usable.total(sku))
+    yield _Span(ShortageKind.UNFILLABLE, placed, first)
+    for count, kind, rules, cause in _kept_units(question, usable, sku):
+        last = min(demand, first + count)
+        yield _Span(kind, first, last, rules, cause)
+        if last == demand:
+            return
+        first = last
+    yield _Span(ShortageKind.OVERSELL, first, demand)
+
+
+def _kept_units(
+    question: RoutingQuestion, usable: UsableUnits, sku: str
+) -> Iterator[tuple[int, ShortageKind, tuple[str, ...], str]]:
+    """Units that are there beyond the usable ones, and what keeps them from the order; found only when asked for."""
+    yield usable.total_beyond_capacity(sku), ShortageKind.UNFILLABLE, (), NO_CAPACITY
+    withheld = withheld_units(question, usable, sku)
+    yield withheld.held_by_buffer, ShortageKind.HELD_BY_BUFFER, withheld.buffers, ""
+    yield withheld.blocked, ShortageKind.BLOCKED_BY_RULE, withheld.blocks, ""
+    yield usable.outside_outlet.get(sku, 0), ShortageKind.UNFILLABLE, (), OUTLET_SHORT
+    yield usable.too_late.get(sku, 0), ShortageKind.UNFILLABLE, (), TOO_LATE
 
 
 def _short_units(order: Order, sku: str, spans: Sequence[_Span]) -> list[Shortage]:

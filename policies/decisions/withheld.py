@@ -47,7 +47,7 @@ def withheld_units(
         key = (sku, figure.location_id)
         if figure.sku != sku or figure.not_used_by is not None or key in question.rejected_by:
             continue
-        if placement is not ANYWHERE and not placement.allows(figure.location_id):
+        if not placement.allows(figure.location_id):
             continue
         kept_units = min(question.kept_units.get(key, 0), figure.available)
         unused = figure.available - kept_units - usable_at.get(figure.location_id, 0)

@@ -6,18 +6,20 @@ Data of each platform, from the day on which its rule is in force. A channel may
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 
 @dataclass(frozen=True, slots=True)
 class CancellationLimit:
-    """`share` of the orders of `window` may be cancelled by the fault of the seller; in force from `since`."""
+    """`share` of the orders of `window` may be cancelled by the seller's fault; in force in `market` from `since`."""
 
     platform: str
     since: date
     share: float
     window: timedelta
+    market: str = "US"
 
 
 CANCELLATION_LIMITS = (
@@ -28,16 +30,25 @@ CANCELLATION_LIMITS = (
     # Source: TikTok Shop Academy US, 7953001314830094, Seller-Fault Cancellation Rate. Other countries penalize from
     # higher rates on, over the same seven days.
     CancellationLimit("tiktok_shop", date(2023, 9, 12), 0.025, timedelta(days=7)),
-    # Less than 2 % of 30 days. Source: Walmart Marketplace Learn, Seller Performance Standards. Canada allows 3 %.
+    # Less than 2 % of 30 days; Canada allows 3 %. Source: Walmart Marketplace Learn, Seller Performance Standards.
     CancellationLimit("walmart", date(2023, 1, 1), 0.02, timedelta(days=30)),
+    CancellationLimit("walmart", date(2023, 1, 1), 0.03, timedelta(days=30), market="CA"),
 )
-"""The limits of the platforms' home markets, in any order; a newer one of a platform replaces the one before."""
+"""The limits of platforms by market, in any order; a newer one of a platform and market replaces the one before."""
+_HOME = "US"
 
 
-def limit_of(platform: str | None, today: date) -> CancellationLimit | None:
-    """The limit of a platform that is in force; None if it has none."""
-    in_force = [limit for limit in CANCELLATION_LIMITS if limit.platform == platform and limit.since <= today]
-    return max(in_force, key=lambda limit: limit.since, default=None)
+def limit_of(platform: str | None, today: date, markets: Collection[str] = ()) -> CancellationLimit | None:
+    """The limit of a platform that is in force; None if it has none.
+
+    Of several markets, such as `US` or `CA-QC`, the strictest; that of the platform's home where none of them is known.
+    """
+    in_force: dict[str, CancellationLimit] = {}
+    for limit in sorted(CANCELLATION_LIMITS, key=lambda limit: limit.since):
+        if limit.platform == platform and limit.since <= today:
+            in_force[limit.market] = limit
+    of_markets = [in_force[country] for market in markets if (country := market[:2]) in in_force]
+    return min(of_markets, key=lambda limit: limit.share, default=in_force.get(_HOME))
 
 
 def headroom(limit: CancellationLimit, *, sold: int, cancelled: int) -> float | None:

@@ -15,6 +15,8 @@ from policies.domain.model import Commitment
 
 PAYMENT_IS_DUE = "payment is due"
 """The reason of a hold that ends when the order is paid; every other hold ends when the order is to be fulfilled."""
+ORIGINAL_IS_DUE = "original is due"
+"""The reason of the hold of a copy whose original has not come; it ends when the original arrives."""
 REMORSE_PERIOD = "remorse period"
 REMORSE_DURATION = timedelta(hours=1)
 """How long a TikTok shopper may cancel freely. Source: TikTok Shop Partner Center, order API overview."""

@@ -11,6 +11,9 @@ from policies.domain.calendars import closing_time, handled_by, local_time, open
 from policies.domain.capacity import CapacityFigures
 from policies.domain.model import Location
 
+DAY_KNOWN_FOR = timedelta(minutes=5)
+"""For which the day on which a location handles an order is worked out at once, if it stays the same until then."""
+REMEMBERED_LOCATIONS = 4_096
 _DAY = timedelta(days=1)
 _INSTANT = timedelta(microseconds=1)
 
@@ -27,11 +30,36 @@ def first_handling_time(location: Location, now: datetime) -> HandlingTime | Non
 
     That is when the order is ready. An order at a location without a handling time is ready when work on it starts.
     """
+    if not _is_hourly(location):
+        return _first_day(location, now)
     handled = _handled_by(location, now)
     if handled is None:
         return None
     day, ready = handled
-    return HandlingTime(day, _hour_of(location, day, ready) if _is_hourly(location) else None)
+    return HandlingTime(day, _hour_of(location, day, ready))
+
+
+def _first_day(location: Location, now: datetime) -> HandlingTime | None:
+    """When a location that limits no hours would handle an order.
+
+    An order that is received later is never handled earlier. So the day of two moments is that of all between them.
+    """
+    known = _first_days.get(id(location))
+    if known is not None and known[0] is location and known[1] <= now <= known[2]:
+        return known[3]
+    until = now + DAY_KNOWN_FOR
+    later, handled = _handled_by(location, until), _handled_by(location, now)
+    if handled is None:
+        return None
+    first = HandlingTime(handled[0])
+    if len(_first_days) >= REMEMBERED_LOCATIONS:
+        _first_days.clear()
+    _first_days[id(location)] = (location, now, until if later and later[0] == first.day else now, first)
+    return first
+
+
+_first_days: dict[int, tuple[Location, datetime, datetime, HandlingTime]] = {}
+"""By the location's identity: from when until when an order would be handled on which day."""
 
 
 def handling_times(location: Location, now: datetime, *, until: date | None = None) -> Iterator[HandlingTime]:

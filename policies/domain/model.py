@@ -214,6 +214,7 @@ class Channel:
     how long it takes until it shows a figure that was published to it.
     `unpaid_order_duration` is how long it lets an order wait for payment; None if not stated. `cancellation_default` is
     how it settles a request to cancel that nobody has answered by its deadline; None is what its platform does.
+    `markets` are countries and regions such as `US` and `US-HI` where its shoppers are; empty is unknown.
     """
 
     id: str
@@ -225,6 +226,7 @@ class Channel:
     figure_lag: timedelta = timedelta()
     unpaid_order_duration: timedelta | None = None
     cancellation_default: str | None = None
+    markets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require_one_of("kind", self.kind, CHANNEL_KINDS)
@@ -366,6 +368,8 @@ class Order:
     """When its channel wants it to have shipped."""
     deliver_by: Final[date | None] = None
     """The last day on which it should be delivered, by the calendar of the location that ships it."""
+    currency: Final[str] = ""
+    """The ISO 4217 code of its value and prices, which no decision depends on; empty if it states none."""
 
     def __post_init__(self) -> None:
         _require_one_of("method", self.method, METHODS)

@@ -94,6 +94,21 @@ def comparisons(condition: Condition) -> Iterator[Comparison]:
             yield from comparisons(part)
 
 
+def needed_operands(condition: Condition, fact: str) -> frozenset[str | float | bool] | None:
+    """Values of which a fact that is a set must contain at least one for the condition to hold; None if it need not."""
+    match condition:
+        case Comparison(name, Operator.CONTAINS | Operator.CONTAINS_ANY, operands) if name == fact:
+            return frozenset(operands)
+        case All(parts):
+            needed = [found for part in parts if (found := needed_operands(part, fact)) is not None]
+            return min(needed, key=len, default=None)
+        case Any(parts):
+            every = [needed_operands(part, fact) for part in parts]
+            return None if None in every else frozenset().union(*(found for found in every if found))
+        case _:
+            return None
+
+
 def _comparison_holds(comparison: Comparison, value: Value | None) -> bool:
     operands = comparison.operands
     if comparison.operator is Operator.KNOWN:

@@ -8,7 +8,7 @@ signature of a context.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -32,6 +32,9 @@ Entry = Hashable
 
 Signature = tuple[ClassifiedFacts, ClassifiedFacts, ClassifiedFacts, Entry]
 """All that rules can distinguish: the classified facts of channel, location and product, and the other entries."""
+
+ByObjectId = Mapping[int, ClassifiedFacts]
+"""Classified facts by the `id()` of their object."""
 
 Mask = int
 """A set of classes, one bit each."""
@@ -64,7 +67,7 @@ class FactClasses:
 class ValueClasses:
     """The classes of every fact that some conditions use."""
 
-    __slots__ = ("_by_object_id", "_caches", "_classes", "_classify_others", "_first_columns", "columns", "facts")
+    __slots__ = ("_caches", "_classes", "_classify_others", "_first_columns", "columns", "facts")
 
     def __init__(self, conditions: Iterable[Condition]) -> None:
         used: dict[str, list[Comparison]] = {}
@@ -78,7 +81,6 @@ class ValueClasses:
         self._classes = {name: classes[name] for kind in names for name in names[kind]}
         classifiers = {kind: [classes[name].classifier(FACTS[name].read) for name in names[kind]] for kind in names}
         self._caches = tuple(ClassifiedFactsCache(kind, classifiers[kind]) for kind in CACHED_OBJECTS)
-        self._by_object_id = tuple(cache.by_object_id for cache in self._caches)
         self._classify_others = _combined(classifiers[None])
         self.columns: list[FactClasses] = []
         self._first_columns: dict[str, int] = {}
@@ -88,17 +90,13 @@ class ValueClasses:
 
     def signature(self, context: Context) -> Signature:
         """Everything that the rules can distinguish in a context. Raises ValueError for a number that is not finite."""
-        channels, locations, products = self._by_object_id
-        try:
-            return (
-                channels[id(context.channel)],
-                locations[id(context.location)],
-                products[id(context.product)],
-                self._classify_others(context),
-            )
-        except KeyError:
-            channel, location, product = (cache.of(context) for cache in self._caches)
-            return channel, location, product, self._classify_others(context)
+        channel, location, product = self._caches
+        return channel.of(context), location.of(context), product.of(context), self._classify_others(context)
+
+    def lookups(self) -> tuple[ByObjectId, ByObjectId, ByObjectId, Classifier]:
+        """What `signature` is made of: the classified facts of known channels, locations and products; the others."""
+        channel, location, product = self._caches
+        return channel.by_object_id, location.by_object_id, product.by_object_id, self._classify_others
 
     def classes(self, signature: Signature) -> list[int]:
         """The class in each of `columns`."""
@@ -239,12 +237,17 @@ _CLASSES_BY_TYPE: dict[FactType, type[_WordClasses] | type[_NumberClasses] | typ
 
 def _combined(classifiers: Sequence[Classifier]) -> Classifier:
     """Several classifiers as one that returns a tuple. A single one is returned as it is."""
+    if not classifiers:
+        return lambda context: ()
     if len(classifiers) == 1:
         return classifiers[0]
     if len(classifiers) == 2:
         first, second = classifiers
         # Most files compare two facts that change with every question, and a list takes half as long again.
         return lambda context: (first(context), second(context))
+    if len(classifiers) == 3:
+        one, two, three = classifiers
+        return lambda context: (one(context), two(context), three(context))
     return lambda context: tuple([classifier(context) for classifier in classifiers])
 
 

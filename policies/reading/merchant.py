@@ -1,9 +1,10 @@
-"""Reads the merchant file, which has the settings of the whole folder: the time zone of times in rules."""
+"""Reads the merchant file, which has the settings of the whole folder: the merchant's time zone and currency."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from zoneinfo import ZoneInfo, available_timezones
 
 from policies.reading.stock_rules import check_description
@@ -16,19 +17,32 @@ UTC = "UTC"
 
 _ZONE = re.compile("UTC|[A-Za-z_]+(/[A-Za-z0-9_+-]+)+")
 # A single word, such as 'EST' or 'localtime', is a fixed offset or the time zone of the machine.
+_CURRENCY = re.compile("[A-Z]{3}")
+_KEYS = ("kind", "description", "time_zone", "currency")
 
 
-def merchant_time_zone(rule_file: RuleFile, node: Node, used: dict[str, Source]) -> str | None:
-    """The time zone that a merchant file states. `used` has the merchant file that was read before, if any."""
-    fields = rule_file.fields(node, "the merchant file", ("kind", "description", "time_zone"), ("time_zone",))
+@dataclass(frozen=True, slots=True)
+class MerchantSettings:
+    """What a merchant file states: a time zone, None if it cannot be read, and an ISO 4217 code, empty if none."""
+
+    time_zone: str | None = None
+    currency: str = ""
+
+
+def merchant_settings(rule_file: RuleFile, node: Node, used: dict[str, Source]) -> MerchantSettings:
+    """The settings of a merchant file. `used` has the merchant file that was read before, if any."""
+    fields = rule_file.fields(node, "the merchant file", _KEYS, ("time_zone",))
     if fields is None:
-        return None
+        return MerchantSettings()
     check_description(rule_file, fields)
     if "merchant" in used:
         message = f"there is already a merchant file: {used['merchant']}"
         rule_file.note(node, "duplicate-settings", message, "keep only one file with 'kind: merchant'.")
     used.setdefault("merchant", rule_file.source(node))
-    return read_time_zone(rule_file, fields["time_zone"], "'time_zone'") if "time_zone" in fields else None
+    return MerchantSettings(
+        read_time_zone(rule_file, fields["time_zone"], "'time_zone'") if "time_zone" in fields else None,
+        _currency(rule_file, fields["currency"]) if "currency" in fields else "",
+    )
 
 
 def stated_time_zone(files: Iterable[tuple[str, bytes]]) -> str:
@@ -52,7 +66,7 @@ def _zone_in(path: str, content: bytes) -> str | None:
         return None
     kind = node.entries.get("kind") if isinstance(node, MappingNode) else None
     is_merchant = kind is not None and isinstance(kind[1], ScalarNode) and kind[1].text == "merchant"
-    return merchant_time_zone(RuleFile(path), node, {}) if is_merchant else None
+    return merchant_settings(RuleFile(path), node, {}).time_zone if is_merchant else None
 
 
 def read_time_zone(rule_file: RuleFile, node: Node, what: str) -> str | None:
@@ -64,6 +78,16 @@ def read_time_zone(rule_file: RuleFile, node: Node, what: str) -> str | None:
     help = f"{similar}Write a region and a city such as America/Chicago, or UTC."
     rule_file.note(node, "unknown-time-zone", f"there is no time zone {quoted(name)}", help)
     return None
+
+
+def _currency(rule_file: RuleFile, node: Node) -> str:
+    code = rule_file.text(node, "'currency'")
+    if code is None or _CURRENCY.fullmatch(code):
+        return code or ""
+    similar = f"did you mean '{code.upper()}'? " if _CURRENCY.fullmatch(code.upper()) else ""
+    help = f"{similar}Write the three letters of ISO 4217, such as USD."
+    rule_file.note(node, "unknown-currency", f"{quoted(code)} is not the code of a currency", help)
+    return ""
 
 
 def is_time_zone(name: str) -> bool:

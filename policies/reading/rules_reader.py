@@ -24,7 +24,7 @@ from policies.policy_set import (
 from policies.reading.delivery_rules import delivery_rules
 from policies.reading.exception_rules import exception_rules
 from policies.reading.listing_requirements import listing_matchers, listing_requirements
-from policies.reading.merchant import UTC, merchant_time_zone, stated_time_zone
+from policies.reading.merchant import UTC, merchant_settings, stated_time_zone
 from policies.reading.owners import Owners
 from policies.reading.rate_tables import RateFiles, is_rate_file
 from policies.reading.routing_rules import routing_policies
@@ -122,6 +122,7 @@ class _PolicySetDraft:
     owners: Owners = field(default_factory=Owners)
     listing_requirements: list[ListingRequirement] = field(default_factory=list)
     time_zone: str = UTC
+    currency: str = ""
     routing_is_readable: bool = True
     exceptions_are_readable: bool = True
 
@@ -194,6 +195,7 @@ class _PolicySetDraft:
             exceptions=tuple(exceptions),
             exception_matcher=Matcher.of([(rule, rule.when) for rule in exceptions]),
             time_zone=self.time_zone,
+            currency=self.currency,
             owners=self.owners.contacts,
             restriction_matcher=restriction_matcher(exposure),
             listing_requirements=tuple(self.listing_requirements),
@@ -223,7 +225,8 @@ class _PolicySetDraft:
                 files, names = self.file_names[kind], self.rule_names[kind]
                 self.listing_requirements += listing_requirements(rule_file, node, files, names, self.owners)
             case "merchant":
-                merchant_time_zone(rule_file, node, self.file_names["merchant"])
+                settings = merchant_settings(rule_file, node, self.file_names["merchant"])
+                self.currency = self.currency or settings.currency
             case _:
                 self.routing_is_readable = self.exceptions_are_readable = False
 

@@ -259,7 +259,12 @@ def _from_one(most: int) -> Schema:
 
 def merchant() -> Schema:
     """The schema of the file with `kind: merchant`."""
-    keys = {"kind": {"const": "merchant"}, "description": DESCRIPTION, "time_zone": {"type": "string", "minLength": 3}}
+    keys = {
+        "kind": {"const": "merchant"},
+        "description": DESCRIPTION,
+        "time_zone": {"type": "string", "minLength": 3},
+        "currency": {"type": "string", "pattern": "^[A-Z]{3}$", "description": "ISO 4217, such as USD."},
+    }
     return {"$schema": DRAFT, "title": "Settings of the whole folder", **closed(keys, ["kind", "time_zone"])}
 
 

@@ -194,6 +194,7 @@ CODES: Mapping[str, str] = {
     "too-many-problems": "The file has more problems than are reported at once.",
     "unknown-comparison": "The fact cannot be compared in this way. Numbers have lower and upper limits, texts are "
     "equal or in a list, lists of tags contain a tag, and true-or-false facts are true or false.",
+    "unknown-currency": "A currency is written as the three capital letters of ISO 4217, such as USD.",
     "unknown-fact": "There is no fact of this name. `truestock facts` lists all facts.",
     "unknown-key": "There is no such key here. Unknown keys are never ignored, because a misspelled key would change "
     "what is sold.",

@@ -135,12 +135,13 @@ def oversell_cause(evidence: OversellEvidence) -> str:
         return evidence.event
     if evidence.published is None:
         return STALE_FEED if evidence.is_stale else NOT_TOLD
-    # A channel that showed what it was told has applied it: what it sold beyond that, its own shoppers raced for.
+    # A channel that showed what it was told has applied it: what it sold beyond that, its own shoppers raced for. It
+    # is then a race, which has the whole share of `not_applied`.
     own_race = max(0, evidence.sold_beyond_figure) if evidence.is_applied else 0
     shares = {
         RACE: evidence.other_units + own_race,
         OVER_PUBLISHED: evidence.published_beyond_stock,
-        NOT_APPLIED: 0 if evidence.is_applied else evidence.sold_beyond_figure,
+        NOT_APPLIED: evidence.sold_beyond_figure,
     }
     cause = max(shares, key=lambda name: shares[name])
     return STALE_FEED if evidence.is_stale and cause != RACE else cause

@@ -173,15 +173,16 @@ class PlanComparison:
         return [Plan(tuple(anyway)), Plan(tuple([load for load in plan.loads if load not in anyway]))]
 
     def _stage(self, loads: Sequence[Load]) -> list[tuple[str, object]]:
-        units, kits = sum(map(_unit_count, loads)), self._split_kits(loads)
+        # Planning splits kits only where more units are filled by that, and then does not compare how many.
+        units, is_split = sum(map(_unit_count, loads)), self._split_kits(loads) > 0
         members = sorted(self._numbers[load.location_id] for load in loads)
         if self._compares_sets:
             names = [*[step.kind for step in self.steps], LOCATION_ID]
             parts = [step.key_part(members, self._total_cost(loads)) for step in self._plan_steps]
-            return [(UNITS, -units), (SPLIT_KITS, kits), *zip(names, parts, strict=True)]
+            return [(UNITS, -units), (SPLIT_KITS, is_split), *zip(names, parts, strict=True)]
         # Locations give what they have in the order of their ranks; the end of a list comes after every location.
         in_order: list[tuple[float, ...]] = [(0, *self.ranks[self.ids[member]], member) for member in members]
-        sequence = (SPLIT_KITS, kits), ("rank", (*in_order, (1,)))
+        sequence = (SPLIT_KITS, is_split), ("rank", (*in_order, (1,)))
         return [*sequence] if self._run.max_shipments is not None else [(UNITS, -units), *sequence]
 
     def _total_cost(self, loads: Sequence[Load]) -> Decimal:
@@ -192,13 +193,18 @@ class PlanComparison:
 
     def _split_kits(self, loads: Sequence[Load]) -> int:
         """How many of the order's kits that may be split have components from several locations."""
-        sources: dict[str, list[frozenset[str]]] = {}
+        components: dict[str, list[tuple[str, int]]] = {}
         for part in self._run.parts:
             if part.split_kit is not None:
-                line_id = part.lines[0].line_id
-                at = frozenset(load.location_id for load in loads if load.lines.get(line_id))
-                sources.setdefault(part.split_kit.line_id, []).append(at)
-        return sum(len(frozenset[str]().union(*used)) > 1 for used in sources.values())
+                component = part.lines[0].line_id, part.split_kit.unit_count
+                components.setdefault(part.split_kit.line_id, []).append(component)
+        count = 0
+        for members in components.values():
+            # Kits whose components are all at one location, there.
+            kits_at = [min(load.lines.get(line_id, 0) // units for line_id, units in members) for load in loads]
+            placed = min(sum(load.lines.get(line_id, 0) for load in loads) // units for line_id, units in members)
+            count += placed - sum(kits_at)
+        return count
 
     def _difference(self, step: str, chosen: Plan, other: Plan) -> Iterator[PlanDifference]:
         if step == "rank":

@@ -64,7 +64,7 @@ def figures_difference(step: str, ours: PlanFigures, theirs: PlanFigures) -> Pla
 def kits_difference(chosen: int, other: int) -> PlanDifference:
     """The difference in how many kits have components from several locations."""
     more = other - chosen
-    text = f"{_count(more, 'kit')} {'more' if more > 0 else 'fewer'} from several locations"
+    text = f"{_count(more, 'kit')} {_direction(more, 'more', 'fewer')} from several locations"
     return PlanDifference(SPLIT_KITS, str(chosen), str(other), text)
 
 
@@ -101,12 +101,12 @@ _TEXTS = {
 
 def _units(ours: PlanFigures, theirs: PlanFigures) -> tuple[str, str, str]:
     more = theirs.units - ours.units
-    return str(ours.units), str(theirs.units), f"{unit_count_text(abs(more))} {'more' if more > 0 else 'fewer'}"
+    return str(ours.units), str(theirs.units), f"{unit_count_text(abs(more))} {_direction(more, 'more', 'fewer')}"
 
 
 def _shipments(ours: PlanFigures, theirs: PlanFigures) -> tuple[str, str, str]:
     more = theirs.shipments - ours.shipments
-    text = f"{_count(more, 'shipment')} {'more' if more > 0 else 'fewer'}"
+    text = f"{_count(more, 'shipment')} {_direction(more, 'more', 'fewer')}"
     return str(ours.shipments), str(theirs.shipments), text
 
 
@@ -115,7 +115,7 @@ def _cost(ours: PlanFigures, theirs: PlanFigures) -> tuple[str, str, str]:
         chosen, other = _known(ours.cost), _known(theirs.cost)
         return chosen, other, f"shipping cost {other or 'unknown'} instead of {chosen or 'unknown'}"
     more = theirs.cost - ours.cost
-    text = f"{abs(more)} {'dearer' if more > 0 else 'cheaper'} to ship"
+    text = f"{abs(more)} {_direction(more, 'dearer', 'cheaper')} to ship"
     return str(ours.cost), str(theirs.cost if more else ours.cost), text
 
 
@@ -132,7 +132,7 @@ def _days(done: str, here: date | None, there: date | None) -> tuple[str, str, s
     if here is None or there is None:
         return chosen, other, f"{done} {_on(other)} instead of {_on(chosen)}"
     more = (there - here).days
-    return chosen, other, f"{done} {_count(more, 'day')} {'later' if more > 0 else 'earlier'}"
+    return chosen, other, f"{done} {_count(more, 'day')} {_direction(more, 'later', 'earlier')}"
 
 
 def _distance(ours: PlanFigures, theirs: PlanFigures) -> tuple[str, str, str]:
@@ -154,7 +154,7 @@ FIGURES: Mapping[str, Callable[[PlanFigures, PlanFigures], tuple[str, str, str]]
 
 
 def _distance_text(more_km: float) -> str:
-    return f"{kilometers(abs(more_km))} km {'farther' if more_km > 0 else 'nearer'}"
+    return f"{kilometers(abs(more_km))} km {_direction(more_km, 'farther', 'nearer')}"
 
 
 def _distance_figure(distance_km: float | None) -> str:
@@ -171,3 +171,8 @@ def _on(day: str) -> str:
 
 def _count(more: int, noun: str) -> str:
     return f"{abs(more):,} {noun}{'' if abs(more) == 1 else 's'}"
+
+
+def _direction(more: float | Decimal, above: str, below: str) -> str:
+    """The word for a figure that is so much more, or less, than the chosen plan's."""
+    return above if more > 0 else below

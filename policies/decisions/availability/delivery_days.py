@@ -8,7 +8,7 @@ apart by the sizes between which no such comparison changes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 
@@ -36,12 +36,12 @@ class DeliveryDay:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOption:
-    """Orders of `fewest` to `largest` units arrive by the day, from these locations."""
+    """Orders of `fewest` to `largest` units arrive by the day; `units` are the most that each location gives to one."""
 
     day: date
     fewest: int
     largest: int
-    location_ids: frozenset[str]
+    units: Mapping[str, int] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ def delivery_options(
             in_time = [*_in_time(suppliers, arrivals, day)]
             largest = min(most, largest_from(in_time))
             if largest >= fewest:
-                location_ids = frozenset(figure.location_id for figure in in_time)
-                options.append(DeliveryOption(day, fewest, largest, location_ids))
+                units = {figure.location_id: figure.sellable for figure in in_time}
+                options.append(DeliveryOption(day, fewest, largest, units))
     return tuple(options)
 
 

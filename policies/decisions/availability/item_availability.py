@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from policies.decisions.availability.location_availability import LocationAvailability
 from policies.decisions.availability.sellable import Availability
 from policies.domain.listings import whole_items
 from policies.policy_set import PLAN_STEPS
@@ -22,6 +21,7 @@ def in_items(availability: Availability, units_each: int) -> Availability:
     locations = tuple(
         replace(figure, sellable=whole_items(figure.sellable, units_each)) for figure in availability.locations
     )
+    units = {figure.location_id: figure.sellable for figure in availability.locations} | {**availability.in_one_order}
     sellable = min(whole_items(availability.sellable, units_each), sum(figure.sellable for figure in locations))
 
     policy = availability.policy
@@ -30,9 +30,9 @@ def in_items(availability: Availability, units_each: int) -> Availability:
     may_split = policy.split_only_if is None and policy.min_split_value is None
     shipments = policy.max_shipments if may_split else 1
 
-    def largest(units: int, figures: Iterable[LocationAvailability]) -> int:
+    def largest(units: int, units_there: Iterable[int]) -> int:
         # Without a step that compares plans the locations come as they rank, be they those with the fewest items.
-        counts = sorted((figure.sellable for figure in figures if figure.sellable), reverse=compares_plans)
+        counts = sorted(filter(None, (whole_items(there, units_each) for there in units_there)), reverse=compares_plans)
         items = sum(counts[:shipments])
         if may_split and shipments is not None and not compares_plans:
             # Of the units that one order gets, at most these make up no whole item.
@@ -41,14 +41,13 @@ def in_items(availability: Availability, units_each: int) -> Availability:
 
     options = []
     for option in availability.delivery_options:
-        in_time = [figure for figure in locations if figure.location_id in option.location_ids]
-        count, fewest = largest(option.largest, in_time), -(-option.fewest // units_each)
+        count, fewest = largest(option.largest, option.units.values()), -(-option.fewest // units_each)
         if count >= max(1, fewest):
             options.append(replace(option, fewest=fewest, largest=count))
     return replace(
         availability,
         sellable=sellable,
-        largest_single_order=largest(availability.largest_single_order, locations),
+        largest_single_order=largest(availability.largest_single_order, units.values()),
         locations=locations,
         delivery_options=tuple(options),
     )

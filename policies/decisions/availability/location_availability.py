@@ -54,7 +54,7 @@ def assess_location(
         blocking = policy_set.exposure_matcher.fired(context)
     else:
         blocking = () if restrictions is None else restrictions.fired(context)
-    if restrictions is not None and len(blocking) > 1:
+    if len(blocking) > 1:
         blocking = tuple(sorted(blocking, key=lambda rule: not rule.is_restriction))
     blocked_by = _blocks(blocking, context, level) if blocking else ()
     location_effect = (

@@ -73,6 +73,8 @@ class Availability:
     """Set if it is a kit; all figures above are then in whole kits."""
     delivery_options: tuple[DeliveryOption, ...] = ()
     """By which day orders of which sizes arrive, if that was asked for."""
+    in_one_order: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """By location id the most of one order that it can handle, where a location's capacity is limited."""
 
     @property
     def delivery_days(self) -> tuple[DeliveryDay, ...]:
@@ -114,6 +116,7 @@ def assess_availability(
     subtotal = sum(figure.sellable for figure in figures)
     sellable = publishable_units(subtotal, channel_effect)
     remaining = max(0, subtotal - channel_effect.held_back)
+    handled = with_room(figures, view)
 
     def largest_in_time(in_time: Sequence[LocationAvailability]) -> int:
         return _largest_single_order(in_time, view, sku, sellable)
@@ -125,11 +128,12 @@ def assess_availability(
         held_back_by_channel=subtotal - remaining,
         cut_off_applied=channel_effect.cut_off is not None and 0 < remaining <= channel_effect.cut_off,
         capped=channel_effect.cap is not None and channel_effect.cap == sellable < remaining,
-        largest_single_order=_largest_single_order(figures, view, sku, sellable),
+        largest_single_order=_largest_single_order(handled, view, sku, sellable),
         locations=figures,
         fired=tuple(rule for figure in figures for rule in figure.fired) + channel_effect.fired,
         policy=policy,
         delivery_options=delivery_options(view, figures, largest_in_time, _sold_alone(question, sku)) if by_day else (),
+        in_one_order={figure.location_id: figure.sellable for figure in handled} if view.memory.limited_ids else {},
     )
 
 
@@ -155,7 +159,8 @@ def most_held_back_by_channel(view: PolicyView, sku: str) -> float:
     files = view.policy_set.buffers_of(Scope.CHANNEL)
     if not files:
         return 0
-    return most_units_held_back(files, sum([count for count in view.stock(sku).available if count > 0]))
+    available = sum([count for count in view.stock(sku).available if count > 0])
+    return most_units_held_back(files, view.question.context(sku=sku), available)
 
 
 def _channel_context(view: PolicyView, sku: str, waived: frozenset[str]) -> Context:
@@ -228,12 +233,13 @@ def with_room(
     handled = []
     for figure in figures:
         most = most_of_one_order(locations[figure.location_id], world.now, world.capacity_figures)
-        handled.append(replace(figure, sellable=int(min(figure.sellable, most // units_each))))
+        handled.append(replace(figure, sellable=int(min(figure.sellable, most / units_each))))
     return handled
 
 
 def _largest_single_order(figures: Sequence[LocationAvailability], view: PolicyView, sku: str, sellable: int) -> int:
-    suppliers = [figure for figure in with_room(figures, view) if figure.sellable > 0]
+    """The most that one order gets of what locations can handle of one."""
+    suppliers = [figure for figure in figures if figure.sellable > 0]
     largest = min(sellable, _largest_within_shipments(suppliers, view, sku))
     if view.policy.split_only_if is None:
         return largest

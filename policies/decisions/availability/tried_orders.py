@@ -55,7 +55,6 @@ class TriedOrders:
                 filled = max(filled, size)
             else:
                 unfilled = min(unfilled, size)
-        unfilled = max(unfilled, filled + 1)
         step = 1
         while unfilled - filled > 1 and len(self._filled) - before < MAX_TRIED:
             # The guess is seldom far below what an order gets.
@@ -81,15 +80,16 @@ class TriedOrders:
         return self._filled[key]
 
     def _sizes_at_first(self, guess: int, most: int, deliver_by: date | None) -> Iterator[int]:
-        """The largest size, what an order of it gets, and the guess with the next larger size."""
-        if most < 1:
+        """The largest size; if it is not filled, what an order of it gets and the guess, each with the next size."""
+        if not most:
             return
         yield most
         got = self.filled(most, deliver_by)
+        if got == most:
+            return
         for size in sorted({size for size in (got, guess) if 0 < size < most}):
             yield size
-            if size + 1 < most:
-                yield size + 1
+            yield size + 1
 
     def _order(self, size: int, deliver_by: date | None) -> Order:
         order = Order(
@@ -117,5 +117,6 @@ class TriedOrders:
             if placement.kit_line_id:
                 placement = replace(placement, units_per_kit=count * self.units_each)
             lines.append(OrderLine(f"{_LINE}/{sku}", sku, unit_count * count, price, placement, kit=part))
-            price = None if price is None else _FREE
+            # Where the price is unknown, so is the value of the order, whatever its other lines cost.
+            price = _FREE
         return tuple(lines)

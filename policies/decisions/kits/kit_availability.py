@@ -63,6 +63,7 @@ def assess_kit(
         policy=policy,
         kit=KitFigures(kit, components, _shown_levels(view, stock), stock.split_count),
         delivery_options=_delivery_options(view, stock, tried) if by_day else (),
+        in_one_order={figure.location_id: figure.sellable for figure in _handled(view, stock)},
     )
 
 
@@ -77,29 +78,32 @@ def _delivery_options(view: PolicyView, stock: KitStock, tried: TriedOrders | No
         return delivery_options(view, stock.figures.values(), partial(_largest_in_time, view, stock), sold_alone)
     if not promises_days(view):
         return ()
-    options, largest = [], 0
-    for day, location_ids in _days_of_components(view, stock.kit):
+    options, largest, size = [], 0, sum(stock.kit.components.values())
+    for day, units in _units_by_day(view, stock.kit):
         # A later day leaves no less.
         largest = max(largest, tried.largest(largest, stock.sellable, day))
         if largest:
-            options.append(DeliveryOption(day, 1, largest, location_ids))
+            there = {id: figure.sellable for id, figure in stock.figures.items() if id in units}
+            kits = {id: int(min(count * size, units[id])) // size for id, count in there.items()}
+            options.append(DeliveryOption(day, 1, largest, kits))
         if largest == stock.sellable:
             break
     return tuple(options)
 
 
-def _days_of_components(view: PolicyView, kit: Kit) -> Iterator[tuple[date, frozenset[str]]]:
-    """The days on which components may arrive, in their order, each with the locations from which they arrive then."""
-    first: dict[str, date] = {}
-    days: set[date] = set()
+def _units_by_day(view: PolicyView, kit: Kit) -> Iterator[tuple[date, Mapping[str, float]]]:
+    """The days on which components may arrive, in their order, each with the most units of one order by location id."""
+    arriving: dict[date, dict[str, float]] = {}
     numbers = {number for sku in kit.components for number, level in enumerate(view.stock(sku).levels) if level}
     for number in sorted(numbers):
         location_id = view.memory.locations[number].id
-        arrivals = [day for day, _ in arrivals_from(view, view.question.order, location_id)]
-        if arrivals:
-            first[location_id] = min(arrivals)
-            days.update(arrivals)
-    yield from ((day, frozenset(id for id, arrival in first.items() if arrival <= day)) for day in sorted(days))
+        for day, count in arrivals_from(view, view.question.order, location_id):
+            there = arriving.setdefault(day, {})
+            there[location_id] = max(count, there.get(location_id, 0))
+    by_then: dict[str, float] = {}
+    for day in sorted(arriving):
+        by_then |= {id: max(count, by_then.get(id, 0)) for id, count in arriving[day].items()}
+        yield day, dict(by_then)
 
 
 def _sold_alone(question: RoutingQuestion, kit: Kit) -> SoldAlone:
@@ -116,9 +120,13 @@ def _sold_alone(question: RoutingQuestion, kit: Kit) -> SoldAlone:
 def _largest_order(view: PolicyView, stock: KitStock, tried: TriedOrders | None) -> int:
     if tried is None:
         return largest_order(stock, _Filling(view, stock))
-    handled = with_room(tuple(stock.figures.values()), view, sum(stock.kit.components.values()))
-    guess = sum(figure.sellable for figure in handled) + stock.split_count
+    guess = sum(figure.sellable for figure in _handled(view, stock)) + stock.split_count
     return tried.largest(min(stock.sellable, guess), stock.sellable)
+
+
+def _handled(view: PolicyView, stock: KitStock) -> Sequence[LocationAvailability]:
+    """The figures of locations, in kits, with what each can handle of one order."""
+    return with_room(tuple(stock.figures.values()), view, sum(stock.kit.components.values()))
 
 
 def _largest_in_time(view: PolicyView, stock: KitStock, in_time: Sequence[LocationAvailability]) -> int:

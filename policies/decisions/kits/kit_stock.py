@@ -68,7 +68,7 @@ def kit_stock(view: PolicyView, kit: Kit, waived: frozenset[str] = NOTHING_WAIVE
             continue
         figure = components.figure(number, level)
         figures[location.id], levels[location.id] = figure, level
-        if figure.not_used_by is None and not figure.blocked_by and level.tracked:
+        if figure.not_used_by is None and not figure.blocked_by:
             usable.append(level)
     files = view.policy_set.buffers_of(Scope.CHANNEL) if "buffer" not in waived else ()
     context = view.question.context(sku=kit.sku, stock=channel_level(kit.sku, usable))

@@ -50,8 +50,7 @@ def part_shortages(
             # A line may have units in two parts: whole kits, and components beyond them.
             from_line = min(line.unit_count, placed[line.line_id])
             placed[line.line_id] -= from_line
-            if line.unit_count > from_line:
-                shortages += leftover.explain(part, line, line.unit_count - from_line)
+            shortages += leftover.explain(part, line, line.unit_count - from_line)
     return tuple(shortages)
 
 

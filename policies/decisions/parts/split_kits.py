@@ -20,7 +20,10 @@ PlanParts = Callable[[Sequence[DemandPart]], Plan]
 
 
 def best_split_plan(parts: Sequence[DemandPart], kits: Mapping[str, KitLimit], plan_of: PlanParts) -> Plan:
-    """The plan of parts some of which are components of kits that may be split. `plan_of` plans parts by line."""
+    """The plan of parts some of which are components of kits that may be split. `plan_of` plans parts by line.
+
+    `kits` has the limits of every kit of the order, by its SKU.
+    """
     whole = plan_of(tuple(_together(parts)))
     counts = _within_limits(parts, kits)
     for _ in range(MAX_ROUNDS):
@@ -101,7 +104,7 @@ def _within_limits(parts: Sequence[DemandPart], kits: Mapping[str, KitLimit]) ->
         kit = part.split_kit
         if kit is None or kit.line_id in counts:
             continue
-        count, limit = _kit_count(part, kit), kits[kit.sku].total if kit.sku in kits else None
+        count, limit = _kit_count(part, kit), kits[kit.sku].total
         if limit is not None:
             count = max(0, min(count, limit - used.get(kit.sku, 0)))
         counts[kit.line_id] = count
@@ -120,8 +123,8 @@ def _limited(
             continue
         units = counts[kit.line_id] * kit.unit_count
         if units:
-            blocked_at = kits[kit.sku].blocked_at if kit.sku in kits else frozenset()
-            placement = replace(part.placement, not_location_ids=part.placement.not_location_ids | blocked_at)
+            excluded = part.placement.not_location_ids | kits[kit.sku].blocked_at
+            placement = replace(part.placement, not_location_ids=excluded)
             (line,) = part.lines
             lines = (replace(line, unit_count=units),)
             yield replace(part, lines=lines, set_count=units, placement=placement)

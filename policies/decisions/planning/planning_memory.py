@@ -6,7 +6,7 @@ its rules cannot tell apart. What rules say of stock holds for one moment and on
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from datetime import datetime
 from itertools import chain
 from typing import TypeVar
@@ -16,8 +16,9 @@ from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy, e
 from policies.decisions.planning.by_location import ByLocation
 from policies.decisions.planning.product_stock import ProductStock
 from policies.decisions.planning.question_facts import QuestionReader, question_reader
+from policies.domain.capacity import DayLimits
 from policies.domain.geography import great_circle_km
-from policies.domain.handling_times import HandlingTime, first_handling_time
+from policies.domain.handling_times import first_handling_time
 from policies.domain.model import Channel, Context, Coordinates, ErasedPoint, Location, Product, StockLevel, World
 from policies.explanation import DroppedLocation, DropReason, FiredRule
 from policies.policy_set import PolicySet, RankStep, RoutingPolicy, Scope
@@ -45,7 +46,7 @@ class PlanningMemory:
     __slots__ = (
         "_distances",
         "_eligibilities",
-        "_first_times",
+        "_first_days",
         "_moment",
         "_policy_set",
         "_preferences",
@@ -75,13 +76,13 @@ class PlanningMemory:
         self._policy_set = policy_set
         buffer_facts = [file.matcher.facts for file in policy_set.buffers_of(Scope.LOCATION)]
         facts = chain(policy_set.exposure_matcher.facts, *buffer_facts)
-        self._stock_question = question_reader(tuple(facts), of_one_moment=True)
+        self._stock_question = question_reader(tuple(facts))
         self._readers: dict[int, QuestionReader] = {}
         self._eligibilities: dict[Hashable, Eligibility] = {}
         self._distances: dict[Coordinates | ErasedPoint | None, ByLocation[float | None]] = {}
         self._preferences: dict[Hashable, ByLocation[bool]] = {}
         self._moment: tuple[datetime, int] | None = None
-        self._first_times: tuple[datetime, ByLocation[HandlingTime | None]] | None = None
+        self._first_days: tuple[datetime, Mapping[str, DayLimits]] | None = None
         self._stocks: dict[Hashable, ProductStock] = {}
 
     def holds_for(self, policy_set: PolicySet, catalog: Mapping[str, Location], channel: Channel) -> bool:
@@ -123,13 +124,22 @@ class PlanningMemory:
             _keep(self._preferences, key, found, MAX_QUESTIONS)
         return found
 
-    def first_handling_times(self, now: datetime) -> ByLocation[HandlingTime | None]:
-        """When each location would handle an order received now, were there room; None if it never would."""
-        known = self._first_times
+    def first_days(self, now: datetime) -> Mapping[str, DayLimits]:
+        """The day on which each location with a capacity would handle an order received now, by location id.
+
+        Those that limit hours, or never would, are left out.
+        """
+        known = self._first_days
         if known is None or known[0] != now:
-            times = ByLocation(lambda number: first_handling_time(self.locations[number], now))
-            known = self._first_times = now, times
+            known = self._first_days = now, dict(self._each_first_day(now))
         return known[1]
+
+    def _each_first_day(self, now: datetime) -> Iterator[tuple[str, DayLimits]]:
+        for location_id in self.limited_ids:
+            location = self.locations[self.numbers[location_id]]
+            first = first_handling_time(location, now)
+            if location.capacity is not None and first is not None and first.hour is None:
+                yield location_id, DayLimits.of(location_id, first.day, location.capacity)
 
     def stock(self, sku: str, question: RoutingQuestion, context: Context) -> ProductStock:
         """The product's levels in the question's world; `context` is the question's."""
@@ -222,7 +232,7 @@ class PolicyView:
         self.memory = memory_of(policy_set, question.world.locations, question.channel)
         self._context = question.context()
         self.eligibility = self.memory.eligibility(policy, question, self._context)
-        self.late = late_locations(policy_set, policy, question, self.memory.locations) if policy.must_meet else None
+        self.late = late_locations(policy_set, policy, question, self.memory.locations)
         destination = question.destination
         self.distances = self.memory.distances(None if destination is None else destination.coordinates)
         self._stocks: dict[str, ProductStock] = {}

@@ -26,8 +26,10 @@ class ProductStock:
 
     __slots__ = (
         "_assessments",
+        "_capacity",
         "_keys",
         "_locations",
+        "_of_question",
         "_policy_set",
         "available",
         "held_back",
@@ -47,6 +49,8 @@ class ProductStock:
         self.available = [0] * len(locations)
         self._policy_set = policy_set
         self._locations = locations
+        self._of_question = (question.world.now, question.channel, question.order, question.destination)
+        self._capacity = question.world.capacity
         self._keys = [(sku, location.id) for location in locations]
         self._assessments: dict[frozenset[str], Assessments] = {}
         self.held_back = ByLocation(self._held_back)
@@ -77,7 +81,9 @@ class ProductStock:
 
     def context(self, number: int) -> Context:
         """What rules see of a level."""
-        return self.question.context(self._locations[number], self.sku, self.levels[number])
+        # As `question.context`, for each level: looking its parts up would take as long as making it.
+        location, level = self._locations[number], self.levels[number]
+        return Context(*self._of_question, location, self.product, level, capacity=self._capacity)
 
     def _held_back(self, number: int) -> int:
         return units_held_back(self._policy_set.buffers_of(Scope.LOCATION), self.context(number))

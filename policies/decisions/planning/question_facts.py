@@ -21,12 +21,9 @@ _OF_THE_QUESTION = frozenset({"order", "destination"})
 
 
 @lru_cache(maxsize=1_024)
-def question_reader(facts: tuple[str, ...], *, of_one_moment: bool = False) -> QuestionReader:
-    """Reads what the facts depend on. The moment is not read if all questions are `of_one_moment`."""
-    readers = {reader: None for fact in facts for reader in _readers(fact)}
-    if of_one_moment:
-        readers.pop(_moment, None)
-    parts = tuple(readers)
+def question_reader(facts: tuple[str, ...]) -> QuestionReader:
+    """Reads what the facts depend on."""
+    parts = tuple({reader: None for fact in facts for reader in _readers(fact)})
     return lambda context: tuple([read(context) for read in parts])
 
 

@@ -83,7 +83,7 @@ def priority(step: RankStep, numbers: Sequence[int], context: RankingContext) ->
 def prefer(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
     """Locations that meet the condition come before those that do not."""
     preferred = context.view.preference(step)
-    return [0 if preferred[number] else 1 for number in numbers]
+    return [float(not preferred[number]) for number in numbers]
 
 
 def deepest_stock(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
@@ -110,8 +110,9 @@ def covers_most(step: RankStep, numbers: Sequence[int], context: RankingContext)
     if not context.demand:
         return None
     requests = [(context.units.get(sku, {}), count) for sku, count in context.demand.items()]
-    ids = (context.view.memory.locations[number].id for number in context.each(numbers))
-    return [-sum(units.get(location_id, 0) >= count for units, count in requests) for location_id in ids]
+    ids = [context.view.memory.locations[number].id for number in context.each(numbers)]
+    columns = [[units.get(location_id, 0) >= count for location_id in ids] for units, count in requests]
+    return [-sum(covered) for covered in zip(*columns, strict=True)]
 
 
 def chosen_by_shopper(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:

@@ -1,15 +1,24 @@
 """How many units each form of buffer holds back, and how several rules combine."""
 
 from itertools import pairwise
-from math import exp, factorial
+from math import exp, factorial, inf
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from policies.decisions import buffers
-from policies.decisions.buffers import combined_hold_back, expected_sales_quantile, held_back_units, most_units
-from policies.domain.model import MAX_UNITS
-from policies.policy_set import Combine, HoldBack
+from policies.decisions.buffers import (
+    buffer_effect,
+    combined_hold_back,
+    expected_sales_quantile,
+    held_back_units,
+    most_units,
+    most_units_held_back,
+    units_held_back,
+)
+from policies.domain.model import MAX_UNITS, Context
+from policies.policy_set import BufferFile, Combine, HoldBack, Scope
+from tests.policies.small_retailer import ANYWHERE, NOW, TIKTOK, level, rules
 
 DAY = 86_400.0
 
@@ -172,3 +181,70 @@ def test_a_file_combines_by_the_largest_or_the_sum() -> None:
     assert combined_hold_back(Combine.LARGEST, [2, None, 3]) == 3
     assert combined_hold_back(Combine.SUM, [2, None, 3]) == 5
     assert combined_hold_back(Combine.LARGEST, [None]) == 0
+
+
+def test_a_service_level_that_no_sale_reaches_exactly_holds_nothing_back() -> None:
+    """With one sale expected there is none with probability 1 / e."""
+    assert expected_sales_quantile(1, DAY, exp(-1)) == 0
+
+
+@pytest.mark.parametrize(
+    ("hold_back", "most"),
+    [
+        (HoldBack("units", units=3), 3),
+        (HoldBack("units", units=3, minimum=4), 4),
+        (HoldBack("units", units=3, maximum=2), 2),
+        # Rounded up twice.
+        (HoldBack("percent", percent=50), 17),
+        (HoldBack("percent", percent=50, maximum=4), 4),
+        (HoldBack("days_of_cover", days=1), inf),
+        (HoldBack("days_of_cover", days=1, maximum=4), 4),
+    ],
+)
+def test_the_most_that_a_rule_holds_back_of_thirty_is_little_more_than_what_it_may(
+    hold_back: HoldBack, most: float
+) -> None:
+    assert most_units(hold_back, 30) == most
+
+
+def channel_buffers(*files: str) -> tuple[BufferFile, ...]:
+    """Buffer files of the channel's total: each the way in which it combines, and its rules."""
+    texts = []
+    for number, text in enumerate(files):
+        combine, *entries = text.split("; ")
+        listed = "".join(f"  - {{name: rule-{number}-{n}, {entry}}}\n" for n, entry in enumerate(entries))
+        texts.append(f"kind: buffer\nname: file-{number}\nscope: channel\ncombine: {combine}\nrules:\n{listed}")
+    return tuple(rules(ANYWHERE, *texts).buffers_of(Scope.CHANNEL))
+
+
+@pytest.mark.parametrize(
+    ("files", "most"),
+    [
+        ([], 0),
+        (["largest; cap: 1"], 0),
+        (["largest; cap: 1; hold_back: {units: 2}; hold_back: {units: 3}"], 3),
+        (["sum; hold_back: {units: 2}; hold_back: {units: 3}"], 5),
+        (["sum; hold_back: {units: 2}; hold_back: {units: 3}", "largest; hold_back: {units: 4}"], 5),
+        (["sum; hold_back: {units: 2}", "largest; hold_back: {units: 4}"], 4),
+        (["sum; hold_back: {units: 2}; when: {channel.kind: web}, hold_back: {units: 3}"], 2),
+        (["sum; hold_back: {units: 2}; when: {channel.kind: social}, hold_back: {units: 3}"], 5),
+        (["sum; hold_back: {units: 2}; when: {stock.available: {less_than: 3}}, hold_back: {units: 3}"], 5),
+    ],
+)
+def test_the_most_that_files_hold_back_is_that_of_the_file_that_holds_back_most(files: list[str], most: int) -> None:
+    assert most_units_held_back(channel_buffers(*files), Context(NOW, TIKTOK), 30) == most
+
+
+def test_the_highest_cut_off_and_the_lowest_cap_of_all_files_hold() -> None:
+    files = channel_buffers(
+        "largest; publish_zero_at_or_below: 5; cap: 7", "largest; publish_zero_at_or_below: 3; cap: 9; cap: 8"
+    )
+
+    effect = buffer_effect(files, Context(NOW, TIKTOK, stock=level("MUG", "", 30)))
+    assert (effect.cut_off, effect.cap) == (5, 7)
+    turned = buffer_effect(files[::-1], Context(NOW, TIKTOK, stock=level("MUG", "", 30)))
+    assert (turned.cut_off, turned.cap) == (5, 7)
+
+
+def test_a_share_of_stock_that_nobody_has_counted_is_nothing() -> None:
+    assert units_held_back(channel_buffers("largest; hold_back: {percent: 50}"), Context(NOW, TIKTOK)) == 0

@@ -52,8 +52,8 @@ def test_a_location_that_arrives_too_late_is_dropped_and_the_next_one_ships() ->
     decision = routed(order({"MUG": 1}, destination=HOME, deliver_by=SATURDAY))
 
     assert decision.units == {("MUG", "oslo"): 1}
-    dropped = {x.location_id: (x.reason, x.rule) for x in decision.dropped}
-    assert dropped == {"dc": ("too-late", "parcels"), "unknown": ("too-late", "from-stores")}
+    dropped = {x.location_id: (x.sku, x.reason, x.rule) for x in decision.dropped}
+    assert dropped == {"dc": ("MUG", "too-late", "parcels"), "unknown": ("MUG", "too-late", "from-stores")}
     assert [rule.name for rule in decision.fired] == ["from-stores"]
 
 

@@ -129,6 +129,15 @@ def test_by_monday_up_to_two_and_by_tuesday_up_to_seven() -> None:
     assert days(asked(PLAIN, SHOP)) == [(MONDAY, 2), (TUESDAY, 7)]
 
 
+def test_days_are_worked_out_only_on_request_and_limits_only_where_there_are_any() -> None:
+    kit = Kit("SET", {"MUG": 1}, may_split=False)
+    mugs = assess_availability(PLAIN, SHOP, TIKTOK, "MUG", method="ship", destination=TO_OSLO)
+    sets = assess_kit(PLAIN, SHOP, TIKTOK, kit, method="ship", destination=TO_OSLO)
+
+    assert (mugs.delivery_options, sets.delivery_options) == ((), ())
+    assert mugs.in_one_order == {}
+
+
 def test_a_small_order_that_a_bicycle_takes_arrives_sooner_than_a_large_one() -> None:
     policy_set = rules(BY_SIZE, policy(rank="[priority]", must_meet="[deliver_by]"))
     snapshot = replace(SHOP, products={"MUG": Product("MUG", price=Decimal(8))})
@@ -156,7 +165,7 @@ rules:
 def test_a_location_without_stock_delivers_nothing_by_any_day() -> None:
     snapshot = replace(SHOP, levels={**SHOP.levels, ("MUG", "shop"): level("MUG", "shop", 0)})
 
-    assert asked(PLAIN, snapshot).delivery_options == (DeliveryOption(TUESDAY, 1, 5, frozenset({"dc"})),)
+    assert asked(PLAIN, snapshot).delivery_options == (DeliveryOption(TUESDAY, 1, 5, {"dc": 5}),)
 
 
 def test_an_order_too_small_for_a_whole_item_is_no_option_for_items() -> None:
@@ -168,7 +177,7 @@ rules:
   - {name: others, position: 2, service: ground, transit_days: 2}
 """
     policy_set = rules(rates, policy(rank="[priority]", must_meet="[deliver_by]"))
-    both = frozenset({"shop", "dc"})
+    both = {"shop": 2, "dc": 5}
 
     units = asked(policy_set, SHOP)
 

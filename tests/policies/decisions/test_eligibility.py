@@ -2,7 +2,7 @@
 
 import pytest
 
-from policies.decisions.eligibility import RoutingQuestion, reason_not_allowed
+from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy, reason_not_allowed
 from policies.domain.model import Channel, OrderFacts
 from policies.policy_set import PolicySet
 from tests.policies.small_retailer import rules, store, warehouse, world
@@ -65,3 +65,14 @@ def test_a_location_outside_the_channel_or_the_catalog_is_not_allowed() -> None:
         "web no longer sells from plain"
     )
     assert reason("gone") == "gone is not in the catalog"
+
+
+def test_a_location_that_a_policy_does_not_allow_is_dropped_with_what_the_condition_saw() -> None:
+    policy_set = rules(POLICIES.replace("OTHERWISE", "next"))
+    question = RoutingQuestion(world(LOCATIONS, []), EVERYWHERE, OrderFacts("ship", tags=frozenset({"gift"})))
+
+    dropped = dropped_by_policy(policy_set.routing[0], store("plain"), question)
+
+    assert dropped is not None
+    assert dropped.evidence is not None
+    assert [fact for fact, _ in dropped.evidence.facts()] == ["location.tags"]

@@ -247,3 +247,8 @@ def test_a_test_can_have_its_own_time() -> None:
     )
 
     assert messages(report(tests, owners=bounded)) == []
+
+
+def test_an_exception_of_no_kind_is_handled_by_no_rule() -> None:
+    with pytest.raises(ValueError, match=r"^the context has no exception kind; set exception_kind$"):
+        handling_of(rules(ANYWHERE, OWNERS), Context(NOW))

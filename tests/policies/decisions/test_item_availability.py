@@ -12,13 +12,18 @@ from hypothesis import given, strategies as st
 from policies.decisions.availability.item_availability import in_items
 from policies.decisions.availability.outlet_split import outlet_units
 from policies.decisions.availability.sellable import Availability, assess_availability
+from policies.decisions.availability.tried_orders import TriedOrders
+from policies.decisions.decision import Decision
+from policies.decisions.kits.kit_availability import assess_kit
 from policies.decisions.routing import route
-from policies.domain.capacity import Capacity, CapacityFigures
+from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse
+from policies.domain.kits import Kit
 from policies.domain.listings import OrderedItem, whole_items
 from policies.domain.model import Commitment, Order, OrderLine, Product, World
 from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE as UNRESTRICTED, of_whole_items
-from tests.policies.small_retailer import ANYWHERE, TIKTOK, level, policy, rules, store, world
+from policies.policy_set import PolicySet
+from tests.policies.small_retailer import ANYWHERE, NOW, TIKTOK, TO_OSLO, level, policy, rules, store, world
 
 LOCATIONS = ("a", "b", "c")
 STOCK = st.dictionaries(st.sampled_from(LOCATIONS), st.integers(0, 20))
@@ -96,17 +101,95 @@ def test_one_order_gets_no_more_items_than_a_location_can_handle() -> None:
     assert (items.sellable, items.largest_single_order) == (5, 2)
 
 
-@given(st.integers(0, len(POLICIES) - 1), STOCK, st.integers(1, 7))
-def test_a_cart_of_the_largest_single_order_gets_all_its_items(number: int, stock: dict[str, int], each: int) -> None:
-    count = in_items(assessed(number, stock), each).largest_single_order
+def test_locations_with_room_for_five_units_each_send_two_pairs_each() -> None:
+    snapshot = with_room(stocked({"a": 9, "b": 9}), {"a": 5, "b": 5})
+
+    items = in_items(assess_availability(POLICIES[0], snapshot, TIKTOK, "MUG"), 2)
+
+    assert (items.sellable, items.largest_single_order) == (8, 4)
+    assert not ordered(POLICIES[0], snapshot, 4, 2).shortages
+    assert ordered(POLICIES[0], snapshot, 5, 2).shortages
+
+
+def test_pairs_of_sets_need_room_for_whole_pairs_at_their_location() -> None:
+    """A set is a mug and a bowl. Each location has room for 7 units a day, so for 3 sets, which is a pair of them."""
+    kit = Kit("SET", {"MUG": 1, "BOWL": 1}, may_split=False)
+    stock = [level(sku, key, 9) for sku in kit.components for key in "ab"]
+    snapshot = world([store(key, handling_minutes=0) for key in "ab"], stock, [Product("SET")])
+    snapshot = with_room(snapshot, {"a": 7, "b": 7}, days_ahead=0)
+    courier = "kind: delivery\nrules:\n  - {name: courier, position: 1, service: courier, transit_days: 1}\n"
+    policy_set = rules(courier, policy(must_meet="[deliver_by]"))
+    tried = TriedOrders(policy_set, snapshot, TIKTOK, "SET", kit, "ship", TO_OSLO, units_each=2)
+
+    sets = assess_kit(policy_set, snapshot, TIKTOK, kit, method="ship", destination=TO_OSLO, by_day=True)
+    pairs = in_items(sets, 2)
+
+    assert (sets.largest_single_order, pairs.largest_single_order) == (6, 2)
+    assert [[day.largest_order for day in x.delivery_days] for x in (sets, pairs)] == [[6], [2]]
+    assert (tried.filled(2), tried.filled(3)) == (2, 2)
+
+
+def test_by_a_day_locations_send_the_pairs_for_which_they_have_room_until_then() -> None:
+    """Each takes 3 units today and 5 tomorrow, which is a Saturday; its courier takes a day and rests on Sunday."""
+    courier = """
+kind: delivery
+rules:
+  - {name: courier, position: 1, service: courier, transit_days: 1, ships_on: [fri, sat]}
+"""
+    policy_set = rules(courier, policy(must_meet="[deliver_by]"))
+    snapshot = with_room(stocked({"a": 9, "b": 9}), {"a": 5, "b": 5}, days_ahead=1)
+    snapshot = replace(
+        snapshot, locations={key: replace(x, handling_minutes=0) for key, x in snapshot.locations.items()}
+    )
+    taken = {CapacityPeriod(key, NOW.date()): CapacityUse(1, 2) for key in "ab"}
+    snapshot = replace(snapshot, capacity=CapacityFigures(taken))
+
+    units = assess_availability(policy_set, snapshot, TIKTOK, "MUG", method="ship", destination=TO_OSLO, by_day=True)
+    pairs = in_items(units, 2)
+
+    assert [day.largest_order for day in units.delivery_days] == [6, 10]
+    assert [day.largest_order for day in pairs.delivery_days] == [2, 4]
+
+
+@given(
+    *(st.integers(0, len(POLICIES) - 1), STOCK, st.integers(1, 7)),
+    st.dictionaries(st.sampled_from(LOCATIONS), st.integers(1, 12)),
+)
+def test_a_cart_of_the_largest_single_order_gets_all_its_items(
+    number: int, stock: dict[str, int], each: int, room: dict[str, int]
+) -> None:
+    snapshot = with_room(stocked(stock), room)
+    count = in_items(assess_availability(POLICIES[number], snapshot, TIKTOK, "MUG"), each).largest_single_order
     if not count:
         return
-    item = OrderedItem("case", count, each)
-    line = OrderLine("1", "MUG", item.units(count), Decimal(4), of_whole_items(UNRESTRICTED, "1", item), item)
-    decision = route(POLICIES[number], stocked(stock), TIKTOK, Order("tiktok_shop", "1", (line,), Commitment.HOLD))
+    decision = ordered(POLICIES[number], snapshot, count, each)
 
     assert not decision.shortages
     assert all(x.unit_count % each == 0 for shipment in decision.plan for x in shipment.lines)
+
+
+@given(STOCK, st.integers(1, 7), st.dictionaries(st.sampled_from(LOCATIONS), st.integers(1, 12)))
+def test_where_all_locations_may_ship_no_order_gets_more_items_than_the_largest(
+    stock: dict[str, int], each: int, room: dict[str, int]
+) -> None:
+    snapshot = with_room(stocked(stock), room)
+    count = in_items(assess_availability(POLICIES[0], snapshot, TIKTOK, "MUG"), each).largest_single_order
+
+    assert ordered(POLICIES[0], snapshot, count + 1, each).shortages
+
+
+def with_room(snapshot: World, room: dict[str, int], days_ahead: int = 0) -> World:
+    """The world with what these locations can handle in units a day."""
+    limits = {key: Capacity(units_per_day=count, days_ahead=days_ahead) for key, count in room.items()}
+    locations = {key: replace(x, capacity=limits.get(key)) for key, x in snapshot.locations.items()}
+    return replace(snapshot, locations=locations, capacity=CapacityFigures())
+
+
+def ordered(policy_set: PolicySet, snapshot: World, count: int, each: int) -> Decision:
+    """What an order of so many items gets."""
+    item = OrderedItem("case", count, each)
+    line = OrderLine("1", "MUG", item.units(count), Decimal(4), of_whole_items(UNRESTRICTED, "1", item), item)
+    return route(policy_set, snapshot, TIKTOK, Order("tiktok_shop", "1", (line,), Commitment.HOLD))
 
 
 @given(STOCK, st.integers(2, 7), st.integers(1, 9))

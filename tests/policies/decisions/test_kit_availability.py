@@ -12,8 +12,9 @@ from hypothesis import given, settings, strategies as st
 
 from policies.decisions.availability.sellable import Availability, assess_availability
 from policies.decisions.kits.kit_availability import assess_kit, kits_promised
+from policies.domain.capacity import Capacity, CapacityFigures
 from policies.domain.kits import Kit
-from policies.domain.model import Product, World
+from policies.domain.model import Destination, Product, World
 from policies.policy_set import PolicySet
 from tests.policies.decisions.test_routing_properties import policy_sets, worlds
 from tests.policies.small_retailer import (
@@ -222,6 +223,60 @@ rules:
 """It is Friday: the shop's courier arrives on Monday, the warehouse's parcels on Tuesday."""
 
 
+def test_kits_that_may_be_split_are_picked_up_from_as_many_stores_as_pickup_allows() -> None:
+    """The answer is that of the policy for pickup: an order to be shipped may use both stores."""
+    policies = """
+kind: routing
+policies:
+  - {name: collect, position: 1, applies_to: {order.method: pickup}, only: {location.type: store}, max_shipments: 1,
+     rank: [priority]}
+  - {name: send, position: 2, rank: [priority]}
+"""
+    corner = [level("MUG", "corner", 2), level("BOWL", "corner", 4)]
+    snapshot = world([DC, SHOP, store("corner")], [*TWO_PLACES.levels.values(), *corner], [Product("SET")])
+    kit = replace(SET, may_split=True)
+
+    picked_up = assess_kit(rules(policies), snapshot, TIKTOK, kit, method="pickup")
+    shipped = assess_kit(rules(policies), snapshot, TIKTOK, kit, method="ship")
+
+    assert (picked_up.sellable, picked_up.largest_single_order) == (3, 2)
+    assert shipped.largest_single_order == shipped.sellable == 9
+    assert picked_up.kit is not None
+    assert shipped.kit is not None
+    assert picked_up.kit.components == {"MUG": 3, "BOWL": 13}
+    assert shipped.kit.components == {"MUG": 13, "BOWL": 18}
+
+
+def test_the_components_of_a_kit_are_those_that_may_go_to_the_destination() -> None:
+    not_abroad = policy(exclude="[{name: at-home, when: {location.type: store, destination.country: {is_not: NO}}}]")
+    products = {**TWO_PLACES.products, "SET": Product("SET")}
+
+    found = assess_kit(
+        rules(not_abroad), replace(TWO_PLACES, products=products), TIKTOK, SET, destination=Destination("SE")
+    )
+
+    assert found.kit is not None
+    assert found.kit.components == {"MUG": 10, "BOWL": 5}
+
+
+@pytest.mark.parametrize(
+    ("entry", "sellable", "is_cut_off", "is_capped"),
+    [
+        ("hold_back: {units: 0}", 3, False, False),
+        ("hold_back: {units: 9}", 0, False, False),
+        ("cap: 3", 3, False, False),
+        ("cap: 1", 1, False, True),
+        ("publish_zero_at_or_below: 3", 0, True, False),
+    ],
+)
+def test_kits_are_cut_off_or_capped_only_where_there_are_more(
+    entry: str, sellable: int, is_cut_off: bool, is_capped: bool
+) -> None:
+    found = ask(rules(ANYWHERE, of_kit(entry, "channel")), TWO_PLACES)
+
+    assert (found.sellable, found.cut_off_applied, found.capped) == (sellable, is_cut_off, is_capped)
+
+
 def options_of(*texts: str, kit: Kit = SET, snapshot: World = TWO_PLACES) -> list[tuple[int, int, int, set[str]]]:
     """The days from now by which orders from so many to so many kits arrive from these locations."""
     at_once = {key: replace(place, handling_minutes=0) for key, place in snapshot.locations.items()}
@@ -229,7 +284,7 @@ def options_of(*texts: str, kit: Kit = SET, snapshot: World = TWO_PLACES) -> lis
     products = {**snapshot.products, "SET": Product("SET")}
     snapshot = replace(snapshot, locations=at_once, products=products)
     found = assess_kit(policy_set, snapshot, TIKTOK, kit, method="ship", destination=TO_OSLO, by_day=True)
-    return [((x.day - NOW.date()).days, x.fewest, x.largest, set(x.location_ids)) for x in found.delivery_options]
+    return [((x.day - NOW.date()).days, x.fewest, x.largest, set(x.units)) for x in found.delivery_options]
 
 
 def test_what_a_rule_keeps_of_all_kits_is_not_kept_of_the_first_days_kits_too() -> None:
@@ -241,6 +296,20 @@ def test_kits_that_may_be_split_arrive_once_all_their_components_do() -> None:
     kit = replace(SET, may_split=True)
 
     assert options_of(kit=kit, snapshot=snapshot) == [(4, 1, 4, {"dc", "shop"})]
+
+
+def test_a_location_gives_to_one_order_no_more_kits_by_a_day_than_it_can_handle() -> None:
+    """The warehouse can handle seven units of an order, and so two sets of three; the shop has one."""
+    snapshot = world([replace(DC, capacity=Capacity(units_per_day=7, days_ahead=0)), SHOP], [
+        level("MUG", "dc", 10), level("BOWL", "dc", 10), level("MUG", "shop", 1), level("BOWL", "shop", 9)
+    ], [Product("SET")])  # fmt: skip
+    at_once = {key: replace(place, handling_minutes=0) for key, place in snapshot.locations.items()}
+    snapshot = replace(snapshot, locations=at_once, capacity=CapacityFigures())
+    policy_set = rules(BY_COURIER, policy(must_meet="[deliver_by]", rank="[priority]"))
+
+    found = assess_kit(policy_set, snapshot, TIKTOK, SET, method="ship", destination=TO_OSLO, by_day=True)
+
+    assert [(x.largest, dict(x.units)) for x in found.delivery_options] == [(1, {"shop": 1}), (3, {"dc": 2, "shop": 1})]
 
 
 def test_days_are_answered_only_where_they_are_asked_for() -> None:

@@ -9,11 +9,16 @@ import pytest
 from policies.decisions.alternatives.decision_explanation import explain
 from policies.decisions.availability.sellable import assess_availability
 from policies.decisions.routing import route, routed_order
-from policies.domain.model import StockLevel
+from policies.domain.model import Product, StockLevel
 from tests.policies.small_retailer import ANYWHERE, NOW, TIKTOK, level, order, policy, rules, store, world
 
 LOCATIONS = [store("a"), store("b"), store("c")]
 OLDEST = rules(policy(rank="[oldest_stock]"))
+PRODUCTS = [
+    Product("FIG", tags=frozenset({"fresh"})),
+    Product("JAM", tags=frozenset({"sweet", "gift"})),
+    Product("MUG", tags=frozenset({"gift"})),
+]
 
 
 def since(sku: str, location_id: str, days: float | None, units: int = 5) -> StockLevel:
@@ -30,6 +35,7 @@ def first(*levels: StockLevel, **units: int) -> str:
     [
         (3, 40, 12, "b"),
         (None, 1, 0, "b"),
+        (0, 1, None, "b"),
         (None, None, None, "a"),
         (7.2, 7.9, 7, "a"),
         (-1, 0, 0.5, "a"),
@@ -74,3 +80,30 @@ def test_rules_see_the_days_since_the_oldest_stock_came_in() -> None:
 def test_only_rules_that_ask_need_receipts() -> None:
     assert OLDEST.reads_receipts
     assert not rules(ANYWHERE).reads_receipts
+
+
+@pytest.mark.parametrize(
+    ("applies_to", "asks_of"),
+    [
+        ("{order.product_tags: {contains: fresh}}", ["FIG"]),
+        ("{order.product_tags: {contains_any: [fresh, sweet]}, order.method: ship}", ["FIG", "JAM"]),
+        ("{any: [{order.product_tags: {contains: fresh}}, {order.product_tags: {contains: sweet}}]}", ["FIG", "JAM"]),
+        ("{any: [{order.product_tags: {contains: fresh}}, {order.value: {at_least: 9}}]}", ["FIG", "JAM", "MUG"]),
+        ("{none: [{order.product_tags: {contains: fresh}}]}", ["FIG", "JAM", "MUG"]),
+        ("{order.tags: {contains: fresh}}", ["FIG", "JAM", "MUG"]),
+    ],
+)
+def test_receipts_are_needed_only_for_products_with_a_tag_that_the_policy_asks_for(
+    applies_to: str, asks_of: list[str]
+) -> None:
+    fresh = policy(name="fresh", position="1", applies_to=applies_to, rank="[oldest_stock]")
+    policy_set = rules(fresh, ANYWHERE)
+
+    assert [x.sku for x in PRODUCTS if policy_set.reads_receipts_of([x])] == asks_of
+    assert policy_set.reads_receipts_of(PRODUCTS)
+
+
+def test_a_rule_that_compares_the_age_of_stock_asks_it_of_every_product() -> None:
+    too_old = "{name: too-old, when: {stock.oldest_days: {more_than: 30}}, block: old}"
+    policy_set = rules(ANYWHERE, f"kind: exposure\nname: fresh\nrules: [{too_old}]\n")
+    assert policy_set.reads_receipts_of([Product("MUG")])

@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from policies.decisions.eligibility import RoutingQuestion, policies_for
+from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.planning.plans import best_plan
 from policies.decisions.routing import route
-from policies.domain.model import Channel, Location, Order, OrderLine, Product, StockLevel, World
+from policies.domain.model import Channel, Location, Order, OrderFacts, OrderLine, Product, StockLevel, World
 from policies.policy_set import PolicySet
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -27,6 +29,19 @@ def test_an_order_of_many_lines_pauses_at_each_level_and_gets_the_same_decision(
 
     assert decision == route(policy_set, World(NOW, LOCATIONS, products, LEVELS), channel, order)
     assert len(pauses) >= len(LEVELS)
+
+
+def test_an_order_pauses_before_the_rules_about_stock_are_asked_of_a_level(policy_set: PolicySet) -> None:
+    pauses: list[None] = []
+    snapshot = World(NOW, LOCATIONS, {}, LEVELS, lambda: pauses.append(None))
+    question = RoutingQuestion(snapshot, Channel("web", "web"), OrderFacts())
+    levels = PolicyView(policy_set, question, policies_for(policy_set, question)[0]).stock(SKUS[0])
+    pauses.clear()
+
+    figures = [levels.assessments(frozenset()).figures[number] for number in (0, 1)]
+
+    assert [figure.location_id for figure in figures] == ["store-0", "store-1"]
+    assert len(pauses) == 2
 
 
 @pytest.mark.parametrize("steps", [(), ("fewest_shipments",)])

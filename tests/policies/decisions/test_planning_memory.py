@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 from policies.decisions.availability.sellable import assess_availability
 from policies.decisions.decision import Decision
 from policies.decisions.eligibility import RoutingQuestion, WholeOrder, policies_for
+from policies.decisions.planning.planning_memory import PolicyView
 from policies.decisions.routing import route
 from policies.domain.model import (
     Commitment,
@@ -291,3 +292,15 @@ def test_an_order_that_pauses_is_not_planned_from_the_stock_of_a_question_that_i
     decision = route(policy_set, World(NOW, locations, products, sold_out, answer_another), TIKTOK, sold({"MUG": 1}))
 
     assert decision.plan == ()
+
+
+def test_an_order_without_an_address_has_no_distance_to_where_the_last_one_went() -> None:
+    policy_set, snapshot = rules(ANYWHERE), world([store("a", coordinates=Coordinates(59.9, 10.7))], [])
+
+    def distance_km(destination: Destination | None) -> float | None:
+        question = RoutingQuestion(snapshot, TIKTOK, OrderFacts(), destination)
+        return PolicyView(policy_set, question, policies_for(policy_set, question)[0]).distances[0]
+
+    assert distance_km(Destination("NO", coordinates=Coordinates(59.9, 10.7))) == 0
+    assert distance_km(None) is None
+    assert distance_km(Destination("NO", coordinates=Coordinates(59.9, 10.7))) == 0

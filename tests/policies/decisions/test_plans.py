@@ -129,3 +129,18 @@ def test_a_search_that_reaches_its_limit_says_so_and_still_covers_the_order() ->
 
     assert not plan.searched_exhaustively
     assert placed_units(plan) == sum(bool(levels) for levels in stock.values())
+
+
+@pytest.mark.parametrize(("a", "b"), [((0, 1, 0), (0, 0, 1)), ((0, 0, 1), (0, 0, 0)), ((1, 0, 0), (0, 1, 1))])
+def test_each_location_step_compares_its_own_ranks(a: tuple[float, ...], b: tuple[float, ...]) -> None:
+    """Location b is better in the first step in which the two differ; of many products, sets are searched by size."""
+    skus = [f"SKU-{number}" for number in range(6)]
+
+    plan = best_plan(
+        dict.fromkeys(skus, 1),
+        {sku: {"a": 1, "b": 1} for sku in skus},
+        {"a": a, "b": b},
+        steps=["fewest_shipments", "prefer", "priority", "nearest"],
+    )
+
+    assert [load.location_id for load in plan.loads] == ["b"]

@@ -19,7 +19,7 @@ from policies.decisions.promise import (
     same_contents,
 )
 from policies.decisions.routing import route
-from policies.domain.model import Commitment, Order, OrderLine
+from policies.domain.model import Commitment, Destination, Order, OrderLine
 from tests.policies.small_retailer import ANYWHERE, TIKTOK, level, order, rules, store, world
 
 MUGS = OrderLine("1", "MUG", 2)
@@ -82,6 +82,10 @@ def test_lines_in_another_order_and_another_price_are_the_same_contents() -> Non
 
 def test_pickup_instead_of_shipping_is_a_change_of_contents() -> None:
     assert not same_contents(HOLD, replace(HOLD, method="pickup"))
+
+
+def test_another_destination_is_a_change_of_contents() -> None:
+    assert not same_contents(HOLD, replace(HOLD, destination=Destination("SE")))
 
 
 def test_a_hold_stays_unchanged_if_its_new_contents_are_short() -> None:

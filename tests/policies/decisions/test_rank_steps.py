@@ -62,6 +62,12 @@ def test_days_of_cover_count_available_units_and_not_units_on_hand() -> None:
     assert first("most_days_of_cover", {"MUG": 3}, levels) == ["b", "a"]
 
 
+def test_a_product_that_is_sold_out_at_a_location_makes_its_stock_no_deeper() -> None:
+    levels = [level("MUG", "a", 1), level("CAP", "a", 1), level("MUG", "b", 2), level("CAP", "b", 0)]
+
+    assert first("deepest_stock", {"MUG": 3, "CAP": 1}, levels) == ["a", "b"]
+
+
 def test_the_location_with_the_most_reliable_counts_ships_first() -> None:
     levels = [
         level("MUG", "a", 1),

@@ -131,3 +131,44 @@ def test_an_order_gets_exactly_what_availability_says_of_restricted_goods(counts
     assert availability.sellable == availability.largest_single_order == licensed
     for request in (order({"PAINT": 20}), sold({"PAINT": 20})):
         assert sum(decide(policy_set, snapshot, request).units.values()) == licensed
+
+
+def test_a_restriction_is_named_before_the_blocks_of_other_rules() -> None:
+    """Rules apply in the order of their files, and the block is in the first one; it alone could be lifted."""
+    block = """
+kind: exposure
+name: early
+rules:
+  - {name: no-paint, when: {product.sku: PAINT}, block: not this week}
+"""
+    policy_set = rules(block, RESTRICTIONS, SOLD_MAY_USE_ALL)
+    snapshot = stocked(oslo={"PAINT": 5})
+
+    (figure,) = [
+        x for x in assess_availability(policy_set, snapshot, TIKTOK, "PAINT").locations if x.location_id == "oslo"
+    ]
+    decision = decide(policy_set, snapshot, order({"PAINT": 1}))
+
+    assert [(x.name, x.effect) for x in figure.blocked_by] == [
+        ("licensed-only", "restricted: hazardous goods ship from licensed warehouses only"),
+        ("no-paint", "blocked: not this week"),
+    ]
+    (dropped,) = [x for x in decision.dropped if x.location_id == "oslo"]
+    assert (dropped.reason, dropped.rule) == (DropReason.RESTRICTED, "licensed-only")
+
+
+def test_of_a_block_and_a_restriction_the_restriction_is_told_first() -> None:
+    """Although it stands last in the rules: no order may go around it."""
+    listed = """
+kind: exposure
+name: safe
+rules:
+  - {name: counted, when: {location.status: stocktake}, block: being counted}
+  - {name: licensed, when: {location.type: store}, restrict: not licensed}
+"""
+    snapshot = world([store("oslo", status="stocktake")], [level("MUG", "oslo", 4)])
+
+    (figure,) = assess_availability(rules(listed, policy()), snapshot, TIKTOK, "MUG").locations
+
+    assert figure.is_restricted
+    assert [rule.name for rule in figure.blocked_by] == ["licensed", "counted"]

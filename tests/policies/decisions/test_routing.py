@@ -92,6 +92,14 @@ def test_the_best_ranked_location_of_a_split_ships_all_it_has() -> None:
     assert shipped(decision) == [("oslo", {"1": 2}), ("bergen", {"1": 1})]
 
 
+def test_lines_of_one_product_get_its_units_in_line_order_from_one_location_after_the_other() -> None:
+    cart = order([("MUG", 1), ("MUG", 3), ("MUG", 1)], destination=TO_OSLO)
+    decision = decide(rules(ANYWHERE), stocked(oslo=2, bergen=2), cart)
+
+    assert shipped(decision) == [("oslo", {"1": 1, "2": 1}), ("bergen", {"2": 2})]
+    assert short(decision) == [("3", 1, "oversell")]
+
+
 def test_distances_within_one_band_are_equal() -> None:
     routing = policy(rank="[{nearest: {band_km: 500}}, deepest_stock]")
 

@@ -2,17 +2,21 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
+from policies.decisions.availability.location_availability import assess_location
 from policies.decisions.availability.sellable import Availability, assess_availability, channel_level, publishable_units
 from policies.decisions.buffers import BufferEffect
-from policies.domain.model import Channel, Destination, Product, World
+from policies.domain.capacity import Capacity, CapacityFigures
+from policies.domain.model import Channel, Context, Destination, Product, World
 from policies.explanation import DropReason
 from policies.policy_set import PolicySet
 from tests.policies.small_retailer import (
     ANYWHERE,
+    NOW,
     TIKTOK,
     TILL,
     level,
@@ -372,6 +376,15 @@ def test_a_product_that_is_not_sold_out_of_several_locations_and_has_no_stock_ha
     assert (availability.sellable, availability.largest_single_order) == (0, 0)
 
 
+def test_the_largest_order_is_none_where_the_only_store_is_full_and_no_order_is_split() -> None:
+    full = store("oslo", capacity=Capacity(units_per_day=0, days_ahead=0))
+    snapshot = replace(world([full], [level("MUG", "oslo", 4)]), capacity=CapacityFigures())
+
+    found = ask(rules(policy(min_split_value=50)), snapshot)
+
+    assert (found.sellable, found.largest_single_order, found.in_one_order) == (4, 0, {"oslo": 0})
+
+
 def test_a_rule_with_two_effects_names_both_and_what_it_saw() -> None:
     both = channel_rules("{name: tight, when: {channel.id: tiktok_shop}, hold_back: {units: 3}, cap: 7}")
 
@@ -395,3 +408,12 @@ def test_a_product_that_was_never_stocked_has_nothing_sellable() -> None:
     availability = ask(rules(FLOOR, ANYWHERE), world([DC], []))
 
     assert (availability.sellable, availability.total_available, availability.locations) == (0, 0, ())
+
+
+@pytest.mark.parametrize("missing", ["channel", "location", "stock"])
+def test_a_location_is_assessed_for_a_channel_with_a_stock_level(missing: str) -> None:
+    without: dict[str, Any] = {missing: None}
+    whole = Context(NOW, TIKTOK, None, None, store("a"), stock=level("MUG", "a", 1))
+
+    with pytest.raises(ValueError, match=r"^the context needs a channel, a location and a stock level$"):
+        assess_location(rules(policy()), replace(whole, **without))

@@ -17,9 +17,10 @@ from hypothesis import given, settings, strategies as st
 
 from policies.decisions.planning.plan_steps import UNKNOWN_ESTIMATE, ShippingEstimate
 from policies.decisions.planning.plans import Plan, best_plan
-from policies.decisions.planning.sets.branch_search import BranchSearch
+from policies.decisions.planning.sets.branch_search import BranchSearch, units_within_reach
 from policies.decisions.planning.sets.candidate_pool import CandidatePool
 from policies.decisions.planning.sets.candidate_stock import CandidateStock
+from policies.decisions.planning.sets.set_comparison import SetComparison
 from policies.decisions.planning.sets.set_search import SetSearch
 from policies.decisions.planning.sets.subset_tables import StepCounter
 from policies.domain.model import go_on
@@ -228,6 +229,26 @@ def test_a_large_order_within_few_shipments_gets_the_most_units_that_any_have(
     best = min((problem.loads(chosen) for chosen in combinations(ids, limit)), key=problem.key)
     assert plan.searched_exhaustively
     assert {load.location_id: dict(load.units) for load in plan.loads} == best
+
+
+def test_where_no_location_may_ship_nothing_is_left_to_supply() -> None:
+    candidates = CandidateStock.of({"MUG": 2, "CAP": 1}, {"MUG": {"a": 5}, "CAP": {"a": 5}}, {}, go_on)
+
+    assert (candidates.ids, candidates.demand) == ((), (0, 0))
+
+
+def test_locations_are_searched_by_their_own_rank_in_each_step() -> None:
+    ranks = {"a": (1.0, 2.0, 3.0), "b": (4.0, 5.0, 6.0)}
+    candidates = CandidateStock.of({"MUG": 1}, {"MUG": {"a": 1, "b": 1}}, ranks, go_on)
+    steps = ["prefer", "fewest_shipments", "priority", "nearest"]
+    numbers = SetComparison(candidates, steps, [UNKNOWN_ESTIMATE] * 2).numbers()
+
+    by_step = {step.name: step.numbers for step in numbers if step.compares_members}
+    assert by_step == {"prefer": (1, 4), "priority": (2, 5), "nearest": (3, 6), "": (0, 1)}
+
+
+def test_the_largest_locations_supply_the_most_together() -> None:
+    assert units_within_reach([2, 5, 1], 2) == [[0, 5, 7], [0, 5, 6], [0, 1, 1]]
 
 
 def test_a_location_does_not_count_twice_when_it_is_asked_whether_so_many_are_enough() -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from policies.decisions.alternatives.decision_explanation import explain
 from policies.decisions.availability import split_orders
@@ -145,6 +145,23 @@ policies:
 
     assert (decision.policy.name, decision.tried, sources(decision)) == ("rest", ("express",), ["asker", "oslo"])
     assert [rule.effect for rule in decision.fired] == ["did not allow a split into 2 shipments"]
+
+
+def test_each_policy_that_refuses_the_split_before_the_order_goes_on_is_named() -> None:
+    policies = f"""
+kind: routing
+policies:
+  - {{name: express, position: 10, rank: {FASTEST}, split_only_if: {{saves_days: 2}}, otherwise: next}}
+  - {{name: swift, position: 20, rank: {FASTEST}, split_only_if: {{saves_days: 1}}, otherwise: next}}
+  - {{name: rest, position: 30, rank: [fewest_shipments]}}
+"""
+    decision = decide(rules(policies, RATES), stocked(oslo={"MUG": 1}, asker={"VASE": 1}), MUG_AND_VASE)
+
+    assert decision.tried == ("express", "swift")
+    assert [(rule.effect, rule.source.line) for rule in decision.fired] == [
+        ("did not allow a split into 2 shipments", 4),
+        ("did not allow a split into 2 shipments", 5),
+    ]
 
 
 def test_an_order_that_ships_complete_is_not_shipped_in_part_for_want_of_a_split() -> None:
@@ -331,6 +348,39 @@ def test_a_split_is_ruled_on_for_an_order_of_the_product_alone(condition: str, i
     assert availability.largest_single_order == (7 if is_allowed else 4)
 
 
+def test_a_store_that_covers_the_order_ranks_before_its_equals_in_a_split_too() -> None:
+    """Oslo ships first. Of an order of five the rest comes from Bergen, which has all five, and not from Asker."""
+    snapshot = stocked(oslo={"MUG": 1}, asker={"MUG": 3}, bergen={"MUG": 5})
+    places = {key: replace(place, priority=1 if key == "oslo" else 2) for key, place in snapshot.locations.items()}
+    policy_set = splits_only_if(
+        "{plan.shipment_count: {at_most: 2}}", rank="[priority, covers_most]", max_shipments="2"
+    )
+
+    availability = assess_availability(policy_set, replace(snapshot, locations=places), TIKTOK, "MUG")
+
+    assert availability.largest_single_order == 5
+
+
+def test_the_cheapest_split_of_heavy_products_is_the_one_that_is_ruled_on() -> None:
+    """A parcel from far costs less only until it is weighed: two mugs from there cost 7."""
+    by_weight = """
+kind: delivery
+rules:
+  - {name: near, position: 10, when: {location.distance_km: {at_most: 100}}, service: van, cost: {per_shipment: 2}}
+  - {name: far, position: 20, service: post, cost: {per_shipment: 1, per_kg: 3}}
+"""
+    snapshot = stocked(oslo={"MUG": 1}, asker={"MUG": 2}, bergen={"MUG": 2})
+    heavy = replace(snapshot, products={"MUG": Product("MUG", weight_grams=1000)})
+
+    def largest(cost: int) -> int:
+        text = policy(rank="[lowest_cost]", split_only_if=f"{{plan.cost: {{at_most: {cost}}}}}", max_shipments=2)
+        return assess_availability(
+            rules(text, by_weight), heavy, TIKTOK, "MUG", destination=TO_OSLO
+        ).largest_single_order
+
+    assert (largest(3), largest(4), largest(9)) == (2, 3, 4)
+
+
 def with_full_days(snapshot: World, full_days: Mapping[str, int | None]) -> World:
     """Stores that handle 4 units a day and are full on their first days; None is a store without a limit."""
     limit = Capacity(units_per_day=4, days_ahead=3)
@@ -355,7 +405,15 @@ RANKS = (FASTEST, "[fewest_shipments, nearest]", "[lowest_cost, nearest]", "[nea
          "[lowest_cost]", "[earliest_promise]")  # fmt: skip
 
 
+NO_LIMITS = [None] * 4
+
+
 @settings(max_examples=60, deadline=None)
+# Which plan is the best decides whether its split is allowed: the cheapest, the one that arrives first, and the one
+# that arrives first although a store is full today.
+@example("{plan.cost: {at_most: 22}}", "[lowest_cost]", None, [0, 1, 1, 2], None, NO_LIMITS)
+@example("{plan.shipment_count: {at_most: 2}}", FASTEST, None, [1, 1, 1, 2], None, NO_LIMITS)
+@example("{plan.cost: {at_most: 14}}", "[earliest_promise]", None, [3, 3, 3, 0], None, [3, None, None, None])
 @given(
     condition=st.sampled_from(CONDITIONS),
     rank=st.sampled_from(RANKS),

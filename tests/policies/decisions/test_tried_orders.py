@@ -58,6 +58,25 @@ def test_the_largest_order_is_found_where_nothing_of_larger_ones_ships(size: int
     assert len(orders._filled) <= 24
 
 
+@pytest.mark.parametrize(
+    ("stock", "guess", "most", "sizes"),
+    [
+        (10, 4, 10, [10]),
+        (10, 10, 90, [10, 11, 90]),
+        (10, 30, 90, [10, 11, 30, 31, 90]),
+        (10, 10, 0, []),
+        (1, 0, 1, [1]),
+    ],
+)
+def test_an_order_of_all_is_tried_first_then_one_of_what_it_got_and_of_the_guess(
+    stock: int, guess: int, most: int, sizes: list[int]
+) -> None:
+    orders = tried(mugs({"a": stock}))
+
+    assert orders.largest(guess, most) == min(stock, most)
+    assert sorted(size for size, _ in orders._filled) == sizes
+
+
 def test_no_more_orders_are_tried_than_are_allowed() -> None:
     """Each of these sizes is refused but the smallest one, so that a search from far above takes long."""
     one = policy(applies_to="{order.unit_count: {at_most: 1}}")
@@ -133,7 +152,15 @@ rules:
     by_day = [orders.largest(1, 7, NOW.date() + timedelta(days=days)) for days in (0, 3, 6)]
 
     assert by_day == [0, 2, 7]
+    assert None not in {day for _, day in orders._filled}
     assert orders.largest(1, 7) == 7
+
+
+def test_rules_of_the_kit_hold_for_the_orders_that_are_tried() -> None:
+    keeps_one = "kind: buffer\nname: kit\nscope: location\nrules:\n  - {name: of-kit, when: {product.sku: SET}, hold_back: {units: 1}}\n"  # noqa: E501
+    orders = tried(mugs({"a": 6}), ANYWHERE, keeps_one, sku="SET", kit=Kit("SET", {"MUG": 2}))
+
+    assert orders.largest(1, 3) == 2
 
 
 def test_units_that_are_short_for_several_reasons_are_all_taken_off() -> None:

@@ -13,6 +13,7 @@ from policies.decisions.rest_of_pickup import rest_methods
 from policies.decisions.routing import route
 from policies.decisions.shortages import ShortageKind
 from policies.domain.model import TRANSFER, Commitment, Destination, Order, OrderFacts, World
+from policies.domain.placement import Placement
 from policies.policy_set import PolicySet
 from tests.policies.decisions.test_routing_properties import (
     BUFFERS,
@@ -152,6 +153,23 @@ def test_what_a_location_rejected_is_not_there() -> None:
     )
 
     assert _short(decision) == {"oversell": (3, ())}
+
+
+@pytest.mark.parametrize(
+    ("only", "expected"),
+    [
+        ("oslo", {"held_by_buffer": (2, ("two-on-the-floor",)), "oversell": (4, ())}),
+        ("bergen", {"blocked_by_rule": (4, ("not-trusted",)), "unfillable": (3, ()), "oversell": (2, ())}),
+    ],
+)
+def test_rules_keep_from_a_line_only_units_of_locations_that_it_may_use(only: str, expected: Kept) -> None:
+    snapshot = world([store("oslo"), store("bergen")], [level("MUG", "oslo", 5), level("MUG", "bergen", 4)])
+    cart = sold({"MUG": 9})
+    cart = replace(cart, lines=(replace(cart.lines[0], placement=Placement(frozenset({only}))),))
+
+    decision = route(rules(FLOOR, TRUST, ANYWHERE), snapshot, TIKTOK, cart)
+
+    assert _short(decision) == expected
 
 
 def test_units_that_the_order_keeps_are_not_withheld_from_it() -> None:

@@ -36,3 +36,13 @@ def test_a_limit_counts_from_its_day_and_a_platform_without_one_has_none() -> No
     assert limit_of("shopify", date(2030, 1, 1)) is None
     assert limit_of(None, date(2030, 1, 1)) is None
     assert {limit.platform for limit in CANCELLATION_LIMITS} <= set(PLATFORMS)
+
+
+def test_the_strictest_market_counts_and_the_home_of_the_platform_where_none_is_known() -> None:
+    today = date(2026, 11, 27)
+
+    assert [
+        limit.share
+        for markets in (["CA-QC"], ["CA", "US-HI"], ["BR"], [])
+        if (limit := limit_of("walmart", today, markets)) is not None
+    ] == [0.03, 0.02, 0.02, 0.02]

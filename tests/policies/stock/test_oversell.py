@@ -19,7 +19,7 @@ from tests.policies.small_retailer import NOW, level
 
 
 def published(units: int, minutes_ago: float = 5) -> PublishedFigure:
-    return PublishedFigure(units, NOW - timedelta(minutes=minutes_ago), "4f2a9c")
+    return PublishedFigure(units, NOW - timedelta(minutes=minutes_ago), "4f2a9c81d07e35b6")
 
 
 def evidence(
@@ -172,7 +172,7 @@ def test_the_evidence_reads_as_one_sentence() -> None:
     case = evidence(told=5, ordered=8, short=3, others=1)
 
     assert evidence_text(case, "not_applied", "tiktok_shop") == (
-        "MUG: not applied, 5 published to tiktok_shop at 2026-11-27 08:55:00 UTC by rules 4f2a9c, "
+        "MUG: not applied, 5 published to tiktok_shop at 2026-11-27 08:55:00 UTC by rules 4f2a9c81d07e, "
         "since then 8 sold there and 1 elsewhere"
     )
     assert evidence_text(evidence(told=None, ordered=1, short=1), "not_told", "web") == (

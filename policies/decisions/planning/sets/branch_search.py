@@ -102,13 +102,10 @@ class BranchSearch(BestSet):
 
 def units_within_reach(potential: Sequence[int], limit: int) -> list[list[int]]:
     """For each candidate, the most units that 0, 1, ... `limit` candidates from it on can supply together."""
-    rows, largest = list[list[int]](), list[int]()
+    rows, largest = list[list[int]](), [0] * limit
     for units in reversed(potential):
         largest = sorted([*largest, units], reverse=True)[:limit]
-        row = [0]
-        for unit_count in largest:
-            row.append(row[-1] + unit_count)
-        rows.append(row + [row[-1]] * (limit + 1 - len(row)))
+        rows.append(list(accumulate(largest, initial=0)))
     return rows[::-1]
 
 

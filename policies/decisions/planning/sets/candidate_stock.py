@@ -42,18 +42,17 @@ class CandidateStock:
     ) -> CandidateStock:
         """The locations of `ranks` that have units of the demand. `stock` is by SKU and location id."""
         skus = tuple(sku for sku in demand if stock.get(sku))
-        requests = [(demand[sku], stock[sku]) for sku in skus]
-        ids = sorted(ranks, key=lambda key: (ranks[key], key))
+        requested, there = [demand[sku] for sku in skus], [stock[sku] for sku in skus]
         holdings = []
-        for key in ids:
-            holding = tuple([min(requested, units.get(key, 0)) for requested, units in requests])
+        for _, key in sorted(zip(ranks.values(), ranks, strict=True)):
+            holding = tuple(map(min, requested, [units.get(key, 0) for units in there]))
             if any(holding):
                 holdings.append((key, holding))
             pause()
         supply = [sum(column) for column in zip(*(holding for _, holding in holdings), strict=True)] or [0] * len(skus)
         return cls(
             skus=skus,
-            demand=tuple([min(requested, supplied) for (requested, _), supplied in zip(requests, supply, strict=True)]),
+            demand=tuple(map(min, requested, supply)),
             ids=tuple([key for key, _ in holdings]),
             ranks=tuple([ranks[key] for key, _ in holdings]),
             holdings=tuple([holding for _, holding in holdings]),

@@ -12,11 +12,12 @@ from policies.decisions.alternatives import decision_explanation
 from policies.decisions.alternatives.decision_explanation import ComparedPlan, DecisionExplanation, explain
 from policies.decisions.alternatives.full_locations import FullLocation
 from policies.decisions.eligibility import WholeOrder
+from policies.decisions.parts import split_kits
 from policies.decisions.routing import routed_order
 from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse
 from policies.domain.geography import great_circle_km
 from policies.domain.kits import KitPart
-from policies.domain.model import Commitment, Destination, ErasedPoint, Order, OrderFacts, World
+from policies.domain.model import Commitment, Destination, ErasedPoint, Order, OrderFacts, OrderLine, World
 from policies.domain.placement import Placement
 from policies.domain.shipping_dates import DayReason
 from tests.policies.small_retailer import (
@@ -43,6 +44,7 @@ rules:
      cost: {per_shipment: 4, per_unit: 1}}
   - {name: post, position: 2, service: post, transit_days: 3, cost: {per_shipment: 6}}
 """
+TODAY = NOW.date()
 STORES = [
     store(key, coordinates=at, handling_minutes=0)
     for key, at in (("oslo", OSLO), ("bergen", BERGEN), ("tromso", TROMSO))
@@ -262,6 +264,37 @@ def test_a_kit_from_two_stores_comes_after_one_from_a_single_store() -> None:
     assert words(explanation.next_best) == "1 kit more from several locations; 1 shipment more"
 
 
+def test_a_kit_that_is_split_counts_beside_one_that_is_whole() -> None:
+    """Tromso has kit A whole and Oslo kit B, and of kit A only the mug."""
+    lines = tuple(
+        OrderLine(f"{kit}/{sku}", sku, 1, kit=KitPart(kit, kit, 1, may_split=True))
+        for kit, skus in (("A", ("MUG", "CAP")), ("B", ("PEN", "BOWL")))
+        for sku in skus
+    )
+    at_oslo = [level(sku, "oslo", 1) for sku in ("MUG", "PEN", "BOWL")]
+    at_tromso = [level(sku, "tromso", 1) for sku in ("MUG", "CAP")]
+    snapshot = world(STORES, [*at_oslo, *at_tromso, level("CAP", "bergen", 1)])
+    explanation = explanation_of(snapshot, Order("tiktok_shop", "1", lines), policy(rank="[nearest]"))
+
+    assert (locations(explanation.chosen), locations(explanation.next_best)) == (["oslo", "tromso"], ["bergen", "oslo"])
+    assert words(explanation.next_best) == "1 kit more from several locations"
+
+
+def test_kits_that_are_each_whole_at_a_store_of_their_own_come_before_kits_that_are_split() -> None:
+    kit = KitPart("1", "BOX", 1, may_split=True)
+    lines = tuple(replace(line, kit=kit) for line in order({"MUG": 2, "CAP": 2}).lines)
+    at_oslo = [level("MUG", "oslo", 2), level("CAP", "oslo", 1)]
+    snapshot = world(
+        STORES, [*at_oslo, level("CAP", "bergen", 1), level("MUG", "tromso", 1), level("CAP", "tromso", 1)]
+    )
+    wanted = Order("tiktok_shop", "1", lines, destination=TO_OSLO)
+    explanation = explanation_of(snapshot, wanted, policy(rank="[nearest]"))
+
+    assert locations(explanation.chosen) == ["oslo", "tromso"]
+    assert locations(explanation.next_best) == ["oslo", "bergen"]
+    assert words(explanation.next_best) == "1 kit more from several locations; 843.2 km nearer in all"
+
+
 def test_a_pickup_order_has_only_the_store_that_the_shopper_chose() -> None:
     wanted = order({"MUG": 1}, method="pickup", pickup_location_id="bergen")
     explanation = explanation_of(MUGS_EVERYWHERE, wanted, policy(rank="[chosen_by_shopper]"))
@@ -271,11 +304,95 @@ def test_a_pickup_order_has_only_the_store_that_the_shopper_chose() -> None:
 
 
 def test_nothing_is_said_of_delivery_to_a_shopper_who_picks_the_order_up() -> None:
+    closed_today = [replace(place, holidays=frozenset({TODAY})) for place in STORES]
+    snapshot = world(closed_today, [level("MUG", place.id, 5) for place in STORES])
     wanted = order({"MUG": 1}, method="pickup", destination=TO_OSLO)
-    explanation = explanation_of(MUGS_EVERYWHERE, wanted, policy(rank="[nearest]"), RATES)
+    explanation = explanation_of(snapshot, wanted, policy(rank="[nearest]"), RATES)
 
     assert {(x.cost, x.delivery_day) for x in explanation.locations} == {(None, None)}
+    assert explanation.chosen.shipments[0].date_steps == ()
     assert words(explanation.next_best) == "305.1 km farther"
+
+
+def test_what_shipping_costs_is_told_although_no_step_compares_it() -> None:
+    explanation = explanation_of(MUGS_EVERYWHERE, order({"MUG": 2}, destination=TO_OSLO), policy(), RATES)
+
+    assert [x.cost for x in explanation.chosen.shipments] == [Decimal(6)]
+    assert [x.cost for x in explanation.locations] == [Decimal(6), Decimal(6), Decimal(6)]
+
+
+def test_what_a_store_could_ship_is_told_with_the_cost_of_only_the_products_that_it_has() -> None:
+    snapshot = world(STORES, [level("MUG", "oslo", 5), level("CAP", "oslo", 5), level("MUG", "bergen", 5)])
+    explanation = explanation_of(snapshot, order({"MUG": 1, "CAP": 2}, destination=TO_OSLO), policy(), RATES)
+
+    assert [(x.location_id, x.suppliable_count, x.cost) for x in explanation.locations] == [
+        ("oslo", 3, Decimal(7)),
+        ("bergen", 1, Decimal(5)),
+    ]
+
+
+def test_the_day_that_is_told_is_the_one_that_was_compared() -> None:
+    """Oslo ships one mug of four, which it could do today, and counts with the three that it could ship tomorrow."""
+    oslo, bergen, _ = STORES
+    limited = replace(oslo, capacity=Capacity(units_per_day=3, days_ahead=1))
+    taken = CapacityFigures({CapacityPeriod("oslo", TODAY): CapacityUse(1, 1)})
+    snapshot = world([limited, bergen], [level("MUG", "oslo", 3), level("MUG", "bergen", 3)])
+    wanted = order({"MUG": 4}, destination=TO_OSLO)
+    explanation = explanation_of(replace(snapshot, capacity=taken), wanted, policy(rank="[earliest_promise]"), RATES)
+
+    assert [(x.location_id, x.units, x.handling_day) for x in explanation.chosen.shipments] == [
+        ("bergen", {"MUG": 3}, None),
+        ("oslo", {"MUG": 1}, TODAY),
+    ]
+    assert explanation.chosen.shipments[1].delivery_day == date(2026, 11, 30)
+    assert explanation.chosen.figures.delivery_day == date(2026, 12, 1)
+
+
+def test_a_plan_that_was_not_searched_for_among_all_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split_kits, "MAX_ROUNDS", 1)
+    lines = tuple(
+        OrderLine(f"{kit}/{sku}", sku, 3, kit=KitPart(kit, kit, 1, may_split=True))
+        for kit, skus in (("A", ("MUG", "CAP")), ("B", ("CAP", "PEN")))
+        for sku in skus
+    )
+    snapshot = world(STORES, [level("MUG", "oslo", 3), level("CAP", "bergen", 3), level("PEN", "oslo", 2)])
+    wanted = Order(TIKTOK.id, "1", lines)
+
+    for settings in ({}, {"ship_complete": "true"}):
+        explanation = explanation_of(snapshot, wanted, policy(**settings))
+        assert bool(explanation.chosen.shipments) is not bool(settings)
+        assert not explanation.chosen.searched_exhaustively
+
+
+def test_a_store_that_lacks_a_product_counts_with_the_room_for_the_others() -> None:
+    """Oslo has room for one unit a day and one mug; the cap comes from Bergen."""
+    oslo, bergen, _ = STORES
+    limited = replace(oslo, capacity=Capacity(units_per_day=1, days_ahead=0))
+    snapshot = world([limited, bergen], [level("MUG", "oslo", 1), level("CAP", "bergen", 1)])
+    wanted = order({"MUG": 1, "CAP": 1}, destination=TO_OSLO)
+    explanation = explanation_of(
+        replace(snapshot, capacity=CapacityFigures()), wanted, policy(rank="[earliest_promise]"), RATES
+    )
+
+    assert explanation.chosen.figures.delivery_day == date(2026, 11, 30)
+
+
+def test_a_full_store_that_never_opens_is_named_without_a_day_and_the_next_one_with_its_own() -> None:
+    oslo, bergen, tromso = STORES
+    places = [
+        replace(bergen, capacity=Capacity(units_per_day=4, days_ahead=0), opening_days=frozenset()),
+        replace(oslo, capacity=Capacity(units_per_day=1, days_ahead=0)),
+        tromso,
+    ]
+    snapshot = world(places, [level("MUG", place.id, 2) for place in places])
+    explanation = explanation_of(
+        replace(snapshot, capacity=CapacityFigures()), order({"MUG": 2}, destination=TO_OSLO), policy()
+    )
+
+    assert explanation.full_locations == (
+        FullLocation("bergen", 2),
+        FullLocation("oslo", 1, TODAY, None, None, 1),
+    )
 
 
 def test_units_that_wait_for_stock_are_explained_beside_those_that_the_order_keeps() -> None:
@@ -316,7 +433,6 @@ def test_a_hold_and_a_sold_order_are_explained_alike() -> None:
     assert explanation_of(MUGS_EVERYWHERE, hold, policy()) == explanation_of(MUGS_EVERYWHERE, confirmed, policy())
 
 
-TODAY = NOW.date()
 LIMITED = [replace(place, capacity=Capacity(orders_per_day=4, days_ahead=1)) for place in STORES]
 
 
@@ -362,6 +478,12 @@ def test_the_least_loaded_store_is_compared_by_its_share_of_capacity() -> None:
 
     assert [str(location.figures[0]) for location in explanation.locations] == ["25 %", "75 %", "75 %"]
     assert words(explanation.next_best) == "75 % of its capacity taken instead of 25 %"
+
+
+def test_nothing_is_taken_of_the_capacity_of_stores_without_a_limit() -> None:
+    explanation = explanation_of(MUGS_EVERYWHERE, order({"MUG": 1}), policy(rank="[least_loaded]"))
+
+    assert {str(x) for place in explanation.locations for x in place.figures} == {"0 %"}
 
 
 def test_a_store_that_is_too_late_is_named_with_the_dates_that_it_could_keep() -> None:
@@ -509,3 +631,17 @@ def test_behind_the_stores_that_ship_the_order_anyway_others_are_compared_by_the
 
     assert locations(explanation.next_best) == ["bergen", "tromso"]
     assert words(explanation.next_best) == "1,148.4 km farther"
+
+
+def test_locations_are_ranked_by_the_lines_that_they_may_ship() -> None:
+    """Tromso has both products, but only Oslo may ship the mug of the restricted order."""
+    snapshot = world(STORES, [level("MUG", "oslo", 1), level("MUG", "tromso", 1), level("CAP", "tromso", 1)])
+    covers_most = policy(rank="[covers_most]")
+    free, wanted = order({"MUG": 1, "CAP": 1}), order({"MUG": 1, "CAP": 1})
+    only_oslo = replace(wanted.lines[0], placement=Placement(frozenset({"oslo"})))
+    restricted = replace(wanted, lines=(only_oslo, wanted.lines[1]))
+
+    ranked = [explanation_of(snapshot, cart, covers_most).locations for cart in (free, restricted)]
+
+    assert [x.location_id for x in ranked[0]] == ["tromso", "oslo"]
+    assert [x.location_id for x in ranked[1]] == ["oslo", "tromso"]

@@ -226,3 +226,51 @@ def test_components_without_the_others_are_taken_back_from_the_last_locations(mo
         ("CAP", "shop"): 4,
         ("BOWL", "shop"): 3,
     }
+
+
+SPLIT_SET = replace(SET, may_split=True)
+APART = world([DC, SHOP], [level("MUG", "dc", 9), level("BOWL", "shop", 9)])
+"""Mugs in the warehouse and bowls in the shop: sets come from both together."""
+
+
+@pytest.mark.parametrize(("most", "expected"), [(4, (2, 2)), (3, (2, 1)), (2, (2, 0)), (1, (1, 0))])
+def test_what_rules_leave_of_a_kit_that_may_be_split_goes_to_the_first_lines(
+    most: int, expected: tuple[int, int]
+) -> None:
+    """Two lines of two sets each, after a line of one mug."""
+    capped = f"kind: buffer\nname: kit\nscope: channel\nrules:\n  - {{name: some, when: {{product.sku: SET}}, cap: {most}}}\n"  # noqa: E501
+    order = order_of(OrderLine("0", "MUG", 1), *lines_of(SPLIT_SET, 2, "1"), *lines_of(SPLIT_SET, 2, "2"))
+
+    units = placed(decide(rules(ANYWHERE, capped), APART, order, SPLIT_SET))
+
+    assert {key: units["dc"].get(key, 0) for key in ("0", "1/MUG", "2/MUG")} == {
+        "0": 1, "1/MUG": expected[0], "2/MUG": expected[1]
+    }  # fmt: skip
+    assert (units["shop"].get("1/BOWL", 0), units["shop"].get("2/BOWL", 0)) == (2 * expected[0], 2 * expected[1])
+
+
+def test_a_location_that_blocks_a_kit_supplies_no_component_of_it_but_single_ones() -> None:
+    no_shop = "kind: exposure\nname: safe\nrules:\n  - {name: bulky, when: {product.sku: SET, location.type: store}, block: no room}\n"  # noqa: E501
+    order = order_of(*lines_of(SPLIT_SET, 2), OrderLine("2", "BOWL", 1))
+
+    blocked = decide(rules(ANYWHERE, no_shop), APART, order, SPLIT_SET)
+    free = decide(rules(ANYWHERE), APART, order, SPLIT_SET)
+
+    assert placed(blocked) == {"shop": {"2": 1}}
+    assert placed(free) == {"dc": {"1/MUG": 2}, "shop": {"1/BOWL": 4, "2": 1}}
+    attic = warehouse("attic", priority=9)
+    places = [attic, replace(DC, priority=9), replace(SHOP, priority=1)]
+    levels = [level("MUG", "dc", 9), level("BOWL", "dc", 2), level("BOWL", "attic", 2), level("BOWL", "shop", 9)]
+    in_order = rules(policy(rank="[priority]"), no_shop)
+    elsewhere = decide(in_order, world(places, levels), order_of(*lines_of(SPLIT_SET, 2)), SPLIT_SET)
+    assert placed(elsewhere) == {"attic": {"1/BOWL": 2}, "dc": {"1/MUG": 2, "1/BOWL": 2}}
+
+
+def test_components_of_a_split_kit_keep_to_the_restrictions_of_its_lines() -> None:
+    both = [level("BOWL", "dc", 1), *APART.levels.values()]
+    lines = [
+        replace(line, placement=replace(line.placement, not_location_ids=frozenset({"shop"})))
+        for line in lines_of(SPLIT_SET, 2)
+    ]
+
+    assert decide(rules(ANYWHERE), world([DC, SHOP], both), order_of(*lines), SPLIT_SET).plan == ()

@@ -15,8 +15,9 @@ from hypothesis import given, settings, strategies as st
 from policies.decisions.parts import shared_stock
 from policies.decisions.parts.part_plans import PartDemand
 from policies.decisions.planning.plan_steps import ShippingEstimate
-from policies.decisions.planning.plans import Plan
-from policies.domain.demand import DemandPart, PartLine
+from policies.decisions.planning.plans import Load, Plan
+from policies.domain.demand import DemandPart, PartLine, demand_parts
+from policies.domain.model import Order, OrderLine
 from policies.domain.placement import Placement
 from policies.domain.rate_table import ShippingCost
 
@@ -98,19 +99,27 @@ def all_plans(problem: Problem, ids: Sequence[str]) -> Iterator[list[tuple[int, 
     return extend(0, problem.stock, problem.limits)
 
 
-def best_of_all(problem: Problem) -> tuple[int, int, list[float], list[str]]:
-    """Units covered, below 0, then shipments, ranks and ids of the best set of locations."""
+FEWEST_FIRST, NEAREST_FIRST = ("fewest_shipments", "nearest"), ("nearest", "fewest_shipments")
+
+
+def key_of(problem: Problem, units: int, ids: Sequence[str], steps: Sequence[str] = FEWEST_FIRST) -> tuple[object, ...]:
+    """What sets are compared by: units covered, below 0, then shipments and ranks by the steps, then ids."""
+    parts = {"fewest_shipments": len(ids), "nearest": sorted(problem.ranks[key][0] for key in ids)}
+    return (-units, *[parts[step] for step in steps], sorted(ids))
+
+
+def best_of_all(problem: Problem, steps: Sequence[str] = FEWEST_FIRST) -> tuple[object, ...]:
+    """What the best set of locations is compared by."""
     ids = sorted(problem.ranks)
     limit = len(ids) if problem.max_shipments is None else problem.max_shipments
-    best: tuple[int, int, list[float], list[str]] = (0, 0, [], [])
+    best = key_of(problem, 0, [], steps)
     for size in range(1, limit + 1):
         for chosen in combinations(ids, size):
             covered = max(
                 sum(sum(way) * part.set_size for way, part in zip(ways, problem.parts, strict=True))
                 for ways in all_plans(problem, chosen)
             )
-            key = (-covered, size, sorted(problem.ranks[x][0] for x in chosen), sorted(chosen))
-            best = min(best, key)
+            best = min(best, key_of(problem, covered, chosen, steps))
     return best
 
 
@@ -139,13 +148,13 @@ def check_sound(problem: Problem, plan: Plan) -> None:
     assert len({load.location_id for load in plan.loads}) == len(plan.loads)
 
 
-def check_best(problem: Problem) -> None:
-    plan = problem.plan("fewest_shipments", "nearest")
+def check_best(problem: Problem, steps: Sequence[str] = FEWEST_FIRST) -> None:
+    plan = problem.plan(*steps)
 
     check_sound(problem, plan)
-    ids = sorted(load.location_id for load in plan.loads)
-    ranks = sorted(problem.ranks[key][0] for key in ids)
-    assert (-covered(plan), len(ids), ranks, ids) == best_of_all(problem)
+    assert key_of(problem, covered(plan), [x.location_id for x in plan.loads], steps) == best_of_all(problem, steps)
+    assert plan.searched_exhaustively
+    assert plan.fewest_shipments == 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -169,6 +178,39 @@ def test_other_orders_of_steps_cover_as_many_units_as_possible(problem: Problem,
 
     check_sound(unlimited, plan)
     assert -covered(plan) == best_of_all(unlimited)[0]
+
+
+@pytest.mark.parametrize("max_shipments", [None, 2])
+@pytest.mark.parametrize("steps", [FEWEST_FIRST, NEAREST_FIRST])
+@pytest.mark.parametrize("number", [73, 432])
+def test_the_best_plan_is_found_where_neither_rank_order_nor_most_units_first_gives_it(
+    number: int, steps: tuple[str, ...], max_shipments: int | None
+) -> None:
+    check_best(replace(seeded_problem(number), max_shipments=max_shipments), steps)
+
+
+def test_a_near_location_ships_what_it_can_where_distance_counts_before_shipments() -> None:
+    """The far one has all three units; the near one has the two that it may ship."""
+    parts = [
+        DemandPart((PartLine("1", "A", 2, 1),), {"A": 1}, 2),
+        DemandPart((PartLine("2", "A", 1, 1),), {"A": 1}, 1, Placement(only_location_ids=frozenset({"far"}))),
+    ]
+    problem = Problem(tuple(parts), {"A": {"near": 2, "far": 3}}, {}, {"near": (0.0,), "far": (9.0,)}, None)
+
+    assert [load.location_id for load in problem.plan(*NEAREST_FIRST).loads] == ["near", "far"]
+    assert [load.location_id for load in problem.plan(*FEWEST_FIRST).loads] == ["far"]
+
+
+def test_under_a_limit_no_shipment_goes_to_a_location_that_adds_nothing() -> None:
+    """Stores a and b both have the unit that one line wants, and only c may ship the other line."""
+    parts = [
+        DemandPart((PartLine("1", "A", 1, 1),), {"A": 1}, 1, Placement(only_location_ids=frozenset("ab"))),
+        DemandPart((PartLine("2", "A", 1, 1),), {"A": 1}, 1, Placement(only_location_ids=frozenset("c"))),
+    ]
+    ranks = {key: (float(place),) for place, key in enumerate("abc")}
+    problem = Problem(tuple(parts), {"A": dict.fromkeys("abc", 1)}, {}, ranks, 2)
+
+    assert [load.location_id for load in problem.plan("nearest").loads] == ["a", "c"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -277,6 +319,19 @@ def test_many_shared_parts_at_many_locations_are_planned_within_the_limits_of_th
     assert covered(plan) > 0
 
 
+def test_a_plan_that_was_not_compared_with_all_others_says_how_many_shipments_any_needs() -> None:
+    """No location ships more than 4 sets of three units, so that 60 units need 5 shipments."""
+    kits = [DemandPart((PartLine(f"{n}", "A", 4, 1), PartLine(f"{n}b", f"B{n}", 8, 2)), {"A": 1, f"B{n}": 2}, 4)
+            for n in range(5)]  # fmt: skip
+    ids = [f"l-{number:03}" for number in range(50)]
+    stock = {sku: dict.fromkeys(ids, 4 if sku == "A" else 8) for sku in ("A", *(f"B{n}" for n in range(5)))}
+    plan = Problem(tuple(kits), stock, {}, dict.fromkeys(ids, (0.0,)), 12).plan(*NEAREST_FIRST)
+
+    assert covered(plan) == 60
+    assert not plan.searched_exhaustively
+    assert plan.fewest_shipments == 5
+
+
 @settings(max_examples=80, deadline=None)
 @given(problems())
 def test_a_search_by_size_finds_the_best_plan_of_shared_parts(problem: Problem) -> None:
@@ -294,12 +349,13 @@ def test_a_search_by_size_covers_all_parts_within_the_shipments_or_finds_nothing
         check_best(replace(seeded_problem(number), max_shipments=max_shipments))
 
 
+@pytest.mark.parametrize("compared_one_by_one", [0, 10])
 @pytest.mark.parametrize(("grams", "cheaper"), [(100, "light"), (374, "light"), (376, "flat"), (inf, "flat")])
-def test_a_search_by_size_compares_costs_by_what_the_parts_weigh(
-    monkeypatch: pytest.MonkeyPatch, grams: float, cheaper: str
+def test_costs_are_compared_by_what_the_parts_weigh(
+    monkeypatch: pytest.MonkeyPatch, grams: float, cheaper: str, compared_one_by_one: int
 ) -> None:
     """Two units of each of two lines: 10 a kilogram from one location, 15 from the other, also if nobody knows."""
-    monkeypatch.setattr(shared_stock, "_FEW_LOCATIONS", 0)
+    monkeypatch.setattr(shared_stock, "_FEW_LOCATIONS", compared_one_by_one)
     lines = [DemandPart((PartLine(key, "A", 2, 1),), {"A": 1}, 2, Placement(only)) for key, only in
              (("1", None), ("2", frozenset({"light", "flat"})))]  # fmt: skip
     demand = PartDemand.of(lines, {"A": {"light": 4, "flat": 4}}, {})
@@ -337,3 +393,27 @@ def test_a_large_order_with_shared_parts_is_searched_exhaustively() -> None:
     assert plan.searched_exhaustively
     assert covered(plan) == 50 + 1 + 6
     assert len(plan.loads) <= 4
+
+
+def test_what_is_left_of_an_order_keeps_to_the_limit_that_its_placed_units_count_towards() -> None:
+    """Of product A, 4 may be sold and 3 are placed already. The 2 of product B that are count towards no limit of A."""
+    lines = [DemandPart((PartLine(key, sku, count, 1),), {sku: 1}, count) for key, sku, count in
+             (("1", "A", 3), ("2", "A", 3), ("3", "B", 2))]  # fmt: skip
+    stock = {"A": {"a": 9}, "B": {"a": 9}}
+
+    plan = PartDemand.of(lines, stock, {"A": 4}).plan({"1": 3}, ranks={"a": ()})
+    unlimited = PartDemand.of(lines, stock, {}).plan({"1": 3}, ranks={"a": ()})
+    oversold = PartDemand.of(lines, stock, {"A": -1})
+
+    assert [load.units for load in plan.loads] == [{"1": 1}]
+    assert [load.units for load in unlimited.loads] == [{"1": 3}]
+    assert oversold.units == {"0": 0, "1": 0, "2": 2}
+
+
+def test_lines_of_one_product_get_their_units_one_after_the_other_from_all_its_shipments() -> None:
+    lines = tuple(OrderLine(key, "A", count) for key, count in (("1", 2), ("2", 2), ("3", 2)))
+    order = Order("web", "A-1", lines)
+    demand = PartDemand.of(demand_parts(order), {"A": {}}, {})
+    plan = Plan(tuple(Load(key, {"0": 2}) for key in "abc"))
+
+    assert [load.lines for load in demand.by_line(plan, order).loads] == [{"1": 2}, {"2": 2}, {"3": 2}]

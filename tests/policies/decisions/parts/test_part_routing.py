@@ -163,6 +163,14 @@ def test_a_restricted_and_a_free_line_share_the_stock_of_their_product() -> None
     assert shipped(decision) == {"a": {"2": 2}, "b": {"1": 1}}
 
 
+def test_a_location_covers_no_line_that_may_not_ship_from_it() -> None:
+    """Both have both products, but a may not ship the mug: b covers more of the order, and ships all of it."""
+    snapshot = world([store("a"), store("b")], [level(sku, key, 1) for sku in ("MUG", "CAP") for key in "ab"])
+    wanted = order_of(("MUG", 1, Placement(not_location_ids=frozenset({"a"}))), ("CAP", 1, Placement()))
+
+    assert shipped(route(rules(policy(rank="[covers_most]")), snapshot, TIKTOK, wanted)).keys() == {"b"}
+
+
 def test_two_kits_with_one_component_never_use_it_twice() -> None:
     snapshot = world([store("a")], [level("MUG", "a", 3), level("CAP", "a", 9), level("PEN", "a", 9)])
     first, second = (Placement(kit_line_id=key, units_per_kit=1) for key in "xy")
