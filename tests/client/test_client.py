@@ -195,7 +195,7 @@ async def test_a_service_that_stays_away_is_unavailable_at_the_deadline(client: 
 
 async def test_a_service_that_does_not_answer_is_unavailable_at_the_clients_deadline(relay: Relay) -> None:
     async with AsyncClient(relay.address, timeout=0.5) as client:
-        await ask(client, "availability", "CheckAvailability", check("MUG"))
+        await ask(client, "availability", "CheckAvailability", check("MUG"), timeout=30)
         relay.lose_answers()
         error = await error_of(client, "availability", "CheckAvailability", check("MUG"))
 

@@ -1259,7 +1259,8 @@ class WatchOrdersRequest(_message.Message):
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
     """`resume_token` of an earlier message: what may have changed since is sent first. Without it, only new changes are
-    sent.
+    sent. A database that lacks something which was sent with or before the token, as one that was restored to an earlier
+    state, refuses it (INVALID_FIELD): list the orders and watch without it. Good for at least 90 days.
     """
     @_builtins.property
     def channel_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

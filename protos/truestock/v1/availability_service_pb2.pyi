@@ -143,7 +143,9 @@ class CheckAvailabilityResponse(_message.Message):
 
     @_builtins.property
     def stock_read_time(self) -> _timestamp_pb2.Timestamp:
-        """When the stock was read, by the database's clock."""
+        """When the stock was read, by the clock of the database that was read. A replica (`--read-database-url`) may lack what
+        was written in the stated lag before it.
+        """
 
     @_builtins.property
     def unknown_skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -478,7 +480,8 @@ class WatchAvailabilityRequest(_message.Message):
     channel_id: _builtins.str
     resume_token: _builtins.str
     """`resume_token` of an earlier message: only what may have changed since is sent first. Without it, every value is
-    sent first.
+    sent first; so it is where the database lacks something that was sent with or before the token, as one that was
+    restored to an earlier state. Good for at least 90 days.
     """
     internal: _builtins.bool
     """What is sent is for a person or a report, not for the channel; see CheckAvailabilityRequest."""
@@ -526,8 +529,14 @@ class WatchAvailabilityResponse(_message.Message):
     READ_TIME_FIELD_NUMBER: _builtins.int
     UNKNOWN_SKUS_FIELD_NUMBER: _builtins.int
     UNKNOWN_ITEM_IDS_FIELD_NUMBER: _builtins.int
+    STARTS_OVER_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
-    """Resumes the stream after this message. Empty until all initial values have been sent."""
+    """Resumes the stream after this message. Empty until all initial values have been sent, unless the watch resumes."""
+    starts_over: _builtins.bool
+    """The database does not have all that was sent with or before the `resume_token` of the request, because it was restored
+    to an earlier state or is another one: forget the versions that you have. Every value follows. Only in the first message
+    of a watch.
+    """
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___AvailabilityChange]:
         """At most 1,000. Empty in a heartbeat."""
@@ -554,10 +563,11 @@ class WatchAvailabilityResponse(_message.Message):
         read_time: _timestamp_pb2.Timestamp | None = ...,
         unknown_skus: _abc.Iterable[_builtins.str] | None = ...,
         unknown_item_ids: _abc.Iterable[_builtins.str] | None = ...,
+        starts_over: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "read_time", b"read_time", "resume_token", b"resume_token", "unknown_item_ids", b"unknown_item_ids", "unknown_skus", b"unknown_skus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "read_time", b"read_time", "resume_token", b"resume_token", "starts_over", b"starts_over", "unknown_item_ids", b"unknown_item_ids", "unknown_skus", b"unknown_skus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -579,7 +589,7 @@ class AvailabilityChange(_message.Message):
     """Empty if it is of an item."""
     version: _builtins.int
     """Rises with every new value, also if only the division over outlets changed; ignore a version lower than the one you
-    have.
+    have, unless the watch `starts_over`.
     """
     sellable_count: _builtins.int
     largest_single_order_count: _builtins.int

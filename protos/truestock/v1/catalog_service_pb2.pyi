@@ -668,6 +668,7 @@ class Channel(_message.Message):
     FIGURE_LAG_SECONDS_FIELD_NUMBER: _builtins.int
     UNPAID_ORDER_DURATION_FIELD_NUMBER: _builtins.int
     CANCELLATION_DEFAULT_FIELD_NUMBER: _builtins.int
+    MARKETS_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     """Such as `tiktok_shop`: lower-case letters, digits, `-` and `_`, at most 64."""
     kind: Global___Channel.Kind.ValueType
@@ -698,6 +699,12 @@ class Channel(_message.Message):
         not paid is held for that long, 15 minutes if unset; and holds of the channel may last 4 hours, or this if longer.
         """
 
+    @_builtins.property
+    def markets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where its shoppers are: countries (ISO 3166-1, such as `US`) and regions of them (ISO 3166-2, such as `US-HI`), at
+        most 300. Readiness asks for a location that serves each; nothing is refused elsewhere. Unknown if empty.
+        """
+
     def __init__(
         self,
         *,
@@ -710,10 +717,11 @@ class Channel(_message.Message):
         figure_lag_seconds: _builtins.int = ...,
         unpaid_order_duration: _duration_pb2.Duration | None = ...,
         cancellation_default: Global___CancellationDefault.ValueType = ...,
+        markets: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_headroom", b"cancellation_headroom", "unpaid_order_duration", b"unpaid_order_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_default", b"cancellation_default", "cancellation_headroom", b"cancellation_headroom", "channel_id", b"channel_id", "display_name", b"display_name", "figure_lag_seconds", b"figure_lag_seconds", "kind", b"kind", "location_ids", b"location_ids", "platform", b"platform", "unpaid_order_duration", b"unpaid_order_duration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom", "cancellation_default", b"cancellation_default", "cancellation_headroom", b"cancellation_headroom", "channel_id", b"channel_id", "display_name", b"display_name", "figure_lag_seconds", b"figure_lag_seconds", "kind", b"kind", "location_ids", b"location_ids", "markets", b"markets", "platform", b"platform", "unpaid_order_duration", b"unpaid_order_duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cancellation_headroom: _TypeAlias = _typing.Literal["cancellation_headroom"]  # noqa: Y015
     _WhichOneofArgType__cancellation_headroom: _TypeAlias = _typing.Literal["_cancellation_headroom", b"_cancellation_headroom"]  # noqa: Y015

@@ -556,6 +556,7 @@ class OrderInput(_message.Message):
     SHIP_BY_TIME_FIELD_NUMBER: _builtins.int
     DELIVER_BY_FIELD_NUMBER: _builtins.int
     LOCATED_BY_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     order_id: _builtins.str
     commitment: _order_pb2.Commitment.ValueType
@@ -571,6 +572,8 @@ class OrderInput(_message.Message):
     """
     located_by: _order_pb2.DestinationPoint.LocatedBy.ValueType
     """What the coordinates of the destination are the middle of; unset if the order stated them, or has none."""
+    currency_code: _builtins.str
+    """ISO 4217 code of its value and prices, on which no decision depends; empty if it states none."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]: ...
     @_builtins.property
@@ -625,10 +628,11 @@ class OrderInput(_message.Message):
         ship_by_time: _timestamp_pb2.Timestamp | None = ...,
         deliver_by: _date_pb2.Date | None = ...,
         located_by: _order_pb2.DestinationPoint.LocatedBy.ValueType = ...,
+        currency_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "deliver_by", b"deliver_by", "destination", b"destination", "erased_destination", b"erased_destination", "priority", b"priority", "ship_by_time", b"ship_by_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "commitment", b"commitment", "deliver_by", b"deliver_by", "destination", b"destination", "erased_destination", b"erased_destination", "items", b"items", "kit_parts", b"kit_parts", "lines", b"lines", "located_by", b"located_by", "method", b"method", "order_id", b"order_id", "outlet_id", b"outlet_id", "outlet_location_ids", b"outlet_location_ids", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "ship_by_time", b"ship_by_time", "stated_value", b"stated_value", "tags", b"tags", "unit_prices", b"unit_prices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "channel_id", b"channel_id", "commitment", b"commitment", "currency_code", b"currency_code", "deliver_by", b"deliver_by", "destination", b"destination", "erased_destination", b"erased_destination", "items", b"items", "kit_parts", b"kit_parts", "lines", b"lines", "located_by", b"located_by", "method", b"method", "order_id", b"order_id", "outlet_id", b"outlet_id", "outlet_location_ids", b"outlet_location_ids", "pickup_location_id", b"pickup_location_id", "priority", b"priority", "ship_by_time", b"ship_by_time", "stated_value", b"stated_value", "tags", b"tags", "unit_prices", b"unit_prices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015

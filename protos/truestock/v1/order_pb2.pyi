@@ -271,7 +271,8 @@ class OrderHold(_message.Message):
     PLACE_TIME_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """Why, such as `remorse period` or `fraud check`: at most 128 characters, no personal data. The reason
-    `payment is due` ends as soon as the channel's status says that the order is paid.
+    `payment is due` ends as soon as the channel's status says that the order is paid, and `original is due` of a copy as
+    soon as its original arrives, which may put the order on hold itself.
     """
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
