@@ -17,11 +17,13 @@ from rich.console import Console
 from bench import (
     access_cost,
     call_cost,
+    capacity_cost,
     channel_intake,
     cold_skus,
     event_loop,
     growth,
     hot_sku,
+    log_cost,
     memory,
     order_planning,
     overload,
@@ -64,6 +66,12 @@ BENCHMARKS = {
     call_cost.NAME: Benchmark(call_cost.measure, call_cost.PACE, "CheckAvailability and AllocateOrder ÷ a bare echo"),
     access_cost.NAME: Benchmark(
         access_cost.measure, access_cost.PACE, "calls with mutual TLS and tokens ÷ without; beside refused ones"
+    ),
+    log_cost.NAME: Benchmark(
+        log_cost.measure, log_cost.PACE, "CPU of calls with the log as it is by default ÷ without"
+    ),
+    capacity_cost.NAME: Benchmark(
+        capacity_cost.measure, capacity_cost.PACE, "CPU of orders at locations that state a capacity ÷ at others"
     ),
     cold_skus.NAME: Benchmark(
         cold_skus.measure, cold_skus.PACE, "p99 of orders of cold SKUs: with a hot SKU ÷ without"

@@ -14,6 +14,9 @@ from truestock.v1 import (
     stock_service_pb2 as stock_pb,
 )
 
+ORDERS_PER_DAY = 1_000_000
+"""The limit of locations with one."""
+
 
 def locations() -> list[catalog_pb.Location]:
     """The warehouse and the stores."""
@@ -23,6 +26,15 @@ def locations() -> list[catalog_pb.Location]:
 def stores(count: int) -> list[catalog_pb.Location]:
     """Further stores."""
     return [_location(number, f"chain-{number}") for number in range(1, count + 1)]
+
+
+def regional(region: str, *, is_limited: bool) -> list[catalog_pb.Location]:
+    """A warehouse and nine stores more, as the first ones, which may state a limit that they never reach."""
+    made = [_location(number, f"{region}-{number}") for number in range(len(LOCATION_IDS))]
+    if is_limited:
+        for location in made:
+            location.capacity.orders_per_day = ORDERS_PER_DAY
+    return made
 
 
 def channel() -> catalog_pb.Channel:

@@ -33,6 +33,7 @@ from service.policy.rules_folder import read_folder
 from service.rpc.idempotency import IdempotencyKey
 from service.stock import ledger_check, levels
 from service.stock.ledger_check import LedgerReport
+from truestock.v1 import catalog_service_pb2 as catalog_pb
 
 RULES = Path(__file__).parent.parent / "rules"
 DURABILITY_SETTINGS = (
@@ -76,8 +77,12 @@ class BenchRetailer(AnsweredUnits):
 
     async def add_chain(self, location_count: int, skus: Sequence[str]) -> None:
         """Adds this many stores, and UNITS of each new product at each of them. Through the API that takes minutes."""
+        await self.add_stocked(bench_catalog.stores(location_count), skus)
+
+    async def add_stocked(self, locations: Sequence[catalog_pb.Location], skus: Sequence[str]) -> None:
+        """Adds these locations, and UNITS of each new product at each of them."""
         database = await Database.open(self.url, self.metrics, connections=1)
-        await database.transaction("chain", lambda connection: _add_chain(connection, location_count, skus))
+        await database.transaction("stocked", lambda connection: _add_stocked(connection, locations, skus))
         await database.close()
 
     async def verify(self) -> str:
@@ -152,22 +157,21 @@ async def _add_locations_and_channel(connection: Connection) -> None:
     await CHANNELS.upsert(connection, catalog_requests.channel_rows([bench_catalog.channel()]))
 
 
-async def _add_chain(connection: Connection, location_count: int, skus: Sequence[str]) -> None:
+async def _add_stocked(connection: Connection, locations: Sequence[catalog_pb.Location], skus: Sequence[str]) -> None:
     await catalog_store.claim(connection)
-    stores = bench_catalog.stores(location_count)
-    await LOCATIONS.upsert(connection, catalog_requests.location_rows(stores))
+    await LOCATIONS.upsert(connection, catalog_requests.location_rows(locations))
     await PRODUCTS.upsert(connection, catalog_requests.product_rows(bench_catalog.products(skus)))
-    for statement in (_CHAIN_LEVELS, _CHAIN_MOVEMENTS):
-        await connection.execute(statement, skus, [store.location_id for store in stores], UNITS)
+    for statement in (_STOCKED_LEVELS, _STOCKED_MOVEMENTS):
+        await connection.execute(statement, skus, [location.location_id for location in locations], UNITS)
 
 
-_CHAIN_LEVELS = """
+_STOCKED_LEVELS = """
     INSERT INTO stock_level (sku, location_id, on_hand, source, counted_source, counted_units, counted_time, as_of_time,
         physical_count_time)
     SELECT sku, location_id, $3, 'bench', 'bench', $3, now(), now(), now()
     FROM unnest($1::text[]) sku, unnest($2::text[]) location_id
 """
-_CHAIN_MOVEMENTS = """
+_STOCKED_MOVEMENTS = """
     INSERT INTO stock_movement (id, sku, location_id, kind, result, on_hand_delta, unavailable_delta, held_delta,
         allocated_delta, reported_count, source, change_id, effective_time, ingest_time)
     SELECT gen_random_uuid(), sku, location_id, 'count', 'accepted', on_hand, 0, 0, 0, on_hand, 'bench',

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 from grpc_health.v1 import _async as health_aio, health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import _async as reflection_async, reflection, reflection_pb2_grpc
 
 from bench.allocators import CONNECTIONS, Allocator
 from bench.bench_calls import EMPTY_SERVICE
 from bench.bench_retailer import BenchRetailer
-from service.app.application import GRPC_OPTIONS
+from service.app.grpc_server import GRPC_OPTIONS
+from service.app.restarted_server import RestartedServer
 from service.app.wiring import SERVICE_NAMES, add_services, new_id
 from service.database.database import Database
 from service.dependencies import Dependencies
@@ -26,10 +27,12 @@ from service.settings import Settings
 async def running_server(retailer: BenchRetailer, allocator: Allocator) -> AsyncIterator[str]:
     """Serves what `service.app.application` serves, with this allocator; yields the address."""
     database = await Database.open(retailer.url, retailer.metrics, connections=CONNECTIONS)
-    server = grpc.aio.server(interceptors=[CallInterceptor(retailer.metrics)], options=GRPC_OPTIONS)
+    interceptor = CallInterceptor(retailer.metrics)
+    restarted = RestartedServer(lambda: grpc.aio.server(interceptors=[interceptor], options=GRPC_OPTIONS))
+    server = cast(grpc.aio.Server, restarted)
     _add_services(server, retailer, database, allocator)
     _add_empty_call(server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = restarted.listen("127.0.0.1:0", lambda server, address: server.add_insecure_port(address))
     await server.start()
     try:
         yield f"127.0.0.1:{port}"
@@ -43,7 +46,8 @@ def _add_services(server: grpc.aio.Server, retailer: BenchRetailer, database: Da
     deps = Dependencies(Settings(), database, retailer.policies, retailer.metrics, new_id)
     add_services(deps, server, allocator)  # type: ignore[arg-type]  # The baseline stands in for the queue.
     health_pb2_grpc.add_HealthServicer_to_server(health_aio.HealthServicer(), server)
-    reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    names = (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection_async.ReflectionServicer(names), server)
 
 
 def _add_empty_call(server: grpc.aio.Server) -> None:

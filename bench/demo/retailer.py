@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from google.type.money_pb2 import Money
+
 from bench.demo.unit_groups import unit_groups
 from service.cli.client import Client
 from service.sample.sample_retailer import sample_locations
@@ -46,6 +48,8 @@ CHANNEL = "tiktok_shop"
 SKU = "TRN-1205-MOS"
 """The moss-green tumbler of the sample retailer."""
 LINE = "1"
+PRICE = Money(currency_code="USD", units=34)
+"""Of one unit, whatever it is."""
 SOURCE = "demo"
 """The source of stocktakes and deliveries."""
 LOCATION_IDS = tuple(location.location_id for location in sample_locations())
@@ -130,7 +134,7 @@ class DemoRetailer:
             channel_id=channel_id,
             order_id=f"demo-{self._orders}",
             commitment=commitment,
-            lines=[OrderLine(line_id=LINE, sku=sku, unit_count=units, not_location_ids=not_at)],
+            lines=[OrderLine(line_id=LINE, sku=sku, unit_count=units, unit_price=PRICE, not_location_ids=not_at)],
             destination=Destination(country="US", region="TX", postal_code="78704"),
             request_id=str(uuid.uuid4()),
         )
