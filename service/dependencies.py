@@ -16,6 +16,8 @@ from service.geocoding.postal_codes import PostalCodes
 from service.metrics import Metrics
 from service.observability.scrape_log import ScrapeLog
 from service.policy.active_policies import ActivePolicies
+from service.replica.reads import Reads
+from service.replica.replica import Source
 from service.rpc.streams import ShutdownSignal
 from service.settings import Settings
 from service.stock.publication_log import PublicationLog
@@ -43,10 +45,13 @@ class Dependencies:
     upkeep: list[Background] = field(default_factory=list)
     """Background work that one process does for all."""
     destination_points: DestinationPoints = field(init=False)
+    reads: Reads = field(init=False)
+    """Answers reads that promise nothing, from a replica if there is one."""
 
     def __post_init__(self) -> None:
         postal_codes = PostalCodes()
         self.background.append(postal_codes.run)
+        object.__setattr__(self, "reads", Reads(Source(self.database, self.catalog_cache)))
         object.__setattr__(self, "destination_points", DestinationPoints(postal_codes, self.metrics))
 
     def policies(self) -> PolicySet:

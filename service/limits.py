@@ -270,6 +270,12 @@ EXERCISE_SECONDS = 30
 READINESS_CHECKS = 200
 """Checks of the readiness of each channel that are kept."""
 ALERT_NAMES = 1_000
+CONNECTION_CHECKS = 200
+"""Permissions and webhooks in one report of a connector."""
+CONNECTION_ITEMS = 100
+"""Items that a connector names of those that are mapped on one side only."""
+CONNECTION_TEXT_LENGTH = 1_000
+SHOP_ITEMS = 1_000_000_000
 HISTORY_FILTER = 100
 """Entries in each filter of the lists of history, other than SKUs."""
 RECORD_ID_LENGTH = 512
@@ -294,6 +300,8 @@ WATCH_PENDING = 10_000
 HEARTBEAT_DEFAULT = timedelta(seconds=15)
 HEARTBEAT_SHORTEST = timedelta(seconds=1)
 HEARTBEAT_LONGEST = timedelta(minutes=5)
+RESUME_TOKEN_RETENTION = timedelta(days=90)
+"""Resume tokens are accepted for at least this long."""
 
 QUARANTINED_CHANGES = 10_000
 """Quarantined stock changes of one source; beyond it, the oldest of the source are dropped."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,9 +16,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 DEFAULT_SERVER = "127.0.0.1:50051"
 HIGHEST_PORT = 65_535
 _SCHEMES = ("postgresql://", "postgres://", "postgresql+asyncpg://")
+TARGETS = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
+"""What `target_session_attrs` of a URL may ask of a server, as in libpq."""
 _TLS_FILES = {"sslcert", "sslkey", "sslrootcert", "sslcrl"}
 _HOSTS = re.compile(r"|(\[[^\[\]]+\]|[^\[\]:,]*)(:\d*)?(,(\[[^\[\]]+\]|[^\[\]:,]*)(:\d*)?)*")
 """Hosts of a URL, separated by commas, each with or without a port; none if the URL has them in its options."""
+_HOST = re.compile(r"(\[[^\[\]]+\]|[^\[\]:,]*)(?::(\d*))?")
+_DEFAULT_PORT = "5432"
 
 
 class Settings(BaseSettings):
@@ -53,6 +57,12 @@ class Settings(BaseSettings):
     """An external PostgreSQL 14 or later, instead of the embedded one; it may have a password."""
     database_url_file: Path | None = None
     """A file with nothing but that URL, instead of `database_url`, which then is what the file has."""
+    read_database_url: str | None = Field(default=None, repr=False)
+    """A streaming replica of that PostgreSQL, which answers what promises nothing."""
+    read_database_url_file: Path | None = None
+    """A file with nothing but that URL, instead of `read_database_url`, which then is what the file has."""
+    read_max_lag_seconds: float = Field(default=5.0, ge=0.5, le=3_600)
+    """How old at most what the replica lacks may be; else the database answers."""
     rules: Path = Path("rules")
     """The rules folder that planners edit."""
     require_tests: bool = False
@@ -104,7 +114,7 @@ class Settings(BaseSettings):
     watch_refresh_seconds: float = Field(default=12.0, gt=0, le=15)
     """Seconds in which all watched availability is refreshed once, for changes by time alone."""
 
-    @field_validator("database_url")
+    @field_validator("database_url", "read_database_url")
     @classmethod
     def _is_postgresql(cls, url: str | None) -> str | None:
         if url is not None:
@@ -112,11 +122,17 @@ class Settings(BaseSettings):
         return url
 
     @model_validator(mode="after")
-    def _read_database_url(self) -> Self:
-        if self.database_url_file is not None:
-            if self.database_url is not None:
-                raise ValueError("database_url and database_url_file both name a database; give one of them")
-            self.database_url = _url_in(self.database_url_file)
+    def _read_database_urls(self) -> Self:
+        for name in ("database_url", "read_database_url"):
+            path = getattr(self, f"{name}_file")
+            if path is not None:
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} and {name}_file both name a database; give one of them")
+                setattr(self, name, _url_in(f"{name}_file", path))
+        if self.read_database_url is not None and self.database_url is None:
+            raise ValueError("read_database_url names a replica of database_url, which is not given")
+        if self.read_database_url is not None and database_hosts(self.read_database_url):
+            raise ValueError("read_database_url lists several servers; name one replica")
         return self
 
 
@@ -139,6 +155,49 @@ def check_database_url(url: str) -> None:
             "%2F %3F %23 %5B %5D %40 %3A"
         )
     _check_files(options)
+    if dict(options).get("target_session_attrs", "any") not in TARGETS:
+        raise ValueError(f"has another target_session_attrs than {', '.join(TARGETS)}")
+    database_hosts(url)
+
+
+def database_hosts(url: str) -> list[tuple[str, int]]:
+    """The hosts that a URL lists, each with its port; none unless there are several. Raises ValueError.
+
+    A host that begins with / is the folder of a socket.
+    """
+    parts = urlsplit(url)
+    listed = parts.netloc.rpartition("@")[2]
+    hosts, ports = _hosts_and_ports(listed) if listed else _hosts_in_options(dict(parse_qsl(parts.query)))
+    if len(hosts) < 2:
+        return []
+    if not all(hosts):
+        raise ValueError(f"lists {len(hosts)} hosts, of which number {hosts.index('') + 1} is empty")
+    wrong = [number for number, port in enumerate(ports, 1) if not (port.isdigit() and 0 < int(port) <= HIGHEST_PORT)]
+    if wrong:
+        raise ValueError(
+            f"lists {len(hosts)} hosts, of which number {wrong[0]} has no port after its colon; write them such as "
+            "db1:5432,db2:5432"
+        )
+    return [(unquote(host), int(port)) for host, port in zip(hosts, ports, strict=True)]
+
+
+def _hosts_and_ports(listed: str) -> tuple[list[str], list[str]]:
+    parted = [_HOST.fullmatch(text) for text in listed.split(",")]
+    matches = [match for match in parted if match is not None]
+    return [match[1].strip("[]") for match in matches], [
+        _DEFAULT_PORT if match[2] is None else match[2] for match in matches
+    ]
+
+
+def _hosts_in_options(options: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Hosts of `?host=db1,db2&port=5432,5433`; one port is that of all hosts."""
+    hosts = options.get("host", "").split(",")
+    ports = options.get("port", _DEFAULT_PORT).split(",")
+    if len(ports) == 1:
+        ports *= len(hosts)
+    if len(ports) != len(hosts):
+        raise ValueError(f"has {len(ports)} ports for {len(hosts)} hosts; give each host its port, or one to all")
+    return hosts, ports
 
 
 def _check_files(options: list[tuple[str, str]]) -> None:
@@ -148,14 +207,14 @@ def _check_files(options: list[tuple[str, str]]) -> None:
             raise ValueError(f"names {value} as {name}, which cannot be read")
 
 
-def _url_in(path: Path) -> str:
-    """The URL that is all of a file. Raises ValueError."""
+def _url_in(name: str, path: Path) -> str:
+    """The URL that is all of a file, which the setting names. Raises ValueError."""
     try:
         url = path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise ValueError(f"database_url_file {path} cannot be read: {error.strerror}") from error
+        raise ValueError(f"{name} {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:
-        raise ValueError(f"database_url_file {path} is not UTF-8 text") from None
+        raise ValueError(f"{name} {path} is not UTF-8 text") from None
     try:
         check_database_url(url)
     except ValueError as error:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import null, select, union_all
+
 from policies.domain.demand import is_placed_freely
 from policies.domain.listings import ItemKey, Listing
 from policies.domain.model import Channel, Commitment, Order, Product, StockLevel, World
@@ -23,7 +25,7 @@ from service.allocation.planning_context import ChannelContext, PlanningContext
 from service.allocation.replanning import rebalancing
 from service.allocation.unit_of_work import UnitOfWork
 from service.background import Turn, in_turns
-from service.capacity import capacity_store
+from service.capacity import capacity_store, limited_stock
 from service.catalog import catalog_store, listing_store, unknown_records
 from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection, Statement, transposed
@@ -38,6 +40,7 @@ from service.orders.cancellations.cancellation_request import CancellationReques
 from service.orders.cancellations.pending_cancellations import CancellationRow
 from service.orders.order_identity import CopyLink, LockedOrders, OrderKey
 from service.orders.order_requests import OrderRequest
+from service.replica.replica import Source
 from service.rpc import idempotency
 from service.rpc.idempotency import StoredAnswer
 from service.stock import levels, stock_age
@@ -48,6 +51,14 @@ _METHOD = "AllocateOrder"
 _START = Statement(catalog_store.PRODUCT_ROWS.add_columns(order_identity.KNOWN_POSITIONS.label("known_positions")))
 _FINISH = Statement(order_identity.MENTIONS.add_cte(idempotency.RECEIPT.cte("receipt")))
 """Stores the receipt of a batch, and reads what is stored about its orders now that their keys are locked."""
+_taken = capacity_store.TAKE.cte("taken")
+_FINISH_TAKING = Statement(
+    union_all(
+        order_identity.MENTIONS.add_columns(*(null().label(name) for name in capacity_store.TAKEN_COLUMNS)),
+        select(null().label("position"), null().label("row_count"), *_taken.c),
+    ).add_cte(idempotency.RECEIPT.cte("receipt"))
+)
+"""The same for a batch that takes of the capacity of locations: adds it to what is taken, and returns that too."""
 
 
 @dataclass(slots=True)
@@ -141,6 +152,8 @@ class AllocationBatch:
                 "allocate", lambda connection: self._run(connection, tickets, attempts, links), self._count
             )
         )
+        if batch.unit_of_work is not None:
+            await levels.forget(batch.unit_of_work.book)
         return [batch.outcomes[ticket.claim.id] for ticket in tickets]
 
     def _count(self, batch: _BatchState) -> None:
@@ -156,7 +169,7 @@ class AllocationBatch:
         """
 
         async def work(connection: Connection) -> tuple[_BatchState, Intake]:
-            batch = await self._start(connection, [ticket])
+            batch = await self._start(connection, [ticket], self._deps.catalog_cache)
             error = batch.outcomes.get(ticket.claim.id)
             if isinstance(error, TruestockError):
                 raise error
@@ -165,13 +178,13 @@ class AllocationBatch:
             skus = batch.skus_of([ticket]) | {x.sku for r in records for x in r.lines}
             await batch.load_products(connection, skus)
             await batch.check_products(connection, self._deps.catalog_cache, [ticket.policy_set])
-            now, stock_levels = await levels.read(connection, skus)
+            now, stock_levels = await levels.read(connection, skus, len(batch.catalog.locations))
             cancellations = await pending_cancellations.read(connection, {*_order_keys([ticket]), *orders.ids})
             book = Book(now, dict(stock_levels), self._deps.new_id)
             unit_of_work = UnitOfWork(book, self._deps.publication_log)
             unit_of_work.load(records)
             await capacity_store.read_figures(connection, book, batch.catalog)
-            await stock_age.read_receipts(connection, book, ticket.policy_set)
+            await stock_age.read_receipts(connection, book, ticket.policy_set, batch.products)
             waiting = await _waiting_requests(connection, cancellations)
             return batch, Intake.of(unit_of_work, orders, cancellations, batch.listings, waiting)
 
@@ -182,29 +195,31 @@ class AllocationBatch:
         answer = await _answer(ticket, change, batch, intake.unit_of_work.book.now)
         return _without_ids(answer, is_new=change.record.id in intake.locked.created), change.inputs
 
-    async def read_new(self, ticket: Ticket) -> NewOrder:
+    async def read_new(self, ticket: Ticket, source: Source) -> NewOrder:
         """The order as it would be planned if it came now and had not come before. Locks and writes nothing.
 
         Raises NotFound and InvalidFields as allocating it would.
         """
 
         async def work(connection: Connection) -> NewOrder:
-            batch = await self._start(connection, [ticket])
+            batch = await self._start(connection, [ticket], source.catalog_cache)
             error = batch.outcomes.get(ticket.claim.id)
             if isinstance(error, TruestockError):
                 raise error
             skus = batch.skus_of([ticket])
             await batch.load_products(connection, skus)
-            await batch.check_products(connection, self._deps.catalog_cache, [ticket.policy_set])
-            now, stock_levels = await levels.read(connection, skus)
+            await batch.check_products(connection, source.catalog_cache, [ticket.policy_set])
+            now, stock_levels = await levels.read(connection, skus, len(batch.catalog.locations))
             record = AllocationRecord(ticket.allocation_id, *ticket.request.key, create_time=now, update_time=now)
             request = ordered_items.expanded(ticket.request, record, batch.listings)
             order = ordered_kits.expanded(request, record, batch.catalog.kits).order
             context = batch.context(ticket.policy_set).of(order.channel_id)
-            stock_levels = dict(await stock_age.with_receipts(connection, stock_levels, ticket.policy_set))
+            stock_levels = dict(
+                await stock_age.with_receipts(connection, stock_levels, ticket.policy_set, batch.products)
+            )
             return NewOrder(order, context, now, stock_levels)
 
-        return await self._deps.database.snapshot("preview", work)
+        return await source.database.snapshot("preview", work)
 
     async def _run(
         self,
@@ -219,7 +234,7 @@ class AllocationBatch:
         if committed:
             # Each attempt stores the receipts of those before it, to keep them from committing later: the last counts.
             return [attempt for receipt_id, attempt in receipts.items() if receipt_id in committed][-1]
-        batch = await self._start(connection, tickets)
+        batch = await self._start(connection, tickets, self._deps.catalog_cache)
         # An order that names an unknown record claims no request id, so the same request succeeds once the record
         # exists.
         claimed = [t for t in tickets if t.claim.id not in batch.outcomes]
@@ -234,7 +249,7 @@ class AllocationBatch:
             attempts.append(batch)
         return batch
 
-    async def _start(self, connection: Connection, tickets: Sequence[Ticket]) -> _BatchState:
+    async def _start(self, connection: Connection, tickets: Sequence[Ticket], cache: CatalogCache) -> _BatchState:
         """Reads the catalog and the products; an order that names an unknown record is answered with an error."""
         items = {key for ticket in tickets for key in ordered_items.item_keys(ticket.request.order)}
         listings = await listing_store.read(connection, items) if items else {}
@@ -244,7 +259,7 @@ class AllocationBatch:
         version, batch.products = catalog_store.products_of(rows)
         batch.version = version
         known_positions = (rows[0]["known_positions"] if rows else None) or ()
-        batch.catalog = await self._deps.catalog_cache.at(connection, version)
+        batch.catalog = await cache.at(connection, version)
         batch.known_keys = {keys[position - 1] for position in known_positions}
         await batch.load_products(connection, batch.catalog.kits.components_of(skus))
         unknown = sorted({sku for ticket in tickets for sku in _unknown_skus(batch, ticket.request).values()})
@@ -268,13 +283,11 @@ class AllocationBatch:
         await batch.load_products(connection, skus)
         await batch.check_products(connection, self._deps.catalog_cache, (ticket.policy_set for ticket in tickets))
         locked = await levels.lock(connection, skus)
-        book = await levels.open_book(connection, locked, self._deps.new_id)
+        book = await limited_stock.open_book(connection, locked, self._deps.new_id, batch.catalog)
         unit_of_work = batch.unit_of_work = UnitOfWork(book, self._deps.publication_log)
         unit_of_work.load((await order_store.read(connection, orders.existing_ids)).values())
-        await capacity_store.read_figures(connection, book, batch.catalog)
-        asking = next((ticket.policy_set for ticket in tickets if ticket.policy_set.reads_receipts), None)
-        if asking is not None:
-            await stock_age.read_receipts(connection, book, asking)
+        for policy_set in {ticket.policy_set.revision: ticket.policy_set for ticket in tickets}.values():
+            await stock_age.read_receipts(connection, book, policy_set, batch.products)
         cancellations = await pending_cancellations.read(connection, {*order_keys, *orders.ids}) if known_keys else []
         waiting = await _waiting_requests(connection, cancellations)
         intake = Intake.of(unit_of_work, orders, cancellations, batch.listings, waiting)
@@ -300,22 +313,34 @@ class AllocationBatch:
             await turn.end_if_long()
         for key, id in intake.unused_keys().items():
             unit_of_work.add_placeholder(id, key)
-        await unit_of_work.write(connection, (idempotency.ANSWERS, _answers_of(batch, tickets)))
-        await self._finish(connection, batch, orders, cancellations)
+        await unit_of_work.write(connection, (idempotency.ANSWERS, _answers_of(batch, tickets)), with_capacity=False)
+        await self._finish(connection, batch, book, orders, cancellations)
         await write_intake(connection, intake, policy_set)
 
     async def _finish(
         self,
         connection: Connection,
         batch: _BatchState,
+        book: Book,
         orders: LockedOrders,
         cancellations: Sequence[CancellationRow],
     ) -> None:
-        """Stores the receipt, and checks what is stored about new orders now that their keys are locked."""
+        """Stores the receipt and what is taken of the locations' capacity, and checks both what was taken before and
+        what is stored about new orders now that their keys are locked.
+        """
         batch.receipt_id, keys = self._deps.new_id(), list(orders.ids)
         values = {"receipt_id": batch.receipt_id, "method": _METHOD, **transposed(["channel_id", "order_id"], keys)}
-        stored_rows = {keys[r["position"] - 1]: r["row_count"] for r in await _FINISH.rows(connection, **values)}
+        changes = book.capacity.changes()
+        takings = capacity_store.takings(changes)
+        finish = _FINISH if takings is None else _FINISH_TAKING
+        rows = await finish.rows(connection, **values, **(takings or {}))
+        stored_rows = {keys[r["position"] - 1]: r["row_count"] for r in rows if r["position"] is not None}
         order_identity.check_created(orders, [*orders.links, *(row.key for row in cancellations)], stored_rows)
+        if takings is None:
+            await capacity_store.write_changes(connection, book.capacity, changes, book.now)
+        else:
+            taken = [row for row in rows if row["position"] is None]
+            await capacity_store.check_taken(connection, book.capacity, changes, taken, book.now)
 
 
 async def _waiting_requests(

@@ -14,8 +14,8 @@ from service.stock.stock_book import Book
 
 
 def must_renew(record: AllocationRecord) -> bool:
-    """Whether any of its promised units take of a day, which may have passed."""
-    return any(x.handling is not None and x.units for x in record.shipments)
+    """Whether any of its shipments takes of a day, which may have passed."""
+    return any(shipment.handling is not None for shipment in record.shipments)
 
 
 def renew_handling(channel_context: ChannelContext, book: Book, record: AllocationRecord) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -12,7 +12,15 @@ from prometheus_client import Counter
 from policies.decisions.cancellations import SELLER, UNKNOWN
 from policies.domain.model import Commitment
 from service.allocation.planner import AllocationChange
-from service.history.counted_orders import CANCELLED, NEEDS_PERSON, OVERSOLD, SOLD, WITHHELD
+from service.allocation.unit_values import (
+    PricedLines,
+    UnitsValue,
+    cancelled_value,
+    oversold_value,
+    priced_lines,
+    withheld_value,
+)
+from service.history.counted_orders import CANCELLED, NEEDS_PERSON, NO_VALUE, OVERSOLD, SOLD, WITHHELD
 from service.metrics import Metrics
 from service.orders.allocation_record import AllocationRecord
 from service.orders.cancellations.cancellation_request import CancellationRequest
@@ -37,6 +45,8 @@ class OrderCounts:
     withheld: Final[int] = 0
     unfillable: Final[int] = 0
     cancelled: Final[int] = 0
+    priced: Final[PricedLines] = field(default_factory=dict, hash=False)
+    """Its lines that state a price."""
 
     @classmethod
     def of(cls, record: AllocationRecord) -> OrderCounts:
@@ -53,6 +63,7 @@ class OrderCounts:
             withheld=sum(line.withheld for line in record.lines),
             unfillable=sum(s.unit_count for s in record.shortages if s.kind == "unfillable"),
             cancelled=sum(line.cancelled for line in record.lines),
+            priced=priced_lines(record),
         )
 
 
@@ -82,6 +93,8 @@ class AddedCounts:
     first_oversold: str = ""
     first_withheld: str = ""
     intervention: str = ""
+    values: Mapping[str, UnitsValue] = field(default_factory=dict)
+    """Of the units of a kind that have a price, by the kind of `counted_orders`."""
 
 
 def added_counts(before: OrderCounts, changes: Sequence[AllocationChange]) -> AddedCounts:
@@ -108,7 +121,21 @@ def added_counts(before: OrderCounts, changes: Sequence[AllocationChange]) -> Ad
         first_oversold=_first(causes) if after.oversold and not before.oversold else "",
         first_withheld=_first(kept) if after.withheld and not before.withheld else "",
         intervention=_reason(changes) if after.needs_person and not before.needs_person else "",
+        values=_values(before.priced, after.priced, by_fault, oversold, withheld),
     )
+
+
+def _values(
+    before: PricedLines, after: PricedLines, cancelled: UnitsByLabel, oversold: UnitsByLabel, withheld: UnitsByLabel
+) -> dict[str, UnitsValue]:
+    if not (before or after):
+        return {}
+    values = {
+        CANCELLED: cancelled_value(before, after, sum(cancelled.values())),
+        OVERSOLD: oversold_value(before, after, sum(oversold.values())),
+        WITHHELD: withheld_value(before, after, sum(withheld.values())),
+    }
+    return {kind: value for kind, value in values.items() if value is not None}
 
 
 def count_changes(
@@ -161,10 +188,17 @@ def counted_rows(
         (CANCELLED, added.cancelled, added.first_cancelled),
         (NEEDS_PERSON, {added.intervention: 0} if added.intervention else {}, added.intervention),
     ):
+        value = added.values.get(kind)
         for cause, units in units_by_cause.items():
             is_first = added.is_sale if kind == SOLD else cause == first
             kept = oversold_record(cause) if kind == OVERSOLD else None
-            yield now, kind, cause, units, is_first, *order, _rules(record), kept
+            yield now, kind, cause, units, is_first, *order, _rules(record), kept, *_value_columns(record, value)
+            # It is known of all units of a kind together, so one row has it.
+            value = None
+
+
+def _value_columns(record: AllocationRecord, value: UnitsValue | None) -> tuple[object, ...]:
+    return NO_VALUE if value is None else (value.unit_count, value.value, record.currency)
 
 
 def _rules(record: AllocationRecord) -> list[str]:

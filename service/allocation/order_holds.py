@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from policies.domain.channel_statuses import MEANINGS, PAYMENT_IS_DUE, HoldEffect, channel_status
+from policies.domain.channel_statuses import MEANINGS, ORIGINAL_IS_DUE, PAYMENT_IS_DUE, HoldEffect, channel_status
 from policies.domain.shipments import OPEN, ShipmentState
 from policies.explanation import unit_count_text
 from service.allocation.intake.channel_words import ReadRequest
@@ -44,11 +44,15 @@ def apply_request(
 ) -> AllocationChange:
     """Puts an order on hold, changes its hold or releases it as a request says that is not older than the order.
 
-    A request that states neither a hold nor a status with such a meaning changes nothing.
+    A request that states neither a hold nor a status with such a meaning changes nothing, unless it is the original
+    that a copy of it has waited for.
     """
     stated = read.request.hold or _hold_of_status(read, now)
     if stated is not None:
         return _place(record, stated, read, before, now=now, platform=platform)
+    is_original = read.request.key == (record.channel_id, record.order_id)
+    if is_original and record.hold is not None and record.hold.reason == ORIGINAL_IS_DUE:
+        return release(record, now, channel_context, "its original has arrived")
     if record.hold is not None and record.hold.is_active and _ends(read.meaning.hold, record.hold):
         return release(record, now, channel_context, f"the channel reports {read.request.channel_status}")
     return AllocationChange(record)
@@ -123,9 +127,9 @@ def _is_repeat(
     if hold is not None and hold.is_active:
         if not is_status:
             return (hold.reason, hold.until) == (stated.reason, stated.until)
-        # A status does not say until when, so it never puts the end off. It replaces only a hold for payment, which
-        # would end too early.
-        return hold.reason != PAYMENT_IS_DUE or stated.reason == PAYMENT_IS_DUE
+        # A status does not say until when, so it never puts the end off. It replaces only a hold for payment or for
+        # the original, which would end too early.
+        return hold.reason not in (PAYMENT_IS_DUE, ORIGINAL_IS_DUE) or stated.reason == hold.reason
     is_newer = time is not None and (before.update_time is None or time > before.update_time)
     if is_newer:
         return False

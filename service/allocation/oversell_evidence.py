@@ -160,7 +160,7 @@ async def explain(
     """
     figures = await _figures(connection, book, unexplained, log)
     promised = await _promised(connection, book, channels, unexplained, figures)
-    cadences = await _cadences(connection, book, unexplained)
+    cadences = await _cadences(connection, book)
     shown = await _shown_counts(connection, unexplained, figures)
     outlets = await _outlets(connection, unexplained, shown, log)
     changes = []
@@ -317,12 +317,9 @@ def _is_promise(movement: Movement, sku: str, allocation_id: UUID) -> bool:
     return movement.sku == sku and movement.kind in _PROMISING and is_other
 
 
-async def _cadences(
-    connection: Connection, book: Book, unexplained: Sequence[UnexplainedOversell]
-) -> dict[str, timedelta]:
-    """The declared cadences of the feeds behind the figures, by source."""
-    skus = {sku for oversell in unexplained for sku in oversell.short}
-    sources = {level.source for (sku, _), level in book.levels.items() if sku in skus and level.source}
+async def _cadences(connection: Connection, book: Book) -> dict[str, timedelta]:
+    """The declared cadences of the feeds behind the figures of the book, by source."""
+    sources = {level.source for level in book.levels.values() if level.source}
     rows = await _CADENCES.rows(connection, sources=sorted(sources)) if sources else []
     return {row["source"]: timedelta(minutes=row["cadence_minutes"]) for row in rows}
 

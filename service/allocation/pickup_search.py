@@ -24,7 +24,7 @@ from truestock.v1 import pickup_pb2
 
 
 class PickupSearch:
-    """Answers from one snapshot of the database."""
+    """Answers from one snapshot of the database, or of its replica."""
 
     def __init__(self, deps: Dependencies, orders: AllocationBatch) -> None:
         self._deps = deps
@@ -42,7 +42,8 @@ class PickupSearch:
         cart = replace(search.order, order=replace(search.order.order, destination=destination))
         policy_set, new_id = self._deps.policies(), self._deps.new_id
         key = IdempotentRequest.of("SearchPickupLocations", message, None, new_id).key
-        order = await self._orders.read_new(Ticket(cart, key, message, policy_set, new_id()))
+        ticket = Ticket(cart, key, message, policy_set, new_id())
+        order = await self._deps.reads.answer(lambda source: self._orders.read_new(ticket, source))
         answer = await in_turns(_answer, policy_set, order, search, shopper)
         point = destination_point(destination)
         if point is not None:

@@ -82,5 +82,5 @@ async def context(
     catalog = await cache.at(connection, version)
     if book is not None:
         await capacity_store.read_figures(connection, book, catalog)
-        await stock_age.read_receipts(connection, book, policy_set)
+        await stock_age.read_receipts(connection, book, policy_set, products)
     return PlanningContext(policy_set, catalog, products)

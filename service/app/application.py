@@ -9,34 +9,30 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import asyncpg
-import grpc
 import structlog
-from grpc_health.v1 import _async as health_aio, health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import _async as reflection_async, reflection, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from policies.policy_set import PolicySet
 from policies.source.problems import Problem
-from service import limits
-from service.allocation.allocation_queue import AllocationQueue
 from service.allocation.lifecycle import Lifecycle
 from service.allocation.replanning.backorders import Backorders
-from service.app.database_source import find_database
+from service.app.database_source import DatabaseSource, find_database
 from service.app.drain import Drain
 from service.app.event_loop_monitor import measure_delays
 from service.app.first_rules import first_rules
+from service.app.grpc_server import GrpcServer, start_grpc_server
 from service.app.health_probe import HealthProbe
 from service.app.housekeeping import Housekeeping
 from service.app.listening import Listening, StartError, listening
 from service.app.metrics_endpoint import MetricsServer
 from service.app.postal_code_loading import PostalCodeLoading
+from service.app.replica_connection import follow_replica
 from service.app.reporting_lease import ReportingLease
-from service.app.restarted_server import RestartedServer
 from service.app.sample_service import place_orders
-from service.app.wiring import SERVICE_NAMES, add_services, new_id
+from service.app.wiring import new_id
 from service.app.worker import FIRST, Worker
 from service.audit.access_audit import AccessAudit
 from service.audit.audit_monitor import AuditMonitor
@@ -50,10 +46,8 @@ from service.database.database import Database
 from service.decisions.decision_retention import DecisionRetention
 from service.dependencies import Background, Dependencies
 from service.metrics import Metrics
-from service.observability.call_log import CallLog
 from service.observability.scrape_log import ScrapeLog
 from service.observability.trace_export import MissingPackages, close_tracing, open_tracing
-from service.orders import order_places
 from service.policy import policy_store
 from service.policy.folder_watcher import FolderWatcher
 from service.policy.policy_history import PolicyHistory
@@ -62,9 +56,6 @@ from service.policy.rule_tests import tested
 from service.resolution.cancellation_deadlines import CancellationDeadlines
 from service.resolution.exception_sweep import ExceptionSweep
 from service.resolution.location_sweep import LocationSweep
-from service.rpc.bindings import Places
-from service.rpc.call_interceptor import CallInterceptor
-from service.rpc.caller import AccessCheck
 from service.sample.sample_loading import load_sample
 from service.sample.sample_retailer import WAREHOUSE
 from service.settings import Address, Settings
@@ -76,17 +67,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-GRPC_OPTIONS = (
-    ("grpc.max_receive_message_length", limits.RECEIVE_BYTES),
-    ("grpc.max_send_message_length", limits.RESPONSE_BYTES),
-    # gRPC ends a connection on which pings come more often, every 5 minutes by default; clients look for dead
-    # connections more often than that while a watch is silent.
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-)
-
-
-CUT_OFF_SECONDS = 0.2
-"""What calls get to answer that the service stops, once their connections to the database are cut off."""
 PUBLICATIONS_SECONDS = 0.2
 HISTORY_SECONDS = 0.1
 METRICS_SECONDS = 0.2
@@ -153,29 +133,17 @@ async def running(
         deps = Dependencies(own_settings, database, active_policies, metrics, new_id, scrapes=scrapes)
         if loaded and settings.sample_orders:
             await place_orders(deps)
-        port, health_servicer = await _start_grpc(
-            deps,
-            policy_history,
-            tracing,
-            listens=listens,
-            drain=drain,
-            hurried=hurried,
-            worker=worker,
-        )
+        server = await start_grpc_server(deps, tracing, listens, shares_port=worker is not None)
+        _keep_answers(deps, drain)
+        await _accept_calls(server, drain, hurried or asyncio.Event())
+        if is_first:
+            _keep_house(deps, server.lifecycle, drain)
+        _start_background(deps, policy_history, drain, worker)
         metrics_server.ready = True
         metrics.service.database_up.set(1)
         metrics.service.workers.set(1)
         drain.add("readiness", metrics_server.not_ready, at_once=True)
-        lost = asyncio.Event()
-
-        async def on_change(alive: bool) -> None:
-            metrics_server.ready = alive
-            metrics.service.database_up.set(alive)
-            await _set_health(health_servicer, alive=alive)
-            if source.has_ended:
-                lost.set()
-
-        background(drain, "health probe", HealthProbe(database, on_change).run)
+        lost = _probe_health(deps, source, server, metrics_server, drain)
         background(drain, "access file", access_audit.run)
         background(drain, "keys of the issuer", listens.authentication.follow_keys)
         if is_first:
@@ -183,7 +151,7 @@ async def running(
             _keep_audit(deps, signing_key, drain)
         background(drain, "event loop monitor", partial(measure_delays, metrics))
         yield Running(
-            address=str(Address(listens.address.host, port)),
+            address=str(Address(listens.address.host, server.port)),
             metrics_address=str(Address(listens.metrics_address.host, metrics_server.port)),
             database=source.description + (", through a connection pooler" if database.behind_pooler else ""),
             policy_revision=active_policies.current.policy_set.revision,
@@ -214,13 +182,20 @@ async def _open_database(settings: Settings, url: str, metrics: Metrics) -> Data
             raise StartError(_refusal(schema))
         if schema.is_later:
             log.warning("a later version has migrated the database", schema=schema.revision)
-        return await Database.open(
+        database = await Database.open(
             url,
             metrics,
             connections=settings.database_pool_size,
             statement_cache_size=settings.statement_cache_size,
             traced=settings.otel_endpoint is not None,
         )
+        if not await database.takes_writes():
+            await database.close()
+            raise StartError(
+                "the database takes no writes: it is a standby, or read-only by its settings; name the primary in "
+                "--database-url, or all servers, such as postgresql://shop@db1,db2/shop?target_session_attrs=read-write"
+            )
+        return database
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         raise StartError(f"the database cannot be reached: {_cause(error)}") from error
 
@@ -294,65 +269,37 @@ def metrics_server_of(
     return server
 
 
-async def _start_grpc(
-    deps: Dependencies,
-    policy_history: PolicyHistory,
-    tracing: Tracing | None,
-    *,
-    listens: Listening,
-    drain: Drain,
-    hurried: asyncio.Event | None,
-    worker: Worker | None,
-) -> tuple[int, health_aio.HealthServicer]:
-    """Starts gRPC and all background work; returns the port and the gRPC health service."""
-    call_log = CallLog(deps.settings.log_calls_per_second, deps.settings.slow_call_seconds)
+async def _accept_calls(server: GrpcServer, drain: Drain, hurried: asyncio.Event) -> None:
+    drain.add("calls in flight", partial(server.end_calls, hurried), at_once=True)
+    await server.set_health(alive=True)
+    drain.add("health service", server.end_health, at_once=True)
 
-    async def find_places(field: str, id: str) -> Places | None:
-        return await deps.database.unlocked(
-            "find places", lambda connection: order_places.places(connection, field, id)
-        )
 
-    interceptor = CallInterceptor(
-        deps.metrics, call_log, tracing, access=AccessCheck(listens.authentication, find_places)
-    )
-    # With port sharing, a second service on the same address would silently receive part of the calls.
-    options = (*GRPC_OPTIONS, ("grpc.so_reuseport", int(worker is not None)))
-    restarted = RestartedServer(lambda: grpc.aio.server(interceptors=[interceptor], options=options))
-    server = cast(grpc.aio.Server, restarted)
-    queue, lifecycle = add_services(deps, server)
-    health_servicer = health_aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    # `enable_server_reflection` would take a server that stands for another one for one with threads.
-    names = (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection_async.ReflectionServicer(names), server)
-    try:
-        port = _add_port(restarted, listens)
-    except RuntimeError as error:
-        raise StartError(
-            f"gRPC cannot be served on {listens.address}; another program may use it; choose another --address"
-        ) from error
-    await server.start()
-    # It ends after the last call, so that what the last answers published is kept too.
-    background(
-        drain,
-        "publications",
-        partial(deps.publication_log.run, deps.database),
-        at_once=False,
-        needed_seconds=PUBLICATIONS_SECONDS,
-    )
-    background(
-        drain,
-        "unmet demand",
-        partial(deps.shortfall_log.run, deps.database, deps.metrics),
-        at_once=False,
-        needed_seconds=HISTORY_SECONDS,
-    )
-    drain.add("calls in flight", partial(_end_calls, server, queue, deps, hurried or asyncio.Event()), at_once=True)
-    await _set_health(health_servicer, alive=True)
-    drain.add("health service", lambda _: health_servicer.enter_graceful_shutdown(), at_once=True)
-    if worker is None or worker.number == FIRST:
-        _keep_house(deps, lifecycle, drain)
+def _probe_health(
+    deps: Dependencies, source: DatabaseSource, server: GrpcServer, metrics_server: MetricsServer | Worker, drain: Drain
+) -> asyncio.Event:
+    """Says that the service is ready only while its database answers; returns what is set once that has ended."""
+    lost = asyncio.Event()
+
+    async def on_change(alive: bool) -> None:
+        metrics_server.ready = alive
+        deps.metrics.service.database_up.set(alive)
+        await server.set_health(alive=alive)
+        if source.has_ended:
+            lost.set()
+
+    background(drain, "health probe", HealthProbe(deps.database, on_change).run)
+    return lost
+
+
+def _start_background(deps: Dependencies, policy_history: PolicyHistory, drain: Drain, worker: Worker | None) -> None:
+    """Starts what each process of a service does beside its calls."""
     background(drain, "postal codes of served countries", PostalCodeLoading(deps).run)
+    if deps.settings.read_database_url is not None:
+        deps.reads.replica = follow_replica(deps, deps.settings.read_database_url)
+        background(drain, "replica", deps.reads.replica.run)
+    else:
+        deps.metrics.replica.leave_out()
     background(drain, "publications of others", partial(deps.publication_log.follow, deps.database))
 
     async def record_rules() -> None:
@@ -361,15 +308,18 @@ async def _start_grpc(
         await policy_store.store_rules(deps.database, deps.active_policies)
         await policy_history.reloaded()
 
-    watch = FolderWatcher(
-        deps.active_policies,
-        record_rules,
-        partial(_test_problems, RuleSandbox()) if deps.settings.require_tests else None,
-    )
-    background(drain, "rules folder", watch.run)
+    tests = partial(_test_problems, RuleSandbox()) if deps.settings.require_tests else None
+    background(drain, "rules folder", FolderWatcher(deps.active_policies, record_rules, tests).run)
     for work in deps.background:
         background(drain, "background work", work)
-    return port, health_servicer
+
+
+def _keep_answers(deps: Dependencies, drain: Drain) -> None:
+    """Starts what stores facts of answers; it ends after the last call, so that those of the last answers are kept."""
+    publications = partial(deps.publication_log.run, deps.database)
+    background(drain, "publications", publications, at_once=False, needed_seconds=PUBLICATIONS_SECONDS)
+    shortfalls = partial(deps.shortfall_log.run, deps.database, deps.metrics)
+    background(drain, "unmet demand", shortfalls, at_once=False, needed_seconds=HISTORY_SECONDS)
 
 
 def _keep_house(deps: Dependencies, lifecycle: Lifecycle, drain: Drain) -> None:
@@ -401,46 +351,6 @@ def _keep_audit(deps: Dependencies, signing_key: SigningKey | None, drain: Drain
     sealer = Sealer(deps.database, deps.metrics, new_id(), signing_key=signing_key, retention=retention)
     background(drain, "audit seals", sealer.run)
     background(drain, "audit check", AuditMonitor(deps.database, deps.metrics).run)
-
-
-def _add_port(server: RestartedServer, listens: Listening) -> int:
-    """Raises RuntimeError if the port cannot be used."""
-
-    def add_port(server: grpc.aio.Server, address: str) -> int:
-        if listens.certificates is None:
-            port: int = server.add_insecure_port(address)
-        else:
-            port = server.add_secure_port(address, listens.certificates.grpc_credentials())
-        return port
-
-    return server.listen(str(listens.address), add_port)
-
-
-async def _set_health(health_servicer: health_aio.HealthServicer, *, alive: bool) -> None:
-    status = health_pb2.HealthCheckResponse.SERVING if alive else health_pb2.HealthCheckResponse.NOT_SERVING
-    for name in ("", *SERVICE_NAMES):
-        await health_servicer.set(name, status)
-
-
-async def _end_calls(
-    server: grpc.aio.Server, queue: AllocationQueue, deps: Dependencies, hurried: asyncio.Event, seconds: float
-) -> None:
-    """Ends streams, refuses new calls, and answers those in flight, after `drain_seconds` with UNAVAILABLE."""
-    deps.shutdown.set()
-    grace = min(seconds, deps.settings.drain_seconds)
-    answered = asyncio.ensure_future(server.stop(grace + CUT_OFF_SECONDS))
-    in_a_hurry = asyncio.ensure_future(hurried.wait())
-    await asyncio.wait((answered, in_a_hurry), timeout=grace, return_when=asyncio.FIRST_COMPLETED)
-    in_a_hurry.cancel()
-    if not answered.done():
-        # What waits for the database then answers that the call may be repeated; a call that gRPC cuts off cannot.
-        deps.database.cut_off()
-        await asyncio.wait([answered], timeout=CUT_OFF_SECONDS)
-    if not answered.done():
-        answered.cancel()
-        await asyncio.wait([answered])
-        await server.stop(None)
-    await queue.close()
 
 
 def background(drain: Drain, name: str, work: Background, *, at_once: bool = True, needed_seconds: float = 0) -> None:

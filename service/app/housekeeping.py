@@ -29,6 +29,7 @@ from service.resolution.exception_sweep import ExceptionSweep
 from service.resolution.location_sweep import LocationSweep
 from service.settings import Settings
 from service.stock import channel_figures, publication_log
+from service.watch import watch_marks
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +110,8 @@ class Housekeeping:
         await self._database.transaction("purge_cancellations", pending_cancellations.delete_unclaimed)
         await self._database.transaction("purge_cancellation_requests", cancellation_request_store.delete_unclaimed)
         await self._database.transaction("purge_capacity", capacity_store.delete_passed)
+        purge_marks = partial(watch_marks.purge, retention=limits.RESUME_TOKEN_RETENTION)
+        await self._database.transaction("purge_watch_marks", purge_marks)
 
     async def _purge_unnamed(self) -> None:
         """Deletes requests without an id of their caller's: only the call itself can have needed them."""

@@ -10,11 +10,12 @@ stopped.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
 
+from service.app.call_queues import with_own_queue
 from service.background import FailureLog
 
 LOOK_SECONDS = 0.05
@@ -41,9 +42,11 @@ class RestartedServer:
         """As of a server."""
         self._do(lambda server: server.add_generic_rpc_handlers(generic_rpc_handlers))
 
-    def add_registered_method_handlers(self, service_name: str, method_handlers: Any) -> None:
-        """As of a server."""
-        self._do(lambda server: server.add_registered_method_handlers(service_name, method_handlers))  # type: ignore[attr-defined]
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Any]) -> None:
+        """As of a server, but only for the methods whose calls wait in queues of their own."""
+        own = with_own_queue(service_name, method_handlers)
+        if own:
+            self._do(lambda server: server.add_registered_method_handlers(service_name, own))  # type: ignore[attr-defined]
 
     def listen(self, address: str, add_port: AddPort) -> int:
         """Adds the port HOST:PORT by `add_port`, with credentials of its own each time; returns its number."""

@@ -18,8 +18,8 @@ from service.allocation.intake.mapped_items import MappedItems
 from service.allocation.lifecycle import Lifecycle
 from service.allocation.pickup_search import PickupSearch
 from service.app.path_exercise import PathExercise
-from service.availability.availability_reader import AvailabilityReader
 from service.availability.channel_figures import ChannelFigureOperations
+from service.availability.stock_readers import StockReaders
 from service.candidates.candidate_processes import CandidateProcesses
 from service.candidates.kept_rules import KeptRules
 from service.catalog.fact_values import FactValueReader
@@ -32,13 +32,14 @@ from service.policy.catalog_warnings import CatalogWarnings
 from service.policy.rule_tests import RuleTests
 from service.privacy.forget_operations import ForgetOperations
 from service.privacy.personal_data_drop import PersonalDataDrop
+from service.readiness.connection_operations import ConnectionOperations
 from service.readiness.readiness_operations import ReadinessOperations
 from service.reports.headroom_monitor import HeadroomMonitor
 from service.reports.report_operations import ReportOperations
 from service.resolution.exception_operations import ExceptionOperations
 from service.servicers.allocation_servicer import AllocationServicer, OrderOperations
 from service.servicers.audit_servicer import AuditServicer
-from service.servicers.availability_servicer import AnswerLogs, AvailabilityServicer, ChannelReports, StockReaders
+from service.servicers.availability_servicer import AnswerLogs, AvailabilityServicer, ChannelReports
 from service.servicers.catalog_servicer import CatalogServicer
 from service.servicers.exception_servicer import ExceptionServicer
 from service.servicers.fulfillment_servicer import FulfillmentServicer
@@ -95,24 +96,48 @@ def add_services(
     deps: Dependencies, server: grpc.aio.Server, queue: AllocationQueue | None = None
 ) -> tuple[AllocationQueue, Lifecycle]:
     """Registers the gRPC services; `queue` is a new one unless given. Returns the queue and the lifecycle of holds."""
-    database, active_policies, metrics = deps.database, deps.active_policies, deps.metrics
-    batch = AllocationBatch(deps)
-    # Two connections stay free of allocation: one for reads, one to confirm, release and ship.
-    queue = queue or AllocationQueue(
+    batch, lifecycle = AllocationBatch(deps), Lifecycle(deps)
+    queue = queue or _allocation_queue(deps, batch)
+    kept_rules = KeptRules(deps.database, timedelta(days=deps.settings.decision_retention_days))
+    candidates = CandidateProcesses(kept_rules, deps.settings)
+    deps.background.append(candidates.run)
+    _add_orders(deps, server, queue=queue, batch=batch, lifecycle=lifecycle, candidates=candidates)
+    _add_availability(deps, server, batch, candidates)
+    _add_stock(deps, server)
+    _add_catalog(deps, server)
+    rule_tests = _add_policies(deps, server, kept_rules)
+    exceptions = ExceptionServicer(deps.reads, ExceptionOperations(deps), deps.new_id)
+    exception_grpc.add_ExceptionServiceServicer_to_server(exceptions, server)
+    report_grpc.add_ReportServiceServicer_to_server(ReportServicer(ReportOperations(deps)), server)
+    _add_readiness(deps, server, rule_tests)
+    audit_grpc.add_AuditServiceServicer_to_server(AuditServicer(deps.database), server)
+    return queue, lifecycle
+
+
+def _allocation_queue(deps: Dependencies, batch: AllocationBatch) -> AllocationQueue:
+    return AllocationQueue(
         batch.decide,
-        metrics,
+        deps.metrics,
+        # Two connections stay free of allocation: one for reads, one to confirm, release and ship.
         max_in_flight=max(1, deps.settings.database_pool_size - 2),
         location_count=lambda: deps.catalog_cache.location_count,
         components_of=deps.catalog_cache.components_of,
     )
-    lifecycle = Lifecycle(deps)
-    fulfillment = FulfillmentOperations(deps)
-    watch, order_watch = AvailabilityWatch(deps), OrderWatch(deps)
-    deps.background.extend((watch.poller.run, order_watch.poller.run))
-    kept_rules = KeptRules(database, timedelta(days=deps.settings.decision_retention_days))
-    candidates = CandidateProcesses(kept_rules, deps.settings)
-    deps.background.append(candidates.run)
-    personal_data = PersonalDataDrop(database, timedelta(days=deps.settings.destination_retention_days))
+
+
+def _add_orders(
+    deps: Dependencies,
+    server: grpc.aio.Server,
+    *,
+    queue: AllocationQueue,
+    batch: AllocationBatch,
+    lifecycle: Lifecycle,
+    candidates: CandidateProcesses,
+) -> None:
+    """Orders and their shipments."""
+    fulfillment, watch = FulfillmentOperations(deps), OrderWatch(deps)
+    personal_data = PersonalDataDrop(deps.database, timedelta(days=deps.settings.destination_retention_days))
+    deps.background.append(watch.poller.run)
     deps.upkeep.append(personal_data.run)
     orders = AllocationServicer(
         allocator=queue,
@@ -124,82 +149,90 @@ def add_services(
             CancellationRequests(deps),
             candidates,
             deps.destination_points,
+            deps.reads,
         ),
         lifecycle=lifecycle,
         fulfillment=fulfillment,
-        database=database,
-        active_policies=active_policies,
+        database=deps.database,
+        active_policies=deps.active_policies,
         new_id=deps.new_id,
-        watch=order_watch,
-    )
-    reader = AvailabilityReader(database, deps.catalog_cache, metrics, deps.policies)
-    large_reader = AvailabilityReader(database, deps.catalog_cache, metrics, deps.policies, waits_for_answers=True)
-    availability_grpc.add_AvailabilityServiceServicer_to_server(
-        AvailabilityServicer(
-            readers=StockReaders(reader, large_reader),
-            active_policies=active_policies,
-            watch=watch,
-            logs=AnswerLogs(deps.publication_log, deps.shortfall_log),
-            candidates=candidates,
-            reports=ChannelReports(
-                DemandOperations(
-                    database,
-                    deps.catalog_cache,
-                    metrics,
-                    retention=timedelta(days=deps.settings.demand_retention_days),
-                    new_id=deps.new_id,
-                ),
-                ChannelFigureOperations(deps),
-            ),
-            pickup_search=PickupSearch(deps, batch),
-            destination_points=deps.destination_points,
-        ),
-        server,
+        watch=watch,
     )
     allocation_grpc.add_AllocationServiceServicer_to_server(orders, server)
-    fulfillment_grpc.add_FulfillmentServiceServicer_to_server(
-        FulfillmentServicer(database, fulfillment, deps.new_id), server
+    shipments = FulfillmentServicer(deps.reads, fulfillment, deps.new_id)
+    fulfillment_grpc.add_FulfillmentServiceServicer_to_server(shipments, server)
+
+
+def _add_availability(
+    deps: Dependencies, server: grpc.aio.Server, batch: AllocationBatch, candidates: CandidateProcesses
+) -> None:
+    """What channels may sell, and what they say of it."""
+    watch = AvailabilityWatch(deps)
+    deps.background.append(watch.poller.run)
+    demand = DemandOperations(
+        deps.database,
+        deps.catalog_cache,
+        deps.metrics,
+        reads=deps.reads,
+        retention=timedelta(days=deps.settings.demand_retention_days),
+        new_id=deps.new_id,
     )
-    stock_grpc.add_StockServiceServicer_to_server(
-        StockServicer(deps, TransferOperations(deps)),
-        server,
+    availability = AvailabilityServicer(
+        readers=StockReaders(deps.reads, deps.metrics, deps.policies),
+        active_policies=deps.active_policies,
+        watch=watch,
+        logs=AnswerLogs(deps.publication_log, deps.shortfall_log),
+        candidates=candidates,
+        reports=ChannelReports(demand, ChannelFigureOperations(deps)),
+        pickup_search=PickupSearch(deps, batch),
+        destination_points=deps.destination_points,
     )
-    quarantine_retry = QuarantineRetry(deps)
-    deps.upkeep.append(quarantine_retry.run)
+    availability_grpc.add_AvailabilityServiceServicer_to_server(availability, server)
+
+
+def _add_stock(deps: Dependencies, server: grpc.aio.Server) -> None:
     deps.background.append(HeadroomMonitor(deps).run)
-    mapped_items = MappedItems(deps)
-    deps.upkeep.append(mapped_items.run)
-    history_retention = timedelta(days=deps.settings.catalog_history_retention_days)
-    product_check = ProductCheck(database, deps.catalog_cache, deps.policies)
+    stock_grpc.add_StockServiceServicer_to_server(StockServicer(deps, TransferOperations(deps)), server)
+
+
+def _add_catalog(deps: Dependencies, server: grpc.aio.Server) -> None:
+    """The catalog, and what waits for a product or a channel's item that it does not know yet."""
+    quarantine_retry, mapped_items = QuarantineRetry(deps), MappedItems(deps)
+    deps.upkeep.extend((quarantine_retry.run, mapped_items.run))
     catalog = CatalogServicer(
-        *(database, metrics, quarantine_retry, mapped_items),
-        history_retention=history_retention,
-        product_check=product_check,
+        *(deps.database, deps.metrics, quarantine_retry, mapped_items),
+        history_retention=timedelta(days=deps.settings.catalog_history_retention_days),
+        product_check=ProductCheck(deps.policies),
+        reads=deps.reads,
     )
     catalog_grpc.add_CatalogServiceServicer_to_server(catalog, server)
-    fact_values = FactValueReader(database, deps.catalog_cache)
-    warnings = CatalogWarnings(active_policies, fact_values, metrics)
-    deps.background.append(warnings.run)
-    rule_tests = RuleTests(active_policies, metrics)
-    deps.background.append(rule_tests.run)
-    policy_servicer = PolicyServicer(
-        active_policies=active_policies,
-        database=database,
+
+
+def _add_policies(deps: Dependencies, server: grpc.aio.Server, kept_rules: KeptRules) -> RuleTests:
+    """The rules in force; returns what runs their tests."""
+    fact_values = FactValueReader(deps.database, deps.catalog_cache)
+    warnings = CatalogWarnings(deps.active_policies, fact_values, deps.metrics)
+    rule_tests = RuleTests(deps.active_policies, deps.metrics)
+    deps.background.extend((warnings.run, rule_tests.run))
+    policies = PolicyServicer(
+        active_policies=deps.active_policies,
+        database=deps.database,
         fact_values=fact_values,
         warnings=warnings,
         rule_tests=rule_tests,
         kept_rules=kept_rules,
         shutdown=deps.shutdown,
+        reads=deps.reads,
     )
-    policy_grpc.add_PolicyServiceServicer_to_server(policy_servicer, server)
-    exception_servicer = ExceptionServicer(database, ExceptionOperations(deps), deps.new_id)
-    exception_grpc.add_ExceptionServiceServicer_to_server(exception_servicer, server)
-    report_grpc.add_ReportServiceServicer_to_server(ReportServicer(ReportOperations(deps)), server)
-    ledger_monitor = LedgerMonitor(database, metrics, deps.settings.verify_ledger_seconds)
-    deps.upkeep.append(ledger_monitor.run)
+    policy_grpc.add_PolicyServiceServicer_to_server(policies, server)
+    return rule_tests
+
+
+def _add_readiness(deps: Dependencies, server: grpc.aio.Server, rule_tests: RuleTests) -> None:
+    """Whether operations are ready, with the checks of the ledger and of the order path that it reports."""
+    ledger_monitor = LedgerMonitor(deps.database, deps.metrics, deps.settings.verify_ledger_seconds)
     path_exercise = PathExercise(deps, add_services)
-    deps.upkeep.append(path_exercise.run)
-    readiness = ReadinessServicer(ReadinessOperations(deps, rule_tests, ledger_monitor, path_exercise.exercise))
+    deps.upkeep.extend((ledger_monitor.run, path_exercise.run))
+    checks = ReadinessOperations(deps, rule_tests, ledger_monitor, path_exercise.exercise)
+    readiness = ReadinessServicer(checks, ConnectionOperations(deps))
     readiness_grpc.add_ReadinessServiceServicer_to_server(readiness, server)
-    audit_grpc.add_AuditServiceServicer_to_server(AuditServicer(database), server)
-    return queue, lifecycle

@@ -70,6 +70,12 @@ class AvailabilityChanges:
     edited: Sequence[str]
     published: Sequence[PublishedValue]
 
+    def has_any(self, before: ReadPosition) -> bool:
+        """Whether anything changed since `before`."""
+        return bool(
+            self.moved or self.expired or self.edited or self.published or self.position.version != before.version
+        )
+
 
 async def start_position(connection: Connection, cache: CatalogCache) -> ReadPosition:
     """The position from which to read changes. To be called on one snapshot of the database, like `read_changes`."""
@@ -108,3 +114,25 @@ async def _edited(connection: Connection, before: ReadPosition, version: int) ->
         return [], before.last_edit
     rows = await _EDITED.rows(connection, after=before.last_edit)
     return [r["sku"] for r in rows], max((r["update_time"] for r in rows), default=before.last_edit)
+
+
+def channels_edited(before: ReadPosition, after: ReadPosition) -> set[str]:
+    """Ids of channels whose values may all have changed because the channel, an outlet or a location was edited."""
+    old, new = before.catalog, after.catalog
+    if old is new:
+        return set()
+    if old.locations != new.locations:
+        return set(new.channels)
+    return {
+        channel_id
+        for channel_id, channel in new.channels.items()
+        if old.channels.get(channel_id) != channel or old.outlets.get(channel_id) != new.outlets.get(channel_id)
+    }
+
+
+def kits_edited(before: ReadPosition, after: ReadPosition) -> set[str]:
+    """SKUs that were or are kits and whose components have changed."""
+    old, new = before.catalog.kits, after.catalog.kits
+    if old is new:
+        return set()
+    return {sku for sku in (*old.by_sku, *new.by_sku) if old.by_sku.get(sku) != new.by_sku.get(sku)}

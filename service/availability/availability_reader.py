@@ -251,8 +251,8 @@ class AvailabilityReader:
             skus |= components
         policy_set = self._policies()
         products = await self._cache.readiness.added(connection, policy_set, version, products)
-        now, read_levels = await levels.read(connection, skus)
-        stock_levels = await stock_age.with_receipts(connection, read_levels, policy_set)
+        now, read_levels = await levels.read(connection, skus, len(catalog.locations))
+        stock_levels = await stock_age.with_receipts(connection, read_levels, policy_set, products)
         capacity = await capacity_store.current_figures(connection, catalog, now)
         return Snapshot(now, catalog, products, stock_levels, capacity=capacity)
 

@@ -18,7 +18,7 @@ from service.availability import channel_drift
 from service.availability.channel_drift import MISMATCH, Judged
 from service.availability.channel_figure_requests import FiguresPage, FiguresRequest, StatedFigure, shown_message
 from service.catalog import catalog_store, listing_store
-from service.catalog.catalog_store import Catalog
+from service.catalog.catalog_store import Catalog, CatalogCache
 from service.database.database import Connection
 from service.dependencies import Dependencies
 from service.errors import no_channel
@@ -67,8 +67,8 @@ class ChannelFigureOperations:
     async def page(self, query: FiguresPage) -> figure_pb.ListChannelFiguresResponse:
         """Raises NotFound (channel)."""
 
-        async def read(connection: Connection) -> figure_pb.ListChannelFiguresResponse:
-            catalog = await self._deps.catalog_cache.at(connection, await catalog_store.version(connection))
+        async def read(connection: Connection, cache: CatalogCache) -> figure_pb.ListChannelFiguresResponse:
+            catalog = await cache.at(connection, await catalog_store.version(connection))
             _channel(catalog, query.channel_id)
             rows = await channel_figures.page(connection, query.channel_id, query.skus, query.after, query.count)
             shown = [row for row in rows if query.with_history or row["is_last"]]
@@ -82,7 +82,11 @@ class ChannelFigureOperations:
                 figures=[shown_message(row) for row in shown], next_page_token=token
             )
 
-        return await self._deps.database.unlocked("list_channel_figures", read)
+        return await self._deps.reads.answer(
+            lambda source: source.database.unlocked(
+                "list_channel_figures", lambda connection: read(connection, source.catalog_cache)
+            )
+        )
 
     async def _record(
         self, connection: Connection, request: FiguresRequest

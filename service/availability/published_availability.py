@@ -202,8 +202,8 @@ class Publisher:
             skus = sorted({*skus, *components})
         policy_set = self._active_policies.current.policy_set
         products = await self._cache.readiness.added(connection, policy_set, version, products)
-        now, read_levels = await levels.read(connection, skus)
-        stock_levels = await stock_age.with_receipts(connection, read_levels, policy_set)
+        now, read_levels = await levels.read(connection, skus, len(catalog.locations))
+        stock_levels = await stock_age.with_receipts(connection, read_levels, policy_set, products)
         capacity = await capacity_store.current_figures(connection, catalog, now)
         world = World(now, catalog.locations, products, stock_levels, capacity=capacity)
         by_pair = {pair: listings.get(key) for pair, key in items.items()}

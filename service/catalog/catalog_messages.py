@@ -86,6 +86,7 @@ def channel_message(row: asyncpg.Record) -> catalog_pb.Channel:
         figure_lag_seconds=row["figure_lag_seconds"],
         unpaid_order_duration=None if seconds is None else Duration(seconds=seconds),
         cancellation_default=_number(CANCELLATION_DEFAULT, row["cancellation_default"]),
+        markets=row["markets"],
     )
 
 

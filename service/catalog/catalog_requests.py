@@ -157,7 +157,15 @@ def _channel(fields: Fields, at: str, message: catalog_pb.Channel) -> Row:
         ),
         "cancellation_default": _cancellation_default(fields, f"{at}.cancellation_default", message),
         "unpaid_order_seconds": _unpaid_order_seconds(fields, f"{at}.unpaid_order_duration", message),
+        "markets": _markets(fields, f"{at}.markets", message.markets),
     }
+
+
+def _markets(fields: Fields, at: str, markets: Sequence[str]) -> list[str]:
+    if fields.size(at, markets, 0, limits.COUNTRIES):
+        for index, market in enumerate(markets):
+            fields.market(f"{at}[{index}]", market)
+    return sorted(set(markets))
 
 
 def _cancellation_default(fields: Fields, at: str, message: catalog_pb.Channel) -> str | None:

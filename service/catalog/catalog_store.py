@@ -25,11 +25,11 @@ from policies.stock.velocity import Velocity
 from service.catalog import location_capacity, product_details, public_holidays, working_hours
 from service.catalog.outlets import outlet_store
 from service.catalog.product_readiness import ReadinessCache
-from service.database.database import Connection, Statement, any_of, parameter, parameters
+from service.database.database import Connection, Statement, any_of, parameter, parameters, planned_once
 from service.database.tables import catalog_version, channel, feed, kit, location, pool, product
 from service.history.catalog_history import HistoryOf
 
-_requested = func.unnest(parameters("skus", Text)).table_valued("sku", name="requested").render_derived()
+_requested = planned_once(func.unnest(parameters("skus", Text)).table_valued("sku", name="requested").render_derived())
 PRODUCT_ROWS = (
     select(
         _requested.c.sku.label("requested_sku"),
@@ -118,6 +118,11 @@ class CatalogCache:
     def location_count(self) -> int:
         """Locations of that catalog; 0 if none has been read."""
         return len(self._newest.locations)
+
+    @property
+    def headrooms(self) -> Mapping[str, float]:
+        """The cancellation headroom of channels that was set last."""
+        return self._headrooms
 
     def components_of(self, skus: Iterable[Hashable]) -> Set[Hashable]:
         """The components of those SKUs that are kits in that catalog; others, and items of channels, have none."""
@@ -386,7 +391,9 @@ def channel_of(row: asyncpg.Record) -> Channel:
     lag, seconds = timedelta(seconds=row["figure_lag_seconds"]), row["unpaid_order_seconds"]
     unpaid = None if seconds is None else timedelta(seconds=seconds)
     return Channel(
-        *identity, location_ids, row["cancellation_headroom"], row["platform"], lag, unpaid, row["cancellation_default"]
+        *(*identity, location_ids, row["cancellation_headroom"], row["platform"], lag, unpaid),
+        cancellation_default=row["cancellation_default"],
+        markets=tuple(row["markets"] or ()),
     )
 
 

@@ -47,15 +47,15 @@ class _ProductPage:
 class ProductCheck:
     """Checks products by the rules in force; reads without locks."""
 
-    def __init__(self, database: Database, cache: CatalogCache, policies: Callable[[], PolicySet]) -> None:
-        self._database = database
-        self._cache = cache
+    def __init__(self, policies: Callable[[], PolicySet]) -> None:
         self._policies = policies
 
-    async def check(self, request: check_pb.CheckProductsRequest) -> check_pb.CheckProductsResponse:
+    async def check(
+        self, database: Database, cache: CatalogCache, request: check_pb.CheckProductsRequest
+    ) -> check_pb.CheckProductsResponse:
         """One page. Raises InvalidFields, NotFound and NoListingRequirements."""
         asked, policy_set = product_check_request(request), self._policies()
-        page = await self._database.unlocked("list", lambda connection: self._read(connection, asked, policy_set))
+        page = await database.unlocked("list", lambda connection: self._read(connection, cache, asked, policy_set))
         response = check_pb.CheckProductsResponse(
             checked_count=len(page.rows),
             product_count=page.product_count,
@@ -71,8 +71,10 @@ class ProductCheck:
             await turn.end_if_long()
         return response
 
-    async def _read(self, connection: Connection, asked: ProductCheckRequest, policy_set: PolicySet) -> _ProductPage:
-        catalog = await self._cache.at(connection, await catalog_store.version(connection))
+    async def _read(
+        self, connection: Connection, cache: CatalogCache, asked: ProductCheckRequest, policy_set: PolicySet
+    ) -> _ProductPage:
+        catalog = await cache.at(connection, await catalog_store.version(connection))
         channel = catalog.channels.get(asked.channel_id)
         if channel is None:
             raise no_channel({"channel_id": asked.channel_id}, catalog.channels)

@@ -172,6 +172,18 @@ def serve(
     data_dir: options.DataDir = None,
     database_url: options.DatabaseUrl = None,
     database_url_file: options.DatabaseUrlFile = None,
+    read_database_url: Annotated[
+        str | None,
+        typer.Option(help="A streaming replica of it that answers lists and reports. Or TRUESTOCK_READ_DATABASE_URL."),
+    ] = None,
+    read_database_url_file: Annotated[
+        Path | None,
+        typer.Option(help="A file with that URL, which may hold a password. Or TRUESTOCK_READ_DATABASE_URL_FILE."),
+    ] = None,
+    read_max_lag_seconds: Annotated[
+        float | None,
+        typer.Option(help="How far the replica may be behind, 5 by default. Or TRUESTOCK_READ_MAX_LAG_SECONDS."),
+    ] = None,
     rules: Annotated[Path | None, typer.Option(help="The rules folder. Or TRUESTOCK_RULES.")] = None,
     require_tests: Annotated[
         bool | None,
@@ -197,6 +209,8 @@ def serve(
       truestock serve --address 127.0.0.1:50051 --rules rules --require-tests
       truestock serve --workers 4
       truestock serve --database-url postgresql://me@localhost/truestock
+      truestock serve --database-url postgresql://me@one/truestock \\
+        --read-database-url postgresql://me@two/truestock
       truestock serve --channels channels.yaml
       truestock serve --address 10.0.0.5:50051 --tls-cert me.pem --tls-key me.key
     """
@@ -221,6 +235,9 @@ def serve(
         data_dir=data_dir,
         database_url=database_url,
         database_url_file=database_url_file,
+        read_database_url=read_database_url,
+        read_database_url_file=read_database_url_file,
+        read_max_lag_seconds=read_max_lag_seconds,
         rules=rules,
         require_tests=require_tests,
         sample=sample,

@@ -16,7 +16,7 @@ from service import limits
 from service.decisions.decision_inputs import inputs_of
 from service.decisions.decision_messages import difference
 from service.decisions.destination_erasure import compares_more
-from service.decisions.recorded_facts import unrecorded_facts
+from service.decisions.recorded_facts import lacking_facts
 from service.decisions.replay_task import ReplayedDecision, ReplayTask
 from service.policy.policy_messages import policy_problem
 from service.policy.sandbox_process import confined
@@ -88,12 +88,12 @@ def _compared(
     if decision.inputs is None or catalog is None:
         raise NotDecidable(NO_INPUTS)
     message = decision_pb2.DecisionInputs.FromString(catalog + decision.inputs)
-    lacking = sorted(unrecorded_facts(message) & candidate.facts)
+    inputs = inputs_of(message)
+    lacking = sorted(lacking_facts(message, inputs.world.products.values(), past, candidate))
     if lacking:
-        raise NotDecidable(f"it was stored before {', '.join(lacking)} was recorded, which these rules compare")
+        raise NotDecidable(f"{', '.join(lacking)} was not recorded for it, which these rules compare")
     if past is not candidate and compares_more(candidate, message.order.erased_destination):
         raise NotDecidable("its destination was dropped, and these rules compare more of it than was kept")
-    inputs = inputs_of(message)
     original = inputs.decide(past)
     field = difference(decision.explanation, inputs.message_of(original, past, decision.id))
     if field:

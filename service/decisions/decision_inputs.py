@@ -52,7 +52,7 @@ from service.catalog.catalog_words import (
     PRODUCT_STATUS,
 )
 from service.decisions import erased_destination
-from service.decisions.date_messages import date_message
+from service.decisions.date_messages import date_message, set_date
 from service.decisions.decision_messages import COMMITMENTS, decision_message
 from service.decisions.located_destination import LOCATED_BY, LOCATED_BY_WORD
 from service.decisions.placement_messages import placement_of, set_placement
@@ -166,13 +166,12 @@ def _units_of(messages: Iterable[decision_pb2.PromisedUnits]) -> dict[tuple[str,
 
 def capacity_message(period: CapacityPeriod, use: CapacityUse) -> decision_pb2.CapacityUse:
     """What was taken of a period of a location's capacity as decision inputs."""
-    return decision_pb2.CapacityUse(
-        location_id=period.location_id,
-        day=Date(year=period.day.year, month=period.day.month, day=period.day.day),
-        hour=period.hour if period.is_hour else None,
-        order_count=use.order_count,
-        unit_count=use.unit_count,
-    )
+    location_id, day, hour = period
+    message = decision_pb2.CapacityUse(location_id=location_id, order_count=use.order_count, unit_count=use.unit_count)
+    set_date(message.day, day)
+    if period.is_hour:
+        message.hour = hour
+    return message
 
 
 def _limits_anything(locations: Mapping[str, Location]) -> bool:
@@ -229,6 +228,7 @@ def set_order(message: decision_pb2.OrderInput, order: Order) -> None:
         message.pickup_location_id = order.pickup_location_id
     if order.stated_value is not None:
         message.stated_value = _decimal_text(order.stated_value)
+    message.currency_code = order.currency
     if order.priority is not None:
         message.priority = order.priority
     if order.tags:
@@ -238,7 +238,7 @@ def set_order(message: decision_pb2.OrderInput, order: Order) -> None:
     if order.ship_by_time is not None:
         message.ship_by_time.FromDatetime(order.ship_by_time)
     if order.deliver_by is not None:
-        message.deliver_by.CopyFrom(date_message(order.deliver_by))
+        set_date(message.deliver_by, order.deliver_by)
     if order.outlet is not None:
         message.outlet_id = order.outlet.id
         message.outlet_location_ids.extend(sorted(order.outlet.location_ids))
@@ -282,6 +282,7 @@ def _order_of(message: decision_pb2.OrderInput, locations: Mapping[str, Location
         destination=destination,
         pickup_location_id=message.pickup_location_id or None,
         stated_value=_decimal(message.stated_value),
+        currency=message.currency_code,
         priority=message.priority if message.HasField("priority") else None,
         tags=frozenset(message.tags),
         ship_by_time=_moment(message.ship_by_time) if message.HasField("ship_by_time") else None,
@@ -330,6 +331,7 @@ def channel_message(channel: Channel) -> catalog_pb.Channel:
         figure_lag_seconds=int(channel.figure_lag.total_seconds()),
         unpaid_order_duration=_duration(channel.unpaid_order_duration),
         cancellation_default=_CANCELLATION_DEFAULTS[channel.cancellation_default],  # type: ignore[arg-type]
+        markets=channel.markets,
     )
 
 
@@ -350,6 +352,7 @@ def _channel_of(message: catalog_pb.Channel) -> Channel:
         if message.HasField("unpaid_order_duration")
         else None,
         cancellation_default=CANCELLATION_DEFAULT[message.cancellation_default],
+        markets=tuple(message.markets),
     )
 
 

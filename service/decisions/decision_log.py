@@ -178,7 +178,7 @@ def capture(
         rejected_by,
         world.now,
         whole,
-        capacity=None if world.capacity is None else world.capacity.at_locations(location_ids),
+        capacity=None if world.capacity is None else world.capacity.at_locations(snapshot.limited_ids),
     )
 
 
@@ -189,6 +189,8 @@ class ChannelSnapshot:
     channel: Channel
     locations: Mapping[str, Location]
     location_ids: tuple[str, ...]
+    limited_ids: frozenset[str]
+    """Those of the locations that state a capacity."""
     _stored_catalog: StoredCatalog | None = None
 
     def stored_catalog(self) -> StoredCatalog:
@@ -211,7 +213,9 @@ def _snapshot_of(locations: Mapping[str, Location], channel: Channel) -> Channel
     snapshot = _snapshots.get(channel.id)
     if snapshot is None or snapshot.locations is not locations or snapshot.channel is not channel:
         may_use = channel.location_ids or locations
-        snapshot = ChannelSnapshot(channel, locations, tuple(sorted(key for key in may_use if key in locations)))
+        ids = sorted(key for key in may_use if key in locations)
+        limited_ids = frozenset(key for key in ids if locations[key].capacity is not None)
+        snapshot = ChannelSnapshot(channel, locations, tuple(ids), limited_ids)
         _snapshots[channel.id] = snapshot
     return snapshot
 

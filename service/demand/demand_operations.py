@@ -22,6 +22,7 @@ from service.demand.demand_requests import KINDS, METHODS, DemandEvent, SumsPage
 from service.demand.demand_store import RULE_SEPARATOR
 from service.errors import no_channel
 from service.metrics import NO_CHANNEL, Metrics
+from service.replica.reads import Reads
 from service.rpc.idempotency import IdempotentRequest, once
 from service.rpc.proto_values import timestamp
 from truestock.v1 import demand_pb2 as demand_pb, order_pb2
@@ -39,11 +40,13 @@ class DemandOperations:
         cache: CatalogCache,
         metrics: Metrics,
         *,
+        reads: Reads,
         retention: timedelta,
         new_id: Callable[[], UUID],
     ) -> None:
         self._database = database
         self._cache = cache
+        self._reads = reads
         self._metrics = metrics
         self._retention = retention
         self._new_id = new_id
@@ -81,11 +84,13 @@ class DemandOperations:
     async def listed(self, request: demand_pb.ListUnmetDemandRequest) -> demand_pb.ListUnmetDemandResponse:
         """Unmet demand, newest first. Raises InvalidFields and NotReady."""
         page = demand_requests.demands_page(request)
-        rows, end = await self._database.unlocked(
-            "list",
-            lambda connection: demand_store.LISTED.page(
-                connection, page.count, page.before, since=page.since, filters=page.filters
-            ),
+        rows, end = await self._reads.answer(
+            lambda source: source.database.unlocked(
+                "list",
+                lambda connection: demand_store.LISTED.page(
+                    connection, page.count, page.before, since=page.since, filters=page.filters
+                ),
+            )
         )
         return demand_pb.ListUnmetDemandResponse(
             demands=[_message(row) for row in rows], next_page_token=page.tokens.after_time(*end) if end else ""
@@ -95,11 +100,13 @@ class DemandOperations:
         """Unmet demand by day, newest first. Raises InvalidFields and NotReady."""
         page = demand_requests.sums_page(request)
         start = max(page.since, _midnight(page.until - limits.DEMAND_SUM_PAGE))
-        rows = await self._database.unlocked(
-            "list",
-            lambda connection: demand_store.daily_sums(
-                connection, start, page.until, filters=page.filters, offset=page.offset, count=page.count + 1
-            ),
+        rows = await self._reads.answer(
+            lambda source: source.database.unlocked(
+                "list",
+                lambda connection: demand_store.daily_sums(
+                    connection, start, page.until, filters=page.filters, offset=page.offset, count=page.count + 1
+                ),
+            )
         )
         return demand_pb.SumUnmetDemandResponse(
             sums=[_sum(row) for row in rows[: page.count]], next_page_token=_next_sums(page, start, len(rows))

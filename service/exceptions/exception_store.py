@@ -33,7 +33,7 @@ from service.database.database import (
 )
 from service.database.tables import Moment, allocation, exception, exception_event, exception_record, order_event
 from service.history import counted_orders
-from service.history.counted_orders import NEEDS_PERSON
+from service.history.counted_orders import NEEDS_PERSON, NO_VALUE
 
 _exception = exception.c
 _OPEN: ColumnElement[Any] = literal_column("'open'")
@@ -186,7 +186,7 @@ async def note_on_orders(
     newly = [r for r in updated if needs_person and not r["needed_person"]]
     by_order = {note.allocation_id: note for note in reversed(notes)}
     counted = [
-        (now, NEEDS_PERSON, note.kind, 0, True, r["channel_id"], r["id"], note.policy_revision, None, None)
+        (now, NEEDS_PERSON, note.kind, 0, True, r["channel_id"], r["id"], note.policy_revision, None, None, *NO_VALUE)
         for r in newly
         for note in (by_order[r["id"]],)
     ]

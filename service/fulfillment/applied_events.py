@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Boolean, Integer, Text, Uuid, func, insert, select
 
-from service.database.database import Columns, Connection, Statement, any_of, transposed, unnested
+from service.database.database import Columns, Connection, Statement, listed, transposed, unnested
 from service.database.tables import Moment, stock_effect
 from service.errors import EventIdReused
 
@@ -32,7 +32,7 @@ _READ = Statement(
     select(
         *(stock_effect.c[name] for name in _EFFECT if name != "effective_time"),
         func.coalesce(stock_effect.c.effective_time, stock_effect.c.create_time).label("effective_time"),
-    ).where(stock_effect.c.shipment_id == any_of("shipment_ids", Uuid))
+    ).where(stock_effect.c.shipment_id.in_(listed("shipment_ids", Uuid)))
 )
 
 

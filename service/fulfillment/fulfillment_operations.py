@@ -118,7 +118,7 @@ class FulfillmentOperations:
 
     async def _open(
         self, connection: Connection, allocation_id: UUID, new_location_id: str | None = None
-    ) -> tuple[UnitOfWork, set[tuple[str, str]]]:
+    ) -> tuple[UnitOfWork, levels.LockedKeys]:
         """Locks and reads the order and the stock of its products; creates missing levels at `new_location_id`."""
         if not await order_store.lock(connection, [allocation_id]):
             raise no_allocation(allocation_id)
@@ -135,7 +135,7 @@ class FulfillmentOperations:
         self,
         connection: Connection,
         unit_of_work: UnitOfWork,
-        locked: set[tuple[str, str]],
+        locked: levels.LockedKeys,
         *,
         request: ShipmentRequest,
         idempotent_request: IdempotentRequest,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Boolean, Integer, LargeBinary, Text, Uuid
+from sqlalchemy import Boolean, Integer, LargeBinary, Numeric, Text, Uuid
 
 from service.database.database import Columns, Connection
 from service.database.row_writes import Row, RowWrite, write_rows
@@ -27,6 +27,9 @@ _ORDER_COUNT: Columns = {
     "policy_revision": Text,
     "rules": Texts,
     "oversold": LargeBinary,
+    "priced_units": Integer,
+    "value": Numeric,
+    "currency": Text,
 }
 _COMPARISON: Columns = {
     "count_time": Moment,
@@ -37,7 +40,10 @@ _COMPARISON: Columns = {
     "is_mismatch": Boolean,
 }
 ORDER_COUNTS = RowWrite(order_count, _ORDER_COUNT)
-"""Rows with (time, kind, cause, units, whether the order counts too, channel, allocation, revision, rules, record)."""
+"""Rows with (time, kind, cause, units, whether the order counts too, channel, allocation, revision, rules, record,
+units with a price, their value, its currency)."""
+NO_VALUE = (None, None, None)
+"""The last three columns of a row without the value of its units."""
 _COMPARISONS = RowWrite(stock_comparison, _COMPARISON)
 
 

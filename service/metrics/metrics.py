@@ -13,6 +13,7 @@ from service.metrics.kinds import MetricMaker
 from service.metrics.order_metrics import OrderMetrics
 from service.metrics.policy_metrics import PolicyMetrics
 from service.metrics.readiness_metrics import ReadinessMetrics
+from service.metrics.replica_metrics import ReplicaMetrics
 from service.metrics.service_metrics import ServiceMetrics
 from service.metrics.shipment_metrics import ShipmentMetrics
 from service.metrics.stock_metrics import StockMetrics
@@ -34,6 +35,7 @@ class Metrics:
         self.readiness = ReadinessMetrics(make)
         self.watches = WatchMetrics(make)
         self.service = ServiceMetrics(make)
+        self.replica = ReplicaMetrics(make)
         self.audit = AuditMetrics(make)
         self.across, self.bounds = make.across, make.bounds
         self._is_database_reported = True

@@ -33,6 +33,9 @@ class ServiceMetrics:
         self.worker_restarts = make.counter(
             "worker_restarts", "Workers of this service that ended by themselves and were started again."
         )
+        self.worker_hangs = make.counter(
+            "worker_hangs", "Workers of this service that no longer answered and were ended, to be started again."
+        )
         self.database_retries = make.counter("database_retries", "Database transactions retried.", "operation")
         self.queued_orders = make.gauge(
             "allocator_queued_orders", "Orders queued or being allocated.", across=Across.SUM

@@ -134,7 +134,8 @@ class ShipmentRecord:
     @property
     def handled_count(self) -> int:
         """Units that take of the location's capacity: shipping gives nothing back."""
-        return sum(self.units.values()) + sum(self.shipped.values())
+        promised = sum(self.units.values())
+        return promised + sum(self.shipped.values()) if self.shipped else promised
 
     def promise_dates(self, dates: ShippingDates) -> None:
         """Sets by when it should ship and arrive, and why."""
@@ -205,6 +206,8 @@ class AllocationRecord:
     outlet: Outlet | None = None
     """The outlet that its channel chose, with the locations that it had when the order was taken."""
     stated_value: Decimal | None = None
+    currency: str = ""
+    """The ISO 4217 code of its prices and its value; empty if it states none."""
     priority: int | None = None
     tags: frozenset[str] = frozenset()
     expire_time: datetime | None = None
@@ -340,6 +343,15 @@ class AllocationRecord:
             self.shortages.append(short)
         self.update_ever_short()
 
+    def remove_shortage(self, short: ShortageRecord) -> None:
+        """Removes these units from the shortage of their line, kind and cause, as they wait."""
+        key = (short.line_id, short.kind, short.cause, short.backordered)
+        for index, existing in enumerate(self.shortages):
+            if (existing.line_id, existing.kind, existing.cause, existing.backordered) == key:
+                left = existing.unit_count - short.unit_count
+                self.shortages[index : index + 1] = [replace(existing, unit_count=left)] if left > 0 else []
+                break
+
     def explain_oversell(self, sku: str, cause: str) -> None:
         """Gives the oversold units of a product that have no cause yet this one."""
         shortages, self.shortages = self.shortages, []
@@ -408,6 +420,7 @@ class AllocationRecord:
             ship_by_time=self.ship_by_time,
             deliver_by=self.deliver_by,
             stated_value=self.stated_value,
+            currency=self.currency,
             priority=self.priority,
             tags=self.tags,
         )
@@ -440,6 +453,7 @@ class AllocationRecord:
         self.pickup_location_id = order.pickup_location_id
         self.outlet = order.outlet
         self.stated_value = order.stated_value
+        self.currency = order.currency
         self.priority = order.priority
         self.tags = order.tags
         old_lines = {line.line_id: line for line in self.lines}

@@ -9,10 +9,33 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Boolean, Subquery, Table, Text, Uuid, delete, func, or_, select, union_all
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Subquery,
+    Table,
+    Text,
+    Uuid,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from service.database.database import NEEDED, Columns, Connection, Statement, any_of, parameters, transposed, unnested
+from service.database.database import (
+    NEEDED,
+    Columns,
+    Connection,
+    Statement,
+    any_of,
+    parameters,
+    planned_once,
+    transposed,
+    unnested,
+)
 from service.database.tables import Moment, allocation, allocation_copy, order_cancellation
 from service.orders import order_store
 
@@ -22,7 +45,7 @@ OrderKey = tuple[str, str]
 
 _allocation, _copy = allocation.c, allocation_copy.c
 _requested = unnested("requested", channel_id=Text, order_id=Text)
-_numbered = (
+_numbered = planned_once(
     func.unnest(parameters("channel_id", Text), parameters("order_id", Text))
     .table_valued("channel_id", "order_id", with_ordinality="position", name="requested")
     .render_derived()
@@ -47,11 +70,21 @@ def _rows_of_keys(*tables: Table) -> Subquery:
         select(_numbered.c.position).join_from(
             _numbered,
             table,
-            (table.c.channel_id == _numbered.c.channel_id) & (table.c.order_id == _numbered.c.order_id),
+            (_channel_of(table) == _numbered.c.channel_id) & (table.c.order_id == _numbered.c.order_id),
         )
         for table in tables
     ]
     return union_all(*parts).subquery("stored")
+
+
+def _channel_of(table: Table) -> ColumnElement[str]:
+    """The channel of a key, such that PostgreSQL finds the rows by the table's index of keys.
+
+    It also has one of orders by channel, and until the table is first analyzed it takes either for as good. With that
+    one it would read all orders of the channel; an expression excludes it.
+    """
+    channel_id = table.c.channel_id
+    return channel_id.concat(literal_column("''")) if table is allocation else channel_id
 
 
 KNOWN_POSITIONS = select(

@@ -15,7 +15,7 @@ from policies.domain.order_status import LineFigures, OrderFigures, OrderStatus,
 from policies.domain.placement import ANYWHERE
 from policies.domain.shipments import OPEN, ShipmentState
 from service.background import let_others_run
-from service.decisions.date_messages import date_message, step_message
+from service.decisions.date_messages import date_message, set_date, step_message
 from service.decisions.decision_messages import COMMITMENTS
 from service.decisions.located_destination import destination_point
 from service.decisions.placement_messages import set_placement
@@ -305,7 +305,7 @@ def _set_progress(message: shipment_pb2.Shipment, record: ShipmentRecord) -> Non
 def _set_dates(message: shipment_pb2.Shipment, record: ShipmentRecord) -> None:
     """The day on which the shipment should arrive, and why it neither leaves nor arrives sooner."""
     if record.deliver_date is not None:
-        message.deliver_date.CopyFrom(date_message(record.deliver_date))
+        set_date(message.deliver_date, record.deliver_date)
     if record.date_steps:
         message.date_steps.extend(step_message(step) for step in record.date_steps)
 
@@ -352,6 +352,6 @@ def timeline_event(row: asyncpg.Record) -> allocation_pb.TimelineEvent:
 
 def _set_handling(message: shipment_pb2.Shipment, handling: HandlingTime) -> None:
     """The day, and the hour, of whose capacity the shipment takes."""
-    message.handling_date.CopyFrom(date_message(handling.day))
+    set_date(message.handling_date, handling.day)
     if handling.hour is not None:
         message.handling_hour = handling.hour

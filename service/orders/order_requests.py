@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
 from policies.decisions.cancellations import BUYER, CARRIER, FRAUD, NO_CAUSE, SELLER, CancellationCause
 from policies.domain.geography import as_destination
-from policies.domain.model import Channel, Commitment, Coordinates, Destination, Order
+from policies.domain.model import Channel, Commitment, Coordinates, Destination, Order, OrderLine
 from policies.domain.outlets import Outlet
 from service import limits
 from service.errors import Violation
@@ -216,10 +217,21 @@ def order_request(
         ship_by_time=ship_by_time,
         deliver_by=deliver_by,
         outlet=Outlet(outlet_id, frozenset(), is_known=False) if outlet_id else None,
+        currency=_currency(request, lines, stated_value),
     )
     return OrderRequest(
         order, hold_duration, request_id, copy_of, update_time, status, hold, fields.left_out, deliver_within
     )
+
+
+def _currency(
+    request: allocation_pb.AllocateOrderRequest, lines: Sequence[OrderLine], stated_value: Decimal | None
+) -> str:
+    """The currency of the lines' prices; that of the order's value if no line has one, and empty without either."""
+    if any(line.unit_price is not None for line in lines):
+        code: str = next(line.unit_price.currency_code for line in request.lines if line.HasField("unit_price"))
+        return code
+    return "" if stated_value is None else request.order_value.currency_code
 
 
 def _deliver_by(fields: Fields, request: allocation_pb.AllocateOrderRequest) -> date | None:

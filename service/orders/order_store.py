@@ -16,7 +16,7 @@ from policies.domain.model import Commitment, Coordinates, Destination, Outcome
 from policies.domain.outlets import Outlet
 from policies.domain.placement import ANYWHERE, Placement
 from policies.domain.shipments import ShipmentState
-from service.database.database import NEEDED, Connection, Statement, any_of, parameter, transposed, unnested
+from service.database.database import NEEDED, Connection, Statement, any_of, listed, parameter, transposed, unnested
 from service.database.tables import (
     allocation,
     allocation_copy,
@@ -89,7 +89,7 @@ _LOCK = Statement(
     .with_for_update(key_share=True)
 )
 _ORDER_KEYS = Statement(
-    select(_allocation.id, _allocation.channel_id, _allocation.order_id).where(_allocation.id == any_of("ids", Uuid))
+    select(_allocation.id, _allocation.channel_id, _allocation.order_id).where(_allocation.id.in_(listed("ids", Uuid)))
 )
 _LOCK_EXPIRED = Statement(
     select(_allocation.id)
@@ -120,14 +120,14 @@ _FIND = Statement(
         ).label("id")
     )
 )
-_of_orders = order_line.c.allocation_id == any_of("ids", Uuid)
+_of_orders = order_line.c.allocation_id.in_(listed("ids", Uuid))
 _LINE_SKUS = Statement(
     select(order_line.c.sku)
     .where(_of_orders)
     .union(select(order_line.c.kit_sku).where(_of_orders, order_line.c.kit_sku.is_not(None)))
 )
 _PROMISED_SKUS = Statement(
-    select(promise.c.sku).where(promise.c.allocation_id == any_of("ids", Uuid), promise.c.unit_count > 0).distinct()
+    select(promise.c.sku).where(promise.c.allocation_id.in_(listed("ids", Uuid)), promise.c.unit_count > 0).distinct()
 )
 
 _READ = Statement(
@@ -137,10 +137,10 @@ _READ = Statement(
             decision_batch, decision_batch.c.id == decision.c.batch_id
         )
     )
-    .where(_allocation.id == any_of("ids", Uuid))
+    .where(_allocation.id.in_(listed("ids", Uuid)))
 )
 _READ_LINES = Statement(
-    select(order_line).where(order_line.c.allocation_id == any_of("ids", Uuid)).order_by(order_line.c.position)
+    select(order_line).where(order_line.c.allocation_id.in_(listed("ids", Uuid))).order_by(order_line.c.position)
 )
 _READ_SHIPMENTS = Statement(
     select(
@@ -151,7 +151,7 @@ _READ_SHIPMENTS = Statement(
         ),
     )
     .outerjoin(location, location.c.id == shipment.c.location_id)
-    .where(shipment.c.allocation_id == any_of("ids", Uuid))
+    .where(shipment.c.allocation_id.in_(listed("ids", Uuid)))
     .order_by(shipment.c.position)
 )
 _READ_PROMISES = Statement(
@@ -160,19 +160,19 @@ _READ_PROMISES = Statement(
         order_line,
         (order_line.c.allocation_id == promise.c.allocation_id) & (order_line.c.line_id == promise.c.line_id),
     )
-    .where(promise.c.allocation_id == any_of("ids", Uuid))
+    .where(promise.c.allocation_id.in_(listed("ids", Uuid)))
     .order_by(order_line.c.position)
 )
 _READ_SHORTAGES = Statement(
     select(shortage)
-    .where(shortage.c.allocation_id == any_of("ids", Uuid))
+    .where(shortage.c.allocation_id.in_(listed("ids", Uuid)))
     # Sorted by the whole key: cancelled units are subtracted from the first shortages that match. With a partial
     # order, chance decided which cause lost a unit, and one order version could differ between two reads.
     .order_by(shortage.c.line_id, shortage.c.kind, shortage.c.cause, shortage.c.backordered)
 )
 _READ_COPIES = Statement(
     select(allocation_copy)
-    .where(allocation_copy.c.allocation_id == any_of("ids", Uuid))
+    .where(allocation_copy.c.allocation_id.in_(listed("ids", Uuid)))
     .order_by(allocation_copy.c.channel_id, allocation_copy.c.order_id)
 )
 _READ_EVENTS = Statement(
@@ -368,6 +368,7 @@ def _record_of(row: asyncpg.Record) -> AllocationRecord:
         pickup_location_id=row["pickup_location_id"],
         outlet=_outlet_of(row),
         stated_value=row["stated_value"],
+        currency=row["currency"] or "",
         priority=row["priority"],
         tags=frozenset(row["tags"]),
         expire_time=row["expire_time"],

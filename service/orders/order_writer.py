@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from policies.domain.model import Coordinates, Outcome
 from policies.domain.placement import ANYWHERE, Placement
-from service.database.database import Columns, Connection, Statement, any_of
+from service.database.database import Columns, Connection, Statement, listed
 from service.database.row_writes import Row, RowWrite, write_rows
 from service.database.tables import (
     Moment,
@@ -51,7 +51,7 @@ from service.orders.parcels import stored_parcels
 _DELETE_CONTENTS = Statement(
     select(literal_column("1")).add_cte(
         *(
-            delete(table).where(table.c.allocation_id == any_of("ids", Uuid)).cte(f"{table.name}_delete")
+            delete(table).where(table.c.allocation_id.in_(listed("ids", Uuid))).cte(f"{table.name}_delete")
             for table in (promise, shipment, shortage, order_line)
         )
     )
@@ -73,6 +73,7 @@ _ALLOCATION: Columns = {
     "outlet_id": Text,
     "outlet_location_ids": Texts,
     "stated_value": Money,
+    "currency": Text,
     "priority": Integer,
     "tags": Texts,
     "expire_time": Moment,
@@ -330,6 +331,7 @@ def _allocation_row(record: AllocationRecord) -> tuple[object, ...]:
         record.outlet.id if record.outlet else None,
         sorted(record.outlet.location_ids) if record.outlet and record.outlet.is_known else None,
         record.stated_value,
+        record.currency or None,
         record.priority,
         sorted(record.tags),
         record.expire_time,

@@ -33,7 +33,14 @@ _CLAIM = Statement(
     .on_conflict_do_nothing()
     .returning(request.c.id)
 )
-_STORED = Statement(select(request).where(request.c.id == any_of("ids", Uuid)))
+_STORED = Statement(
+    select(request)
+    .where(request.c.id == any_of("ids", Uuid))
+    .order_by(request.c.id)
+    # The lock writes to the write-ahead log, so this transaction, too, commits only once a synchronous standby has the
+    # log up to here. An answer whose first commit was not confirmed may be on this server alone until then.
+    .with_for_update(read=True, key_share=True)
+)
 
 ANSWERS = RowWrite(
     request,

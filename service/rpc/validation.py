@@ -23,6 +23,7 @@ from truestock.v1 import order_pb2
 
 _RETAILER_ID = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_MARKET = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 Word = TypeVar("Word")
 _NANOS = Decimal(10) ** 9
@@ -99,6 +100,12 @@ class Fields:
         elif required and not value:
             self.wrong(field, "must not be empty")
         return value or None
+
+    def market(self, field: str, value: str) -> str:
+        """A country, or a region of one; whether they exist is not looked up."""
+        if not _MARKET.fullmatch(value):
+            self.wrong(field, f"'{value}' is neither a country such as 'US' nor a region of one such as 'US-HI'")
+        return value
 
     def coordinates(self, field: str, value: LatLng) -> Coordinates | None:
         """A point on the globe, in degrees; None for 0, 0, which is in the sea and what an empty message says."""

@@ -36,6 +36,10 @@ from truestock.v1.stock_service_pb2_grpc import StockServiceStub
 
 TIKTOK, WEB_SHOP, TILLS = "tiktok_shop", "shopify", "pos"
 PLATE, BOWL, OTHER_BOWL, BOTTLE = "PEL-1501-CHA", "QLM-1404-MOS", "QLM-1404-PLU", "TRN-1204-MOS-750"
+SPICES = "QLM-1411"
+"""Food, of which the oldest leaves first: that at Chicago."""
+HEAD_TORCH = "DUN-1702-TID"
+"""Austin does not carry it."""
 SCARCE = "MRW-1603-SAG"
 """Sold out at the warehouse, and a dozen in the stores."""
 SOLD, HOLD = order_pb2.COMMITMENT_SOLD, order_pb2.COMMITMENT_HOLD
@@ -54,6 +58,7 @@ async def place_sample_orders(channel: grpc.aio.Channel) -> None:
     await retailer.request_cancellations()
     await retailer.oversell()
     await retailer.report()
+    await retailer.route()
 
 
 class _Retailer:
@@ -193,6 +198,17 @@ class _Retailer:
         )
         missed.demand_time.FromDatetime(datetime.now(UTC))
         await self._availability.RecordUnmetDemand(demand_pb.RecordUnmetDemandRequest(events=[missed]))
+
+    async def route(self) -> None:
+        """Food that ships by its age, a pickup that the warehouse sends to the store, and cheap and fast delivery."""
+        await self._order(WEB_SHOP, "#1009", {SPICES: 1}, "NY")
+        await self._order(
+            *(WEB_SHOP, "#1010", {HEAD_TORCH: 1}, "TX"),
+            method=order_pb2.FULFILLMENT_METHOD_PICKUP,
+            pickup_location_id="store-austin",
+        )
+        await self._order(WEB_SHOP, "#1011", {BOTTLE: 1}, "CA", tags=["economy"])
+        await self._order(WEB_SHOP, "#1012", {PLATE: 1}, "CO", tags=["express"])
 
     async def _accept(self, shipment: Shipment) -> None:
         await self._fulfillment.AcceptShipment(fulfillment_pb.AcceptShipmentRequest(shipment_id=shipment.shipment_id))

@@ -110,7 +110,7 @@ STYLES = (
     Style(1401, "QLM", "Matchstick Stove", "camp kitchen", 69.0, 2.1, (240, 140, 110, 90), "Steel|Black"),
     Style(
         1402, "QLM", "Isobutane Fuel", "camp kitchen", 6.5, 8.0, (200, 95, 95, 75),
-        "", "110G 230G 450G", "hazmat", 3.0, 0.9,
+        "", "110G 230G 450G", "hazardous", 3.0, 0.9,
     ),
     Style(1403, "QLM", "Billy Cookset", "camp kitchen", 84.0, 1.4, (740, 220, 200, 150), "", "2P 4P", "", 30.0, 0.4),
     Style(
@@ -132,7 +132,7 @@ STYLES = (
         "Moss|Oat|Black", "350 500", "", 6.0, 0.2,
     ),
     Style(1410, "QLM", "Sparker Fire Steel", "camp kitchen", 19.0, 1.8, (70, 150, 60, 25)),
-    Style(1411, "QLM", "Seven-Spice Tin", "camp kitchen", 26.0, 1.1, (240, 130, 130, 60), tags="gift"),
+    Style(1411, "QLM", "Seven-Spice Tin", "camp kitchen", 26.0, 1.1, (240, 130, 130, 60), tags="gift best-before"),
     # Ceramics
     Style(
         1501, "PEL", "Hearth Stoneware Mug", "tableware", 24.0, 15.0, (420, 140, 120, 115),
@@ -209,6 +209,6 @@ STYLES = (
     Style(1708, "DUN", "Ashbowl Fire Pit", "garden", 299.0, 0.4, (15800, 640, 640, 340), tags="oversize"),
     Style(
         1709, "DUN", "Flint Power Bank", "electronics", 68.0, 2.0, (310, 160, 90, 40),
-        "Black|Moss", "10K 20K", "hazmat", 24.0, 0.5,
+        "Black|Moss", "10K 20K", "hazardous", 24.0, 0.5,
     ),
 )  # fmt: skip

@@ -87,8 +87,20 @@ def sample_locations() -> list[Location]:
 def sample_channels() -> list[Channel]:
     """TikTok Shop and Shopify sell from all locations, POS only from the stores."""
     return [
-        Channel(channel_id="tiktok_shop", kind=Channel.KIND_SOCIAL, display_name="TikTok Shop", platform="tiktok_shop"),
-        Channel(channel_id="shopify", kind=Channel.KIND_WEB, display_name="Web shop", platform="shopify"),
+        Channel(
+            channel_id="tiktok_shop",
+            kind=Channel.KIND_SOCIAL,
+            display_name="TikTok Shop",
+            platform="tiktok_shop",
+            markets=["US"],
+        ),
+        Channel(
+            channel_id="shopify",
+            kind=Channel.KIND_WEB,
+            display_name="Web shop",
+            platform="shopify",
+            markets=["CA", "US", "US-AK", "US-HI"],
+        ),
         Channel(
             channel_id="pos",
             kind=Channel.KIND_POS,
@@ -129,7 +141,7 @@ def sample_products() -> list[Product]:
         sku=KIT,
         display_name="Night Walk Kit, lantern and power bank",
         status=Product.STATUS_ACTIVE,
-        tags=["gift", "hazmat"],
+        tags=["gift", "hazardous"],
         category="lighting",
         brand=BRANDS["DUN"],
         price=proto_values.money(Decimal(115), "USD"),
@@ -198,7 +210,7 @@ def _location(city: _City) -> Location:
         type=Location.TYPE_STORE if is_store else Location.TYPE_WAREHOUSE,
         status=Location.STATUS_OPEN,
         display_name=city.name,
-        tags=["ship-from-store", "street-level"] if is_store else ["oversize-capable", "hazmat-certified"],
+        tags=["ship-from-store", "street-level"] if is_store else ["oversize-capable", "licensed"],
         country="US",
         region=city.region,
         postal_code=city.postal_code,

@@ -32,6 +32,7 @@ from service.orders import id_search, order_exceptions, order_messages, order_pa
 from service.orders.order_requests import OrderRequest
 from service.policy.active_policies import ActivePolicies
 from service.privacy.forget_operations import ForgetOperations
+from service.replica.reads import Reads
 from service.rpc.call_interceptor import internal_error
 from service.rpc.call_limit import LimitedTurns
 from service.rpc.idempotency import IdempotencyKey, IdempotentRequest
@@ -62,6 +63,7 @@ class OrderOperations:
     cancellation_requests: CancellationRequests
     candidates: CandidateProcesses
     destination_points: DestinationPoints
+    reads: Reads
 
 
 class AllocationServicer(allocation_grpc.AllocationServiceServicer):
@@ -79,6 +81,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         new_id: Callable[[], UUID],
         watch: OrderWatch,
     ) -> None:
+        self._reads = operations.reads
         self._destination_points = operations.destination_points
         self._watch = watch
         self._explanations = LimitedTurns(1, limits.EXPLANATIONS_WAITING, "explanations of previews")
@@ -241,7 +244,8 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
     async def ListAllocations(
         self, request: allocation_pb.ListAllocationsRequest, context: Context
     ) -> allocation_pb.ListAllocationsResponse:
-        return await order_pages.page(self._database, order_pages.page_request(request))
+        page = order_pages.page_request(request)
+        return await self._reads.answer(lambda source: order_pages.page(source.database, page))
 
     def WatchOrders(
         self, request: allocation_pb.WatchOrdersRequest, context: Context

@@ -10,10 +10,10 @@ from policies.domain.model import Destination
 from service.allocation.pickup_requests import pickup_search_request
 from service.allocation.pickup_search import PickupSearch
 from service.availability import availability_reader
-from service.availability.availability_reader import AvailabilityReader
 from service.availability.availability_requests import availability_request, wanted_counts
 from service.availability.channel_figure_requests import figures_page, figures_request
 from service.availability.channel_figures import ChannelFigureOperations
+from service.availability.stock_readers import StockReaders
 from service.candidates.candidate_processes import CandidateProcesses
 from service.decisions.located_destination import destination_point, set_located
 from service.demand.demand_operations import DemandOperations
@@ -40,14 +40,6 @@ class ChannelReports:
 
     demand: DemandOperations
     channel_figures: ChannelFigureOperations
-
-
-@dataclass(frozen=True, slots=True)
-class StockReaders:
-    """What reads the stock for an answer: one for small answers, and one for large ones."""
-
-    small: AvailabilityReader
-    large: AvailabilityReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +70,7 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         self._publication_log, self._shortfall_log = logs.published, logs.shortfalls
         self._demand = reports.demand
         self._candidates = candidates
-        self._reader, self._large_reader = readers.small, readers.large
+        self._readers = readers
         self._active_policies = active_policies
         self._watch = watch
         self._channel_figures = reports.channel_figures
@@ -94,16 +86,7 @@ class AvailabilityServicer(availability_grpc.AvailabilityServiceServicer):
         policy_set = self._active_policies.current.policy_set
         if request.candidate_revision not in ("", policy_set.revision):
             return await self._by_candidate(request, destination)
-        if question.item_ids:
-            question = replace(question, listings=await self._reader.listings(question.channel_id, question.item_ids))
-        # Calls with large answers share reads of their own, behind which small ones do not have to wait.
-        reader = self._large_reader if self._reader.is_large(question.all_skus) else self._reader
-        snapshot = (
-            await reader.read_with_promises(question.all_skus, question.channel_id)
-            if question.include_outlets
-            else await reader.read(question.all_skus)
-        )
-        answer = await availability_reader.answer(policy_set, snapshot, question)
+        snapshot, answer = await self._readers.answer(policy_set, question)
         if not request.internal and not request.candidate_revision:
             availability_reader.record(self._publication_log, snapshot, question.channel_id, answer)
             if wanted:

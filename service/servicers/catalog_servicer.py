@@ -39,6 +39,7 @@ from service.errors import FeedConflict, no_channel, no_listing
 from service.feeds import feed_requests
 from service.feeds.quarantine_retry import QuarantineRetry
 from service.metrics import Metrics
+from service.replica.reads import Reads
 from truestock.v1 import (
     catalog_history_pb2 as history_pb,
     catalog_service_pb2 as catalog_pb,
@@ -65,7 +66,9 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
         *,
         history_retention: timedelta,
         product_check: ProductCheck,
+        reads: Reads,
     ) -> None:
+        self._reads = reads
         self._product_check = product_check
         self._history_retention = history_retention
         self._database = database
@@ -120,7 +123,9 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     async def CheckProducts(
         self, request: check_pb.CheckProductsRequest, context: Context
     ) -> check_pb.CheckProductsResponse:
-        return await self._product_check.check(request)
+        return await self._reads.answer(
+            lambda source: self._product_check.check(source.database, source.catalog_cache, request)
+        )
 
     async def UpsertChannels(
         self, request: catalog_pb.UpsertChannelsRequest, context: Context
@@ -313,7 +318,7 @@ class CatalogServicer(catalog_grpc.CatalogServiceServicer):
     async def ListCatalogHistory(
         self, request: history_pb.ListCatalogHistoryRequest, context: Context
     ) -> history_pb.ListCatalogHistoryResponse:
-        return await catalog_history_pages.listed(self._database, request)
+        return await self._reads.answer(lambda source: catalog_history_pages.listed(source.database, request))
 
     async def GetCatalogRecord(
         self, request: catalog_pb.GetCatalogRecordRequest, context: Context

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from service.database.database import Connection, Database
+from service.database.database import Connection
 from service.exceptions import exception_messages, exception_requests
+from service.replica.reads import Reads
 from service.resolution import exception_list
 from service.resolution.exception_operations import ExceptionOperations
 from service.rpc.idempotency import IdempotentRequest
@@ -19,8 +20,8 @@ Context = Any
 class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
     """Reads exceptions from the store; ExceptionOperations makes every change."""
 
-    def __init__(self, database: Database, operations: ExceptionOperations, new_id: Callable[[], UUID]) -> None:
-        self._database = database
+    def __init__(self, reads: Reads, operations: ExceptionOperations, new_id: Callable[[], UUID]) -> None:
+        self._reads = reads
         self._operations = operations
         self._new_id = new_id
 
@@ -39,7 +40,7 @@ class ExceptionServicer(exception_grpc.ExceptionServiceServicer):
                 counts_are_partial=is_partial,
             )
 
-        return await self._database.unlocked("list", read)
+        return await self._reads.answer(lambda source: source.database.unlocked("list", read))
 
     async def GetException(
         self, request: exception_pb.GetExceptionRequest, context: Context

@@ -9,9 +9,9 @@ from uuid import UUID
 from google.protobuf.message import Message
 
 from policies.domain.shipments import ShipmentAction
-from service.database.database import Database
 from service.fulfillment import shipment_requests, work_list
 from service.fulfillment.fulfillment_operations import FulfillmentOperations
+from service.replica.reads import Reads
 from service.rpc.idempotency import IdempotentRequest
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
@@ -25,8 +25,8 @@ Context = Any
 class FulfillmentServicer(fulfillment_grpc.FulfillmentServiceServicer):
     """Every write is one action on one shipment, or one return."""
 
-    def __init__(self, database: Database, fulfillment: FulfillmentOperations, new_id: Callable[[], UUID]) -> None:
-        self._database = database
+    def __init__(self, reads: Reads, fulfillment: FulfillmentOperations, new_id: Callable[[], UUID]) -> None:
+        self._reads = reads
         self._fulfillment = fulfillment
         self._new_id = new_id
 
@@ -89,8 +89,8 @@ class FulfillmentServicer(fulfillment_grpc.FulfillmentServiceServicer):
         self, request: fulfillment_pb.ListShipmentsRequest, context: Context
     ) -> fulfillment_pb.ListShipmentsResponse:
         page = shipment_requests.shipments_page(request)
-        shipments, next_position = await self._database.snapshot(
-            "list", lambda connection: work_list.page(connection, page)
+        shipments, next_position = await self._reads.answer(
+            lambda source: source.database.snapshot("list", lambda connection: work_list.page(connection, page))
         )
         return fulfillment_pb.ListShipmentsResponse(
             shipments=shipments, next_page_token=page.tokens.after_key(next_position) if next_position else ""

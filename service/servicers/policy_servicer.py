@@ -28,6 +28,7 @@ from service.policy.policy_requests import PolicySetRequest, candidate_files, na
 from service.policy.rule_sandbox import RuleSandbox
 from service.policy.rule_tests import RuleTestRun, RuleTests
 from service.policy.sandbox_process import Listed
+from service.replica.reads import Reads
 from service.rpc import proto_values
 from service.rpc.call_limit import LimitedTurns
 from service.rpc.page_tokens import NEWEST, PageTokens
@@ -55,7 +56,9 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
         rule_tests: RuleTests,
         kept_rules: KeptRules,
         shutdown: ShutdownSignal,
+        reads: Reads,
     ) -> None:
+        self._reads = reads
         self._kept_rules = kept_rules
         self._shutdown = shutdown
         self._uploads = FolderUploads()
@@ -172,9 +175,11 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
     ) -> policy_pb.ReplayDecisionsResponse:
         tokens = PageTokens(request)
         page = decisions_page(request, tokens)
-        if page.id is not None:
+        if page.id is None:
+            replayed = await self._reads.answer(lambda source: replayed_page(source.database, self._sandbox, page))
+        else:
             await self._stored(request.decision_id)
-        replayed = await replayed_page(self._database, self._sandbox, page)
+            replayed = await replayed_page(self._database, self._sandbox, page)
         if replayed.position is not None:
             replayed.response.next_page_token = tokens.after_time(*replayed.position)
         return replayed.response
@@ -199,7 +204,7 @@ class PolicyServicer(policy_grpc.PolicyServiceServicer):
     async def ListPolicyHistory(
         self, request: history_pb.ListPolicyHistoryRequest, context: Any
     ) -> history_pb.ListPolicyHistoryResponse:
-        return await policy_history_pages.listed(self._database, request)
+        return await self._reads.answer(lambda source: policy_history_pages.listed(source.database, request))
 
     async def _stored(self, text: str) -> StoredDecision:
         """The decision of this id. Raises InvalidFields and NotFound."""

@@ -105,14 +105,14 @@ class StockServicer(stock_grpc.StockServiceServicer):
                 read_time=proto_values.timestamp(now),
             )
 
-        return await self._deps.database.snapshot("list", work)
+        return await self._deps.reads.answer(lambda source: source.database.snapshot("list", work))
 
     async def ListStockMovements(
         self, request: stock_pb.ListStockMovementsRequest, context: Context
     ) -> stock_pb.ListStockMovementsResponse:
         page = stock_movements.movements_page(request)
-        rows, end = await self._deps.database.unlocked(
-            "list", lambda connection: stock_movements.rows(connection, page)
+        rows, end = await self._deps.reads.answer(
+            lambda source: source.database.unlocked("list", lambda connection: stock_movements.rows(connection, page))
         )
         return stock_pb.ListStockMovementsResponse(
             stock_movements=[stock_movements.message(row) for row in rows],
@@ -143,7 +143,7 @@ class StockServicer(stock_grpc.StockServiceServicer):
                 connection, page.location_id, page.before, page.count + 1, in_transit_only=page.in_transit_only
             )
 
-        records = await self._deps.database.snapshot("list", work)
+        records = await self._deps.reads.answer(lambda source: source.database.snapshot("list", work))
         shown = records[: page.count]
         more = len(records) > page.count
         return stock_pb.ListTransfersResponse(

@@ -14,7 +14,7 @@ from sqlalchemy import Double, Integer, Text, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from policies.stock.confidence import NO_HISTORY, ErrorHistory, LastCount, count_confidence, count_evidence
-from service.database.database import Columns, Connection, Statement, any_of, transposed, unnested
+from service.database.database import Columns, Connection, Statement, listed, transposed, unnested
 from service.database.tables import location_count_history, stock_level
 from service.stock import provenance
 from service.stock.provenance import PhysicalCount
@@ -22,7 +22,7 @@ from service.stock.stock_book import Book, Key
 
 _level, _history = stock_level.c, location_count_history.c
 
-_READ = Statement(select(location_count_history).where(_history.location_id == any_of("location_ids", Text)))
+_READ = Statement(select(location_count_history).where(_history.location_id.in_(listed("location_ids", Text))))
 _ADDED: Columns = {"location_id": Text, "errors": Double, "exposure_days": Double}
 _added = unnested("added", **_ADDED)
 _add = insert(location_count_history).from_select(

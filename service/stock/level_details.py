@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Integer, Text, cast, func, literal_column, null, select, union_all
 
 from service import limits
-from service.database.database import Connection, Statement, parameter, transposed, unnested
+from service.database.database import Connection, Statement, parameter, planned_once, transposed, unnested
 from service.database.tables import stock_incoming, stock_unavailable, transfer, transfer_line
 from service.rpc.proto_values import timestamp
 from service.stock.stock_book import Key
@@ -22,7 +22,7 @@ UNAVAILABLE_REASONS = {
 }
 """Enum numbers of the API by the reasons in the database."""
 
-_requested = unnested("requested", sku=Text, location_id=Text)
+_requested = planned_once(unnested("requested", sku=Text, location_id=Text))
 _UNAVAILABLE = Statement(
     select(stock_unavailable)
     .join(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 from sqlalchemy import (
     ColumnElement,
+    FromClause,
     Integer,
     Select,
     Text,
@@ -34,11 +36,13 @@ from service.database.database import (
     Connection,
     Statement,
     any_of,
+    any_of_list,
     parameter,
     parameters,
     transposed,
     unnested,
 )
+from service.database.row_slices import row_slices
 from service.database.row_writes import Row, RowWrite
 from service.database.tables import (
     Moment,
@@ -51,10 +55,15 @@ from service.database.tables import (
 )
 from service.stock.stock_book import Book, Key, PromisedUnits
 
-T = TypeVar("T")
+SLICE_ROWS = 400
+MANY_ROWS = 1_000
+"""Rows of levels that are read at a time where there may be more than MANY_ROWS."""
+LOCKED_ROWS = 4_000
+MANY_SKUS = 50
+"""Rows of keys that are read at a time where levels of more than MANY_SKUS products are locked."""
 
-ROWS_AT_ONCE = 200
-"""Rows that become levels before others get their turn."""
+LockedKeys = Mapping[Key, Key]
+"""Keys of locked levels, each by itself, so that the book's levels share it: to free another one takes as long."""
 
 _level = stock_level.c
 
@@ -65,7 +74,7 @@ _NO_EVIDENCE: ColumnElement[Any] = literal_column("0.0::float8")
 
 _LOCK = Statement(
     select(_level.sku, _level.location_id)
-    .where(_level.sku == any_of("skus", Text))
+    .where(_level.sku == any_of_list("skus", Text))
     .order_by(_level.sku, _level.location_id)
     .with_for_update(key_share=True)
 )
@@ -79,24 +88,32 @@ _location_history = (
 """How far counts at the location are trusted; part of every row that `level_of` takes, as are the level and `now`."""
 _has_history = _history.location_id == _level.location_id
 
-# The clock is read by the same statement as the levels, and one row is returned even if there is no level. OFFSET keeps
-# PostgreSQL from looking for expired holds once for each level.
-_moment = select(func.clock_timestamp().label("now")).subquery("moment")
-_has_expired = exists().where(
-    promise.c.sku == any_of("skus", Text),
-    promise.c.state == _HELD,
-    promise.c.unit_count > _ZERO,
-    promise.c.expire_time <= _moment.c.now,
-)
-_clock = select(_moment.c.now, _has_expired.label("has_expired")).offset(_ZERO).subquery("clock")
 _has_backorder = exists().where(shortage.c.sku == _level.sku, shortage.c.backordered)
-_READ = Statement(
-    select(_clock, stock_level, *_location_history, _has_backorder.label("has_backorder")).select_from(
-        _clock.outerjoin(stock_level, _level.sku == any_of("skus", Text), full=False).outerjoin(
+
+
+def levels_at(moment: FromClause, *, has_expired: ColumnElement[bool] | None = None) -> Select[Any]:
+    """The levels of the parameter `skus` and the `now` of a moment, with whether any of their holds has expired.
+
+    Whoever states another `has_expired` says whether any hold may have.
+    """
+    if has_expired is None:
+        has_expired = exists().where(
+            promise.c.sku == any_of_list("skus", Text),
+            promise.c.state == _HELD,
+            promise.c.unit_count > _ZERO,
+            promise.c.expire_time <= moment.c.now,
+        )
+    # The clock is read by the same statement as the levels, and one row is returned even if there is no level. OFFSET
+    # keeps PostgreSQL from looking for expired holds once for each level.
+    clock = select(moment.c.now, has_expired.label("has_expired")).offset(_ZERO).subquery("clock")
+    return select(clock, stock_level, *_location_history, _has_backorder.label("has_backorder")).select_from(
+        clock.outerjoin(stock_level, _level.sku == any_of_list("skus", Text), full=False).outerjoin(
             location_count_history, _has_history
         )
     )
-)
+
+
+_READ = Statement(levels_at(select(func.clock_timestamp().label("now")).subquery("moment")))
 
 # A hold ends at its expire_time by the database clock, whether or not the sweeper has run. Every query applies that
 # rule itself, so a sweeper that is late or stopped keeps no units from sale.
@@ -138,7 +155,7 @@ def _unlocked_levels(expired_skus: ColumnElement[bool]) -> Select[Any]:
 
 
 _READ_UNLOCKED = Statement(
-    _unlocked_levels(promise.c.sku == any_of("skus", Text)).where(_level.sku == any_of("skus", Text))
+    _unlocked_levels(promise.c.sku == any_of_list("skus", Text)).where(_level.sku == any_of_list("skus", Text))
 )
 _CLOCK = Statement(select(func.statement_timestamp().label("now")))
 _PAGE = Statement(
@@ -220,7 +237,7 @@ _EMPTY_PROMISES = Statement(
 )
 
 
-async def lock(connection: Connection, skus: Iterable[str]) -> set[Key]:
+async def lock(connection: Connection, skus: Iterable[str]) -> LockedKeys:
     """Locks every level of these SKUs, in order, and returns their keys; `open_book` reads the figures afterwards.
 
     Also locks the levels of all products of the orders that the transaction needs (NEEDED).
@@ -228,50 +245,98 @@ async def lock(connection: Connection, skus: Iterable[str]) -> set[Key]:
     all_skus = set(skus)
     if NEEDED.get():
         all_skus |= {row["sku"] for row in await _SKUS_NEEDED.rows(connection, ids=list(NEEDED.get()))}
-    rows = await _LOCK.rows(connection, skus=sorted(all_skus))
-    return {(r["sku"], r["location_id"]) async for some in _slices(rows) for r in some}
+    values, is_many = {"skus": sorted(all_skus)}, len(all_skus) > MANY_SKUS
+    locked: dict[Key, Key] = {}
+    async for rows in row_slices(_LOCK, connection, values, row_count=LOCKED_ROWS, is_many=is_many):
+        keys = [(r["sku"], r["location_id"]) for r in rows]
+        locked.update(zip(keys, keys, strict=True))
+    return locked
 
 
-async def open_book(connection: Connection, locked: set[Key], new_id: Callable[[], UUID]) -> Book:
+async def open_book(connection: Connection, locked: LockedKeys, new_id: Callable[[], UUID]) -> Book:
     """Reads the locked levels and then the clock, and releases the holds that have expired by it.
 
     A level that was created after the locks is left out: two transactions that both read it would sell it twice.
     """
-    skus = sorted({sku async for some in _slices([*locked]) for sku, _ in some})
     # Under READ COMMITTED a statement that waits for locks keeps the snapshot from before the wait. Only a later
     # statement sees what others committed meanwhile; one that locked and read at once returned 13 of 10 units
     # when a sweeper committed during the wait.
-    rows = await _READ.rows(connection, skus=skus)
-    now: datetime = rows[0]["now"]
-    levels = {
-        (r["sku"], r["location_id"]): level_of(r)
-        async for some in _slices(rows)
-        for r in some
-        if (r["sku"], r["location_id"]) in locked
-    }
+    return await read_book(_READ, connection, locked, new_id)
+
+
+async def read_book(
+    statement: Statement,
+    connection: Connection,
+    locked: LockedKeys,
+    new_id: Callable[[], UUID],
+    *,
+    others: Callable[[asyncpg.Record], bool] = lambda _: False,
+    **values: Any,
+) -> Book:
+    """The book of the locked ones of the rows of `levels_at` that the statement returns, as `open_book` returns it.
+
+    `others` takes each row first and says whether it is another one. `values` are parameters besides the SKUs.
+    """
+    values["skus"] = skus = await _skus_of(locked)
+    is_many = len(locked) > MANY_ROWS
+    levels: dict[Key, StockLevel] = {}
+    backordered: set[str] = set()
+    now: datetime | None = None
+    has_expired = False
+    async for rows in row_slices(statement, connection, values, row_count=SLICE_ROWS, is_many=is_many):
+        for row in rows:
+            if others(row):
+                continue
+            now, has_expired = row["now"], row["has_expired"]
+            key = locked.get((row["sku"], row["location_id"]))
+            if key is not None:
+                levels[key] = level_of(row)
+            if row["has_backorder"]:
+                backordered.add(row["sku"])
+    assert now is not None
     book = Book(now, levels, new_id)
-    book.backordered_skus = {r["sku"] async for some in _slices(rows) for r in some if r["has_backorder"]}
-    if rows[0]["has_expired"]:
+    book.backordered_skus = backordered
+    if has_expired:
         expired = await _EXPIRED.rows(connection, skus=skus, now=now)
         book.expire(promised_units(r) for r in expired if (r["sku"], r["location_id"]) in locked)
     return book
 
 
-async def read(connection: Connection, skus: Iterable[str]) -> tuple[datetime, dict[Key, StockLevel]]:
-    """The clock and the levels without expired holds, read in one statement without locks; for read-only answers."""
-    rows = await _READ_UNLOCKED.rows(connection, skus=sorted(set(skus)))
-    now = rows[0]["now"] if rows else await clock(connection)
-    levels = {
-        (r["sku"], r["location_id"]): level_of(r, r["expired_units"]) async for some in _slices(rows) for r in some
-    }
-    return now, levels
+async def read(
+    connection: Connection, skus: Iterable[str], location_count: int = 0
+) -> tuple[datetime, dict[Key, StockLevel]]:
+    """The clock and the levels without expired holds, read in one statement without locks; for read-only answers.
+
+    Where the SKUs may have many levels, `location_count` are the locations of the retailer.
+    """
+    all_skus = sorted(set(skus))
+    is_many = len(all_skus) * location_count > MANY_ROWS
+    now: datetime | None = None
+    levels: dict[Key, StockLevel] = {}
+    async with connection.transaction() if is_many and not connection.is_in_transaction() else nullcontext():
+        values = {"skus": all_skus}
+        async for rows in row_slices(_READ_UNLOCKED, connection, values, row_count=SLICE_ROWS, is_many=is_many):
+            now = rows[0]["now"]
+            levels.update([((r["sku"], r["location_id"]), level_of(r, r["expired_units"])) for r in rows])
+    return now or await clock(connection), levels
 
 
-async def _slices(rows: Sequence[T]) -> AsyncIterator[Sequence[T]]:
-    """The rows in slices, between which others run: a large order has a hundred thousand levels."""
-    turn = Turn()
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        yield rows[start : start + ROWS_AT_ONCE]
+async def _skus_of(locked: LockedKeys) -> list[str]:
+    """The SKUs of these levels, in order; a large order has a hundred thousand levels."""
+    skus: set[str] = set()
+    keys, turn = [*locked], Turn()
+    for start in range(0, len(keys), LOCKED_ROWS):
+        skus.update([sku for sku, _ in keys[start : start + LOCKED_ROWS]])
+        await turn.end_if_long()
+    return sorted(skus)
+
+
+async def forget(book: Book) -> None:
+    """Frees the levels of a book that is no longer needed, in turns where they are many: at once takes 20 ms."""
+    turn, levels = Turn(), book.levels
+    while len(levels) > MANY_ROWS:
+        for _ in range(MANY_ROWS):
+            levels.popitem()
         await turn.end_if_long()
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Boolean, Double, Integer, Text, case, func, s
 from policies.stock.confidence import NEVER_COUNTED, NO_HISTORY, ErrorHistory, LastCount
 from policies.stock.counting import Anchor
 from policies.stock.feeds import Feed, count_includes
-from service.database.database import Columns, Connection, Statement, any_of, parameter, transposed, unnested
+from service.database.database import Columns, Connection, Statement, listed, parameter, transposed, unnested
 from service.database.tables import Moment, stock_level
 from service.stock.stock_book import Key
 
@@ -24,7 +24,7 @@ _READ_BASES = Statement(
         *(_level.counted_source, _level.counted_sequence, _level.unavailable_time),
         *(_level.physical_count_time, _level.movements_since_count, _level.not_found_since_count),
         *(_level.count_errors, _level.count_exposure_days),
-    ).where(_level.sku == any_of("skus", Text))
+    ).where(_level.sku.in_(listed("skus", Text)))
 )
 
 _FIGURE: Columns = {

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, Text, func, literal_column, select
 
-from policies.domain.model import StockLevel
+from policies.domain.model import Product, StockLevel
 from policies.policy_set import PolicySet
 from service.database.database import Connection, Statement, transposed, unnested
 from service.database.tables import stock_movement
@@ -60,15 +60,15 @@ _OLDEST = Statement(
 
 
 async def with_receipts(
-    connection: Connection, levels: Mapping[Key, StockLevel], policy_set: PolicySet
+    connection: Connection, levels: Mapping[Key, StockLevel], policy_set: PolicySet, products: Mapping[str, Product]
 ) -> Mapping[Key, StockLevel]:
-    """The levels with the time at which the oldest of their units on hand came in, if the rules ask for it.
+    """The levels with the time at which the oldest of their units on hand came in, if the rules ask it of the products.
 
     Whatever raised the units on hand is a receipt: a delivery, a return, a transfer, or a count that found more. The
     time stays unknown where nothing is on hand, or the recorded receipts do not add up to it. Where more than
     `RECEIPTS` would have to be added up, it is the time of the last of these.
     """
-    if not policy_set.reads_receipts:
+    if not policy_set.reads_receipts_of(products.values()):
         return levels
     unread = {key: x for key, x in levels.items() if x.on_hand > 0 and x.oldest_receipt_time is None}
     asked = [(*key, level.on_hand) for key, level in unread.items()]
@@ -79,6 +79,9 @@ async def with_receipts(
     return {**levels, **{key: replace(x, oldest_receipt_time=found.get(key)) for key, x in unread.items()}}
 
 
-async def read_receipts(connection: Connection, book: Book, policy_set: PolicySet) -> None:
-    """Reads when the stock of the book came in, if the rules ask for it."""
-    book.levels.update(await with_receipts(connection, book.levels, policy_set))
+async def read_receipts(
+    connection: Connection, book: Book, policy_set: PolicySet, products: Mapping[str, Product]
+) -> None:
+    """Reads when the stock of the book came in, if the rules ask it of the products."""
+    if policy_set.reads_receipts:
+        book.levels.update(await with_receipts(connection, book.levels, policy_set, products))

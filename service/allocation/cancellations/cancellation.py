@@ -6,7 +6,7 @@ arrive later.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -28,7 +28,7 @@ from service.orders.allocation_record import AllocationRecord
 from service.orders.cancellations import pending_cancellations
 from service.orders.cancellations.pending_cancellations import CancellationRow
 from service.orders.order_identity import CopyLink, OrderKey
-from service.orders.order_requests import CancelRequest
+from service.orders.order_requests import Cancellation, CancelRequest
 from service.rpc import idempotency
 from service.rpc.idempotency import IdempotentRequest
 from service.stock import levels
@@ -84,11 +84,10 @@ class CancellationOperations:
         record, now = unit_of_work.records[allocation_id], unit_of_work.book.now
         stored = await pending_cancellations.read(connection, [original])
         if all(row.event_id != event_id for row in stored):
-            # In units from here on; a cancellation that waits for its order keeps its items.
             cancellations = ordered_kits.component_cancellations(record, request.cancellations)
             units = ordered_items.cancelled_units(record, cancellations)
-            request = replace(request, cancellations=units)
-            change = _cancel(unit_of_work, record, request)
+            change = _cancel(unit_of_work, record, replace(request, cancellations=units))
+            request = replace(request, cancellations=_as_stored(cancellations, units))
             if request.is_whole and change.event != IGNORED and has_shipped(record):
                 policy_set, cache = self._deps.policies(), self._deps.catalog_cache
                 planning_context = await context(connection, cache, policy_set, skus)
@@ -134,6 +133,18 @@ async def _store_early_cancellation(
         raise InvalidFields(violations)
     rows = _rows(request, key, event_id, is_applied=False)
     await pending_cancellations.write(connection, await levels.clock(connection), rows)
+
+
+def _as_stored(cancellations: Sequence[Cancellation], units: Sequence[Cancellation]) -> tuple[Cancellation, ...]:
+    """The cancellations with their items, by the lines of `units`; but as units where a line is cancelled by units too.
+
+    Contents that were stated before the cancellation may arrive later, with items of another number of units.
+    """
+    by_units = {of_line.line_id for x, of_line in zip(cancellations, units, strict=True) if x.item_id is None}
+    return tuple(
+        of_line if of_line.line_id in by_units else replace(x, line_id=of_line.line_id)
+        for x, of_line in zip(cancellations, units, strict=True)
+    )
 
 
 def _rows(request: CancelRequest, key: OrderKey, event_id: str, *, is_applied: bool) -> list[CancellationRow]:

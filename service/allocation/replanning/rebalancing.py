@@ -94,7 +94,7 @@ class LazyPlanningContext:
         if self.context is None:
             skus = {sku for sku, _ in unit_of_work.book.levels}
             self.context = await context(connection, self.cache, self.policy_set, skus)
-        await stock_age.read_receipts(connection, unit_of_work.book, self.policy_set)
+        await stock_age.read_receipts(connection, unit_of_work.book, self.policy_set, self.context.products)
         await capacity_store.read_figures(connection, unit_of_work.book, self.context.catalog)
         kits = {line.kit.sku for r in unit_of_work.records.values() for line in r.lines if line.kit is not None}
         missing = kits.difference(self.context.products)

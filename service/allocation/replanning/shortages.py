@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from policies.decisions.shortages import KEPT_TOGETHER, NO_CAPACITY
+from policies.decisions.shortages import NO_CAPACITY
 from policies.domain.model import Commitment, Context, Order, OrderFacts
 from policies.stock.oversell import UNMAPPED, UNMAPPED_OUTLET
-from service.allocation.intake.ordered_kits import ordered_kit_parts
+from service.allocation.intake.ordered_kits import kit_skus
 from service.allocation.planning_context import ChannelContext
 from service.orders import order_exceptions
 from service.orders.allocation_record import AllocationRecord, ShortageRecord
 from service.orders.order_exceptions import OrderException
+from service.orders.short_wholes import ShortPart, Whole, short_parts
 
 WAITING_CAUSES = (UNMAPPED, UNMAPPED_OUTLET)
 """Causes of shortages of units that wait for something to be added to the catalog."""
@@ -56,12 +57,13 @@ def add_shortages(
     context = exception_context(channel_context, now, record.order(Commitment.SOLD))
     raised: list[OrderException] = []
     cancelled = 0
-    waiting, shortages = _with_their_kits(record, shortages)
+    parts = short_parts(record, shortages)
+    waiting = dict(parts.waiting)
     for exception, causes in order_exceptions.of_shortages(
-        channel_context.policy_set, context, shortages, channel_context.products, ordered_kit_parts(record)
+        channel_context.policy_set, context, parts.missing, channel_context.products, kit_skus(record)
     ):
         action = exception.handling.action
-        short_units = [*causes, *_taken(waiting, record, causes)]
+        short_units = [*(part.short for part in causes), *_taken(waiting, causes)]
         line_ids = tuple(dict.fromkeys(short.line_id for short in short_units))
         raised.append(replace(exception, line_ids=line_ids, resolution=_RESOLUTIONS.get(action)))
         for short in short_units:
@@ -72,31 +74,10 @@ def add_shortages(
     return ShortageExceptions(mark_needs_person(record, raised), cancelled)
 
 
-def _with_their_kits(
-    record: AllocationRecord, shortages: Sequence[ShortageRecord]
-) -> tuple[dict[str, list[ShortageRecord]], Sequence[ShortageRecord]]:
-    """Units that are short only because another component of their kit is, by the kit's line; and the others."""
-    kits = {line.line_id: line.kit.line_id for line in record.lines if line.kit is not None}
-    if not kits:
-        return {}, shortages
-    causes = {kits.get(short.line_id) for short in shortages if short.cause != KEPT_TOGETHER}
-    waiting: dict[str, list[ShortageRecord]] = {}
-    others = []
-    for short in shortages:
-        kit_line_id = kits.get(short.line_id)
-        if kit_line_id is not None and short.cause == KEPT_TOGETHER and kit_line_id in causes:
-            waiting.setdefault(kit_line_id, []).append(short)
-        else:
-            others.append(short)
-    return waiting, others
-
-
-def _taken(
-    waiting: dict[str, list[ShortageRecord]], record: AllocationRecord, causes: Iterable[ShortageRecord]
-) -> list[ShortageRecord]:
-    """The units that wait for these ones; what happens to one component of a kit happens to all of them."""
-    kits = [kit.line_id for short in causes if (kit := record.line(short.line_id).kit) is not None]
-    return [short for kit_line_id in dict.fromkeys(kits) for short in waiting.pop(kit_line_id, ())]
+def _taken(waiting: dict[Whole, Sequence[ShortageRecord]], causes: Iterable[ShortPart]) -> list[ShortageRecord]:
+    """The units that wait for these ones; what happens to a part of a kit or an item happens to all of it."""
+    wholes = dict.fromkeys(part.whole for part in causes if part.whole is not None)
+    return [short for whole in wholes for short in waiting.pop(whole, ())]
 
 
 def _cancel_short_units(record: AllocationRecord, shortages: Iterable[ShortageRecord]) -> int:

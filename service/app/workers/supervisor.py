@@ -60,10 +60,13 @@ async def running_workers(settings: Settings, hurried: asyncio.Event | None = No
         async def look() -> None:
             listens.authentication.reload()
             workers.tell_of_scrape()
+            workers.look()
             if source.has_ended:
                 lost.set()
 
-        background(drain, "database, access file and scrapes", lambda stop: every(LOOK_SECONDS, stop, look))
+        background(
+            drain, "database, access file, scrapes and workers that hang", lambda stop: every(LOOK_SECONDS, stop, look)
+        )
         background(drain, "keys of the issuer", listens.authentication.follow_keys)
         yield Running(
             address=str(address),
@@ -107,6 +110,7 @@ def _settings_of_workers(settings: Settings, source: DatabaseSource, address: Ad
         "address": str(address),
         "database_url": source.url,
         "database_url_file": None,
+        "read_database_url_file": None,
         "database_pool_size": max(CONNECTIONS_OF_WORKER, settings.database_pool_size // count),
         "log_calls_per_second": settings.log_calls_per_second / count,
     }

@@ -13,6 +13,7 @@ from prometheus_client import Metric
 from service.app.workers.worker_messages import (
     Counted,
     NotStarted,
+    Ping,
     Ready,
     RulesInForce,
     Scrape,
@@ -36,6 +37,8 @@ class WorkerLink:
         self.started: Started | None = None
         self.ready = False
         self.reason = ""
+        self._looks = 0
+        """Looks since it was last heard of."""
         self._process = process
         self._reader, self._writer = reader, writer
         self._scrapes: list[asyncio.Future[None]] = []
@@ -64,6 +67,17 @@ class WorkerLink:
         if self._process.poll() is None:
             self._process.kill()
 
+    def look(self) -> int:
+        """Asks whether it answers; returns how many earlier looks it has left unanswered.
+
+        Looks are counted, and not the time: a machine that was suspended for an hour has made one of them.
+        """
+        unanswered = self._looks
+        if unanswered == 0:
+            self.send(Ping())
+        self._looks += 1
+        return unanswered
+
     async def follow(
         self,
         *,
@@ -73,6 +87,7 @@ class WorkerLink:
     ) -> int:
         """Takes what the worker sends until it has ended; returns its exit code, or a signal below 0."""
         while (message := await receive(self._reader)) is not None:
+            self._looks = 0
             match message:
                 case Started():
                     self.started = message

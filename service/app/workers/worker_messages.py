@@ -43,6 +43,16 @@ class Scraped:
 
 
 @dataclass(frozen=True, slots=True)
+class Ping:
+    """To a worker: answer from the event loop, by which it answers calls too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Of a worker: the answer to `Ping`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """Of a worker: it answers calls."""
 

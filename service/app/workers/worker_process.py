@@ -18,6 +18,8 @@ from service.app.worker import Worker
 from service.app.workers.worker_messages import (
     Counted,
     NotStarted,
+    Ping,
+    Pong,
     Ready,
     RulesInForce,
     Scrape,
@@ -67,6 +69,8 @@ class _Link:
         """Does what the first process asks for."""
         while (message := await receive(self._reader)) is not None:
             match message:
+                case Ping():
+                    self.send(Pong())
                 case Scraped(last):
                     self.worker.scrapes.last = last
                 case Scrape():

@@ -26,6 +26,9 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 10.0
 """Until a worker that ended is started again: twice as long each time that it ends soon."""
 STEADY_SECONDS = 30.0
 """A worker that ran for this long is started again as soon as the first time."""
+LOOKS_UNANSWERED, LOOKS_OF_START = 30, 300
+"""A worker that leaves so many looks in a row unanswered hangs and is ended: one that has started, and one that has
+not. Nothing of ours keeps an event loop for more than a second; a machine with too much work may."""
 SCRAPE_SECONDS = 2.0
 """How long a scrape waits for the metrics of a worker; then it gets those that the worker reported last."""
 FAREWELL_SECONDS = 0.2
@@ -89,6 +92,16 @@ class Workers(Collector):
         asking = asyncio.run_coroutine_threadsafe(self._ask(), self._loop)
         return iter(asking.result(SCRAPE_SECONDS + 1))
 
+    def look(self) -> None:
+        """Ends workers that hang; they are started again. To be called once a second."""
+        for number, link in self._links.items():
+            unanswered = link.look()
+            if unanswered == (LOOKS_OF_START if link.started is None else LOOKS_UNANSWERED):
+                self._metrics.service.worker_hangs.inc()
+                link.reason = f"it did not answer {unanswered} looks in a row"
+                log.error("a worker hangs and is ended", worker=number, pid=link.pid, looks=unanswered)
+                link.kill()
+
     def tell_of_scrape(self) -> None:
         """Tells the workers who read the metrics, if somebody did since."""
         if self._scrapes.last is not None and self._scrapes.last is not self._scraped:
@@ -99,7 +112,8 @@ class Workers(Collector):
     async def _ask(self) -> list[Metric]:
         links = list(self._links.values())
         await asyncio.gather(*(link.scrape(SCRAPE_SECONDS) for link in links))
-        return self._merged.collect(list(self._metrics.service.worker_restarts.collect()))
+        own = (self._metrics.service.worker_restarts, self._metrics.service.worker_hangs)
+        return self._merged.collect([family for metric in own for family in metric.collect()])
 
     async def _start(self, number: int) -> Started:
         self._keeping.append(asyncio.create_task(self._keep(number)))

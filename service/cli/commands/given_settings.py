@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from service.settings import Settings
 
-_DATABASE_FLAGS = {"database_url", "database_url_file"}
+_EITHER_FLAG = ({"database_url", "database_url_file"}, {"read_database_url", "read_database_url_file"})
 
 
 def settings_of(**given: object) -> Settings:
@@ -19,9 +19,10 @@ def settings_of(**given: object) -> Settings:
     from service.settings import Settings
 
     flags = {name: value for name, value in given.items() if value is not None}
-    if len(_DATABASE_FLAGS & flags.keys()) == 1:
-        # The flag that names the database overrides both variables that may name one.
-        flags = dict.fromkeys(_DATABASE_FLAGS) | flags
+    for names in _EITHER_FLAG:
+        if len(names & flags.keys()) == 1:
+            # The flag that names the database overrides both variables that may name one.
+            flags = dict.fromkeys(names) | flags
     try:
         return Settings(**flags)  # type: ignore[arg-type]
     except ValidationError as error:

@@ -119,6 +119,18 @@ def countries(cell: str) -> list[str]:
     return [] if cell.lower() == "none" else entries_of(country)(cell)
 
 
+def markets(cell: str) -> list[str]:
+    """Reads countries and regions of them, such as `US` and `US-HI`, separated by `|`."""
+    return entries_of(_market)(cell)
+
+
+def _market(entry: str) -> str:
+    name, dash, region = entry.rpartition("-")
+    if dash and re.fullmatch("[A-Za-z0-9]{1,3}", region) and (code := country_code(name)) is not None:
+        return f"{code}-{region.upper()}"
+    return country(entry)
+
+
 def time_zone(cell: str) -> str:
     """Reads an IANA time zone."""
     zones = available_timezones()

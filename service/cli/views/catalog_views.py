@@ -83,11 +83,14 @@ def print_channels(console: Console, channels: Sequence[Channel]) -> None:
     if not channels:
         console.print("No matching channels. `truestock import channels FILE.csv` adds some.")
         return
-    table = new_table("channel", "name", "kind", "platform", "locations")
+    table = new_table("channel", "name", "kind", "platform", "markets", "locations")
     for channel in channels:
         kind = enum_word(Channel.Kind.Name(channel.kind), "KIND_")
         locations = ", ".join(channel.location_ids) or "all"
-        add_row(table, channel.channel_id, channel.display_name or "-", kind, channel.platform or "-", locations)
+        markets = ", ".join(channel.markets) or "-"
+        add_row(
+            table, channel.channel_id, channel.display_name or "-", kind, channel.platform or "-", markets, locations
+        )
     console.print(table)
 
 
