@@ -11,10 +11,11 @@ import secrets
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AsyncExitStack, contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -176,6 +177,13 @@ async def quarantine_retry(database_url: str) -> AsyncIterator[QuarantineRetry]:
     await database.close()
 
 
+@pytest.fixture
+def one_day() -> None:
+    """Begins no test in the last minute of a day, by UTC: it would expect the date of another one at its end."""
+    while (now := datetime.now(UTC)).date() != (now + timedelta(minutes=1)).date():
+        time.sleep(1)
+
+
 class RetailerMaker:
     """Starts and stops services on one database."""
 
@@ -189,10 +197,19 @@ class RetailerMaker:
         await self._services.pop(retailer).aclose()
 
     async def make(
-        self, rules: Path = PLAIN_RULES, *, watch_refresh_seconds: float = 1, address: str = "127.0.0.1:0"
+        self,
+        rules: Path = PLAIN_RULES,
+        *,
+        watch_refresh_seconds: float = 1,
+        drain_seconds: float = 2,
+        address: str = "127.0.0.1:0",
     ) -> Retailer:
         settings = service_settings(
-            self.database_url, rules, address=address, watch_refresh_seconds=watch_refresh_seconds
+            self.database_url,
+            rules,
+            address=address,
+            watch_refresh_seconds=watch_refresh_seconds,
+            drain_seconds=drain_seconds,
         )
         service_stack = await self._stack.enter_async_context(AsyncExitStack())
         service = await service_stack.enter_async_context(running(settings))
@@ -209,6 +226,7 @@ def service_settings(
     address: str = "127.0.0.1:0",
     watch_refresh_seconds: float = 1,
     verify_ledger_seconds: float = 300,
+    drain_seconds: float = 2,
 ) -> Settings:
     """The settings of a service of tests: free ports, an existing database, short waits."""
     return Settings(
@@ -217,7 +235,7 @@ def service_settings(
         database_url=service_url(database_url),
         rules=rules,
         sample=False,
-        drain_seconds=2,
+        drain_seconds=drain_seconds,
         watch_poll_seconds=0.05,
         watch_refresh_seconds=watch_refresh_seconds,
         verify_ledger_seconds=verify_ledger_seconds,

@@ -28,6 +28,8 @@ from truestock.v1 import (
 )
 
 WEB, TIKTOK = CHANNELS = ("web", "tiktok_shop")
+HEADROOM = 0.8
+"""What the web shop states of its headroom."""
 DC, SOHO, HUB = LOCATIONS = ("dc", "soho", "hub")
 DC_SKUS = ("MUG", "LAMP")
 """What the warehouse has; soho has cups, and the hub what is oversold."""
@@ -141,6 +143,8 @@ class ScriptedDay:
         """Creates channels, locations, products, feeds and stock; nothing has happened yet."""
         await self.shop.set_up()
         await self.shop.channels(tiktok_shop="")
+        web = catalog_pb.Channel(channel_id=WEB, kind=catalog_pb.Channel.KIND_WEB, cancellation_headroom=HEADROOM)
+        await self.shop.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[web]))
         feeds = [
             catalog_pb.Feed(source="counter", role=catalog_pb.Feed.ROLE_OWNER),
             catalog_pb.Feed(source="audit", role=catalog_pb.Feed.ROLE_OBSERVER),

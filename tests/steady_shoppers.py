@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from tests.retailer import SOLD, Retailer, change, movement, order_request, request_id
+from tests.retailer import SOLD, Retailer, change, eventually, movement, order_request, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     allocation_service_pb2_grpc as allocation_grpc,
@@ -43,6 +44,8 @@ class Shoppers:
     repeats: int = 0
     received: int = 0
     received_units: Counter[str] = field(default_factory=Counter)
+    waits: list[tuple[float, float]] = field(default_factory=list)
+    """When each order was asked for and when it was answered, in seconds of `time.monotonic`."""
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _next: Iterator[int] = field(default_factory=itertools.count)
 
@@ -93,7 +96,34 @@ class Shoppers:
             line = {skus[number % len(skus)]: 1}
             request = order_request(order_id, line, SOLD, request_id=request_id(), destination=self.destination)
             self.requests[order_id] = request
+            asked = time.monotonic()
             self.answers[order_id] = await self._answer(request)
+            self.waits.append((asked, time.monotonic()))
+
+    async def more_orders(self, count: int) -> None:
+        """Returns when `count` more orders have been answered."""
+        answered = len(self.answers)
+
+        async def is_more() -> bool:
+            return len(self.answers) >= answered + count
+
+        await eventually(is_more, 60)
+
+    async def ordered_after(self, moment: float) -> None:
+        """Returns when an order has been answered that was asked for after a moment of `time.monotonic`."""
+
+        async def is_answered() -> bool:
+            return bool(self.waits) and self.waits[-1][0] > moment
+
+        await eventually(is_answered, 60)
+
+    async def repeats_one(self) -> None:
+        """Returns when a call has got no answer and is repeated: while no database answers, one does."""
+
+        async def is_repeated() -> bool:
+            return self.repeats > 0
+
+        await eventually(is_repeated, 60)
 
     async def _answer(self, request: allocation_pb.AllocateOrderRequest) -> allocation_pb.Allocation:
         response = await self._answered(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from tests.pooler import Pooler, needs_pgbouncer, pooler
-from tests.retailer import Retailer, eventually
+from tests.retailer import Retailer
 from tests.server_processes import ServerProcess, server_processes
 from tests.steady_shoppers import Shoppers, check_each_order_is_there_once
 
@@ -35,24 +35,14 @@ async def trade(database_url: str, servers: Sequence[ServerProcess], steps: Sequ
         stop = asyncio.Event()
         working = asyncio.gather(shoppers.order(stop, SKUS), shoppers.receive(stop, STOCK))
         for step in steps:
-            await more_orders(shoppers)
+            await shoppers.more_orders(ORDERS_BETWEEN)
             await asyncio.to_thread(step)
-        await more_orders(shoppers)
+        await shoppers.more_orders(ORDERS_BETWEEN)
         stop.set()
         await working
         await shoppers.ask_again()
         await check_each_order_is_there_once(shop, shoppers, STOCK)
         return shoppers
-
-
-async def more_orders(shoppers: Shoppers) -> None:
-    """Returns when ORDERS_BETWEEN more orders have been answered."""
-    answered = len(shoppers.answers)
-
-    async def is_more() -> bool:
-        return len(shoppers.answers) >= answered + ORDERS_BETWEEN
-
-    await eventually(is_more, 60)
 
 
 def replaced(server: ServerProcess) -> Step:

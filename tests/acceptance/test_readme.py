@@ -50,7 +50,7 @@ from service.database.embedded.postgres import EmbeddedPostgres
 from service.metrics import Metrics
 from service.settings import Settings
 from tests.conftest import REPOSITORY
-from tests.connector_site import ACCOUNT, accounts_text, environment, read_by_a_connector
+from tests.connector_site import ACCOUNT, CHANNEL, accounts_text, environment, read_by_a_connector
 from tests.fakes.tiktok_shop.shop import TikTokShop
 
 README = (REPOSITORY / "README.md").read_text()
@@ -149,6 +149,7 @@ COMMANDS = {
     "channels map": Command("tiktok-us --accounts {accounts} --data-dir {data}", r"outlet,\d+,Dallas,"),
     "channels serve": Command("--accounts {accounts} --data-dir {data}", r"webhooks +http://127\.0\.0\.1:\d+/"),
     "channels status": Command("--accounts {accounts} --data-dir {data}", r"tiktok-us +tiktok_shop +running"),
+    "channels forget": Command("{connected_channel}", r"The connector of tiktok_shop is forgotten\."),
     "channels inbox": Command("--data-dir {data}", r"Nothing waits\."),
     "channels inbox show": Command("{read} --data-dir {data}", r"state +done"),
     "channels inbox replay": Command("{read} --data-dir {data}", r"1 entry is read again\."),
@@ -320,6 +321,10 @@ class Example:
 
     def channel_of_sold(self) -> str:
         return self.sold().split("/")[0]
+
+    def connected_channel(self) -> str:
+        self.accounts()
+        return CHANNEL
 
     def accounts(self) -> str:
         """An accounts file with a TikTok shop that is connected."""
@@ -657,6 +662,9 @@ BOUNDS = {
         f"{limits.EXERCISE_SECONDS} seconds to exercise paths",
         f"{limits.ALERT_NAMES:,} alerts",
         f"the last {limits.READINESS_CHECKS} checks",
+        f"{limits.CONNECTION_CHECKS} scopes and webhooks",
+        f"{limits.CONNECTION_ITEMS} items",
+        f"{limits.CONNECTION_TEXT_LENGTH:,} characters",
     ),
     "watch": (
         f"{limits.WATCHED_SKUS:,} SKUs",
@@ -665,6 +673,7 @@ BOUNDS = {
     ),
     "retention": (
         f"request ids {span(limits.REQUEST_ID_RETENTION)}",
+        f"resume tokens of watches {span(limits.RESUME_TOKEN_RETENTION)}",
         f"wait for their order {span(limits.EARLY_CANCELLATION_RETENTION)}",
         f"decisions {Settings.model_fields['decision_retention_days'].default} days",
         f"destinations of orders {Settings.model_fields['destination_retention_days'].default} days",

@@ -12,7 +12,7 @@ import pytest
 
 from bench.compare.revision import RevisionError, Tree, build, find_commit
 from service.database import migrate
-from tests.acceptance.test_many_servers import SKUS, STOCK, more_orders
+from tests.acceptance.test_many_servers import ORDERS_BETWEEN, SKUS, STOCK
 from tests.retailer import Retailer
 from tests.server_processes import ServerProcess, server_processes
 from tests.steady_shoppers import Shoppers, check_each_order_is_there_once
@@ -57,19 +57,19 @@ async def test_two_versions_serve_one_database_while_it_is_migrated(empty_databa
             await shop.stock(STOCK)
             stop = asyncio.Event()
             working = asyncio.gather(shoppers.order(stop, SKUS), shoppers.receive(stop, STOCK))
-            await more_orders(shoppers)
+            await shoppers.more_orders(ORDERS_BETWEEN)
             assert (await migrate.schema(url)).revision == migrate.SERVES_SINCE
 
             await migrate.migrate(url)
-            await more_orders(shoppers)
+            await shoppers.more_orders(ORDERS_BETWEEN)
             await asyncio.to_thread(first.kill)
             await asyncio.to_thread(first.start_this_version)
-            await more_orders(shoppers)
+            await shoppers.more_orders(ORDERS_BETWEEN)
             await shoppers.cancel(REPLAYED)
             await shoppers.ask_again()
             await asyncio.to_thread(second.stop)
             await asyncio.to_thread(second.start_this_version)
-            await more_orders(shoppers)
+            await shoppers.more_orders(ORDERS_BETWEEN)
             stop.set()
             await working
 

@@ -18,11 +18,21 @@ import grpc
 import pytest
 from google.protobuf import json_format
 
+from service.database.database import single_connection
 from service.rpc.proto_values import timestamp
 from tests.conftest import REPOSITORY, new_database, service_process
 from tests.prometheus_server import Labels, PrometheusServer, prometheus_on
 from tests.retailer import Retailer
-from tests.scripted_day import CHANNELS, COUNTED, KEPT_UNITS, LOCATIONS, DayTruth, ScriptedDay, write_day_rules
+from tests.scripted_day import (
+    CHANNELS,
+    COUNTED,
+    HEADROOM,
+    KEPT_UNITS,
+    LOCATIONS,
+    DayTruth,
+    ScriptedDay,
+    write_day_rules,
+)
 from truestock.v1 import report_service_pb2 as report_pb, report_service_pb2_grpc as report_grpc
 
 DASHBOARDS = REPOSITORY / "deploy" / "grafana" / "dashboards"
@@ -75,10 +85,20 @@ class PlayedDay:
 def day(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlayedDay]:
     with contextmanager(new_database)(postgres_url, "template_truestock") as database_url:
         folder = tmp_path_factory.mktemp("day")
+        asyncio.run(_state_headroom(database_url))
         arguments = ("--database-url", database_url, "--rules", str(write_day_rules(folder)))
         with service_process(*arguments) as addresses, prometheus_on(addresses.metrics, folder) as prometheus:
             truth = asyncio.run(_play(addresses.grpc, database_url, prometheus))
             yield PlayedDay(truth, prometheus, addresses.grpc)
+
+
+async def _state_headroom(database_url: str) -> None:
+    """A channel has stated its headroom before the service starts, which then looks once a minute only."""
+    async with single_connection(database_url) as connection:
+        await connection.execute(
+            "INSERT INTO channel (id, kind, display_name, location_ids, cancellation_headroom)"
+            f" VALUES ('{CHANNELS[0]}', 'web', '', '{{}}', {HEADROOM})"
+        )
 
 
 async def _play(address: str, database_url: str, prometheus: PrometheusServer) -> DayTruth:

@@ -11,7 +11,6 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import grpc
@@ -30,6 +29,7 @@ from service.policy.active_policies import RulesFolderError
 from service.settings import Settings
 from tests.conftest import PLAIN_RULES, REPOSITORY, RULES, RetailerMaker
 from tests.retailer import Retailer, promised
+from tests.waiting import within
 from truestock.v1 import policy_service_pb2 as policy_pb
 
 pytestmark = pytest.mark.database
@@ -88,7 +88,7 @@ async def test_a_saved_rule_is_in_force_within_two_seconds(retailers: RetailerMa
         "kind: buffer\nname: all\nscope: location\nrules:\n  - {name: keep-two, hold_back: {units: 2}}\n"
     )
 
-    await _within(lambda: _sells(retailer, 3))
+    await within(lambda: _sells(retailer, 3), 2)
     assert retailer.metric("policy_reloads_total", result="accepted") == 2
 
 
@@ -100,14 +100,14 @@ async def test_broken_rules_are_reported_and_the_last_good_rules_stay_in_force(
 
     (rules / "more.yaml").write_text(BROKEN)
 
-    await _within(lambda: _has_problems(retailer))
+    await within(lambda: _has_problems(retailer), 2)
     policy_set = await retailer.policies.GetPolicySet(policy_pb.GetPolicySetRequest())
     assert policy_set.policy_revision == retailer.service.policy_revision
     assert ("rules/more.yaml", 4) in [(problem.file, problem.line) for problem in policy_set.problems]
     assert retailer.metric("policy_problems") >= 1
     assert promised(await retailer.allocate("A-1", {"MUG": 1})) == {"dc": 1}
     (rules / "more.yaml").unlink()
-    await _within(lambda: _has_no_problems(retailer))
+    await within(lambda: _has_no_problems(retailer), 2)
 
 
 async def test_a_service_with_broken_rules_does_not_start_and_reports_why(database_url: str, rules: Path) -> None:
@@ -154,7 +154,7 @@ async def test_a_service_is_not_ready_while_its_database_is_down() -> None:
 
             await asyncio.to_thread(server.stop)
 
-            await _within(lambda: _is_not_ready(service.metrics_address), seconds=10)
+            await within(lambda: _is_not_ready(service.metrics_address), 10)
             health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
             assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
             assert await asyncio.to_thread(_status, service.metrics_address, "/healthz") == 200
@@ -196,13 +196,6 @@ def test_the_first_command_of_the_readme_serves_the_sample_and_keeps_its_data(tm
     assert "sample" not in second.output
     assert "allocated" in allocated
     assert "TRN-1205-MOS" in explained
-
-
-async def _within(holds: Callable[[], Awaitable[bool]], *, seconds: float = 2) -> None:
-    """Polls from outside until the condition holds."""
-    async with asyncio.timeout(seconds):
-        while not await holds():  # noqa: ASYNC110 - the service is polled from outside
-            await asyncio.sleep(0.05)
 
 
 async def _is_not_ready(address: str) -> bool:

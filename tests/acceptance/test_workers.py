@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.app.application import Running
 from service.app.listening import StartError
+from service.app.workers import workers as workers_module
 from service.app.workers.supervisor import running_workers
 from service.app.workers.worker_link import MODULE
 from tests.conftest import PLAIN_RULES, service_process, service_settings
@@ -193,6 +194,43 @@ async def test_a_service_whose_workers_are_all_gone_is_not_ready(database_url: s
 
         await eventually(is_not_ready)
         await eventually(is_ready, 60)
+
+
+async def test_a_worker_that_hangs_is_ended_and_started_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(workers_module, "LOOKS_UNANSWERED", 5)
+    async with served(database_url) as (service, _), Shoppers.connect([service.address]) as shoppers:
+        hanging, other = workers()
+        hanging.send_signal(signal.SIGSTOP)
+
+        async def is_replaced() -> bool:
+            families = await metrics_of(service)
+            return hanging.pid not in {worker.pid for worker in workers()} and total(families, "workers") == 2
+
+        await eventually(is_replaced, 60)
+        pids = {worker.pid for worker in workers()}
+        families = await metrics_of(service)
+        revisions = [await _revision(channel) for channel in shoppers.channels]
+
+    assert hanging.pid not in pids
+    assert other.pid in pids
+    assert total(families, "worker_hangs_total") == total(families, "worker_restarts_total") == 1
+    assert set(revisions) == {service.policy_revision}
+    # Another test of this process may have sent the log to the other stream.
+    assert "it did not answer 5 looks in a row" in "".join(capfd.readouterr())
+
+
+async def test_a_worker_that_stands_still_for_seconds_is_left_alone(database_url: str) -> None:
+    async with served(database_url) as (service, _):
+        before = {worker.pid for worker in workers()}
+        workers()[0].send_signal(signal.SIGSTOP)
+        await asyncio.sleep(4)
+        workers()[0].send_signal(signal.SIGCONT)
+        families = await metrics_of(service)
+
+        assert {worker.pid for worker in workers()} == before
+        assert total(families, "worker_hangs_total") == 0
 
 
 async def test_a_service_that_stops_leaves_no_worker(database_url: str) -> None:

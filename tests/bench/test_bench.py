@@ -9,11 +9,13 @@ import pytest
 from bench import (
     access_cost,
     call_cost,
+    capacity_cost,
     channel_intake,
     cold_skus,
     event_loop,
     growth,
     hot_sku,
+    log_cost,
     memory,
     order_planning,
     overload,
@@ -56,6 +58,8 @@ RATIOS = {
         "refused_cpu_vs_health_check",
         "good_p99_beside_refused_vs_alone",
     },
+    log_cost.NAME: {"check_cpu", "allocate_cpu"},
+    capacity_cost.NAME: {"limited_cpu_4", "limited_cpu_8"},
     cold_skus.NAME: {"cold_p99_ratio"},
     event_loop.NAME: {"longest_callback_cpu_ms", "loop_delay_p999_ms"},
     overload.NAME: {"goodput_4x_vs_1x", "goodput_4x_vs_1x_single_orders"},
@@ -77,7 +81,7 @@ RATIOS = {
 
 SLOW = {
     *(call_cost.NAME, growth.NAME, hot_sku.NAME, memory.NAME, overload.NAME, rule_reloads.NAME, storage.NAME),
-    *(access_cost.NAME, workers.NAME, channel_intake.NAME),
+    *(access_cost.NAME, capacity_cost.NAME, log_cost.NAME, workers.NAME, channel_intake.NAME),
 }
 """Benchmarks that take seconds at any pace, because of the processes that they start."""
 
@@ -106,6 +110,8 @@ def few_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rule_evaluation, "CONTEXTS", 500)
     monkeypatch.setattr(rule_evaluation, "CROSS_CHECKED", 50)
     monkeypatch.setattr(rule_reloads, "RELOADS", 6)
+    monkeypatch.setattr(log_cost, "CALLERS", 4)
+    monkeypatch.setattr(capacity_cost, "CALLERS", (4, 8))
     for name, count in (("CALLERS", 4), ("CONNECTIONS", 20)):
         monkeypatch.setattr(workers, name, count)
     for name, count in (("PRODUCTS", 20), ("FEW", 2), ("MANY", 4), ("CALLERS", 4)):

@@ -66,6 +66,13 @@ def test_a_container_gets_the_time_that_a_service_takes_to_stop() -> None:
     assert seconds > Settings().drain_seconds + EXIT_SECONDS
 
 
+def test_the_image_is_built_on_a_base_that_nobody_can_replace() -> None:
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+
+    assert set(bases) == {"${BASE}"}
+    assert re.search(r"^ARG BASE=python:3\.11\S*@sha256:[0-9a-f]{64}$", DOCKERFILE, re.MULTILINE)
+
+
 def test_the_image_copies_what_there_is_and_runs_as_no_root() -> None:
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     lines = re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)

@@ -92,6 +92,10 @@ async def test_a_hold_that_is_sold_with_more_units_takes_only_the_difference(ret
 
     assert promised(sold) == {"dc": 3}
     assert await retailer.sellable("MUG") == 0
+    assert [event.description for event in (await retailer.find_order("web/A-1")).timeline] == [
+        "Planned: 2 units from dc.",
+        "Replanned: 3 units from dc.",
+    ]
     assert (await retailer.ledger()).balanced
 
 
@@ -138,10 +142,33 @@ async def test_units_of_an_expired_hold_can_be_sold_at_once(retailer: Retailer) 
     assert (await retailer.ledger()).balanced
 
 
+async def test_an_order_that_is_short_stays_so_when_some_of_its_units_are_cancelled(retailer: Retailer) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+    short = await retailer.allocate("A-1", {"MUG": 9})
+
+    cancelled = await retailer.cancel(short.allocation_id, {"1": 1})
+
+    assert (short.outcome, cancelled.outcome) == (order_pb2.OUTCOME_PARTLY_ALLOCATED,) * 2
+
+
+async def test_a_cart_that_is_paid_gets_what_has_arrived_and_keeps_its_cancelled_units(
+    retailer: Retailer,
+) -> None:
+    await retailer.stock({("MUG", "dc"): 5})
+    short = await retailer.allocate("A-1", {"MUG": 9}, HOLD)
+    await retailer.cancel(short.allocation_id, {"1": 1})
+    await retailer.count({("MUG", "dc"): 20})
+
+    paid = await retailer.confirm(short.allocation_id)
+
+    assert promised(short) == {"dc": 5}
+    assert [(x.unit_count, x.cancelled_count, x.promised_count) for x in paid.lines] == [(9, 1, 8)]
+
+
 async def test_a_payment_after_expiry_is_replanned(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 2})
-    held = await retailer.allocate("A-1", {"MUG": 2}, HOLD, hold_duration=timedelta(seconds=1))
-    await asyncio.sleep(1.05)
+    held = await retailer.allocate("A-1", {"MUG": 2}, HOLD)
+    await retailer.expire(held)
     await retailer.allocate("A-2", {"MUG": 1})
 
     paid = await retailer.confirm(held.allocation_id)

@@ -303,8 +303,8 @@ async def test_a_hold_released_while_its_payment_replans_is_not_sold(retailers: 
 async def test_a_late_payment_does_not_undo_an_amendment(retailers: RetailerMaker) -> None:
     first, second = [await retailers.make() for _ in range(2)]
     await first.stock({("MUG", "dc"): 9})
-    held = await first.allocate("A-1", {"MUG": 1}, HOLD, hold_duration=timedelta(seconds=1))
-    await asyncio.sleep(1.1)
+    held = await first.allocate("A-1", {"MUG": 1}, HOLD)
+    await first.expire(held)
 
     async with blocked_planning(first):
         paying = asyncio.create_task(first.confirm(held.allocation_id))

@@ -86,6 +86,7 @@ CHANNEL: Mapping[str, Meaning] = {
     "figure_lag_seconds": Default(0),
     "unpaid_order_duration": UNSET,
     "cancellation_default": Default(catalog_pb.CANCELLATION_DEFAULT_UNSPECIFIED),
+    "markets": NONE,
 }
 ORDER: Mapping[str, Meaning] = {
     "channel_id": REQUIRED,

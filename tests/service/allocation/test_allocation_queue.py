@@ -29,9 +29,10 @@ class BatchRecorder:
         self.batches: list[list[str]] = []
         self.go = asyncio.Event()
         self.bad: set[str] = set()
+        self.registry = CollectorRegistry()
         self.queue = AllocationQueue(
             self._decide,
-            Metrics(CollectorRegistry()),
+            Metrics(self.registry),
             max_in_flight=max_in_flight,
             location_count=lambda: locations,
             components_of=lambda skus: {"MUG", "TRAY"} if "SET" in skus else set(),
@@ -44,6 +45,11 @@ class BatchRecorder:
         if self.bad & set(order_ids):
             raise NotFound("product", {"sku": "MGU"})
         return [allocation_pb.Allocation(order_id=order_id) for order_id in order_ids]
+
+    @property
+    def queued_orders(self) -> float | None:
+        """The orders that wait or are being allocated, as operators see them."""
+        return self.registry.get_sample_value("truestock_allocator_queued_orders")
 
 
 @pytest.fixture
@@ -85,16 +91,20 @@ async def test_orders_that_waited_for_a_hot_sku_share_a_transaction(
     tasks += await send(recorder, *(ticket(policy_set, f"B-{n}", "MUG") for n in range(5)))
 
     assert recorder.batches == [["A"]]
+    assert recorder.queued_orders == 6
     recorder.go.set()
     await asyncio.gather(*tasks)
+    await recorder.queue.close()
     assert recorder.batches == [["A"], [f"B-{n}" for n in range(5)]]
+    assert recorder.queued_orders == 0
 
 
 async def test_a_viral_sku_does_not_hold_up_the_others(recorder: BatchRecorder, policy_set: PolicySet) -> None:
     await send(recorder, ticket(policy_set, "hot-1", "MUG"))
-    await send(recorder, ticket(policy_set, "hot-2", "MUG"), ticket(policy_set, "cold", "CUP"))
+    others = {"cold-1": "CUP", "hot-2": "MUG", "cold-2": "BOWL"}
+    await send(recorder, *(ticket(policy_set, order_id, sku) for order_id, sku in others.items()))
 
-    assert recorder.batches == [["hot-1"], ["cold"]]
+    assert recorder.batches == [["hot-1"], ["cold-1", "cold-2"]]
     recorder.go.set()
 
 

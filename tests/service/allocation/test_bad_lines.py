@@ -100,7 +100,7 @@ async def test_an_order_with_a_bad_line_lives_on(shop: Retailer) -> None:
 
 async def test_a_price_that_cannot_be_used_is_left_out_and_said(shop: Retailer) -> None:
     prices = {
-        "negative": [Money(currency_code="USD", units=-5), Money(currency_code="USD", units=2)],
+        "negative": [*(Money(currency_code="USD", units=units) for units in (-5, -6, -7, 2))],
         "no-currency": [Money(units=5)],
         "two-currencies": [Money(currency_code="USD", units=5), Money(currency_code="EUR", units=5)],
         "too-much": [Money(currency_code="USD", units=10**13)],
@@ -113,6 +113,8 @@ async def test_a_price_that_cannot_be_used_is_left_out_and_said(shop: Retailer) 
 
         assert promised(sold) == {"dc": len(lines)}
         assert [event.event for event in timeline] == ["sold", "left_out"]
+        assert "values that cannot be used: lines" in timeline[1].description
+        assert timeline[1].description.endswith("; and 1 more.") is (order_id == "negative")
         assert held.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 

@@ -17,6 +17,7 @@ from tests.retailer import (
     SOLD,
     Retailer,
     State,
+    bad_fields,
     eventually,
     order_reference,
     order_request,
@@ -35,6 +36,7 @@ kind: exception
 rules:
   - {name: at-once, position: 10, do: cancel, owner: care, due_in: 1h,
      when: {exception.kind: cancel_requested, cancellation.work_started: false, cancellation.fault: seller}}
+  - {name: wait, position: 15, when: {exception.kind: oversell}, do: backorder, owner: desk, due_in: 2h}
   - {name: ask, position: 20, when: {exception.kind: cancel_requested}, do: review, owner: desk, due_in: 2h}
   - {name: rest, position: 100, do: review, owner: operations, due_in: 1d}
 """
@@ -66,6 +68,18 @@ async def ask(
     )
     answer: allocation_pb.RequestCancellationResponse = await shop.allocations.RequestCancellation(request)
     return answer
+
+
+async def test_a_request_to_cancel_a_hold_that_has_just_expired_leaves_its_units_released(shop: Retailer) -> None:
+    held = await shop.allocate("A-1", {"MUG": 2, "CUP": 1}, HOLD)
+    await shop.expire(held)
+    asked = (await ask(shop)).cancellation_request
+    after = await shop.allocate("A-2", {"MUG": 10}, HOLD)
+
+    assert asked.state == Request.STATE_ACCEPTED
+    assert promised(after) == {"dc": 10}
+    assert (await shop.ledger()).balanced
+    assert await shop.sql("SELECT FROM promise WHERE allocation_id = $1 AND unit_count > 0", held.allocation_id) == []
 
 
 def moment(hours: float | None) -> Timestamp | None:
@@ -132,9 +146,19 @@ async def test_a_rule_accepts_a_request_at_once_while_no_location_has_begun(shop
 
     assert (first.cancellation_request.state, first.cancellation_request.answered_by) == (ACCEPTED, "policy")
     assert (first.allocation.state, first.allocation.needs_person) == (State.STATE_CANCELLED, False)
+    (cancelled,) = [x for x in (await shop.find_order("web/A-1")).timeline if x.event == "cancelled"]
+    assert cancelled.description.startswith("3 units cancelled: everything that has not shipped.")
     assert (raised.state, raised.needs_person, raised.resolved_by) == (Record.STATE_RESOLVED, False, "policy")
     assert (second.cancellation_request.state, second.allocation.needs_person) == (REQUESTED, True)
     assert shop.metric("cancellation_requests_total", channel="web", answer="accepted", by="rule") == 1
+
+
+async def test_units_of_an_accepted_request_go_to_an_order_that_waits_for_them(shop: Retailer) -> None:
+    await shop.allocate("A-1", {"MUG": 10})
+    await shop.allocate("A-2", {"MUG": 4})
+    await ask(shop, fault="CANCELLATION_FAULT_SELLER")
+
+    assert promised((await shop.find_order("web/A-2")).allocation) == {"dc": 4}
 
 
 async def test_the_exception_is_due_at_the_deadline_at_the_latest(shop: Retailer) -> None:
@@ -276,12 +300,14 @@ async def test_a_request_waits_for_its_order(shop: Retailer) -> None:
     waiting = await ask(shop, lines={"1": 2}, event_id="c-1")
     await ask(shop, lines={"1": 2}, event_id="c-1")
     await ask(shop, "web/A-2", fault="CANCELLATION_FAULT_SELLER")
+    preview = await shop.allocate("A-1", {"MUG": 3}, SOLD, validate_only=True)
     cart = await shop.allocate("A-1", {"MUG": 3}, HOLD)
     sold = await shop.allocate("A-1", {"MUG": 3}, SOLD)
     cancelled = await shop.allocate("A-2", {"MUG": 3})
     raised = await only_exception(shop)
 
     assert not waiting.HasField("allocation")
+    assert preview.cancellation_request.state == REQUESTED
     assert (cart.cancellation_request.state, sold.cancellation_request.state) == (REQUESTED, REQUESTED)
     assert (sold.cancellation_request.unit_count, promised(sold)) == (2, {"dc": 3})
     assert raised.state == Record.STATE_OPEN
@@ -335,6 +361,14 @@ async def test_only_whole_kits_of_a_request_are_cancelled(shop: Retailer) -> Non
     after = (await shop.get(sold.allocation_id)).allocation
 
     assert {x.sku: x.cancelled_count for x in after.lines} == {"MUG": 1, "CUP": 2}
+
+
+async def test_a_request_is_listed_under_the_kit_that_it_is_about(shop: Retailer) -> None:
+    await shop.kits({"SET": {"MUG": 1, "CUP": 2}, "TRIO": {"MUG": 3}})
+    await shop.allocate("A-1", {"SET": 1, "TRIO": 1})
+    await ask_for(shop, "web/A-1", allocation_pb.LineCancellation(line_id="1", unit_count=1))
+
+    assert [len(await shop.open_exceptions(skus=[sku])) for sku in ("SET", "TRIO")] == [1, 0]
 
 
 async def test_a_request_for_items_that_were_mapped_since_cancels_all_their_units(shop: Retailer) -> None:
@@ -437,6 +471,7 @@ async def test_a_request_that_cannot_be_is_refused(
 
     assert error.code().name == code
     assert message in (error.details() or "")
+    assert message != "channel" or bad_fields(error) == {"order.channel_id"}
     assert not (await shop.find_order("web/A-1")).allocation.HasField("cancellation_request")
 
 

@@ -152,6 +152,16 @@ async def test_a_status_that_arrives_late_neither_holds_nor_releases(shop: Retai
     assert (older.status, newer.status) == (READY, ON_HOLD)
 
 
+async def test_a_status_that_is_repeated_after_a_person_has_released_the_order_does_not_hold_it_again(
+    shop: Retailer,
+) -> None:
+    held = await state(shop, "on_hold", channel_id="shopify")
+    await shop.allocations.ReleaseOrderHold(allocation_pb.ReleaseOrderHoldRequest(order=order_reference("shopify/A-1")))
+    repeated = await state(shop, "on_hold", channel_id="shopify")
+
+    assert (held.status, repeated.status) == (ON_HOLD, READY)
+
+
 async def test_the_copy_of_an_order_does_not_release_it(shop: Retailer) -> None:
     await state(shop, "ON_HOLD")
     copy = {"channel_id": "shopify", "copy_of": order_reference("tiktok_shop/A-1"), "channel_status": "in_progress"}
@@ -234,7 +244,7 @@ async def test_a_refund_after_everything_has_shipped_cancels_nothing(shop: Retai
     refunded = await state(shop, "refunded", channel_id="shopify")
 
     assert (refunded.status, refunded.channel_status) == (order_pb2.ORDER_STATUS_SHIPPED, "refunded")
-    assert refunded.lines[0].cancelled_count == 0
+    assert (refunded.lines[0].cancelled_count, refunded.needs_person) == (0, False)
 
 
 @pytest.mark.parametrize(("word", "reason"), [("TELEPORTED", "not known to use"), ("error", "it failed there")])

@@ -27,9 +27,20 @@ def remaining_seconds(allocation: allocation_pb.Allocation) -> float:
     return (allocation.expire_time.ToDatetime(UTC) - datetime.now(UTC)).total_seconds()
 
 
-async def place_hold(retailer: Retailer, seconds: float = 60) -> allocation_pb.Allocation:
+async def is_extended(retailer: Retailer, allocation_id: str, seconds: float) -> bool:
+    """Whether the hold could be extended; it cannot once it has expired."""
+    try:
+        await extend(retailer, allocation_id, seconds)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+            return False
+        raise
+    return True
+
+
+async def place_hold(retailer: Retailer, seconds: float = 60, order_id: str = "A-1") -> allocation_pb.Allocation:
     await retailer.stock({("MUG", "dc"): 9})
-    return await retailer.allocate("A-1", {"MUG": 2}, HOLD, hold_duration=timedelta(seconds=seconds))
+    return await retailer.allocate(order_id, {"MUG": 2}, HOLD, hold_duration=timedelta(seconds=seconds))
 
 
 @pytest.mark.parametrize(("requested", "expected"), [(3_600, 3_600), (5, 5), (None, 900)])
@@ -46,9 +57,12 @@ async def test_the_new_expiry_of_a_hold_counts_from_now_whether_later_or_earlier
 
 
 async def test_an_extended_hold_is_not_released_at_its_old_expiry(retailer: Retailer) -> None:
-    hold = await place_hold(retailer, seconds=1)
-    await extend(retailer, hold.allocation_id, 60)
-    await asyncio.sleep(1.2)
+    for seconds in range(1, 30):
+        hold = await place_hold(retailer, seconds, f"A-{seconds}")
+        if await is_extended(retailer, hold.allocation_id, 60):
+            break
+        # The machine was so busy that the hold had expired.
+    await asyncio.sleep(seconds + 0.2)
 
     assert await retailer.sellable("MUG") == 7
     assert (await retailer.confirm(hold.allocation_id)).decision == hold.decision
@@ -75,8 +89,8 @@ async def test_the_timeline_shows_the_extension(retailer: Retailer) -> None:
 
 
 async def test_an_expired_hold_cannot_be_extended(retailer: Retailer) -> None:
-    hold = await place_hold(retailer, seconds=1)
-    await asyncio.sleep(1.1)
+    hold = await place_hold(retailer)
+    await retailer.expire(hold)
 
     with pytest.raises(grpc.aio.AioRpcError, match=r"is expired, .*create a new hold") as refused:
         await extend(retailer, hold.allocation_id, 60)
@@ -146,16 +160,9 @@ async def test_a_hold_that_is_extended_as_it_expires_is_either_held_or_expired(r
 
     async def extend_late(number: int) -> bool:
         await asyncio.sleep(0.6 + number * 0.03)
-        try:
-            await extend(shops[number % 2], holds[number].allocation_id, 60)
-        except grpc.aio.AioRpcError as error:
-            codes.add(error.code())
-            return False
-        return True
+        return await is_extended(shops[number % 2], holds[number].allocation_id, 60)
 
-    codes: set[grpc.StatusCode] = set()
     extended = await asyncio.gather(*(extend_late(number) for number in range(20)))
 
-    assert codes <= {grpc.StatusCode.FAILED_PRECONDITION}
     assert await shops[0].sellable("MUG") == 20 - sum(extended)
     assert (await shops[0].ledger()).balanced

@@ -7,12 +7,14 @@ from typing import Any
 import grpc
 import pytest
 
+from service import limits
 from tests.conftest import RESOLVED_RULES
 from tests.retailer import HOLD, SOLD, Retailer, eventually, promised, refused
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     availability_service_pb2 as availability_pb,
     catalog_service_pb2 as catalog_pb,
+    exception_pb2,
     kit_pb2,
 )
 
@@ -44,6 +46,17 @@ async def test_a_line_of_a_kit_becomes_lines_of_its_components(shop: Retailer) -
     ]
     assert units(allocation) == {"dc": {"1/MUG": 2, "1/BOWL": 4, "2": 1}}
     assert (await shop.find_order("web/1")).allocation == allocation
+
+
+async def test_a_cart_of_more_components_than_an_order_may_have_is_refused(
+    shop: Retailer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "ORDER_COMPONENTS", 3)
+    most = await shop.allocate("1", {"SET": 1, "MUG": 1}, HOLD)
+    more = await refused(shop.allocate("2", {"SET": 1, "MUG": 1, "BOWL": 1}, HOLD))
+
+    assert promised(most) == {"dc": 4}
+    assert "lines: have 4 components together; at most 3 are allowed" in str(more.details())
 
 
 async def test_every_kit_comes_whole_from_one_location(shop: Retailer) -> None:
@@ -88,6 +101,9 @@ async def test_a_kit_that_lacks_a_component_is_short_with_all_of_them_and_says_w
     assert (exception.sku, "BOWL" in exception.description, "kit SET" in exception.description) == ("BOWL", True, True)
     assert (await shop.level("MUG", "dc")).allocated_count == 0
     assert await shop.sellable("MUG") == 10
+    await shop.resolve(exception.exception_id, exception_pb2.EXCEPTION_RESOLUTION_CANCELLED)
+    left = (await shop.get(allocation.allocation_id)).allocation
+    assert [(x.promised_count, x.cancelled_count) for x in left.lines] == [(1, 1), (2, 2)]
 
 
 async def test_an_open_order_keeps_the_components_that_it_was_given(shop: Retailer) -> None:
@@ -118,13 +134,14 @@ async def test_kits_are_cancelled_whole(shop: Retailer) -> None:
     allocation = await shop.allocate("1", {"SET": 3})
 
     cancelled = await shop.cancel(allocation.allocation_id, {"1": 1})
-    component = await refused(shop.cancel(allocation.allocation_id, {"1/MUG": 1}))
+    components = [await refused(shop.cancel(allocation.allocation_id, {id: 1})) for id in ("1/MUG", "1/BOWL")]
     too_many = await refused(shop.cancel(allocation.allocation_id, {"1": 3}))
 
     assert [x.cancelled_count for x in cancelled.lines] == [1, 2]
     assert units(cancelled) == {"dc": {"1/MUG": 2, "1/BOWL": 4}}
-    assert component.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert "cancel so many kits of line '1'" in str(component.details())
+    for component in components:
+        assert component.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert "cancel so many kits of line '1'" in str(component.details())
     assert too_many.code() == grpc.StatusCode.FAILED_PRECONDITION
 
 
@@ -279,15 +296,17 @@ async def test_an_item_of_a_channel_may_be_a_case_of_kits(shop: Retailer) -> Non
 
 async def test_a_kit_that_was_sold_before_the_catalog_had_it_is_planned_once_it_does(shop: Retailer) -> None:
     waiting = await shop.allocate("1", {"TEA": 2})
+    await shop.allocate("2", {"TEA": 4})
     await shop.kits({"TEA": {"MUG": 2, "BOWL": 1}})
 
     async def is_planned() -> bool:
-        return bool(units((await shop.find_order("web/1")).allocation))
+        return all([units((await shop.find_order(name)).allocation) for name in ("web/1", "web/2")])
 
     await eventually(is_planned)
 
-    allocation = (await shop.find_order("web/1")).allocation
+    allocation, rest = [(await shop.find_order(name)).allocation for name in ("web/1", "web/2")]
     assert [x.cause for x in waiting.shortages] == ["unmapped"]
+    assert {(x.sku, x.unit_count) for x in rest.shortages} == {("MUG", 2), ("BOWL", 1)}
     assert lines(allocation) == [("1/MUG", "MUG", 4, "1", "TEA", 2), ("1/BOWL", "BOWL", 2, "1", "TEA", 1)]
     assert (units(allocation), list(allocation.shortages)) == ({"dc": {"1/MUG": 4, "1/BOWL": 2}}, [])
 
@@ -302,6 +321,22 @@ async def test_an_item_that_is_mapped_to_a_kit_later_becomes_its_components(shop
     allocation = (await shop.find_order("web/1")).allocation
     assert units(allocation) == {"dc": {"1/MUG": 2, "1/BOWL": 4}}
     assert {(x.item_id, x.item_count, x.kit_sku) for x in allocation.lines} == {("box", 1, "SET")}
+
+
+async def test_a_cancelled_item_that_is_mapped_to_a_kit_is_its_components_too(shop: Retailer) -> None:
+    request = allocation_pb.AllocateOrderRequest(channel_id="web", order_id="1", commitment=SOLD)
+    for _ in range(2):
+        request.lines.add(item_id="box", unit_count=1)
+    waiting = (await shop.allocations.AllocateOrder(request)).allocation
+    await shop.cancel(waiting.allocation_id, {"1": 1})
+
+    await shop.list_item("web", "box", "SET")
+
+    allocation = (await shop.find_order("web/1")).allocation
+    assert [(x.line_id, x.cancelled_count, x.promised_count) for x in allocation.lines] == [
+        *(("1/MUG", 1, 0), ("1/BOWL", 2, 0)),
+        *(("2/MUG", 0, 1), ("2/BOWL", 0, 2)),
+    ]
 
 
 async def test_a_kit_that_is_left_of_a_cancelled_item_of_two_ships_whole(retailers: Any) -> None:

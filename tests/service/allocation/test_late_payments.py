@@ -91,6 +91,19 @@ async def test_a_sale_that_is_not_proven_to_be_newer_stays_cancelled_and_raises_
     assert (await shop.level("MUG", "dc")).available_count == 1_000
 
 
+async def test_an_order_of_which_every_line_was_cancelled_and_that_is_paid_later_raises_one_exception(
+    shop: Retailer,
+) -> None:
+    sold = await shop.allocate("A-1", {"MUG": 2}, **at(1))
+    await shop.cancel(sold.allocation_id, {"1": 2})
+    for minute in (1, 6, 6):
+        answer = await shop.allocate("A-1", {"MUG": 2}, **at(minute))
+
+        assert answer.state == State.STATE_CANCELLED
+        assert [x.kind for x in await shop.open_exceptions()] == ([PAID] if minute == 6 else [])
+    assert [event.event for event in (await shop.find_order("web/A-1")).timeline] == ["sold", "cancelled", PAID]
+
+
 async def test_the_exception_ends_with_proof_or_by_a_person(shop: Retailer) -> None:
     for order_id in ("A-1", "A-2"):
         await cancelled_cart(shop, order_id, 5)
@@ -184,5 +197,8 @@ async def test_the_advice_for_other_orders_that_promise_nothing_works(shop: Reta
     assert "use that order's allocation_id" in await advice(merged)
     original = (await shop.find_order("web/A-3")).allocation
     assert promised(await shop.confirm(original.allocation_id)) == {"dc": 2}
-    assert "send a new sale under another order_id" in await advice(emptied)
+    assert (await advice(emptied)).startswith(f"allocation {emptied.allocation_id} is cancelled, ")
+    assert (await advice(emptied)).endswith(
+        "; its units were cancelled one by one, so send a new sale under another order_id"
+    )
     assert (await shop.release(emptied.allocation_id)).state == State.STATE_CANCELLED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import RESOLVED_RULES, RetailerMaker
-from tests.retailer import HOLD, Retailer, promised
+from tests.retailer import HOLD, SOLD, Retailer, promised
 from truestock.v1 import allocation_service_pb2 as allocation_pb, exception_pb2, order_pb2
 
 CAUSES = ("race", "stale_feed", "over_published", "not_applied", "not_told", "rejected", "count_correction", "unmapped")
@@ -46,6 +46,9 @@ async def test_an_order_counts_as_sold_when_it_is_paid_and_not_before(shop: Reta
     await shop.confirm(held.allocation_id)
 
     assert sold() == (1, 3, 3)
+    # Both carts and the payment; the payment that was reported again is no other answer.
+    assert shop.metric("allocations_total", channel="web", outcome="allocated") == 3
+    assert shop.metric("cancelled_units_total", channel="web") == 0
 
 
 async def test_a_cart_that_runs_short_is_no_oversell(shop: Retailer) -> None:
@@ -66,6 +69,29 @@ async def test_a_cart_that_ran_short_and_is_paid_for_less_is_no_oversell(shop: R
     assert [(short.kind, short.cause) for short in held.shortages] == [(allocation_pb.Shortage.KIND_UNFILLABLE, "")]
     assert (paid.outcome, list(paid.shortages)) == (order_pb2.OUTCOME_ALLOCATED, [])
     assert (oversold(shop), oversold(shop, "orders")) == (0, 0)
+
+
+async def test_units_that_are_short_again_after_a_change_are_counted_once(shop: Retailer) -> None:
+    await shop.allocate("A-1", {"MUG": 12})
+    before = oversold(shop)
+
+    await shop.allocate("A-1", {"MUG": 12, "TEA": 3})
+
+    assert (before, oversold(shop), oversold(shop, "orders")) == (2, 5, 1)
+
+
+async def test_what_needs_a_person_names_its_decision_if_it_has_one(shop: Retailer) -> None:
+    oversold = await shop.allocate("A-1", {"MUG": 12})
+    await shop.cancel_order("web/A-2")
+    for commitment in (HOLD, SOLD):
+        await shop.allocate("A-2", {"MUG": 1}, commitment)
+
+    counted = shop.service.metrics.orders.manual_interventions.collect()
+    exemplars = {x.labels["reason"]: x.exemplar for metric in counted for x in metric.samples if x.exemplar or x.value}
+    assert exemplars.keys() >= {"oversell", "paid_after_cancellation"}
+    assert exemplars["oversell"] is not None
+    assert exemplars["oversell"].labels == {"decision_id": oversold.decision.decision_id}
+    assert exemplars["paid_after_cancellation"] is None
 
 
 async def test_an_order_needs_a_person_once_however_many_problems_it_has(shop: Retailer) -> None:
@@ -91,5 +117,6 @@ async def test_a_location_that_rejected_a_line_is_not_asked_again_when_the_order
     changed = await shop.allocate("A-1", {"MUG": 12})
 
     assert promised(changed).get(rejecting, 0) == 0
+    assert (await shop.replay(changed.decision.decision_id)).identical
     assert sum(promised(changed).values()) == 9
     assert changed.outcome != order_pb2.OUTCOME_ALLOCATED

@@ -219,6 +219,7 @@ async def test_a_hold_that_comes_after_everything_has_shipped_has_an_owner_once(
         late = await put_on_hold(shop)
 
     (raised,) = await shop.open_exceptions()
+    assert "because of: fraud check came too late" in (await shop.find_order("web/A-1")).timeline[-1].description
     assert (late.status, late.HasField("hold")) == (order_pb2.ORDER_STATUS_SHIPPED, False)
     assert await events(shop) == ["sold", "shipped", "hold_too_late"]
     assert (raised.kind, raised.order_id, raised.repeat_count) == ("sync_failed", "A-1", 0)

@@ -182,6 +182,18 @@ async def test_older_contents_change_nothing_and_are_in_the_timeline_once(shop: 
     )
 
 
+async def test_older_contents_of_a_copy_are_ignored_before_its_original_has_arrived(shop: Retailer) -> None:
+    for minute, units in ((2, 2), (1, 5)):
+        times: dict[str, Any] = {"channel_update_time": at(minute), "copy_of": order_reference("tiktok_shop/A-1")}
+        answer = await shop.allocate("5001", {"MUG": units}, channel_id="shopify", **times)
+
+    timeline = (await shop.find_order("tiktok_shop/A-1")).timeline
+    assert promised(answer) == {"dc": 2}
+    assert timeline[-1].description == (
+        "The channel sent other contents of 2026-11-23 09:01:00 UTC; they were ignored."
+    )
+
+
 async def test_a_cart_that_arrives_after_its_sale_changes_nothing(shop: Retailer) -> None:
     await shop.allocate("A-1", {"MUG": 2}, channel_id="tiktok_shop")
     answer = await shop.allocate("A-1", {"MUG": 5}, HOLD, channel_id="tiktok_shop")
@@ -189,6 +201,9 @@ async def test_a_cart_that_arrives_after_its_sale_changes_nothing(shop: Retailer
     timeline = (await shop.find_order("tiktok_shop/A-1")).timeline
     assert (answer.commitment, promised(answer)) == (SOLD, {"dc": 2})
     assert [event.event for event in timeline] == ["sold", "ignored"]
+    assert timeline[1].description == (
+        "The channel sent other contents as an unpaid order, after it had been sold; they were ignored."
+    )
 
 
 async def test_contents_with_the_same_time_apply(shop: Retailer) -> None:

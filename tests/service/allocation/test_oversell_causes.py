@@ -225,7 +225,7 @@ async def test_a_figure_that_another_service_replaced_is_kept_again(retailers: R
         rows = await shop.sql("SELECT sellable FROM availability_history ORDER BY publish_time")
         return [row["sellable"] for row in rows] == [5, 3, 5]
 
-    await eventually(is_kept, 5)
+    await eventually(is_kept)
 
 
 async def test_only_a_new_figure_is_kept_and_the_newest_stays(shop: Retailer) -> None:

@@ -94,6 +94,7 @@ async def test_what_is_offered_is_what_an_order_then_gets(shop: Retailer) -> Non
 
 
 async def test_the_nearest_locations_come_first_and_the_others_are_announced(shop: Retailer) -> None:
+    nearest = await search(shop, {"MUG": 1}, max_locations=1)
     first = await search(shop, {"MUG": 1}, max_locations=3)
     near = await search(shop, {"MUG": 1}, radius_km=2.5)
     whole = await search(shop, {"MUG": 1}, whole_cart_only=True)
@@ -104,6 +105,7 @@ async def test_the_nearest_locations_come_first_and_the_others_are_announced(sho
         ("store-2", False, 2),
     ]
     assert first.more_locations
+    assert list(nearest.locations) == list(first.locations)[:1]
     assert [x.location_id for x in near.locations] == ["store-0", "store-1", "store-2"]
     assert not near.more_locations
     assert all(x.whole_cart for x in whole.locations)

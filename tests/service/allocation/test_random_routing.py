@@ -43,6 +43,8 @@ from truestock.v1 import (
     stock_service_pb2 as stock_pb,
 )
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 LOCATION_IDS = ("austin", "boston", "chicago", "dc")
 SKUS = ("MUG", "BOWL", "TRAY")
 KIT, SPLIT_KIT = "SET", "PAIR"
@@ -395,7 +397,7 @@ async def play(retailers: RetailerMaker, folder: Path, seed: int, steps: int) ->
     print(dict(shop.done))  # noqa: T201
 
 
-@pytest.mark.parametrize("seed", seeds(1, of_long_tests=21))
+@pytest.mark.parametrize("seed", seeds(1, of_long_tests=9))
 async def test_what_a_retailer_is_told_is_what_it_gets(
     retailers: RetailerMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

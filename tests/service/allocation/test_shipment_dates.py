@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from google.type.date_pb2 import Date
 from rich.console import Console
 
+from policies.domain.handling_times import HandlingTime
+from policies.domain.shipments import ShipmentState
+from service.allocation.planning_context import ChannelContext
+from service.allocation.shipment_dates import ShipmentDates, renew_dates
 from service.cli.views.order_views import print_explanation
 from service.cli.views.stock_views import print_delivery_days
 from service.errors import InvalidFields
 from service.orders import order_requests
+from service.orders.allocation_record import AllocationRecord, ShipmentRecord
 from tests.conftest import PLAIN_RULES, RetailerMaker
+from tests.policies.small_retailer import ANYWHERE, NOW, TIKTOK, rules, sold, warehouse
 from tests.retailer import HOLD, SOLD, Retailer, order_request, promised, refused
 from truestock.v1 import catalog_service_pb2 as catalog_pb, shipment_pb2
 from truestock.v1.availability_service_pb2 import CheckAvailabilityRequest
 from truestock.v1.order_pb2 import Destination
+
+pytestmark = pytest.mark.usefixtures("one_day")
 
 WAREHOUSE, STORE = catalog_pb.Location.TYPE_WAREHOUSE, catalog_pb.Location.TYPE_STORE
 DELIVERY = """
@@ -178,3 +188,37 @@ async def test_a_location_that_is_full_today_delivers_a_day_later_and_availabili
     assert (shipment.location_id, day_of(shipment.deliver_date)) == ("store", in_days(2))
     reasons = [step.reason for step in shipment.date_steps]
     assert reasons == [shipment_pb2.DateStep.REASON_CAPACITY, shipment_pb2.DateStep.REASON_TRANSIT]
+
+
+def courier_for_dear_orders() -> ChannelContext:
+    """A warehouse that works at once, on every day; dear orders arrive on the next day, others after three."""
+    delivery = """
+kind: delivery
+rules:
+  - {name: dear, position: 10, when: {order.value: {at_least: 100}}, service: courier, transit_days: 1, ships_on: DAYS}
+  - {name: parcels, position: 20, service: parcel, transit_days: 3, ships_on: DAYS}
+"""
+    policy_set = rules(ANYWHERE, delivery.replace("DAYS", "[mon, tue, wed, thu, fri, sat, sun]"))
+    return ChannelContext(policy_set, {"dc": warehouse("dc", handling_minutes=0)}, TIKTOK, {})
+
+
+def test_a_dear_order_is_dated_by_the_courier_that_carries_it() -> None:
+    record = AllocationRecord(uuid4(), TIKTOK.id, "A-1", NOW, NOW)
+    arrivals = []
+    for value in (99, 100):
+        record.replace_contents(sold({"MUG": 1}, stated_value=Decimal(value)))
+        arrivals.append(ShipmentDates(courier_for_dear_orders(), record, NOW).at("dc").arrives_on)
+
+    assert arrivals == [NOW.date() + timedelta(days=3), NOW.date() + timedelta(days=1)]
+
+
+def test_a_cart_that_is_handled_on_a_later_day_is_dated_from_that_day_when_its_carrier_has_become_slower() -> None:
+    later = NOW.date() + timedelta(days=3)
+    shipment = ShipmentRecord(uuid4(), "dc", None, ShipmentState.ASSIGNED, {"1": 1}, handling=HandlingTime(later))
+    shipment.deliver_date = later + timedelta(days=1)
+    record = AllocationRecord(uuid4(), TIKTOK.id, "A-1", NOW, NOW, shipments=[shipment])
+    record.replace_contents(sold({"MUG": 1}))
+
+    renew_dates(courier_for_dear_orders(), record, NOW)
+
+    assert shipment.deliver_date == later + timedelta(days=3)

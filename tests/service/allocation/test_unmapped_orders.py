@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from tests.conftest import RetailerMaker
-from tests.retailer import HOLD, SOLD, Retailer, State, order_reference, promised, request_id
+from tests.retailer import HOLD, SOLD, Retailer, State, bad_fields, order_reference, promised, refused, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_service_pb2 as catalog_pb,
@@ -110,12 +110,16 @@ async def test_a_cart_with_an_unknown_product_is_refused(shop: Retailer) -> None
     assert not await shop.sql("SELECT FROM allocation")
 
 
-@pytest.mark.parametrize("fields", [{"channel_id": "nowhere"}, {"copy_of": order_reference("nowhere/1")}])
-async def test_a_sold_order_of_an_unknown_channel_is_refused(shop: Retailer, fields: dict[str, Any]) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await shop.allocate("A-1", {"MUG": 3}, SOLD, **fields)
+async def test_a_sold_order_of_an_unknown_channel_is_refused(shop: Retailer) -> None:
+    unknown: dict[str, dict[str, Any]] = {
+        "channel_id": {"channel_id": "nowhere"},
+        "copy_of.channel_id": {"copy_of": order_reference("nowhere/1")},
+    }
+    for field, stated in unknown.items():
+        error = await refused(shop.allocate("A-1", {"MUG": 3}, SOLD, **stated))
 
-    assert error.value.code() is grpc.StatusCode.NOT_FOUND
+        assert error.code() is grpc.StatusCode.NOT_FOUND
+        assert bad_fields(error) == {field}
 
 
 async def test_units_of_an_unknown_product_can_be_cancelled(shop: Retailer) -> None:

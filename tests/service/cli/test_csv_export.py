@@ -134,6 +134,7 @@ CHANNELS = [
         figure_lag_seconds=30,
         unpaid_order_duration=Duration(seconds=61),
         cancellation_default=catalog_pb.CANCELLATION_DEFAULT_ACCEPT,
+        markets=["CA", "US-HI"],
     ),
 ]
 KITS = [

@@ -138,7 +138,7 @@ async def test_what_cannot_be_decided_says_why_and_is_never_guessed(retailer: Re
     causes = {x.decision_id: x.cause for x in response.comparisons}
     assert {x.result for x in response.comparisons} == {NOT_DECIDABLE}
     assert causes[refused_hold.decision.decision_id].startswith("only a summary is stored")
-    assert "before stock.days_since_count was recorded" in causes[old.decision.decision_id]
+    assert "stock.days_since_count was not recorded" in causes[old.decision.decision_id]
     assert "routing_policy differs" in causes[changed.decision.decision_id]
     assert causes[forgotten.decision.decision_id] == "its rules, gone, are no longer stored"
     assert all(not x.HasField("original") and not x.HasField("replayed") for x in response.comparisons)

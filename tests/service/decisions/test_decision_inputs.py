@@ -145,6 +145,7 @@ channels = built(
     figure_lag=st.integers(0, limits.FIGURE_LAG_SECONDS).map(lambda seconds: timedelta(seconds=seconds)),
     unpaid_order_duration=st.none() | st.integers(1, 72 * 3600).map(lambda seconds: timedelta(seconds=seconds)),
     cancellation_default=st.none() | st.sampled_from(CANCELLATION_ANSWERS),
+    markets=st.lists(st.sampled_from(["CA", "US-HI"]), max_size=2).map(tuple),
 )
 destinations = built(
     Destination,
@@ -185,6 +186,7 @@ orders = built(
     destination=st.none() | destinations,
     pickup_location_id=maybe_words,
     stated_value=amounts,
+    currency=st.sampled_from(["", "USD", "EUR"]),
     priority=st.none() | numbers,
     tags=tags,
     # Whether the channel had the outlet is a matter of its shortages, which are not stored.

@@ -68,8 +68,9 @@ async def test_a_retried_change_counts_once_when_the_source_sends_it_again(retai
 
 
 async def test_a_change_waits_until_its_product_and_its_location_are_in_the_catalog(retailer: Retailer) -> None:
-    await retailer.record(change("NEW", "moon", at=at(9), count=counted(3)))
+    (kept,) = await retailer.record(change("NEW", "moon", at=at(9), count=counted(3)))
     raised = await exceptions(retailer)
+    assert kept.reason.endswith(" is not in the catalog; the change is recorded once it is upserted")
 
     await product(retailer, "NEW")
     waiting = await retailer.sql("SELECT FROM stock_quarantine")

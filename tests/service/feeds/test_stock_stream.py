@@ -142,14 +142,15 @@ async def test_two_feeds_stream_side_by_side(shop: Retailer) -> None:
 async def test_a_service_that_stops_ends_the_stream_so_that_the_feed_reconnects(
     retailers: RetailerMaker,
 ) -> None:
-    shop = await retailers.make()
+    # The streams would otherwise be ended with the calls in flight, after this time.
+    shop = await retailers.make(drain_seconds=60)
     await shop.stock({("MUG", "dc"): 10})
     call = shop.stock_service.StreamStockChanges()
     await call.write(stream_message(found_units("1"), source="till"))
     await call.read()
     stopping = asyncio.create_task(retailers.stop(shop))
 
-    refused = await asyncio.wait_for(refusal(call.read()), 1)
+    refused = await asyncio.wait_for(refusal(call.read()), 30)
     await stopping
 
     assert (refused.code, refused.reason) == (Code.UNAVAILABLE, "NOT_READY")

@@ -228,6 +228,8 @@ async def test_rejected_units_that_no_other_location_has_are_an_oversell(shop: R
     assert (short.unit_count, short.cause) == (1, "rejected")
     assert again.outcome == order_pb2.OUTCOME_PARTLY_ALLOCATED
     assert again.needs_person
+    event = next(x for x in (await shop.get(order.allocation_id)).timeline if x.event == "rerouted")
+    assert event.description == "Rerouted 1 unit to b-store (rejected); 1 unit short."
     assert shop.metric("oversold_units_total", channel="web", cause="rejected") == 1
     assert (await shop.ledger()).balanced
 
@@ -412,7 +414,9 @@ async def test_a_count_below_the_allocated_units_reroutes_the_newest_order(shop:
     await shop.count({("MUG", "a-store"): 3})
 
     assert promised((await shop.get(old.allocation_id)).allocation) == {"a-store": 2}
-    assert promised((await shop.get(newer.allocation_id)).allocation) == {"a-store": 1, "b-store": 1}
+    rerouted = await shop.get(newer.allocation_id)
+    assert promised(rerouted.allocation) == {"a-store": 1, "b-store": 1}
+    assert rerouted.timeline[-1].description == "Rerouted 1 unit to b-store (count correction)."
     assert shop.metric("rerouted_units_total", channel="web", cause="count_correction") == 1
     assert (await shop.ledger()).balanced
 

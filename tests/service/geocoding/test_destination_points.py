@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -89,13 +90,13 @@ async def test_a_country_whose_codes_cannot_be_read_is_known_by_its_center(
 
 async def test_calls_that_need_the_same_country_wait_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
-    start = asyncio.create_subprocess_exec
+    start = subprocess.Popen
 
-    async def counted(*command: Any, **options: Any) -> Any:
+    def counted(*command: Any, **options: Any) -> Any:
         started.append(command)
-        return await start(*command, **options)
+        return start(*command, **options)
 
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", counted)
+    monkeypatch.setattr(subprocess, "Popen", counted)
     codes = PostalCodes()
     first, second = await asyncio.gather(codes.of("AD"), codes.of("AD"))
 
@@ -107,7 +108,7 @@ async def test_calls_that_need_the_same_country_wait_for_one_process(monkeypatch
 async def test_countries_that_are_loaded_make_no_order_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = PostalCodes()
     await codes.load(["AD", "LI", "AD"])
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", None)
+    monkeypatch.setattr(subprocess, "Popen", None)
     andorra, liechtenstein = await codes.of("AD"), await codes.of("LI")
 
     assert len(andorra) == 7

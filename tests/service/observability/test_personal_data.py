@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -40,6 +41,7 @@ SECRET = "ts-Zm9yZ2V0LW1lLW5vdy4uLg"
 """A token that callers send though the service asks for none."""
 TRACES = ("Erika", "Mustermann", "Musterstrasse", "5550123", "example.com", SECRET)
 """What must be nowhere, in any spelling of the texts above."""
+MEASUREMENTS = re.compile(r"\b\w*(?:time_unix_nano|trace_id|span_id): .*|\b\d+\.\d+(?:e[+-]?\d+)?\b")
 OWN_METHODS = [method for method in METHODS if method.full_name.startswith("truestock.")]
 SLOW = {"TestPolicies", "StreamTestPolicies"}
 """Methods that start a process: only the long test calls them."""
@@ -254,12 +256,16 @@ async def observed(database_url: str, collector: Collector, *, each_field: bool 
     return Observed(log.getvalue(), metrics, traces, holding, codes)
 
 
+def without_measurements(text: str) -> str:
+    """The text without times, ids of traces and decimal numbers: some of their digits are those of any phone number."""
+    return MEASUREMENTS.sub("", text)
+
+
 def check(seen: Observed) -> None:
     """Checks that no personal data is anywhere, and that the calls were there to leave it."""
     for name in TRACES:
-        assert [line for line in seen.log.splitlines() if name.lower() in line.lower()] == []
-        assert [line for line in seen.metrics.splitlines() if name.lower() in line.lower()] == []
-        assert name.lower() not in seen.traces.lower()
+        for text in (seen.log, seen.metrics, seen.traces):
+            assert [line for line in without_measurements(text).splitlines() if name.lower() in line.lower()] == []
     assert seen.holding - personal_columns() == set()
     assert seen.holding >= {("exception", "note"), ("exception_event", "actor"), ("request", "answer")}
     assert {method for method, _ in seen.codes} >= {method.name for method in OWN_METHODS} - SLOW

@@ -12,6 +12,7 @@ from tests.conftest import RetailerMaker
 from tests.retailer import HOLD, SOLD, Retailer, State, order_reference, promised, request_id
 from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb, order_pb2
 
+ORIGINAL_IS_DUE = order_pb2.OrderHold(reason="original is due")
 ORIGINAL, COPY = "tiktok_shop/576461413038785752", "shopify/5001"
 
 
@@ -80,6 +81,31 @@ async def test_a_copy_that_arrives_first_is_promised_under_the_originals_order_i
     assert await shop.sellable("MUG") == 7
     assert shop.metric("sold_units_total", channel="tiktok_shop") == 3
     assert shop.metric("sold_units_total", channel="shopify") == 0
+
+
+async def test_a_copy_that_waits_for_its_original_is_worked_on_once_it_arrives(shop: Retailer) -> None:
+    waiting = await send_copy(shop, {"MUG": 3}, hold=ORIGINAL_IS_DUE)
+    again = await send_copy(shop, {"MUG": 3}, hold=ORIGINAL_IS_DUE)
+    both = await send_original(shop, {"MUG": 3})
+    later = await send_copy(shop, {"MUG": 3}, hold=ORIGINAL_IS_DUE)
+
+    assert (waiting.status, promised(waiting)) == (order_pb2.ORDER_STATUS_ON_HOLD, {"dc": 3})
+    assert again.status == order_pb2.ORDER_STATUS_ON_HOLD
+    assert summary(both) == summary(later) == ONE_PROMISE
+    (released,) = [x for x in (await shop.find_order(ORIGINAL)).timeline if x.event == "hold_released"]
+    assert (
+        released.description
+        == "Released from its hold (original is due): its original has arrived; 3 units to fulfill."
+    )
+
+
+async def test_a_copy_stays_on_hold_where_its_original_is_and_as_long_as_that(shop: Retailer) -> None:
+    await send_copy(shop, {"MUG": 3}, hold=ORIGINAL_IS_DUE)
+    held = await send_original(shop, {"MUG": 3}, channel_status="ON_HOLD")
+    released = await send_original(shop, {"MUG": 3}, channel_status="AWAITING_SHIPMENT")
+
+    assert (held.status, held.hold.reason) == (order_pb2.ORDER_STATUS_ON_HOLD, "remorse period")
+    assert released.status == order_pb2.ORDER_STATUS_READY_TO_FULFILL
 
 
 async def test_the_contents_of_the_original_are_allocated_and_not_those_of_the_copy(shop: Retailer) -> None:

@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from structlog.testing import capture_logs
 
-from service import background
+from service import background, limits
 from service.app.wiring import SERVICE_NAMES
 from tests.conftest import seeds
 from tests.retailer import Retailer, change
@@ -38,6 +38,7 @@ TEXTS = [
     *("é".encode() * 40, b"00000000-0000-4000-8000-000000000000", b"rules/a.yaml", b"kind: buffer"),
 ]
 WHOLE_NUMBERS = [0, 1, 2, 3, 59, 1_000, 1_800_000_000, 2**31 - 1, 2**31, 2**63 - 1, 2**63, 2**64 - 1]
+CALLS_AT_ONCE = 16
 STREAM_SECONDS = 0.2
 """How long a test waits for the first response of a stream; a watch of nothing has none."""
 
@@ -50,7 +51,7 @@ class ByteCaller:
 
     async def call_all(self, requests: list[tuple[MethodDescriptor, bytes]]) -> list[grpc.StatusCode]:
         """The statuses of these calls, some of them at once."""
-        slots = asyncio.Semaphore(16)
+        slots = asyncio.Semaphore(CALLS_AT_ONCE)
 
         async def call(method: MethodDescriptor, content: bytes) -> grpc.StatusCode:
             async with slots:
@@ -93,7 +94,9 @@ def bytes_channel(retailer: Retailer) -> Any:
 
 
 @pytest.fixture
-async def caller(retailer: Retailer) -> AsyncIterator[ByteCaller]:
+async def caller(retailer: Retailer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ByteCaller]:
+    # A folder beyond as many as are received at once is refused before it is read.
+    monkeypatch.setattr(limits, "FOLDERS_AT_ONCE", CALLS_AT_ONCE)
     async with bytes_channel(retailer) as channel:
         yield ByteCaller(channel)
 

@@ -39,10 +39,17 @@ async def test_every_list_of_the_sample_retailer_shows_something(database_url: s
         again = (await shop.allocations.ListAllocations(allocation_pb.ListAllocationsRequest())).allocations
 
     lines = [line for order in orders for line in order.lines]
+    numbers = {order.order_id: order for order in orders}
+    [spices], [torch] = numbers["#1009"].shipments, numbers["#1010"].shipments
+    policies = {order.decision.routing_policy for order in orders}
     assert {STATES.Name(x.state).removeprefix("STATE_") for x in shipments} >= {
         *("ASSIGNED", "ACCEPTED", "READY_FOR_PICKUP", "DELIVERED", "REJECTED", "CANCELLED")
     }
     assert any(len(x.parcels) > 1 for x in shipments)
+    assert policies >= {"oldest-first", "economy", "express", "pick-up-in-store", "everything-else"}
+    # Chicago is farther than Brooklyn, but has had its spices for longer. Seattle's count is too old to be trusted.
+    assert spices.location_id == "store-chicago"
+    assert (torch.location_id, torch.transfer_to_location_id) == ("dc-memphis", "store-austin")
     assert any(line.kit_sku for line in lines)
     assert any(line.item_id for line in lines)
     assert any(line.keep_together for line in lines)

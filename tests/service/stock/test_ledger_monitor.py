@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.app.application import running
-from service.database.database import Database
+from service.database.database import Database, single_connection
 from service.stock.ledger_monitor import LedgerMonitor
 from tests.conftest import PLAIN_RULES, service_settings
 from tests.retailer import Retailer
@@ -54,14 +54,11 @@ async def test_a_ledger_check_that_takes_too_long_is_cancelled(
     shop: Retailer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     database = await Database.open(shop.database_url, shop.service.metrics, connections=1)
-    await shop.sql(
-        "INSERT INTO stock_movement (id, sku, location_id, kind, result, on_hand_delta, unavailable_delta, held_delta, "
-        "allocated_delta, source, effective_time, ingest_time) SELECT gen_random_uuid(), 'MUG', 'dc', 'adjusted', "
-        "'accepted', 0, 0, 0, 0, 'x', now(), now() FROM generate_series(1, 20000)"
-    )
-    monkeypatch.setattr("service.stock.ledger_monitor.CHECK_SECONDS", 0.001)
+    monkeypatch.setattr("service.stock.ledger_monitor.CHECK_SECONDS", 0.1)
     try:
-        await LedgerMonitor(database, shop.service.metrics, 1).verify()
+        async with single_connection(shop.database_url) as other, other.transaction():
+            await other.execute("LOCK TABLE stock_movement IN ACCESS EXCLUSIVE MODE")
+            await LedgerMonitor(database, shop.service.metrics, 1).verify()
     finally:
         await database.close()
 

@@ -21,6 +21,8 @@ from truestock.v1 import (
     stock_service_pb2 as stock_pb,
 )
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 PICKUP = order_pb2.FULFILLMENT_METHOD_PICKUP
 HOME = order_pb2.Destination(country="US", coordinates=LatLng(latitude=40, longitude=-75))
 RULES = """
