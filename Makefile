@@ -47,7 +47,7 @@ test-fast: setup ## Check the rules, then run the tests that need no database; u
 test-long: setup ## Run the long tests: more random operations, races and crashes; takes minutes
 	$(BIN)/python -m pytest -n 2 -m long
 
-vendors: setup ## Install the channels' own clients, by which long tests check ours; needs npm, a minute
+vendors: setup ## Install the channels' own clients, by which tests check ours; needs npm, a minute
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" GROUP=vendors tools/setup
 	@touch $(STAMP)
 	$(BIN)/python tools/vendor_clients.py
