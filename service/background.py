@@ -1,11 +1,11 @@
-"""Periodic work, long work in turns, waiting for events, and the log of failures that repeat."""
+"""Periodic work, long work in turns, work side by side, waiting for events, and the log of failures that repeat."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -127,6 +127,18 @@ async def every(
         else:
             failures.worked("periodic work succeeds again", work=name)
         await pause(stop, seconds)
+
+
+async def all_of(work: Iterable[Awaitable[T]]) -> list[T]:
+    """The results of work done side by side, in its order. Raises the first error once all of it has ended.
+
+    asyncio.gather raises at once: the rest goes on, beside whatever its caller does next, without a lease or a client.
+    """
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results  # type: ignore[return-value]  # none is an error any more
 
 
 class Turn:

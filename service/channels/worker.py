@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from service.background import FailureLog, pause
+from service.background import FailureLog, all_of, pause
 from service.channels.adapter import COUNT
 from service.channels.connector_metrics import ConnectorMetrics
 from service.channels.effects import CountUnits, Reading
@@ -55,7 +55,7 @@ class Worker:
             return False
         kinds = self._running.platform.abilities.kinds
         try:
-            counts = await asyncio.gather(*(self._read_due(kind) for kind in kinds))
+            counts = await all_of(self._read_due(kind) for kind in kinds)
         except Away as error:
             self._failures.failed("the inbox cannot be worked on", error, traceback=False, account=self._name)
             return False
@@ -97,7 +97,7 @@ class Worker:
             return len(claims)
         self._metrics.reads_saved.labels(self._name).inc(sum(max(0, claim.unread_count - 1) for claim in claims))
         room = asyncio.Semaphore(AT_A_TIME)
-        await asyncio.gather(*(self._settle(claim, readings, read_time, room) for claim in claims))
+        await all_of(self._settle(claim, readings, read_time, room) for claim in claims)
         return len(claims)
 
     async def _cannot_read(self, claims: Sequence[Claim], error: ChannelError) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
@@ -106,9 +106,11 @@ class WebhookSender:
         try:
             yield
         finally:
-            sending.cancel()
-            with suppress(asyncio.CancelledError):
-                await sending
+            # asyncio cancels at the end what anyio 4.16 has not started for an attempt yet: that is never awaited.
+            ending = [sending, *self._tasks]
+            for task in ending:
+                task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
 
     async def run(self) -> None:
         """Delivers until it is cancelled."""

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from service.background import FAILURE_KINDS, LINE_SECONDS, TRACEBACK_SECONDS, FailureLog, every, pause
+from service.background import FAILURE_KINDS, LINE_SECONDS, TRACEBACK_SECONDS, FailureLog, all_of, every, pause
 from service.errors import NotReady
 
 
@@ -144,3 +144,24 @@ async def test_a_cancellation_that_comes_as_the_event_is_set_is_not_lost(turns: 
     await asyncio.wait([waiting])
 
     assert waiting.cancelled() == is_cancelled
+
+
+async def test_work_that_fails_ends_with_the_first_error_once_all_beside_it_has_ended() -> None:
+    done: list[str] = []
+
+    async def take(name: str, turns: int, error: Exception | None = None) -> str:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        done.append(name)
+        if error:
+            raise error
+        return name
+
+    assert await all_of([take("orders", 3), take("counts", 1)]) == ["orders", "counts"]
+    done.clear()
+    with pytest.raises(LookupError, match="orders"):
+        await all_of(
+            [take("orders", 2, LookupError("orders")), take("counts", 1, KeyError("counts")), take("returns", 9)]
+        )
+
+    assert done == ["counts", "orders", "returns"]

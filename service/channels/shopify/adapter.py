@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from service.background import all_of
 from service.channels.accounts import Account
 from service.channels.adapter import (
     COUNT,
@@ -76,10 +77,10 @@ class ShopifyShop:
     async def read(self, kind: str, entity_ids: Sequence[str]) -> Mapping[str, Reading | Exception]:
         """Reads orders, by their own ids or by those of their fulfillment orders; or counts."""
         if kind == COUNT:
-            counts = await asyncio.gather(*(self._count(key) for key in entity_ids))
+            counts = await all_of(self._count(key) for key in entity_ids)
             return dict(zip(entity_ids, counts, strict=True))
         if kind == words.ORDER:
-            readings = await asyncio.gather(*(self._order_reading(order_id) for order_id in entity_ids))
+            readings = await all_of(self._order_reading(order_id) for order_id in entity_ids)
             found = zip(entity_ids, readings, strict=True)
             return {entity_id: reading for entity_id, reading in found if reading is not None}
         return await self._read_fulfillment_orders(entity_ids)
