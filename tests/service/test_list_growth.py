@@ -446,11 +446,13 @@ async def measured_service(url: str) -> AsyncIterator[MeasuredService]:
     queue, _ = add_services(deps, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield MeasuredService(database, Retailer(None, channel, url))  # It has no metrics.
-    await queue.close()
-    await server.stop(None)
-    await database.close()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield MeasuredService(database, Retailer(None, channel, url))  # It has no metrics.
+    finally:
+        await queue.close()
+        await server.stop(None)
+        await database.close()
 
 
 async def place_orders(retailer: Retailer) -> None:

@@ -31,8 +31,10 @@ async def opened(url: str) -> AsyncIterator[tuple[Database, Sealer]]:
     """A service's connections, and its sealer."""
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(url, metrics, connections=6)
-    yield database, Sealer(database, metrics, new_id())
-    await database.close()
+    try:
+        yield database, Sealer(database, metrics, new_id())
+    finally:
+        await database.close()
 
 
 async def write(database: Database, name: str, before_commit: asyncio.Event | None = None) -> None:

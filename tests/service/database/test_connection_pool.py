@@ -39,8 +39,10 @@ def pooled_url(database_url: str) -> Iterator[str]:
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Database]:
     database = await Database.open(url, Metrics(CollectorRegistry()), connections=2)
-    yield database
-    await database.close()
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 async def names_in_session(database: Database) -> int:
