@@ -88,10 +88,11 @@ def _keep_compiled_modules() -> None:
 
 _keep_compiled_modules()
 
-# pytest loads readline, which sets both in the environment of the processes that it starts; the command line would wrap
-# its tables to a terminal that is not there.
+# pytest loads readline, which sets both for the processes that it starts, without telling os.environ; the command line
+# would wrap its tables to a terminal that is not there.
 for _variable in ("COLUMNS", "LINES"):
     os.environ.pop(_variable, None)
+    os.unsetenv(_variable)
 
 
 @pytest.fixture(scope="module")
