@@ -185,6 +185,13 @@ def one_day() -> None:
         time.sleep(1)
 
 
+@pytest.fixture
+def one_minute() -> None:
+    """Begins no test in the last seconds of a minute: what the service merges by minute would be of two minutes."""
+    while datetime.now(UTC).second >= 50:
+        time.sleep(0.1)
+
+
 class RetailerMaker:
     """Starts and stops services on one database."""
 

@@ -201,6 +201,7 @@ async def test_hotwax_what_a_store_rejects_leaves_its_stock_as_the_reason_says(s
         assert {place: n for place, n in promised(rerouted).items() if n} == {"dc": 2}
 
 
+@pytest.mark.usefixtures("one_day")
 async def test_hotwax_limits_places_and_thresholds(shop: Retailer) -> None:
     await shop.stock({("LIMIT", "limited"): 5, ("ADDED", "limited"): 10, ("CASCADE", "limited"): 10})
     await shop.stock({("GEO", "near"): 1, ("GEO", "unknown"): 1})

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from google.type.date_pb2 import Date
 from google.type.latlng_pb2 import LatLng
 from google.type.money_pb2 import Money
@@ -98,7 +99,6 @@ AUSTIN, DALLAS, DENVER, BOSTON = (
 )
 TO_AUSTIN = order_pb2.Destination(country="US", coordinates=AUSTIN)
 PICKUP = order_pb2.FULFILLMENT_METHOD_PICKUP
-TOMORROW = datetime.now(UTC).date() + timedelta(days=1)
 STORE = catalog_pb.Location.TYPE_STORE
 
 Places = Mapping[str, Mapping[str, Any]]
@@ -125,8 +125,13 @@ class Case:
     """The tag of a product."""
 
 
-def day(value: Any) -> Date:
-    return Date(year=value.year, month=value.month, day=value.day)
+TOMORROW = Date()
+"""Stands for the day after that on which the case is played."""
+
+
+def tomorrow() -> Date:
+    day = datetime.now(UTC).date() + timedelta(days=1)
+    return Date(year=day.year, month=day.month, day=day.day)
 
 
 TWO: Places = {"a": {}, "b": {}}
@@ -240,12 +245,12 @@ CASES = [
         "only a location that delivers in time ships an order that must arrive tomorrow",
         "in-time", {"a": {"handling_minutes": 0}, "b": {"handling_minutes": 0, "tags": ["van"]}},
         {("MUG", "a"): 5, ("MUG", "b"): 1}, [("MUG", 2)], {("MUG", "b"): 1}, short=1,
-        order={"destination": TO_AUSTIN, "deliver_by": day(TOMORROW)},
+        order={"destination": TO_AUSTIN, "deliver_by": TOMORROW},
     ),
     Case(
         "an order that nobody can deliver in time ships late where the shop prefers that",
         "late-is-better-than-never", {"a": {"handling_minutes": 0}}, {("MUG", "a"): 5}, [("MUG", 2)], {("MUG", "a"): 2},
-        order={"destination": TO_AUSTIN, "deliver_by": day(TOMORROW)},
+        order={"destination": TO_AUSTIN, "deliver_by": TOMORROW},
     ),
     Case(
         "an order to collect comes from the store that the shopper chose",
@@ -327,6 +332,7 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("one_day")
 async def test_orders_ship_from_where_a_retailer_expects_it(retailers: RetailerMaker, tmp_path: Path) -> None:
     for name, content in RULES.items():
         (tmp_path / f"{name}.yaml").write_text(content)
@@ -370,7 +376,7 @@ async def play(shop: Retailer, prefix: str, case: Case) -> allocation_pb.Allocat
         elif name == "method":
             request.method = value
         else:
-            getattr(request, name).CopyFrom(value)
+            getattr(request, name).CopyFrom(tomorrow() if value is TOMORROW else value)
     for sku, units in case.lines:
         fields = dict(case.line_fields.get(sku, {}))
         if "only_location_ids" in fields:

@@ -22,6 +22,8 @@ from tests.service.capacity.test_capacity import LEDGER
 from tests.service.watch.test_watch_availability import until, watching
 from truestock.v1 import allocation_service_pb2 as allocation_pb, catalog_service_pb2 as catalog_pb
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 Sweep = Callable[[], Awaitable[None]]
 FULL = catalog_pb.Capacity(orders_per_day=1, days_ahead=0)
 

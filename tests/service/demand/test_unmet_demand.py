@@ -197,6 +197,7 @@ async def test_units_that_rules_keep_are_unmet_for_the_rule(retailers: RetailerM
     assert [(x.unit_count, x.cause, list(x.rules)) for x in held.shortages] == [(4, "", [])]
 
 
+@pytest.mark.usefixtures("one_minute")
 async def test_questions_that_want_more_than_is_sellable_are_merged_by_minute(shop: Retailer) -> None:
     for wanted in (6, 5, 6, 9):
         await ask(shop, {"MUG": wanted, "BOWL": 1})
