@@ -28,7 +28,7 @@ async def verified_differences(shop: Retailer) -> float:
     """The differences found by a ledger check that starts after this call."""
     for _ in range(2):
         last = shop.metric("ledger_verified_timestamp_seconds")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while shop.metric("ledger_verified_timestamp_seconds") == last:  # noqa: ASYNC110 - a metric is no event
                 await asyncio.sleep(0.02)
     return shop.metric("ledger_differences")
