@@ -78,9 +78,13 @@ def best_plan(
     by location id, for plan steps that compare cost or delivery days; `weights` are grams of a unit by SKU, for costs
     that depend on them. `pause` is that of the world (`World`).
     """
+    compared = [step for step in steps if step in PLAN_STEPS]
+    if max_shipments != 0 and compared in ([], [FEWEST_SHIPMENTS]):
+        load = _whole_load(demand, stock, ranks)
+        if load is not None:
+            return Plan((load,))
     candidates = CandidateStock.of(demand, stock, ranks, pause, weights)
     limit = len(candidates.ids) if max_shipments is None else max_shipments
-    compared = [step for step in steps if step in PLAN_STEPS]
     if not compared or limit == 0 or not candidates.ids:
         return _plan(candidates, candidates.fill(range(len(candidates.ids)), limit))
     sole_suppliers = [index for index, holding in enumerate(candidates.holdings) if holding == candidates.demand]
@@ -96,6 +100,22 @@ def best_plan(
     search = SetSearch(candidates, steps, limit, known_estimates, pause)
     is_best = search.run()
     return _plan(candidates, search.best, is_best, 0 if is_best else search.fewest)
+
+
+def _whole_load(
+    demand: Mapping[str, int], stock: Mapping[str, Mapping[str, int]], ranks: Mapping[str, Ranks]
+) -> Load | None:
+    """All units that any location has of the demand, if the best-ranked location has them: no other plan is better.
+
+    None if it lacks some, or if there are none. Most orders end here, without a look at any other location.
+    """
+    units = {sku: count for sku, count in demand.items() if count and stock.get(sku)}
+    if not units or not ranks:
+        return None
+    _, best = min(zip(ranks.values(), ranks, strict=True))
+    if any(stock[sku].get(best, 0) < count for sku, count in units.items()):
+        return None
+    return Load(best, units)
 
 
 def _plan(
