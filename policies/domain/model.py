@@ -387,9 +387,8 @@ class Order:
     @property
     def line_count(self) -> int:
         """Its lines as they were ordered: a kit is one."""
-        component_count = sum(line.kit is not None for line in self.lines)
-        kit_lines = {line.kit.line_id for line in self.lines if line.kit is not None} if component_count else ()
-        return len(self.lines) - component_count + len(kit_lines)
+        kits = [line.kit.line_id for line in self.lines if line.kit is not None]
+        return len(self.lines) - len(kits) + len({*kits})
 
     def skus(self) -> set[str]:
         """The SKUs of its lines, and those of the kits that they are components of."""
@@ -426,17 +425,18 @@ class OrderFacts:
     @classmethod
     def of(cls, order: Order, products: Mapping[str, Product] | None = None) -> OrderFacts:
         """The facts of a complete order; those of its contents are unknown without the catalog's `products`."""
+        units = order.units_by_sku()
         return cls(
             method=order.method,
             value=order.value,
-            unit_count=sum(line.unit_count for line in order.lines),
+            unit_count=sum(units.values()),
             line_count=order.line_count,
             priority=order.priority,
             tags=order.tags,
             ship_by_time=order.ship_by_time,
             deliver_by=order.deliver_by,
-            weight_grams=None if products is None else weight_of(order.units_by_sku(), products),
-            product_tags=None if products is None else tags_of((line.sku for line in order.lines), products),
+            weight_grams=None if products is None else weight_of(units, products),
+            product_tags=None if products is None else tags_of(units, products),
         )
 
 

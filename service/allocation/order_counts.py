@@ -22,7 +22,7 @@ from service.allocation.unit_values import (
 )
 from service.history.counted_orders import CANCELLED, NEEDS_PERSON, NO_VALUE, OVERSOLD, SOLD, WITHHELD
 from service.metrics import Metrics
-from service.orders.allocation_record import AllocationRecord
+from service.orders.allocation_record import AllocationRecord, ShipmentRecord
 from service.orders.cancellations.cancellation_request import CancellationRequest
 from service.orders.order_exceptions import OrderException
 
@@ -53,18 +53,30 @@ class OrderCounts:
         """The current counts of an allocation."""
         if record.commitment is not Commitment.SOLD:
             return cls(needs_person=record.needs_person)
+        units = oversold = withheld = cancelled = 0
+        for line in record.lines:
+            units += line.unit_count
+            oversold += line.oversold
+            withheld += line.withheld
+            cancelled += line.cancelled
         return cls(
             sold=True,
-            sold_units=sum(line.uncancelled for line in record.lines),
+            sold_units=units - cancelled,
             split=len([s for s in record.shipments if s.units or s.shipped]) > 1,
             needs_person=record.needs_person,
-            allocated=_sums((s.location_id, sum(s.units.values()) + sum(s.shipped.values())) for s in record.shipments),
-            oversold=sum(line.oversold for line in record.lines),
-            withheld=sum(line.withheld for line in record.lines),
-            unfillable=sum(s.unit_count for s in record.shortages if s.kind == "unfillable"),
-            cancelled=sum(line.cancelled for line in record.lines),
+            allocated=_sums([(s.location_id, _units_there(s)) for s in record.shipments]),
+            oversold=oversold,
+            withheld=withheld,
+            unfillable=sum([s.unit_count for s in record.shortages if s.kind == "unfillable"]),
+            cancelled=cancelled,
             priced=priced_lines(record),
         )
+
+
+def _units_there(shipment: ShipmentRecord) -> int:
+    """Units that the location has shipped or is to ship."""
+    promised = sum(shipment.units.values())
+    return promised + sum(shipment.shipped.values()) if shipment.shipped else promised
 
 
 NO_COUNTS = OrderCounts()
@@ -82,7 +94,10 @@ class AddedCounts:
 
     `first_oversold`, `first_withheld` and `first_cancelled` are set if the order had no such units before: it counts
     once, by the cause of the first. `intervention` is why it needs a person now; empty if it did before or does not.
+    `after` are the counts of the order with the changes.
     """
+
+    after: OrderCounts
 
     is_sale: bool = False
     sold: int = 0
@@ -106,11 +121,12 @@ def added_counts(before: OrderCounts, changes: Sequence[AllocationChange]) -> Ad
     added = after.sold_units - before.sold_units + cancelled
     by_fault = _units_by_fault(changes, cancelled + max(0, -added))
     # A unit that is short again, or is short for another reason now, is still one oversell.
-    causes = _sums((short.cause, short.unit_count) for change in changes for short in change.oversold)
+    causes = _sums([(short.cause, short.unit_count) for change in changes for short in change.oversold])
     oversold = _counted(causes, after.oversold - before.oversold)
-    kept = _sums((short.cause, short.unit_count) for change in changes for short in change.withheld)
+    kept = _sums([(short.cause, short.unit_count) for change in changes for short in change.withheld])
     withheld = _counted(kept, after.withheld - before.withheld)
     return AddedCounts(
+        after,
         is_sale=after.sold and not before.sold,
         sold=max(0, added),
         cancelled=by_fault,
@@ -143,7 +159,7 @@ def count_changes(
 ) -> None:
     """Counts the changes that a transaction made to one order; to be called after the commit."""
     record = changes[-1].record
-    after, channel = OrderCounts.of(record), record.channel_id
+    after, channel = added.after, record.channel_id
     for counter, count in (
         (metrics.orders.sold_orders, added.is_sale),
         (metrics.orders.sold_units, added.sold),

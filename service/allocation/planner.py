@@ -429,7 +429,7 @@ def reviews_of(
     channel_context: ChannelContext, book: Book, record: AllocationRecord, order: Order, decision: Decision
 ) -> list[OrderException]:
     """The review exceptions of a plan; a hold, which is not paid, needs no review."""
-    if record.commitment is Commitment.HOLD:
+    if record.commitment is Commitment.HOLD or not decision.reviews:
         return []
     context = exception_context(channel_context, book.now, order)
     return order_exceptions.of_reviews(channel_context.policy_set, context, decision.reviews)
