@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
@@ -13,7 +13,7 @@ from policies.decisions.deadlines import keeps_dates
 from policies.decisions.kits.kit_limits import KitLimit
 from policies.decisions.order_limits import UsableUnits
 from policies.decisions.planning.planning_memory import PolicyView
-from policies.domain.capacity import NOTHING_USED, CapacityFigures, Room
+from policies.domain.capacity import CapacityFigures, Room
 from policies.domain.demand import DemandPart
 from policies.domain.handling_times import HandlingTime, handling_times, last_day_before
 from policies.domain.model import Location, Order
@@ -42,8 +42,8 @@ def within_capacity(
     if not view.memory.limited_ids:
         return usable
     demand = order.units_by_sku()
-    offering = view.memory.limited_ids.intersection(chain.from_iterable(usable.units.values()))
-    crowded = _crowded(view, offering, sum(demand.values()))
+    may_be_full = _may_be_full(view, sum(demand.values()))
+    crowded = may_be_full and may_be_full.intersection(chain.from_iterable(usable.units.values()))
     if not crowded:
         return usable
     units = {sku: dict(by_location) for sku, by_location in usable.units.items()}
@@ -74,26 +74,15 @@ def within_capacity(
     return replace(usable, units=units, dropped=(*usable.dropped, *dropped), beyond_capacity=beyond)
 
 
-def _crowded(view: PolicyView, location_ids: Iterable[str], unit_count: int) -> list[str]:
-    """Those of these locations that may lack room for so many units at the first time at which they would handle them.
+def _may_be_full(view: PolicyView, unit_count: int) -> set[str] | frozenset[str]:
+    """The locations that may lack room for so many units at the first time at which they would handle them.
 
     Most have it, and to look for a time costs more than all else that an order asks of a location.
     """
     world = view.question.world
     if view.late is not None:
-        return list(location_ids)
-    first_days, used = view.memory.first_days(world.now), world.capacity_figures.used
-    crowded = []
-    for location_id in location_ids:
-        limits = first_days.get(location_id)
-        if limits is not None:
-            # `fits_on`, without a call for each location of each order.
-            period, order_limit, unit_limit = limits
-            orders, units = used.get(period, NOTHING_USED)
-            if orders < order_limit and units + unit_count <= unit_limit:
-                continue
-        crowded.append(location_id)
-    return crowded
+        return view.memory.limited_ids
+    return view.memory.first_days.tight(world.now, world.capacity_figures, unit_count)
 
 
 def _wanted_at(location_id: str, parts: Sequence[DemandPart]) -> dict[str, int]:
@@ -173,9 +162,9 @@ def planned_handling(view: PolicyView, order: Order, location_id: str, unit_coun
     """When the location handles a shipment of this many units: the first time that has room; None if none has."""
     world = view.question.world
     if view.late is None:
-        limits = view.memory.first_days(world.now).get(location_id)
-        if limits is not None and world.capacity_figures.fits_on(limits, unit_count):
-            return HandlingTime(limits.period.day)
+        first = view.memory.first_days.time_with_room(location_id, world.now, world.capacity_figures, unit_count)
+        if first is not None:
+            return first
     found = _time_with_room(view, order, location_id, unit_count)
     return None if found is None else found[0]
 

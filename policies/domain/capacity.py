@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from math import inf
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 DEFAULT_DAYS_AHEAD = 7
 """Days after the first one up to which a full location takes an order, if it states no other number."""
@@ -94,11 +94,11 @@ class Room(NamedTuple):
 NOTHING_USED = CapacityUse()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CapacityFigures:
     """What was taken of each period at one moment; periods of which nothing was taken are left out."""
 
-    used: Mapping[CapacityPeriod, CapacityUse] = field(default_factory=dict)
+    used: Final[Mapping[CapacityPeriod, CapacityUse]] = field(default_factory=dict)
 
     def __hash__(self) -> int:
         return hash(frozenset(self.used.items()))
@@ -121,10 +121,6 @@ class CapacityFigures:
         used = self.used.get(CapacityPeriod(location_id, day), NOTHING_USED)
         limits = ((used.order_count, capacity.orders_per_day), (used.unit_count, capacity.units_per_day))
         return max((_share(count, limit) for count, limit in limits if limit is not None), default=0.0)
-
-    def at_locations(self, location_ids: Container[str]) -> CapacityFigures:
-        """The figures of these locations alone."""
-        return CapacityFigures({period: use for period, use in self.used.items() if period[0] in location_ids})
 
     def taking(self, location_id: str, day: date, hour: int | None, unit_count: int) -> CapacityFigures:
         """The figures after one more order of these units, on a day and, where hours are limited, in an hour."""

@@ -9,7 +9,7 @@ from service.allocation.planning_context import ChannelContext
 from service.allocation.shipment_dates import ShipmentDates
 from service.capacity.order_uses import shipped
 from service.orders.allocation_record import AllocationRecord, ShipmentRecord
-from service.stock.capacity_ledger import ShipmentUse, total_uses
+from service.stock.capacity_ledger import ShipmentUse
 from service.stock.stock_book import Book
 
 
@@ -35,7 +35,7 @@ def renew_handling(channel_context: ChannelContext, book: Book, record: Allocati
         if location is None or location.capacity is None:
             time = None
         elif _has_passed(shipment.handling, first_handling_time(location, book.now)):
-            figures = book.capacity.figures_for(record.id, total_uses([*shipped(record), *taking])) or NO_FIGURES
+            figures = book.capacity.figures_for(record.id, [*shipped(record), *taking]) or NO_FIGURES
             found = time_with_room(
                 location, book.now, figures, shipment.handled_count, ship_by_time=record.ship_by_time
             )

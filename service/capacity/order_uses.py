@@ -6,7 +6,7 @@ from datetime import datetime
 
 from policies.domain.capacity import CapacityFigures
 from service.orders.allocation_record import EXPIRED, AllocationRecord
-from service.stock.capacity_ledger import NO_USES, CapacityLedger, ShipmentUse, Uses, total_uses
+from service.stock.capacity_ledger import CapacityLedger, ShipmentUse
 
 
 def load(ledger: CapacityLedger, record: AllocationRecord, now: datetime) -> None:
@@ -15,25 +15,23 @@ def load(ledger: CapacityLedger, record: AllocationRecord, now: datetime) -> Non
         ShipmentUse(x.location_id, x.handling, x.handling_units) for x in record.shipments if x.handling is not None
     ]
     if stored:
-        ledger.load(record.id, total_uses(stored), is_expired=record.state_at(now) == EXPIRED)
+        ledger.load(record.id, stored, is_expired=record.state_at(now) == EXPIRED)
 
 
-def uses_of(record: AllocationRecord) -> Uses:
-    """What the order takes now: its promised and its shipped units, since shipping gives nothing back."""
-    taking = [
+def taking(record: AllocationRecord) -> list[ShipmentUse]:
+    """What its shipments take now: promised and shipped units, since shipping gives nothing back."""
+    return [
         ShipmentUse(x.location_id, x.handling, count)
         for x in record.shipments
         if x.handling is not None and (count := x.handled_count)
     ]
-    return total_uses(taking) if taking else NO_USES
 
 
 def figures_without(ledger: CapacityLedger, record: AllocationRecord) -> CapacityFigures | None:
     """What is taken if everything of this order that has not shipped is planned again; None if nothing was read."""
     if not ledger.locations:
         return None
-    taking = shipped(record)
-    return ledger.figures_for(record.id, total_uses(taking) if taking else NO_USES)
+    return ledger.figures_for(record.id, shipped(record))
 
 
 def shipped(record: AllocationRecord) -> list[ShipmentUse]:

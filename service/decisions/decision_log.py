@@ -17,7 +17,7 @@ from sqlalchemy import Interval, LargeBinary, Text, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from policies.decisions.eligibility import NO_PROMISED_UNITS, WholeOrder
-from policies.domain.capacity import CapacityFigures, CapacityPeriod, CapacityUse
+from policies.domain.capacity import CapacityFigures
 from policies.domain.model import Channel, Location, Order, Product, StockLevel, World
 from policies.stock.oversell import OversellEvidence
 from service import limits
@@ -25,7 +25,6 @@ from service.background import let_others_run
 from service.database.database import Connection, Statement, parameter, transposed, unnested
 from service.database.tables import decision_catalog
 from service.decisions.decision_inputs import (
-    capacity_message,
     channel_message,
     level_message,
     location_message,
@@ -35,6 +34,7 @@ from service.decisions.decision_inputs import (
     whole_order_message,
 )
 from service.decisions.decision_messages import oversell
+from service.decisions.recorded_capacity import RecordedCapacity
 from service.decisions.recorded_facts import INPUTS_VERSION
 from service.rpc.proto_values import timestamp
 from truestock.v1 import decision_pb2
@@ -93,7 +93,7 @@ class DecisionInputs:
     oversells: tuple[OversellEvidence, ...] = ()
     """What was known about units that no permitted location had; read after the plan."""
     capacity: CapacityFigures | None = None
-    """What was taken of the capacity of the channel's locations; None if that was not read."""
+    """What was taken of the locations' capacity, also of others than the channel's; None if that was not read."""
     byte_count: int = 0
     """Bytes that were stored for the decision and its inputs; 0 before they are stored."""
 
@@ -130,8 +130,7 @@ def order_bytes(inputs: DecisionInputs) -> bytes:
     content = message.SerializeToString(deterministic=True)
     if inputs.capacity is None or not inputs.capacity.used:
         return content
-    # Of a batch, each order changes what is taken of a period or two.
-    return b"".join([content, *map(_capacity_bytes, sorted(inputs.capacity.used.items()))])
+    return content + inputs.snapshot.recorded_capacity.content(inputs.capacity)
 
 
 def moment_bytes(now: datetime) -> bytes:
@@ -178,7 +177,7 @@ def capture(
         rejected_by,
         world.now,
         whole,
-        capacity=None if world.capacity is None else world.capacity.at_locations(snapshot.limited_ids),
+        capacity=world.capacity,
     )
 
 
@@ -189,8 +188,8 @@ class ChannelSnapshot:
     channel: Channel
     locations: Mapping[str, Location]
     location_ids: tuple[str, ...]
-    limited_ids: frozenset[str]
-    """Those of the locations that state a capacity."""
+    recorded_capacity: RecordedCapacity
+    """That of the locations that state a capacity."""
     _stored_catalog: StoredCatalog | None = None
 
     def stored_catalog(self) -> StoredCatalog:
@@ -215,7 +214,7 @@ def _snapshot_of(locations: Mapping[str, Location], channel: Channel) -> Channel
         may_use = channel.location_ids or locations
         ids = sorted(key for key in may_use if key in locations)
         limited_ids = frozenset(key for key in ids if locations[key].capacity is not None)
-        snapshot = ChannelSnapshot(channel, locations, tuple(ids), limited_ids)
+        snapshot = ChannelSnapshot(channel, locations, tuple(ids), RecordedCapacity(limited_ids))
         _snapshots[channel.id] = snapshot
     return snapshot
 
@@ -223,12 +222,6 @@ def _snapshot_of(locations: Mapping[str, Location], channel: Channel) -> Channel
 @lru_cache(CACHED_LEVELS)
 def _level_bytes(level: StockLevel) -> bytes:
     return decision_pb2.DecisionInputs(levels=[level_message(level)]).SerializeToString(deterministic=True)
-
-
-@lru_cache(CACHED_LEVELS)
-def _capacity_bytes(used: tuple[CapacityPeriod, CapacityUse]) -> bytes:
-    inputs = decision_pb2.DecisionInputs(capacity_used=[capacity_message(*used)])
-    return inputs.SerializeToString(deterministic=True)
 
 
 @lru_cache(CACHED_PRODUCTS)

@@ -145,7 +145,7 @@ def _handling(transition: ShipmentTransition, location: Location, unit_count: in
     if location.capacity is None:
         return None
     book, record = transition.book, transition.record
-    figures = book.capacity.figures_for(record.id, order_uses.uses_of(record)) or NO_FIGURES
+    figures = book.capacity.figures_for(record.id, order_uses.taking(record)) or NO_FIGURES
     found = time_with_room(location, book.now, figures, unit_count, ship_by_time=record.ship_by_time)
     if found is None or not found[1].fits(unit_count):
         raise _refused(transition, f"{location.id} cannot handle {unit_count_text(unit_count)} more", _NAME_ANOTHER)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
-from policies.domain.capacity import NOTHING_USED, WHOLE_DAY, CapacityFigures, CapacityPeriod, CapacityUse
+from policies.domain.capacity import NOTHING_USED, CapacityFigures, CapacityPeriod, CapacityUse
 from policies.domain.handling_times import HandlingTime
 from policies.domain.model import Location
-
-Uses = Mapping[CapacityPeriod, CapacityUse]
-NO_USES: Uses = {}
 
 
 class ShipmentUse(NamedTuple):
@@ -25,18 +22,12 @@ class ShipmentUse(NamedTuple):
     def periods(self) -> tuple[CapacityPeriod, ...]:
         """The periods that it takes of."""
         location_id, (day, hour), _ = self
-        whole_day = CapacityPeriod(location_id, day, WHOLE_DAY)
+        whole_day = CapacityPeriod(location_id, day)
         return (whole_day,) if hour is None else (whole_day, CapacityPeriod(location_id, day, hour))
 
 
-def total_uses(shipments: list[ShipmentUse]) -> Uses:
-    """What these shipments take together."""
-    uses: dict[CapacityPeriod, CapacityUse] = {}
-    for shipment in shipments:
-        for period in shipment.periods():
-            orders, units = uses.get(period, NOTHING_USED)
-            uses[period] = CapacityUse(orders + 1, units + shipment.unit_count)
-    return uses
+Shipments = Sequence[ShipmentUse]
+_NONE: Shipments = []
 
 
 @dataclass(slots=True)
@@ -47,61 +38,71 @@ class CapacityLedger:
     """What is taken of each period now, by others and by these orders; periods of which nothing is are left out."""
     locations: dict[str, Location] = field(default_factory=dict)
     """The locations whose figures were read, by id."""
-    _before: dict[UUID, Uses] = field(default_factory=dict)
-    _now: dict[UUID, Uses] = field(default_factory=dict)
+    _stored: dict[CapacityPeriod, CapacityUse] = field(default_factory=dict)
+    """What would be taken if the transaction changed nothing, and expired holds had not given back what they took."""
+    _before: dict[UUID, Shipments] = field(default_factory=dict)
+    _now: dict[UUID, Shipments] = field(default_factory=dict)
 
     def read(self, locations: Iterable[Location], figures: Mapping[CapacityPeriod, CapacityUse]) -> None:
         """Adds what is taken at locations whose figures have just been read: nothing of a hold that has expired."""
         self.locations.update({location.id: location for location in locations})
-        _add(self.figures, figures, 1)
+        for period, use in figures.items():
+            _add(self.figures, period, *use)
+            _add(self._stored, period, *use)
 
-    def load(self, order_id: UUID, uses: Uses, *, is_expired: bool) -> None:
-        """Notes what a stored order takes."""
-        known, now = self._now.get(order_id), NO_USES if is_expired else uses
+    def load(self, order_id: UUID, shipments: Shipments, *, is_expired: bool) -> None:
+        """Notes what the shipments of a stored order take."""
+        known, now = self._now.get(order_id), _NONE if is_expired else shipments
         if known is not None:
             # It is read again as it is stored: what it was going to take no longer counts.
             _replace(self.figures, known, now)
-        self._before[order_id], self._now[order_id] = uses, now
+            _replace(self._stored, self._before.get(order_id, _NONE), shipments)
+        elif is_expired:
+            _replace(self._stored, _NONE, shipments)
+        self._before[order_id], self._now[order_id] = shipments, now
 
-    def note(self, order_id: UUID, uses: Uses) -> None:
-        """Notes what an order takes from now on, for the orders that are planned after it."""
-        known = self._now.get(order_id)
-        if known is None and not uses:
-            return
-        if known != uses:
-            _replace(self.figures, known or NO_USES, uses)
-            self._now[order_id] = uses
+    def note(self, order_id: UUID, shipments: Shipments) -> None:
+        """Notes what the shipments of an order take from now on, for the orders that are planned after it."""
+        known = self._now.get(order_id, _NONE)
+        if known != shipments:
+            _replace(self.figures, known, shipments)
+            self._now[order_id] = shipments
 
-    def figures_for(self, order_id: UUID, uses: Uses) -> CapacityFigures | None:
-        """What is taken if this order takes these uses, which it keeps; None if no figures were read."""
+    def figures_for(self, order_id: UUID, shipments: Shipments) -> CapacityFigures | None:
+        """What is taken if this order takes what these of its shipments do; None if no figures were read."""
         if not self.locations:
             return None
         figures = dict(self.figures)
-        _replace(figures, self._now.get(order_id, NO_USES), uses)
+        _replace(figures, self._now.get(order_id, _NONE), shipments)
         return CapacityFigures(figures)
 
     def changes(self) -> dict[CapacityPeriod, CapacityUse]:
         """By how much this transaction changes what is stored, in the order in which rows are locked."""
+        now, stored = self.figures, self._stored
+        changed = [period for period in {**stored, **now} if now.get(period) != stored.get(period)]
         changes: dict[CapacityPeriod, CapacityUse] = {}
-        for id, now in self._now.items():
-            before = self._before.get(id, NO_USES)
-            if now is not before:
-                _replace(changes, before, now)
-        return {period: changes[period] for period in sorted(changes) if changes[period] != NOTHING_USED}
+        for period in sorted(changed):
+            (orders, units), (stored_orders, stored_units) = (x.get(period, NOTHING_USED) for x in (now, stored))
+            changes[period] = CapacityUse(orders - stored_orders, units - stored_units)
+        return changes
 
 
-def _replace(figures: dict[CapacityPeriod, CapacityUse], known: Uses, uses: Uses) -> None:
-    if known:
-        _add(figures, known, -1)
-    if uses:
-        _add(figures, uses, 1)
+def _replace(figures: dict[CapacityPeriod, CapacityUse], known: Shipments, shipments: Shipments) -> None:
+    for shipment in known:
+        _take(figures, shipment, -1)
+    for shipment in shipments:
+        _take(figures, shipment, 1)
 
 
-def _add(figures: dict[CapacityPeriod, CapacityUse], uses: Uses, sign: int) -> None:
-    for period, (orders, units) in uses.items():
-        known_orders, known_units = figures.get(period, NOTHING_USED)
-        total = CapacityUse(known_orders + sign * orders, known_units + sign * units)
-        if total == NOTHING_USED:
-            figures.pop(period, None)
-        else:
-            figures[period] = total
+def _take(figures: dict[CapacityPeriod, CapacityUse], shipment: ShipmentUse, sign: int) -> None:
+    for period in shipment.periods():
+        _add(figures, period, sign, sign * shipment.unit_count)
+
+
+def _add(figures: dict[CapacityPeriod, CapacityUse], period: CapacityPeriod, orders: int, units: int) -> None:
+    known = figures.get(period)
+    total = CapacityUse(orders, units) if known is None else CapacityUse(known[0] + orders, known[1] + units)
+    if total == NOTHING_USED:
+        figures.pop(period, None)
+    else:
+        figures[period] = total

@@ -6,7 +6,7 @@ its rules cannot tell apart. What rules say of stock holds for one moment and on
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from datetime import datetime
 from itertools import chain
 from typing import TypeVar
@@ -14,11 +14,10 @@ from typing import TypeVar
 from policies.decisions.deadlines import late_locations
 from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy, exclude_rule_behind
 from policies.decisions.planning.by_location import ByLocation
+from policies.decisions.planning.first_days import FirstDays
 from policies.decisions.planning.product_stock import ProductStock
 from policies.decisions.planning.question_facts import QuestionReader, question_reader
-from policies.domain.capacity import DayLimits
 from policies.domain.geography import great_circle_km
-from policies.domain.handling_times import first_handling_time
 from policies.domain.model import Channel, Context, Coordinates, ErasedPoint, Location, Product, StockLevel, World
 from policies.explanation import DroppedLocation, DropReason, FiredRule
 from policies.policy_set import PolicySet, RankStep, RoutingPolicy, Scope
@@ -46,7 +45,6 @@ class PlanningMemory:
     __slots__ = (
         "_distances",
         "_eligibilities",
-        "_first_days",
         "_moment",
         "_policy_set",
         "_preferences",
@@ -55,6 +53,7 @@ class PlanningMemory:
         "_stocks",
         "catalog",
         "channel",
+        "first_days",
         "limited_ids",
         "locations",
         "not_chosen",
@@ -68,7 +67,9 @@ class PlanningMemory:
         self.catalog = catalog
         self.channel = channel
         self.locations = tuple([catalog[location_id] for location_id in ids])
-        self.limited_ids = frozenset([location.id for location in self.locations if location.capacity is not None])
+        limited = [location for location in self.locations if location.capacity is not None]
+        self.limited_ids = frozenset([location.id for location in limited])
+        self.first_days = FirstDays(limited)
         self.numbers = {location_id: number for number, location_id in enumerate(ids)}
         self.without_stock = ByLocation(self._without_stock)
         self.not_chosen = ByLocation(self._not_chosen)
@@ -82,7 +83,6 @@ class PlanningMemory:
         self._distances: dict[Coordinates | ErasedPoint | None, ByLocation[float | None]] = {}
         self._preferences: dict[Hashable, ByLocation[bool]] = {}
         self._moment: tuple[datetime, int] | None = None
-        self._first_days: tuple[datetime, Mapping[str, DayLimits]] | None = None
         self._stocks: dict[Hashable, ProductStock] = {}
 
     def holds_for(self, policy_set: PolicySet, catalog: Mapping[str, Location], channel: Channel) -> bool:
@@ -123,23 +123,6 @@ class PlanningMemory:
             found = ByLocation(lambda number: bool(matcher.fired(asked.context(self.locations[number]))))
             _keep(self._preferences, key, found, MAX_QUESTIONS)
         return found
-
-    def first_days(self, now: datetime) -> Mapping[str, DayLimits]:
-        """The day on which each location with a capacity would handle an order received now, by location id.
-
-        Those that limit hours, or never would, are left out.
-        """
-        known = self._first_days
-        if known is None or known[0] != now:
-            known = self._first_days = now, dict(self._each_first_day(now))
-        return known[1]
-
-    def _each_first_day(self, now: datetime) -> Iterator[tuple[str, DayLimits]]:
-        for location_id in self.limited_ids:
-            location = self.locations[self.numbers[location_id]]
-            first = first_handling_time(location, now)
-            if location.capacity is not None and first is not None and first.hour is None:
-                yield location_id, DayLimits.of(location_id, first.day, location.capacity)
 
     def stock(self, sku: str, question: RoutingQuestion, context: Context) -> ProductStock:
         """The product's levels in the question's world; `context` is the question's."""

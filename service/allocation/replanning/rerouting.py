@@ -192,7 +192,7 @@ def _decide(
     """Plans some units of the record's order, the rest of which keeps its promises and its `other_shortages`."""
     world = World(
         *(book.now, channel_context.locations, channel_context.products, book.levels, pause_of_turn()),
-        capacity=book.capacity.figures_for(record.id, order_uses.uses_of(record)),
+        capacity=book.capacity.figures_for(record.id, order_uses.taking(record)),
     )
     order = held_to_their_locations(record, order, record.order(record.commitment).lines)
     avoided = frozenset((line.sku, location_id) for line in order.lines for location_id in avoid)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from hypothesis import given, strategies as st
 
 from policies.decisions.eligibility import RoutingQuestion, policies_for
+from policies.decisions.planning.first_days import FirstDays
 from policies.decisions.planning.planning_memory import MAX_QUESTIONS, PlanningMemory, PolicyView, memory_of
 from policies.decisions.routing import route
 from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse
+from policies.domain.handling_times import HandlingTime
 from policies.domain.model import Coordinates, Destination, OrderFacts, StockLevel, World
 from policies.policy_set import PolicySet
 from tests.policies.small_retailer import ANYWHERE, NOW, OSLO, TIKTOK, level, policy, rules, sold, store, world
@@ -183,11 +186,49 @@ def test_the_first_days_of_limited_locations_are_worked_out_once_a_moment() -> N
         "hourly": store("hourly", capacity=Capacity(orders_per_hour=3)),
         "free": store("free"),
     }
-    remembered = PlanningMemory(rules(ANYWHERE), limited, TIKTOK)
-    known = remembered.first_days(NOW)
+    remembered = PlanningMemory(rules(ANYWHERE), limited, TIKTOK).first_days
+    known = remembered.limits(NOW)
     tomorrow = NOW + timedelta(days=1)
 
     assert list(known) == ["daily"]
     assert known["daily"].period.day == NOW.date()
-    assert remembered.first_days(NOW) is known
-    assert remembered.first_days(tomorrow)["daily"].period.day == tomorrow.date()
+    assert remembered.limits(NOW) is known
+    assert remembered.limits(tomorrow)["daily"].period.day == tomorrow.date()
+
+
+KEYS = ("a", "b", "c", "hourly", "elsewhere")
+moments = st.sampled_from([NOW, NOW + timedelta(days=1)])
+periods = st.builds(CapacityPeriod, st.sampled_from(KEYS), moments.map(datetime.date))
+uses = st.none() | st.builds(CapacityUse, st.integers(0, 4), st.integers(0, 9))
+limits = st.builds(
+    Capacity, orders_per_day=st.integers(0, 4), units_per_day=st.none() | st.integers(0, 9), days_ahead=st.just(1)
+)
+
+
+def full(
+    capacities: Mapping[str, Capacity], figures: CapacityFigures, now: datetime, unit_count: int
+) -> frozenset[str]:
+    """The locations without room for one more order of so many units today, and those that limit hours."""
+    rooms = {key: figures.room(key, capacity, now.date()) for key, capacity in capacities.items()}
+    return frozenset(key for key, room in rooms.items() if capacities[key].is_hourly or not room.fits(unit_count))
+
+
+@given(st.tuples(limits, limits, limits), st.lists(st.tuples(moments, periods, uses, st.integers(1, 6)), max_size=12))
+def test_every_location_that_lacks_room_is_found_whatever_was_taken_and_asked_for_before(
+    daily: tuple[Capacity, ...], asked: list[tuple[datetime, CapacityPeriod, CapacityUse | None, int]]
+) -> None:
+    """What is taken of one period changes from question to question. One location is not of the channel."""
+    capacities = dict(zip(KEYS, (*daily, Capacity(orders_per_hour=9)), strict=False))
+    remembered = FirstDays([store(key, capacity=capacity) for key, capacity in capacities.items()])
+    taken: dict[CapacityPeriod, CapacityUse] = {}
+    most, moment = 0, NOW
+    for now, changed, use, unit_count in asked:
+        taken = {**taken, changed: use} if use else {key: other for key, other in taken.items() if key != changed}
+        most, moment = (max(most, unit_count) if now == moment else unit_count), now
+        figures = CapacityFigures(taken)
+        without_room = full(capacities, figures, now, unit_count)
+        found = frozenset(remembered.tight(now, figures, unit_count))
+
+        assert without_room <= found == full(capacities, figures, now, most)
+        times = {key: remembered.time_with_room(key, now, figures, unit_count) for key in capacities}
+        assert times == {key: None if key in without_room else HandlingTime(now.date()) for key in capacities}

@@ -96,11 +96,12 @@ def new_plans(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, str], int]:
     return counts
 
 
+@pytest.mark.parametrize("sku", ["MUG", "PIN"], ids=["at any location", "at one with a capacity"])
 async def test_statements_of_orders_are_not_planned_for_every_order(
-    shop: Retailer, new_plans: dict[tuple[int, str], int]
+    shop: Retailer, new_plans: dict[tuple[int, str], int], sku: str
 ) -> None:
     for number in range(4 * CUSTOM_PLANS):
-        order = await shop.allocate(f"A-{number}", {"MUG": 1})
+        order = await shop.allocate(f"A-{number}", {sku: 1})
         await shop.get(order.allocation_id)
 
     assert any("FOR NO KEY UPDATE" in statement for _, statement in new_plans)

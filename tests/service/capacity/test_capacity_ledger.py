@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import date
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from hypothesis import given, strategies as st
 from policies.domain.capacity import Capacity, CapacityFigures, CapacityPeriod, CapacityUse, DayLimits
 from policies.domain.handling_times import HandlingTime
 from policies.domain.model import Location
-from service.stock.capacity_ledger import CapacityLedger, ShipmentUse, Uses, total_uses
+from service.stock.capacity_ledger import CapacityLedger, ShipmentUse
 
 DAY = date(2026, 11, 27)
 LOCATIONS = [Location(id, "store", capacity=Capacity(orders_per_day=9)) for id in ("a", "b")]
@@ -20,6 +21,14 @@ TIMES = [HandlingTime(DAY), HandlingTime(DAY, 9), HandlingTime(DAY, 10)]
 shipments = st.lists(
     st.builds(ShipmentUse, st.sampled_from(["a", "b"]), st.sampled_from(TIMES), st.integers(1, 5)), max_size=3
 )
+Uses = Mapping[CapacityPeriod, CapacityUse]
+
+
+def total_uses(shipments: Sequence[ShipmentUse]) -> Uses:
+    """What these shipments take together."""
+    return summed(*((1, {period: CapacityUse(1, x.unit_count)}) for x in shipments for period in x.periods()))
+
+
 uses = st.builds(total_uses, shipments)
 orders = st.integers(1, 4).map(lambda number: UUID(int=number))
 
@@ -37,15 +46,18 @@ def summed(*added: tuple[int, Uses]) -> dict[CapacityPeriod, CapacityUse]:
 
 
 @given(
-    st.dictionaries(orders, st.tuples(uses, st.booleans()), max_size=3),
+    st.dictionaries(orders, st.tuples(shipments, st.booleans()), max_size=3),
     uses,
-    st.lists(st.tuples(orders, uses), max_size=6),
-    st.tuples(orders, uses),
+    st.lists(st.tuples(orders, shipments), max_size=6),
+    st.tuples(orders, shipments),
 )
 def test_each_order_finds_taken_what_others_take_and_those_before_it_in_its_transaction(
-    stored: dict[UUID, tuple[Uses, bool]], by_others: Uses, planned: list[tuple[UUID, Uses]], asked: tuple[UUID, Uses]
+    stored: dict[UUID, tuple[list[ShipmentUse], bool]],
+    by_others: Uses,
+    planned: list[tuple[UUID, list[ShipmentUse]]],
+    asked: tuple[UUID, list[ShipmentUse]],
 ) -> None:
-    counted = {id: {} if is_expired else uses for id, (uses, is_expired) in stored.items()}
+    counted = {id: {} if is_expired else total_uses(taken) for id, (taken, is_expired) in stored.items()}
     ledger = CapacityLedger()
     for id, (before, is_expired) in stored.items():
         ledger.load(id, before, is_expired=is_expired)
@@ -55,9 +67,39 @@ def test_each_order_finds_taken_what_others_take_and_those_before_it_in_its_tran
 
     figures = ledger.figures_for(*asked)
 
-    now = {**counted, **dict(planned)}
+    now = {**counted, **{id: total_uses(taken) for id, taken in planned}}
     others = [(1, uses) for id, uses in now.items() if id != asked[0]]
-    assert figures == CapacityFigures(summed((1, by_others), (1, asked[1]), *others))
+    assert figures == CapacityFigures(summed((1, by_others), (1, total_uses(asked[1])), *others))
+
+
+@given(
+    st.lists(
+        st.one_of(st.tuples(orders, shipments), st.tuples(orders, shipments, st.booleans()), st.tuples(uses)),
+        max_size=9,
+    )
+)
+def test_a_transaction_changes_what_is_stored_by_what_its_orders_take_now_less_what_they_took_before(
+    steps: list[tuple[UUID, list[ShipmentUse]] | tuple[UUID, list[ShipmentUse], bool] | tuple[Uses]],
+) -> None:
+    """In any order, orders are noted, loaded, also once more, and figures are read: here, what others take."""
+    ledger = CapacityLedger()
+    before: dict[UUID, Uses] = {}
+    now: dict[UUID, Uses] = {}
+    for step in steps:
+        match step:
+            case (by_others,):
+                ledger.read(LOCATIONS, by_others)
+            case (id, taken):
+                ledger.note(id, taken)
+                now[id] = total_uses(taken)
+            case (id, taken, is_expired):
+                ledger.load(id, taken, is_expired=is_expired)
+                before[id] = total_uses(taken)
+                now[id] = {} if is_expired else before[id]
+    changes = ledger.changes()
+
+    assert changes == summed(*((1, uses) for uses in now.values()), *((-1, uses) for uses in before.values()))
+    assert list(changes) == sorted(changes)
 
 
 @given(uses, st.integers(0, 9), st.integers(0, 9), st.integers(1, 9))

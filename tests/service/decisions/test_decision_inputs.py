@@ -42,8 +42,9 @@ from policies.domain.product_details import ListingReadiness
 from service import limits
 from service.decisions import decision_batch, erased_destination, stored_decision
 from service.decisions.decision_batch import BATCH_COLUMNS, DECISION_COLUMNS, DecisionRows, DecisionWrite
-from service.decisions.decision_inputs import RoutingInputs, inputs_of
+from service.decisions.decision_inputs import RoutingInputs, capacity_message, inputs_of
 from service.decisions.decision_log import DecisionInputs, capture
+from service.decisions.recorded_capacity import RecordedCapacity
 from truestock.v1 import (
     decision_pb2,
 )
@@ -242,6 +243,28 @@ def test_an_order_is_read_back_unchanged(
 
     assert (inputs.order, inputs.own_units, inputs.rejected_by) == (order, own, excluded)
     assert [line.unit_price for line in inputs.order.lines] == [line.unit_price for line in order.lines]
+
+
+periods = st.builds(
+    CapacityPeriod,
+    location_id=st.sampled_from("vwxyz"),
+    day=st.dates(date(2026, 11, 27), date(2026, 11, 28)),
+    hour=st.sampled_from([-1, 9]),
+)
+taken = st.dictionaries(periods, st.builds(CapacityUse, st.integers(0, 3), st.integers(0, 300)), max_size=6)
+
+
+@given(st.lists(taken, max_size=6))
+def test_what_is_taken_of_capacity_is_recorded_alike_whatever_was_recorded_before(
+    taken_one_after_another: list[dict[CapacityPeriod, CapacityUse]],
+) -> None:
+    """The channel sells from some of the locations only."""
+    record = RecordedCapacity(frozenset("xyz"))
+    for taken in taken_one_after_another:
+        messages = [capacity_message(*use) for use in sorted(taken.items()) if use[0].location_id in "xyz"]
+        plain = decision_pb2.DecisionInputs(capacity_used=messages)
+
+        assert record.content(CapacityFigures(taken)) == plain.SerializeToString(deterministic=True)
 
 
 @given(orders, products)
