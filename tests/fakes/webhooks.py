@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
@@ -121,10 +121,10 @@ class WebhookSender:
                 self._wake.clear()
                 self._clock.run_due()
                 seconds = self._clock.real_seconds_until_due()
-                try:
-                    await asyncio.wait_for(self._wake.wait(), seconds)
-                except TimeoutError:
-                    continue
+                # Not asyncio.wait_for(): in Python 3.11 it forgets a cancellation that comes as the event is set.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await self._wake.wait()
 
     def _at(self, seconds: float, delivery: Delivery) -> None:
         self._clock.call_after(seconds, lambda: self._start(delivery))
