@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -87,6 +88,11 @@ def _keep_compiled_modules() -> None:
 
 
 _keep_compiled_modules()
+
+# A shell without job control starts what runs in its background with Ctrl-C ignored, and so would everything be that
+# tests start; they end programs with Ctrl-C as people do.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # pytest loads readline, which sets both for the processes that it starts, without telling os.environ; the command line
 # would wrap its tables to a terminal that is not there.

@@ -10,10 +10,12 @@ import shutil
 import signal
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from tests.waiting import wait_until
 FILES = Path(__file__).parent.parent / "deploy" / "ha"
 PATRONI, ETCD = shutil.which("patroni"), shutil.which("etcd")
 NODES = ("db1", "db2", "db3")
+SWITCHOVER_SECONDS = 60.0
+"""How long a switchover is asked for again where Patroni refuses it."""
 MISSING = [
     name for name, found in {"postgresql": POSTGRES, "patroni": PATRONI, "etcd-server": ETCD}.items() if not found
 ]
@@ -123,8 +127,21 @@ class PatroniNode:
         return pid if str(self.data).encode() in b" ".join(words) else None
 
     def switch_over(self) -> None:
-        """Asks its Patroni, which leads, to hand over to the synchronous standby."""
-        _asked(f"http://{self.api}/switchover", {"leader": self.name}, self.credentials, seconds=60)
+        """Asks its Patroni, which leads, to hand over to the synchronous standby.
+
+        It refuses while the standby does not answer it, as on a busy machine; whoever operates it asks again then.
+        """
+        end = time.monotonic() + SWITCHOVER_SECONDS
+        while True:
+            try:
+                _asked(f"http://{self.api}/switchover", {"leader": self.name}, self.credentials, seconds=60)
+            except urllib.error.HTTPError as error:
+                reason = error.read().decode(errors="replace")
+                if error.code != HTTPStatus.PRECONDITION_FAILED or time.monotonic() > end:
+                    raise AssertionError(f"Patroni refuses to switch over: {error.code} {reason}") from error
+                time.sleep(1)
+            else:
+                return
 
 
 @dataclass(slots=True)
