@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import ceil, inf
 from typing import Final
 
@@ -15,13 +15,16 @@ from policies.decisions.availability.sellable import (
     units_held_back_by_channel,
 )
 from policies.decisions.buffers import BufferEffect
-from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.planning.planning_memory import PolicyView
-from policies.decisions.planning.product_stock import Assessments
+from policies.decisions.planning.unit_survey import UnitSurvey, claimable
 from policies.domain.model import Commitment, Order
 from policies.domain.placement import ANYWHERE
-from policies.explanation import DroppedLocation, DropReason, FiredRule
+from policies.explanation import DroppedLocation, FiredRule
 from policies.policy_set import RoutingPolicy
+
+
+def _no_figures(sku: str) -> Sequence[LocationAvailability]:
+    return ()
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -30,7 +33,8 @@ class UsableUnits:
 
     `limits` are the most units of a SKU over all locations; a SKU without a limit is limited by `units` alone.
     `kept_units`, by SKU, are those that the order keeps at these locations; they are in neither. `figures` are those of
-    the locations' stock, and `channel_rules`, by SKU, the rules of the channel's buffer that fired.
+    the locations' stock of a SKU, made on request, since few orders need them. `channel_rules`, by SKU, are the rules
+    of the channel's buffer that fired.
     `outside_outlet` are units, by SKU, that the order could use at other locations if no outlet had been chosen, and
     `too_late` those at locations that cannot keep its dates.
     """
@@ -38,7 +42,7 @@ class UsableUnits:
     units: Final[Mapping[str, Mapping[str, int]]]
     limits: Final[Mapping[str, int]]
     kept_units: Final[Mapping[str, int]]
-    figures: Final[tuple[LocationAvailability, ...]] = ()
+    figures: Final[Callable[[str], Sequence[LocationAvailability]]] = field(default=_no_figures, compare=False)
     channel_rules: Final[Mapping[str, tuple[FiredRule, ...]]] = field(default_factory=dict)
     dropped: Final[tuple[DroppedLocation, ...]] = ()
     fired: Final[tuple[FiredRule, ...]] = ()
@@ -70,7 +74,7 @@ def usable_units(view: PolicyView, order: Order) -> UsableUnits:
     channel_effects = {} if "buffer" in waived else {sku: channel_buffer_effect(view, sku, waived) for sku in skus}
     # A buffer on the channel's total does not limit a chosen store or outlet as long as the other stores cover it.
     visits_others = any(effect.fired for effect in channel_effects.values())
-    offered = _UnitSurvey(view, skus, waived)
+    offered = UnitSurvey(view, skus, waived)
     outside, others = _survey_locations(view, order, offered, visits_others=visits_others)
     surveys = [x for x in (offered, others, outside) if x is not None]
     limits = {sku: _limit(order, sku, effect, surveys) for sku, effect in channel_effects.items() if effect.fired}
@@ -79,7 +83,7 @@ def usable_units(view: PolicyView, order: Order) -> UsableUnits:
         units=offered.units,
         limits=limits,
         kept_units=offered.kept_units,
-        figures=tuple(offered.figures),
+        figures=offered.figures,
         channel_rules={sku: effect.fired for sku, effect in channel_effects.items()},
         dropped=tuple(offered.dropped),
         fired=tuple(fired),
@@ -89,20 +93,17 @@ def usable_units(view: PolicyView, order: Order) -> UsableUnits:
 
 
 def _survey_locations(
-    view: PolicyView, order: Order, offered: _UnitSurvey, *, visits_others: bool
-) -> tuple[_UnitSurvey | None, _UnitSurvey | None]:
+    view: PolicyView, order: Order, offered: UnitSurvey, *, visits_others: bool
+) -> tuple[UnitSurvey | None, UnitSurvey | None]:
     """Visits the locations; the surveys of those outside the chosen outlet, and of others that were not chosen."""
-    pause = view.question.world.pause
     outside = others = None
     if order.outlet is None and (order.method != "pickup" or order.pickup_location_id is None):
-        for number in range(len(view.memory.locations)):
-            pause()
-            offered.visit(number)
+        offered.visit_all()
         return outside, others
-    others = _UnitSurvey(view, offered.skus, offered.waived)
-    outside = None if order.outlet is None else _UnitSurvey(view, offered.skus, offered.waived)
+    others = UnitSurvey(view, offered.skus, offered.waived)
+    outside = None if order.outlet is None else UnitSurvey(view, offered.skus, offered.waived)
     for number, location in enumerate(view.memory.locations):
-        pause()
+        view.question.world.pause()
         if choice_allows(order, location.id):
             offered.visit(number)
         elif outside is not None and order.outlet is not None and location.id not in order.outlet.location_ids:
@@ -178,11 +179,11 @@ def _units_beside_buffers(view: PolicyView, order: Order, sku: str, placed: Mapp
 def _units_beside_buffer(view: PolicyView, sku: str, number: int, waived: frozenset[str]) -> int:
     """Units that the order could use at a location if its buffers applied to the order."""
     stock = view.stock(sku)
-    if stock.available[number] <= 0 or view.eligibility.drops[number] is not None:
+    available = stock.available[number]
+    if available <= 0 or view.eligibility.drops[number] is not None:
         return 0
-    figure = stock.assessments(waived).figures[number]
-    sellable = max(0, figure.sellable - stock.held_back[number])
-    return _claimable(view.question, figure, sellable).count
+    sellable = max(0, stock.assessments(waived).sellable(number) - stock.held_back[number])
+    return claimable(view.question, (sku, view.memory.locations[number].id), available, sellable).count
 
 
 def _source_locations_first(view: PolicyView, placed: Mapping[str, int]) -> Iterator[int]:
@@ -191,7 +192,7 @@ def _source_locations_first(view: PolicyView, placed: Mapping[str, int]) -> Iter
     yield from (number for location_id, number in numbers.items() if location_id not in placed)
 
 
-def _limit(order: Order, sku: str, channel_effect: BufferEffect, surveys: list[_UnitSurvey]) -> int:
+def _limit(order: Order, sku: str, channel_effect: BufferEffect, surveys: list[UnitSurvey]) -> int:
     kept_units = sum(survey.kept_units.get(sku, 0) for survey in surveys)
     subtotal = sum(sum(survey.units[sku].values()) + survey.rejected_units.get(sku, 0) for survey in surveys)
     subtotal += kept_units
@@ -202,112 +203,3 @@ def _limit(order: Order, sku: str, channel_effect: BufferEffect, surveys: list[_
         else max(0, subtotal - channel_effect.held_back)
     )
     return max(own_units, limit) - kept_units
-
-
-@dataclass(slots=True)
-class _UnitSurvey:
-    """Units, dropped locations and fired rules collected from the locations visited so far."""
-
-    view: PolicyView
-    skus: tuple[str, ...]
-    waived: frozenset[str]
-    units: dict[str, dict[str, int]] = field(init=False)
-    promised_units: dict[str, int] = field(default_factory=dict)
-    kept_units: dict[str, int] = field(default_factory=dict)
-    rejected_units: dict[str, int] = field(default_factory=dict)
-    """Units that the order does not get at locations that rejected it or are too late; others may, so they cover a
-    channel buffer."""
-    late_units: dict[str, int] = field(default_factory=dict)
-    """Of these, those at locations that are too late."""
-    figures: list[LocationAvailability] = field(default_factory=list)
-    dropped: list[DroppedLocation] = field(default_factory=list)
-    fired: list[FiredRule] = field(default_factory=list)
-    _stocks: list[tuple[str, list[int], Assessments, dict[str, int]]] = field(init=False)
-    """SKUs with the available units and the assessments of their levels, and the units found so far, as in `units`."""
-    _claimed: frozenset[tuple[str, str]] = field(init=False)
-    """The (sku, location id) where the order has units already, or was rejected."""
-
-    def __post_init__(self) -> None:
-        self.units = {sku: {} for sku in self.skus}
-        stocks = [(sku, self.view.stock(sku)) for sku in self.skus]
-        self._stocks = [(x, stock.available, stock.assessments(self.waived), self.units[x]) for x, stock in stocks]
-        question = self.view.question
-        self._claimed = frozenset([*question.own_units, *question.kept_units, *question.rejected_by])
-
-    def visit(self, number: int) -> None:
-        stocked = [stock for stock in self._stocks if stock[1][number] > 0]
-        # Most locations of a large chain stock none of an order's products, so no rules are evaluated for them.
-        if not stocked:
-            self.dropped.append(self.view.memory.without_stock[number])
-            return
-        eligibility = self.view.eligibility
-        dropped = eligibility.drops[number]
-        if dropped is not None:
-            self.dropped.append(dropped)
-            self.fired += eligibility.exclude_rules[number]
-            return
-        late = self.view.late[number] if self.view.late is not None else None
-        claimed = self._claimed
-        for sku, _, assessments, units in stocked:
-            figure = assessments.figures[number]
-            self.figures.append(figure if late is None else replace(figure, not_used_by=late))
-            if figure.fired:
-                self.fired += figure.fired
-            if late is not None:
-                self._add_claimed(figure, number, assessments, late)
-            elif claimed and (sku, figure.location_id) in claimed:
-                self._add_claimed(figure, number, assessments)
-            elif figure.sellable:
-                units[figure.location_id] = figure.sellable
-            else:
-                self.dropped.append(assessments.drops[number])
-
-    def _add_claimed(
-        self, figure: LocationAvailability, number: int, assessments: Assessments, late: DroppedLocation | None = None
-    ) -> None:
-        """Adds the units of a level of which the order has some already, that rejected it, or that is too `late`."""
-        sku = figure.sku
-        claim = _claimable(self.view.question, figure, figure.sellable, is_late=late is not None)
-        self.promised_units[sku] = self.promised_units.get(sku, 0) + claim.own_units
-        self.kept_units[sku] = self.kept_units.get(sku, 0) + claim.kept_units
-        if claim.is_rejected:
-            unused = max(0, figure.sellable - claim.kept_units - claim.own_units)
-            self.rejected_units[sku] = self.rejected_units.get(sku, 0) + unused
-            if late is not None:
-                self.late_units[sku] = self.late_units.get(sku, 0) + unused
-        if claim.count:
-            self.units[sku][figure.location_id] = claim.count
-        elif late is not None and figure.sellable:
-            self.dropped.append(
-                DroppedLocation(figure.location_id, sku, late.reason, late.rule, late.source, late.evidence)
-            )
-        elif claim.is_rejected and late is None:
-            self.dropped.append(DroppedLocation(figure.location_id, sku, DropReason.REJECTED))
-        else:
-            self.dropped.append(assessments.drops[number])
-
-
-@dataclass(slots=True, unsafe_hash=True)
-class _Claim:
-    """What an order may use of one level: `count` units, besides those that it keeps there."""
-
-    count: Final[int]
-    own_units: Final[int]
-    kept_units: Final[int]
-    is_rejected: Final[bool]
-
-
-def _claimable(
-    question: RoutingQuestion, figure: LocationAvailability, sellable: int, *, is_late: bool = False
-) -> _Claim:
-    """What the order may use if rules leave `sellable` units to it; its own units are there despite them.
-
-    A location that is too late for new units keeps those that it has promised, like one that rejected others.
-    """
-    key = (figure.sku, figure.location_id)
-    kept_units = min(question.kept_units.get(key, 0), figure.available)
-    own_units = min(question.own_units.get(key, 0), figure.available - kept_units)
-    is_rejected = is_late or key in question.rejected_by
-    return _Claim(
-        own_units if is_rejected else max(sellable - kept_units, own_units), own_units, kept_units, is_rejected
-    )

@@ -241,7 +241,8 @@ def _units_there(routed: RoutedOrder, plan: Sequence[PlannedShipment]) -> dict[s
     left: dict[tuple[str, str], int] = {}
     for attempt in (routed, *rests):
         question = attempt.run.question
-        for figure in attempt.usable.figures:
+        figures = [figure for sku in routed.run.order.units_by_sku() for figure in attempt.usable.figures(sku)]
+        for figure in figures:
             key = (figure.sku, figure.location_id)
             if figure.not_used_by is None and key not in question.rejected_by:
                 # What was placed before is kept by a later attempt.

@@ -43,9 +43,9 @@ def withheld_units(
     held_by_buffer, blocked = held_by_channel, 0
     buffers: list[str] = []
     blocks: list[str] = []
-    for figure in usable.figures:
+    for figure in usable.figures(sku):
         key = (sku, figure.location_id)
-        if figure.sku != sku or figure.not_used_by is not None or key in question.rejected_by:
+        if figure.not_used_by is not None or key in question.rejected_by:
             continue
         if not placement.allows(figure.location_id):
             continue

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from policies.decisions.buffers import NOTHING_HELD_BACK, buffer_effect
+from policies.decisions.buffers import NOTHING_HELD_BACK, BufferEffect, buffer_effect
 from policies.decisions.eligibility import exclude_rule_behind
 from policies.domain.model import Context, StockLevel
 from policies.explanation import DroppedLocation, DropReason, FiredRule, RuleEvidence
-from policies.policy_set import ExposureRule, PolicySet, Scope
+from policies.policy_set import BufferFile, ExposureRule, PolicySet, Scope
 
 NOTHING_WAIVED: frozenset[str] = frozenset()
 
@@ -43,23 +43,43 @@ def assess_location(
     `not_used_by` is why the routing policy drops the location. `waived` are limits that do not apply: 'buffer',
     'blocked'.
     """
+    fired, files = limits_without(policy_set, waived)
+    effect = buffer_effect(files, context) if files else NOTHING_HELD_BACK
+    return location_figure(context, fired(context), effect, not_used_by)
+
+
+def limits_without(
+    policy_set: PolicySet, waived: frozenset[str]
+) -> tuple[Callable[[Context], tuple[ExposureRule, ...]], Sequence[BufferFile]]:
+    """The exposure rules that fire in a context, and the files with buffers of locations, without the waived limits."""
+    if "blocked" not in waived:
+        fired = policy_set.exposure_matcher.fired
+    else:
+        restrictions = policy_set.restriction_matcher
+        fired = _nothing_fires if restrictions is None else restrictions.fired
+    return fired, () if "buffer" in waived else policy_set.buffers_of(Scope.LOCATION)
+
+
+def _nothing_fires(context: Context) -> tuple[ExposureRule, ...]:
+    return ()
+
+
+def location_figure(
+    context: Context,
+    blocking: tuple[ExposureRule, ...],
+    location_effect: BufferEffect,
+    not_used_by: DroppedLocation | None = None,
+) -> LocationAvailability:
+    """As `assess_location`, by the exposure rules that fire, and the effect of the buffers that do."""
     level = context.stock
     if level is None or context.location is None or context.channel is None:
         raise ValueError("the context needs a channel, a location and a stock level")
     if not level.tracked:
         # An untracked figure may be wrong by any amount, so not even an order without limits may use it.
         not_used_by = not_used_by or DroppedLocation(level.location_id, level.sku, DropReason.UNTRACKED)
-    restrictions = policy_set.restriction_matcher
-    if "blocked" not in waived:
-        blocking = policy_set.exposure_matcher.fired(context)
-    else:
-        blocking = () if restrictions is None else restrictions.fired(context)
     if len(blocking) > 1:
         blocking = tuple(sorted(blocking, key=lambda rule: not rule.is_restriction))
     blocked_by = _blocks(blocking, context, level) if blocking else ()
-    location_effect = (
-        NOTHING_HELD_BACK if "buffer" in waived else buffer_effect(policy_set.buffers_of(Scope.LOCATION), context)
-    )
     available = max(0, level.available)
     held_back = min(location_effect.held_back, available)
     used = not blocked_by and not_used_by is None

@@ -6,10 +6,17 @@ takes units of a product makes rules run again for the location that supplied th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from itertools import repeat
 
-from policies.decisions.availability.location_availability import LocationAvailability, assess_location, drop_reason
-from policies.decisions.buffers import units_held_back
+from policies.decisions.availability.location_availability import (
+    LocationAvailability,
+    assess_location,
+    drop_reason,
+    limits_without,
+    location_figure,
+)
+from policies.decisions.buffers import NOTHING_HELD_BACK, buffer_effect, units_held_back
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.planning.by_location import ByLocation
 from policies.domain.model import Context, Location, StockLevel
@@ -20,14 +27,16 @@ from policies.policy_set import PolicySet, Scope
 class ProductStock:
     """The levels of one product by the number of the location; None where it was never stocked.
 
-    `available` has the available units of each level, 0 without one. `question` is one of those that rules about stock
-    cannot tell apart. `held_back` are the units that buffers of the location hold back of a level.
+    `available` has the available units of each level, 0 without one; `stocked` are the locations that have any.
+    `question` is one of those that rules about stock cannot tell apart. `held_back` are the units that buffers of the
+    location hold back of a level.
     """
 
     __slots__ = (
         "_assessments",
         "_capacity",
-        "_keys",
+        "_ids",
+        "_is_filled",
         "_locations",
         "_of_question",
         "_policy_set",
@@ -37,6 +46,7 @@ class ProductStock:
         "product",
         "question",
         "sku",
+        "stocked",
     )
 
     def __init__(
@@ -47,25 +57,32 @@ class ProductStock:
         self.product = question.world.products.get(sku)
         self.levels: list[StockLevel | None] = [None] * len(locations)
         self.available = [0] * len(locations)
+        self.stocked: set[int] = set()
+        self._is_filled = False
         self._policy_set = policy_set
         self._locations = locations
         self._of_question = (question.world.now, question.channel, question.order, question.destination)
         self._capacity = question.world.capacity
-        self._keys = [(sku, location.id) for location in locations]
+        self._ids = [location.id for location in locations]
         self._assessments: dict[frozenset[str], Assessments] = {}
         self.held_back = ByLocation(self._held_back)
 
     def update(self, levels: Mapping[tuple[str, str], StockLevel]) -> None:
         """Takes over the current levels, and forgets what was worked out of those that they replace."""
-        current = [*map(levels.get, self._keys)]
-        if current != self.levels:
+        current = [*map(levels.get, zip(repeat(self.sku), self._ids))]
+        if not self._is_filled:
+            self._is_filled = True
+            self.levels, self.available = current, [0 if level is None else level.available for level in current]
+            self.stocked = {number for number, count in enumerate(self.available) if count > 0}
+        elif current != self.levels:
             known = self.levels
             self._replace({number: level for number, level in enumerate(current) if level is not known[number]})
 
     def with_levels(self, levels: Mapping[int, StockLevel]) -> ProductStock:
         """A copy in which the levels of some locations, by their numbers, are replaced."""
         copy = ProductStock(self._policy_set, self.question, self.sku, self._locations)
-        copy.levels, copy.available = [*self.levels], [*self.available]
+        copy._is_filled = True
+        copy.levels, copy.available, copy.stocked = [*self.levels], [*self.available], {*self.stocked}
         for waived, assessments in self._assessments.items():
             copy.assessments(waived).take_over(assessments)
         copy.held_back.update(self.held_back)
@@ -92,7 +109,11 @@ class ProductStock:
         for number, level in levels.items():
             self.levels[number] = level
             self.held_back.pop(number, None)
-            self.available[number] = 0 if level is None else level.available
+            available = self.available[number] = 0 if level is None else level.available
+            if available > 0:
+                self.stocked.add(number)
+            else:
+                self.stocked.discard(number)
             for assessments in self._assessments.values():
                 assessments.forget(number)
 
@@ -103,7 +124,7 @@ class Assessments:
     `drops` say why an order gets no units of a level that has some.
     """
 
-    __slots__ = ("_policy_set", "_stock", "_waived", "drops", "figures")
+    __slots__ = ("_asked", "_limited", "_policy_set", "_stock", "_waived", "drops", "figures")
 
     def __init__(self, policy_set: PolicySet, stock: ProductStock, waived: frozenset[str]) -> None:
         self.figures = ByLocation(self._assess)
@@ -111,16 +132,48 @@ class Assessments:
         self._policy_set = policy_set
         self._stock = stock
         self._waived = waived
+        self._asked: set[int] = set()
+        self._limited: set[int] = set()
+
+    def limited(self, numbers: Set[int]) -> Set[int]:
+        """The levels of which an order does not get all available units, or of which rules say something.
+
+        Those of these numbers are among them, and others of which it is known.
+        """
+        # Of most levels no rule says anything, so their figures are made only if somebody asks for them.
+        stock, pause = self._stock, self._stock.question.world.pause
+        fired, files = limits_without(self._policy_set, self._waived)
+        unknown = numbers - self._asked
+        for number in unknown:
+            pause()
+            context, level = stock.context(number), stock.levels[number]
+            blocking = fired(context)
+            effect = buffer_effect(files, context) if files else NOTHING_HELD_BACK
+            if blocking or effect.fired or level is None or not level.tracked:
+                self.figures[number] = location_figure(context, blocking, effect)
+                self._limited.add(number)
+        self._asked |= unknown
+        return self._limited
+
+    def sellable(self, number: int) -> int:
+        """The sellable units of a level that has available ones."""
+        if number in self._asked and number not in self._limited:
+            return self._stock.available[number]
+        return self.figures[number].sellable
 
     def forget(self, number: int) -> None:
         """Forgets what was worked out of a level that was replaced."""
         self.figures.pop(number, None)
         self.drops.pop(number, None)
+        self._asked.discard(number)
+        self._limited.discard(number)
 
     def take_over(self, others: Assessments) -> None:
         """Takes over what was worked out of the same levels."""
         self.figures.update(others.figures)
         self.drops.update(others.drops)
+        self._asked.update(others._asked)
+        self._limited.update(others._limited)
 
     def _assess(self, number: int) -> LocationAvailability:
         self._stock.question.world.pause()

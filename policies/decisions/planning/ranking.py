@@ -88,8 +88,16 @@ def prefer(step: RankStep, numbers: Sequence[int], context: RankingContext) -> l
 
 def deepest_stock(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:
     """Most available units of the order's SKUs first, before buffers and without this order's own units."""
-    columns = [context.view.stock(sku).available for sku in context.skus]
-    return [-sum([max(0, available[number]) for available in columns]) for number in context.each(numbers)]
+    ranks: list[float] = [0] * len(numbers)
+    # One SKU after the other, since a call for each location takes three times as long.
+    for sku in context.skus:
+        context.view.question.world.pause()
+        available = context.view.stock(sku).available
+        ranks = [
+            rank - available[number] if available[number] > 0 else rank
+            for rank, number in zip(ranks, numbers, strict=True)
+        ]
+    return ranks
 
 
 def most_days_of_cover(step: RankStep, numbers: Sequence[int], context: RankingContext) -> list[float] | None:

@@ -82,7 +82,7 @@ def test_units_that_a_rule_keeps_explain_only_what_may_come_from_there(
     figure: LocationAvailability, kind: ShortageKind, rule: str
 ) -> None:
     """Shop b keeps four mugs: the line that may use shop a alone is oversold."""
-    offered = usable({"MUG": {}}, figures=(figure,))
+    offered = usable({"MUG": {}}, figures=lambda sku: [figure])
     two_more = order_of(("MUG", 3, ONLY_A), ("MUG", 3, NOT_A), ("MUG", 3, Placement(frozenset("b"))))
 
     assert short(two_more, offered) == [
