@@ -145,12 +145,17 @@ class Assessments:
         fired, files = limits_without(self._policy_set, self._waived)
         unknown = numbers - self._asked
         for number in unknown:
-            pause()
-            context, level = stock.context(number), stock.levels[number]
-            blocking = fired(context)
-            effect = buffer_effect(files, context) if files else NOTHING_HELD_BACK
-            if blocking or effect.fired or level is None or not level.tracked:
-                self.figures[number] = location_figure(context, blocking, effect)
+            # Rules are not asked again about a level of which somebody has asked for the figures.
+            figure = self.figures.get(number)
+            if figure is None:
+                pause()
+                context, level = stock.context(number), stock.levels[number]
+                blocking = fired(context)
+                effect = buffer_effect(files, context) if files else NOTHING_HELD_BACK
+                if not blocking and not effect.fired and level is not None and level.tracked:
+                    continue
+                figure = self.figures[number] = location_figure(context, blocking, effect)
+            if figure.fired or figure.not_used_by is not None:
                 self._limited.add(number)
         self._asked |= unknown
         return self._limited

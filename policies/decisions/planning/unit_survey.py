@@ -50,6 +50,12 @@ class UnitSurvey:
         """
         view, pause = self.view, self.view.question.world.pause
         numbers = range(len(view.memory.locations))
+        if "buffer" not in self.waived:
+            # Most stores hold units back, so rules say something of most levels, and sorting them out takes longer.
+            for number in numbers:
+                pause()
+                self.visit(number)
+            return
         stocked = set[int]().union(*[stock.stocked for _, stock, _ in self._stocks])
         drops, late = view.eligibility.drops, view.late
         used = [number for number in numbers if number in stocked and drops[number] is None]
