@@ -44,8 +44,12 @@ from truestock.v1 import availability_service_pb2 as availability_pb
 READ_SKUS = 2_000
 """SKUs of one statement; calls beyond that wait for the next read."""
 SEVERAL_CALLS = 3
-RETURN_SECONDS = 0.002
+RETURN_SECONDS = 0.004
 """After a read that served several calls, the next one waits so long at most for their callers to return."""
+QUIET_SECONDS = 0.002
+"""It waits no longer once none has come for this time."""
+ANSWER_TURNS = 2
+"""Turns of the event loop in which the calls that a read served are answered."""
 BUSY_SECONDS = 0.1
 """So long after a read its callers are no longer expected to return."""
 LARGE_RETURN_SECONDS = 0.02
@@ -191,14 +195,25 @@ class AvailabilityReader:
             self._reading = None
 
     async def _wait_for_callers(self) -> None:
-        """Returns once the callers of the last read are back; at once if it served few, or long ago."""
-        idle_seconds = asyncio.get_running_loop().time() - self._last_read_time
-        if self._served < SEVERAL_CALLS or len(self._waiting) >= self._expected or idle_seconds > BUSY_SECONDS:
+        """Returns once the callers of the last read are back or no more come; at once if it served few, or long ago."""
+        loop = asyncio.get_running_loop()
+        if self._served < SEVERAL_CALLS or loop.time() - self._last_read_time > BUSY_SECONDS:
             return
-        self._returned.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LARGE_RETURN_SECONDS if self._waits_for_answers else RETURN_SECONDS):
-                await self._returned.wait()
+        # Answers take longer than callers need to return. A clock that ran meanwhile would end before the first of them
+        # is back, and reads would stay as small as the first one happened to be.
+        for _ in range(ANSWER_TURNS):
+            await asyncio.sleep(0)
+        longest, quiet = (
+            (LARGE_RETURN_SECONDS, LARGE_RETURN_SECONDS) if self._waits_for_answers else (RETURN_SECONDS, QUIET_SECONDS)
+        )
+        end = loop.time() + longest
+        while (count := len(self._waiting)) < self._expected and loop.time() < end:
+            self._returned.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(quiet, end - loop.time())):
+                    await self._returned.wait()
+            if len(self._waiting) == count:
+                return
 
     async def _wait_for_answers(self, snapshot: Snapshot) -> None:
         # Callers that wait for the snapshot run before this goes on, and begin their answers.

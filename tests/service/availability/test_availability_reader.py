@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -23,8 +24,8 @@ REQUEST = AvailabilityRequest("pos", ("MUG",), "ship", None, include_locations=F
 @pytest.fixture
 async def reader(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AvailabilityReader]:
     """A reader that waits for callers as long as it takes, so that a call that should not wait would hang."""
-    monkeypatch.setattr(availability_reader, "RETURN_SECONDS", 3_600)
-    monkeypatch.setattr(availability_reader, "BUSY_SECONDS", 3_600)
+    for name in ("RETURN_SECONDS", "QUIET_SECONDS", "BUSY_SECONDS"):
+        monkeypatch.setattr(availability_reader, name, 3_600)
     metrics = Metrics(CollectorRegistry())
     database = await Database.open(database_url, metrics, connections=2)
     yield AvailabilityReader(database, CatalogCache(), metrics, lambda: PLAIN)
@@ -61,6 +62,35 @@ async def test_callers_who_stay_away_delay_a_read_only_for_a_moment(
     monkeypatch.setattr(availability_reader, "RETURN_SECONDS", 3_600)
 
     await read(reader, 1)
+
+
+async def test_a_read_waits_no_longer_once_no_more_callers_come(
+    reader: AvailabilityReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await read(reader, 8)
+    monkeypatch.setattr(availability_reader, "QUIET_SECONDS", 0.002)
+
+    await read(reader, 3)
+
+
+async def test_the_time_in_which_callers_are_answered_is_none_in_which_they_stay_away(
+    reader: AvailabilityReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(availability_reader, "QUIET_SECONDS", 0.3)
+
+    async def asks_twice(answer_seconds: float) -> Snapshot:
+        await reader.read(["MUG"])
+        if answer_seconds:
+            await asyncio.sleep(0)
+            time.sleep(answer_seconds)  # noqa: ASYNC251 - as answers do, which take time of the event loop
+            for _ in range(4):
+                await asyncio.sleep(0)
+        return await reader.read(["MUG"])
+
+    async with asyncio.timeout(10):
+        snapshots = await asyncio.gather(*(asks_twice(seconds) for seconds in (0, *[0.1] * 7)))
+
+    assert len({id(snapshot) for snapshot in snapshots}) == 1
 
 
 async def test_a_caller_who_comes_later_does_not_wait_for_earlier_ones(
