@@ -83,6 +83,7 @@ async def test_the_time_in_which_callers_are_answered_is_none_in_which_they_stay
         if answer_seconds:
             await asyncio.sleep(0)
             time.sleep(answer_seconds)  # noqa: ASYNC251 - as answers do, which take time of the event loop
+            # Back only after turns in which a clock that ran meanwhile would have ended the wait.
             for _ in range(4):
                 await asyncio.sleep(0)
         return await reader.read(["MUG"])
