@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-TURN_SECONDS = 0.002
+TURN_SECONDS = 0.001
 """How long work may use the event loop at a time while others wait for it."""
 TURNS_OF_OTHERS = 4
 """Turns of the event loop that others get then. grpcio takes calls that have arrived one after the other, each of them
