@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
+from math import ceil
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -32,6 +33,8 @@ from truestock.v1 import allocation_service_pb2 as allocation_pb
 
 DEADLINE_SHARE = 0.5
 """The part of its time until its deadline that an order may be expected to wait: some transactions take longer."""
+RETRY_STEP_SECONDS = 0.05
+"""Refused callers are told to retry after so many seconds or a multiple: a status that is known need not be made."""
 PAUSE_CALLS = 8
 PAUSE_SECONDS = 0.008
 """After a transaction for so many calls, orders of its SKUs wait so long at most for one another."""
@@ -146,7 +149,8 @@ class AllocationQueue:
         is_late = deadline is not None and wait >= DEADLINE_SHARE * deadline
         if self._waiting_count() >= limits.QUEUED_ORDERS or is_late:
             self._metrics.service.shed_orders.inc(orders)
-            raise Overloaded(self._queued(), timedelta(seconds=max(0.05, wait)))
+            steps = max(1, ceil(wait / RETRY_STEP_SECONDS))
+            raise Overloaded(self._queued(), timedelta(seconds=steps * RETRY_STEP_SECONDS))
 
     async def allocate(self, ticket: Ticket) -> allocation_pb.Allocation:
         """Returns the allocation of an admitted order. Raises NotReady once closed, and whatever `decide` raises."""

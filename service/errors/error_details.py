@@ -32,9 +32,9 @@ class Violation:
 
 def shortened(message: str) -> str:
     """The message, cut where it would take more than its share of the trailers: names in it may be long."""
-    if len(quote(message)) <= MESSAGE_BYTES:
-        return message
     # Of a character, at most twelve bytes are sent: four, each as %XX.
+    if 12 * len(message) <= MESSAGE_BYTES or len(quote(message)) <= MESSAGE_BYTES:
+        return message
     kept = message[: MESSAGE_BYTES // 12]
     while len(quote(message[: len(kept) + 20])) < MESSAGE_BYTES:
         kept = message[: len(kept) + 20]

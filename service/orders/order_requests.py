@@ -361,9 +361,8 @@ def batch_requests(request: allocation_pb.BatchAllocateOrdersRequest) -> Sequenc
     """The orders of a batch, not yet checked one by one. Raises InvalidFields if the batch itself is wrong."""
     fields = Fields()
     if fields.size("requests", request.requests, 1, limits.BATCHED_ORDERS):
-        for index, entry in enumerate(request.requests):
-            if entry.validate_only:
-                fields.wrong(f"requests[{index}].validate_only", "must not be set; preview an order with AllocateOrder")
+        for index in [index for index, entry in enumerate(request.requests) if entry.validate_only]:
+            fields.wrong(f"requests[{index}].validate_only", "must not be set; preview an order with AllocateOrder")
     fields.finish()
     return request.requests
 

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -62,6 +63,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         """Handlers that refuse a call without decoding its request."""
         self._refusals: dict[tuple[str, str], Any] = {}
         """Handlers that refuse callers, by path and error: making a status takes as long as the rest of a refusal."""
+        self._overload_statuses: dict[tuple[str, timedelta | None], grpc.Status] = {}
+        """The statuses of refused calls, by message and time to retry: a service with too many calls refuses most."""
         self._failures = FailureLog()
 
     async def intercept_service(
@@ -183,7 +186,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
                 status, code = self._status_of(method, error)
                 if status is None:
                     raise
-                await context.abort_with_status(rpc_status.to_status(status))
+                await context.abort_with_status(status)
             finally:
                 if is_measured:
                     self._ended(method, code, started, current, (request, response))
@@ -226,31 +229,41 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
                 status, code = self._status_of(method, error)
                 if status is None:
                     raise
-                await context.abort_with_status(rpc_status.to_status(status))
+                await context.abort_with_status(status)
             finally:
                 if is_measured:
                     self._ended(method, code, started, current, (None, None), may_be_slow=False)
 
         return call
 
-    def _status_of(self, method: str, error: BaseException) -> tuple[status_pb2.Status | None, str]:
+    def _status_of(self, method: str, error: BaseException) -> tuple[grpc.Status | None, str]:
         """The status to send for an error, None if the caller needs none, and the name of its code."""
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
             # The caller has cancelled the call, so nobody receives a status.
             return None, grpc.StatusCode.CANCELLED.name
         if isinstance(error, Overloaded):
             self._metrics.service.shed_calls.labels(method).inc()
+            return self._overload_status(error), error.code.name
         if isinstance(error, UnreadableRequest):
             # No traceback, and one line for all methods: whoever sends one may send a million.
             self._failures.failed("a request could not be read", error, traceback=False, method=method)
         if isinstance(error, TruestockError):
-            return error.status(), error.code.name
+            return rpc_status.to_status(error.status()), error.code.name
         if isinstance(error, NotImplementedError):
             # The generated base class raises it for a method that its servicer lacks, such as Health/List.
-            return _unimplemented(method), grpc.StatusCode.UNIMPLEMENTED.name
+            return rpc_status.to_status(_unimplemented(method)), grpc.StatusCode.UNIMPLEMENTED.name
         if isinstance(error, grpc.aio.AbortError) or not isinstance(error, Exception):
             return None, "ABORTED_BY_HANDLER"
-        return internal_error(method), grpc.StatusCode.INTERNAL.name
+        return rpc_status.to_status(internal_error(method)), grpc.StatusCode.INTERNAL.name
+
+    def _overload_status(self, error: Overloaded) -> grpc.Status:
+        key = (str(error), error.retry_after)
+        known = self._overload_statuses.get(key)
+        if known is None:
+            if len(self._overload_statuses) >= REMEMBERED_REFUSALS:
+                self._overload_statuses.clear()
+            known = self._overload_statuses[key] = rpc_status.to_status(error.status())
+        return known
 
 
 async def _each_held(

@@ -153,7 +153,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
             return (await self._allocate(order_request, context)).allocation
 
         orders = order_requests.batch_requests(request)
-        lines = sum(len(order.lines) for order in orders)
+        lines = sum([len(order.lines) for order in orders])
         self._allocator.admit(orders=len(orders), lines=lines, deadline=context.time_remaining())
         return await _allocate_each(orders, allocate_one)
 

@@ -466,6 +466,21 @@ async def test_orders_beyond_the_queue_limit_are_refused_at_once(
     assert shop.metric("allocator_shed_orders_total") == 50
 
 
+async def test_a_refused_caller_learns_how_many_orders_are_queued_now(
+    shop: Retailer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with locked(shop, "stock_level"):
+        first = asyncio.create_task(shop.allocate("A-0", {"MUG": 1}))
+        await are_queued(shop, 1)
+        monkeypatch.setattr(limits, "QUEUED_ORDERS", 0)
+        refused = [await refusal(shop.allocate("B-0", {"MUG": 1}))]
+    await first
+    await are_queued(shop, 0)
+    refused.append(await refusal(shop.allocate("B-1", {"MUG": 1})))
+
+    assert [error.metadata["queued_count"] for error in refused] == ["1", "0"]
+
+
 async def test_a_batch_of_orders_is_refused_whole(shop: Retailer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "QUEUED_ORDERS", 0)
     order = allocation_pb.AllocateOrderRequest(channel_id="web", order_id="A-1")
@@ -788,15 +803,16 @@ async def outcome(call: Awaitable[Any]) -> tuple[grpc.StatusCode, Any]:
 
 
 class Refusal:
-    """The error of a refused call: its code, reason and retry time."""
+    """The error of a refused call: its code, reason, metadata and retry time."""
 
     def __init__(self, error: grpc.aio.AioRpcError) -> None:
         self.code, self.reason, self.retry_seconds = error.code(), "", 0.0
+        self.metadata: dict[str, str] = {}
         status = rpc_status.from_call(error)  # type: ignore[arg-type]
         for detail in status.details if status else ():
             info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
             if detail.Unpack(info):
-                self.reason = info.reason
+                self.reason, self.metadata = info.reason, dict(info.metadata)
             if detail.Unpack(retry):
                 self.retry_seconds = retry.retry_delay.ToTimedelta().total_seconds()
 

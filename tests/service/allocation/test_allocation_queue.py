@@ -14,6 +14,7 @@ from policies.policy_set import PolicySet
 from service import limits
 from service.allocation import allocation_queue
 from service.allocation.allocation_queue import AllocationQueue, Outcomes, Ticket
+from service.allocation.line_pace import LinePace
 from service.app.wiring import new_id
 from service.errors import NotFound, NotReady, Overloaded
 from service.metrics import Metrics
@@ -191,6 +192,22 @@ async def test_the_lines_of_an_order_decide_whether_its_deadline_can_be_met(
     recorder.go.set()
     await recorder.queue.close()
     recorder.queue.admit(orders=50, lines=50 * limits.ORDER_LINES, deadline=1)
+
+
+async def test_callers_are_told_to_retry_no_sooner_than_their_orders_could_be_allocated(
+    recorder: BatchRecorder, policy_set: PolicySet
+) -> None:
+    await send(recorder, ticket(policy_set, "A", "MUG"))
+    await send(recorder, ticket(policy_set, "B", "MUG"))
+
+    for lines in (1, 10, 99, 1_000, 12_345):
+        wait = (2 + lines) * LinePace().line_seconds
+        with pytest.raises(Overloaded) as refused:
+            recorder.queue.admit(orders=1, lines=lines, deadline=wait)
+        assert refused.value.retry_after is not None
+        assert wait - 1e-6 <= refused.value.retry_after.total_seconds() <= wait + 0.05
+
+    recorder.go.set()
 
 
 async def test_an_order_whose_caller_has_cancelled_the_call_is_not_allocated(
