@@ -35,8 +35,10 @@ class LenientFields(Fields):
         self.is_lenient = is_lenient
         self.left_out: list[Violation] = []
 
-    def usable(self, check: Callable[[Fields], T | None]) -> T | None:
-        """The value that a check returns; None if the check finds violations."""
+    def usable(self, check: Callable[[Fields], T | None], *, given: bool = True) -> T | None:
+        """The value that a check returns; None if the check finds violations, or if no value is `given` to check."""
+        if not given:
+            return None
         strict = Fields()
         value = check(strict)
         if not strict.violations:
@@ -52,7 +54,7 @@ def order_lines(fields: LenientFields, lines: Sequence[order_pb2.OrderLine]) -> 
         return []
     checked: list[OrderLine] = []
     used_ids: set[str] = set()
-    has_one_currency = fields.usable(lambda strict: _has_one_currency(strict, lines))
+    has_one_currency = len(lines) == 1 or fields.usable(lambda strict: _has_one_currency(strict, lines))
     for index, line in enumerate(lines):
         at = f"lines[{index}]"
         violations_before = len(fields.violations)

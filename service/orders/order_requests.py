@@ -180,19 +180,22 @@ def order_request(
     if pickup and method != "pickup":
         fields.wrong("pickup_location_id", "is only for FULFILLMENT_METHOD_PICKUP")
     outlet_id = fields.usable(
-        lambda strict: strict.text("outlet_id", request.outlet_id, longest=limits.SOLD_OUTLET_ID_LENGTH)
+        lambda strict: strict.text("outlet_id", request.outlet_id, longest=limits.SOLD_OUTLET_ID_LENGTH),
+        given=bool(request.outlet_id),
     )
     ship_by_time = (
         fields.usable(lambda strict: strict.moment("ship_by_time", request.ship_by_time, given=True))
         if request.HasField("ship_by_time")
         else None
     )
-    deliver_by = fields.usable(lambda strict: _deliver_by(strict, request))
-    deliver_within = fields.usable(lambda strict: _deliver_within_days(strict, request))
+    deliver_by = fields.usable(lambda strict: _deliver_by(strict, request), given=request.HasField("deliver_by"))
+    deliver_within = fields.usable(
+        lambda strict: _deliver_within_days(strict, request), given=request.HasField("deliver_within_days")
+    )
     copy_of = fields.order_key("copy_of", request.copy_of) if request.HasField("copy_of") else None
     if copy_of == (channel_id, order_id):
         fields.wrong("copy_of", "is the order itself; leave it out if the order is not a copy")
-    update_time = fields.usable(lambda strict: _update_time(strict, request))
+    update_time = fields.usable(lambda strict: _update_time(strict, request), given=request.HasField(UPDATE_TIME))
     status = fields.text("channel_status", request.channel_status, longest=limits.CHANNEL_STATUS_LENGTH)
     if request.candidate_revision:
         fields.text("candidate_revision", request.candidate_revision, longest=limits.ID_LENGTH)
@@ -235,8 +238,6 @@ def _currency(
 
 
 def _deliver_by(fields: Fields, request: allocation_pb.AllocateOrderRequest) -> date | None:
-    if not request.HasField("deliver_by"):
-        return None
     day = request.deliver_by
     try:
         return date(day.year, day.month, day.day)
@@ -246,8 +247,6 @@ def _deliver_by(fields: Fields, request: allocation_pb.AllocateOrderRequest) -> 
 
 
 def _deliver_within_days(fields: Fields, request: allocation_pb.AllocateOrderRequest) -> int | None:
-    if not request.HasField("deliver_within_days"):
-        return None
     if request.HasField("deliver_by"):
         fields.wrong("deliver_within_days", "must not be set beside deliver_by: both say by when")
     return fields.whole_number("deliver_within_days", request.deliver_within_days, 0, limits.DELIVER_WITHIN_DAYS)
