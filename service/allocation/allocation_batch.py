@@ -152,9 +152,14 @@ class AllocationBatch:
                 "allocate", lambda connection: self._run(connection, tickets, attempts, links), self._count
             )
         )
-        if batch.unit_of_work is not None:
-            await levels.forget(batch.unit_of_work.book)
-        return [batch.outcomes[ticket.claim.id] for ticket in tickets]
+        outcomes = [batch.outcomes[ticket.claim.id] for ticket in tickets]
+        book = None if batch.unit_of_work is None else batch.unit_of_work.book
+        # Levels are freed in turns only once nothing else refers to them, as the decisions do that saw them.
+        attempts.clear()
+        del batch
+        if book is not None:
+            await levels.forget(book)
+        return outcomes
 
     def _count(self, batch: _BatchState) -> None:
         if batch.unit_of_work is not None:

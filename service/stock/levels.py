@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from policies.decisions.planning.planning_memory import take_stocks
 from policies.domain.model import StockLevel
 from policies.stock.confidence import ErrorHistory, LastCount, count_confidence
 from service.background import Turn
@@ -332,8 +333,15 @@ async def _skus_of(locked: LockedKeys) -> list[str]:
 
 
 async def forget(book: Book) -> None:
-    """Frees the levels of a book that is no longer needed, in turns where they are many: at once takes 20 ms."""
+    """Frees the levels of a book that is no longer needed, and what was worked out of them.
+
+    In turns where they are many: at once takes 50 ms.
+    """
     turn, levels = Turn(), book.levels
+    stocks = take_stocks(levels)
+    while stocks:
+        stocks.pop()
+        await turn.end_if_long()
     while len(levels) > MANY_ROWS:
         for _ in range(MANY_ROWS):
             levels.popitem()

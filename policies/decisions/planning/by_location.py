@@ -9,7 +9,10 @@ T = TypeVar("T")
 
 
 class ByLocation(dict[int, T], Generic[T]):
-    """A value for each location, by the location's number. What is not there yet is worked out and kept."""
+    """A value for each location, by the location's number. What is not there yet is worked out and kept.
+
+    `work_out` does not refer to the owner of the values: the cycle would stay in memory until the collector finds it.
+    """
 
     __slots__ = ("_work_out",)
 

@@ -31,6 +31,10 @@ MAX_QUESTIONS = 256
 MAX_PRODUCTS = 4_096
 """Products whose stock a memory holds at one moment. When there are more, all are forgotten."""
 
+FORMER_AT_ONCE = 4
+"""Stocks of earlier moments, which nobody took, that are freed whenever a stock is asked for: more than are added, and
+1 ms at most where 200 locations have levels."""
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -45,6 +49,7 @@ class PlanningMemory:
     __slots__ = (
         "_distances",
         "_eligibilities",
+        "_former",
         "_moment",
         "_policy_set",
         "_preferences",
@@ -71,9 +76,10 @@ class PlanningMemory:
         self.limited_ids = frozenset([location.id for location in limited])
         self.first_days = FirstDays(limited)
         self.numbers = {location_id: number for number, location_id in enumerate(ids)}
-        self.without_stock = ByLocation(self._without_stock)
-        self.not_chosen = ByLocation(self._not_chosen)
-        self.outside_outlet = ByLocation(self._outside_outlet)
+        locations = self.locations
+        self.without_stock = ByLocation(lambda number: _without_stock(locations[number]))
+        self.not_chosen = ByLocation(lambda number: _dropped(locations[number], DropReason.NOT_CHOSEN))
+        self.outside_outlet = ByLocation(lambda number: _dropped(locations[number], DropReason.OUTSIDE_OUTLET))
         self._policy_set = policy_set
         buffer_facts = [file.matcher.facts for file in policy_set.buffers_of(Scope.LOCATION)]
         facts = chain(policy_set.exposure_matcher.facts, *buffer_facts)
@@ -84,6 +90,8 @@ class PlanningMemory:
         self._preferences: dict[Hashable, ByLocation[bool]] = {}
         self._moment: tuple[datetime, int] | None = None
         self._stocks: dict[Hashable, ProductStock] = {}
+        self._former: list[ProductStock] = []
+        """Stocks of earlier moments. All of those of a large question would take 50 ms to free at once."""
 
     def holds_for(self, policy_set: PolicySet, catalog: Mapping[str, Location], channel: Channel) -> bool:
         """Whether it was made of these very objects."""
@@ -105,9 +113,9 @@ class PlanningMemory:
 
     def distances(self, destination: Coordinates | ErasedPoint | None) -> ByLocation[float | None]:
         """Kilometers from each location to the destination; None if either has no coordinates."""
-        found = self._distances.get(destination)
+        found, locations = self._distances.get(destination), self.locations
         if found is None:
-            found = ByLocation(lambda number: _distance_km(self.locations[number].coordinates, destination))
+            found = ByLocation(lambda number: _distance_km(locations[number].coordinates, destination))
             _keep(self._distances, destination, found, MAX_QUESTIONS)
         return found
 
@@ -119,8 +127,8 @@ class PlanningMemory:
         key = (id(step), question_reader(matcher.facts)(context))
         found = self._preferences.get(key)
         if found is None:
-            asked = self._without_levels(question)
-            found = ByLocation(lambda number: bool(matcher.fired(asked.context(self.locations[number]))))
+            asked, locations = self._without_levels(question), self.locations
+            found = ByLocation(lambda number: bool(matcher.fired(asked.context(locations[number]))))
             _keep(self._preferences, key, found, MAX_QUESTIONS)
         return found
 
@@ -129,16 +137,25 @@ class PlanningMemory:
         world = question.world
         # Planning that pauses takes turns with other questions, so the stock of one must not become that of another.
         moment = (world.now, id(world.levels))
-        if self._moment != moment:
+        if self._moment != moment or len(self._stocks) >= MAX_PRODUCTS:
+            self._former += self._stocks.values()
             self._stocks, self._moment = {}, moment
+        del self._former[-FORMER_AT_ONCE:]
         product = world.products.get(sku)
         key = (sku, self._stock_question(context))
         stock = self._stocks.get(key)
         if stock is None or stock.product is not product:
             stock = ProductStock(self._policy_set, self._without_levels(question, product), sku, self.locations)
-            _keep(self._stocks, key, stock, MAX_PRODUCTS)
+            self._stocks[key] = stock
         stock.update(world.levels)
         return stock
+
+    def take_stocks(self, levels: Mapping[tuple[str, str], StockLevel]) -> list[ProductStock]:
+        """Forgets the stocks that were worked out of these levels last, and returns them for the caller to free."""
+        if self._moment is None or self._moment[1] != id(levels):
+            return []
+        stocks, self._stocks, self._moment = [*self._stocks.values()], {}, None
+        return stocks
 
     def _without_levels(self, question: RoutingQuestion, product: Product | None = None) -> RoutingQuestion:
         """The question without any order's own units, so that nothing keeps the stock of a transaction in memory."""
@@ -148,36 +165,20 @@ class PlanningMemory:
         )
         return RoutingQuestion(world, question.channel, question.order, question.destination)
 
-    def _without_stock(self, number: int) -> DroppedLocation:
-        location = self.locations[number]
-        reason = DropReason.CLOSED if location.status == "closed" else DropReason.NO_STOCK
-        return DroppedLocation(location.id, None, reason)
-
-    def _not_chosen(self, number: int) -> DroppedLocation:
-        return DroppedLocation(self.locations[number].id, None, DropReason.NOT_CHOSEN)
-
-    def _outside_outlet(self, number: int) -> DroppedLocation:
-        return DroppedLocation(self.locations[number].id, None, DropReason.OUTSIDE_OUTLET)
-
 
 class Eligibility:
     """Why a routing policy drops a location, by its number (None: it does not), and the `exclude` rule that does."""
 
-    __slots__ = ("_locations", "_policy", "_question", "drops", "exclude_rules")
+    __slots__ = ("drops", "exclude_rules")
 
     def __init__(self, policy: RoutingPolicy, question: RoutingQuestion, locations: tuple[Location, ...]) -> None:
-        self.drops = ByLocation(self._drop)
-        self.exclude_rules = ByLocation(self._exclude_rules)
-        self._policy = policy
-        self._question = question
-        self._locations = locations
+        drops = self.drops = ByLocation(lambda number: dropped_by_policy(policy, locations[number], question))
 
-    def _drop(self, number: int) -> DroppedLocation | None:
-        return dropped_by_policy(self._policy, self._locations[number], self._question)
+        def exclude_rules(number: int) -> tuple[FiredRule, ...]:
+            dropped = drops[number]
+            return () if dropped is None else exclude_rule_behind(dropped)
 
-    def _exclude_rules(self, number: int) -> tuple[FiredRule, ...]:
-        dropped = self.drops[number]
-        return () if dropped is None else exclude_rule_behind(dropped)
+        self.exclude_rules = ByLocation(exclude_rules)
 
 
 _memories: dict[str, PlanningMemory] = {}
@@ -191,6 +192,14 @@ def memory_of(policy_set: PolicySet, catalog: Mapping[str, Location], channel: C
         memory = PlanningMemory(policy_set, catalog, channel)
         _keep(_memories, channel.id, memory, MAX_CHANNELS)
     return memory
+
+
+def take_stocks(levels: Mapping[tuple[str, str], StockLevel]) -> list[ProductStock]:
+    """Forgets the stocks that were worked out of these levels, in all memories, and returns them.
+
+    Freeing them takes 50 ms for 500 products that 200 locations stock, so the caller frees a few at a time.
+    """
+    return [stock for memory in _memories.values() for stock in memory.take_stocks(levels)]
 
 
 class PolicyView:
@@ -240,6 +249,14 @@ class PolicyView:
         keys = [key for key in (*question.own_units, *question.kept_units) if key[0] == sku and key[1] in numbers]
         levels = {numbers[location_id]: question.level(sku, location_id) for _, location_id in keys}
         return {number: level for number, level in levels.items() if level is not None}
+
+
+def _without_stock(location: Location) -> DroppedLocation:
+    return _dropped(location, DropReason.CLOSED if location.status == "closed" else DropReason.NO_STOCK)
+
+
+def _dropped(location: Location, reason: DropReason) -> DroppedLocation:
+    return DroppedLocation(location.id, None, reason)
 
 
 def _distance_km(start: Coordinates | None, end: Coordinates | ErasedPoint | None) -> float | None:

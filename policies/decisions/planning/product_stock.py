@@ -19,9 +19,33 @@ from policies.decisions.availability.location_availability import (
 from policies.decisions.buffers import NOTHING_HELD_BACK, buffer_effect, units_held_back
 from policies.decisions.eligibility import RoutingQuestion
 from policies.decisions.planning.by_location import ByLocation
-from policies.domain.model import Context, Location, StockLevel
-from policies.explanation import DroppedLocation
+from policies.domain.model import Context, Location, Product, StockLevel
 from policies.policy_set import PolicySet, Scope
+
+
+class _Levels:
+    """The levels of one product, and what rules see of them. The lists are those of its ProductStock.
+
+    What is worked out of levels refers to this, and not to the ProductStock, which refers to it: a cycle would stay in
+    memory with all the levels of a transaction, until the collector looks among older objects, for a second at once.
+    """
+
+    __slots__ = ("_capacity", "_locations", "_of_question", "_product", "available", "levels", "pause")
+
+    def __init__(self, question: RoutingQuestion, product: Product | None, locations: Sequence[Location]) -> None:
+        self.levels: list[StockLevel | None] = [None] * len(locations)
+        self.available = [0] * len(locations)
+        self.pause = question.world.pause
+        self._product = product
+        self._locations = locations
+        self._of_question = (question.world.now, question.channel, question.order, question.destination)
+        self._capacity = question.world.capacity
+
+    def context(self, number: int) -> Context:
+        """What rules see of a level."""
+        # As `question.context`, for each level: looking its parts up would take as long as making it.
+        location, level = self._locations[number], self.levels[number]
+        return Context(*self._of_question, location, self._product, level, capacity=self._capacity)
 
 
 class ProductStock:
@@ -34,12 +58,11 @@ class ProductStock:
 
     __slots__ = (
         "_assessments",
-        "_capacity",
         "_ids",
         "_is_filled",
         "_locations",
-        "_of_question",
         "_policy_set",
+        "_seen",
         "available",
         "held_back",
         "levels",
@@ -55,24 +78,24 @@ class ProductStock:
         self.question = question
         self.sku = sku
         self.product = question.world.products.get(sku)
-        self.levels: list[StockLevel | None] = [None] * len(locations)
-        self.available = [0] * len(locations)
+        seen = self._seen = _Levels(question, self.product, locations)
+        self.levels, self.available = seen.levels, seen.available
         self.stocked: set[int] = set()
         self._is_filled = False
         self._policy_set = policy_set
         self._locations = locations
-        self._of_question = (question.world.now, question.channel, question.order, question.destination)
-        self._capacity = question.world.capacity
         self._ids = [location.id for location in locations]
         self._assessments: dict[frozenset[str], Assessments] = {}
-        self.held_back = ByLocation(self._held_back)
+        files = policy_set.buffers_of(Scope.LOCATION)
+        self.held_back = ByLocation(lambda number: units_held_back(files, seen.context(number)))
 
     def update(self, levels: Mapping[tuple[str, str], StockLevel]) -> None:
         """Takes over the current levels, and forgets what was worked out of those that they replace."""
         current = [*map(levels.get, zip(repeat(self.sku), self._ids))]
         if not self._is_filled:
             self._is_filled = True
-            self.levels, self.available = current, [0 if level is None else level.available for level in current]
+            self.levels[:] = current
+            self.available[:] = [0 if level is None else level.available for level in current]
             self.stocked = {number for number, count in enumerate(self.available) if count > 0}
         elif current != self.levels:
             known = self.levels
@@ -82,7 +105,7 @@ class ProductStock:
         """A copy in which the levels of some locations, by their numbers, are replaced."""
         copy = ProductStock(self._policy_set, self.question, self.sku, self._locations)
         copy._is_filled = True
-        copy.levels, copy.available, copy.stocked = [*self.levels], [*self.available], {*self.stocked}
+        copy.levels[:], copy.available[:], copy.stocked = self.levels, self.available, {*self.stocked}
         for waived, assessments in self._assessments.items():
             copy.assessments(waived).take_over(assessments)
         copy.held_back.update(self.held_back)
@@ -93,17 +116,12 @@ class ProductStock:
         """What rules leave of the levels, without the `waived` limits."""
         assessments = self._assessments.get(waived)
         if assessments is None:
-            assessments = self._assessments[waived] = Assessments(self._policy_set, self, waived)
+            assessments = self._assessments[waived] = Assessments(self._policy_set, self._seen, waived)
         return assessments
 
     def context(self, number: int) -> Context:
         """What rules see of a level."""
-        # As `question.context`, for each level: looking its parts up would take as long as making it.
-        location, level = self._locations[number], self.levels[number]
-        return Context(*self._of_question, location, self.product, level, capacity=self._capacity)
-
-    def _held_back(self, number: int) -> int:
-        return units_held_back(self._policy_set.buffers_of(Scope.LOCATION), self.context(number))
+        return self._seen.context(number)
 
     def _replace(self, levels: Mapping[int, StockLevel | None]) -> None:
         for number, level in levels.items():
@@ -124,13 +142,17 @@ class Assessments:
     `drops` say why an order gets no units of a level that has some.
     """
 
-    __slots__ = ("_asked", "_limited", "_policy_set", "_stock", "_waived", "drops", "figures")
+    __slots__ = ("_asked", "_limited", "_policy_set", "_seen", "_waived", "drops", "figures")
 
-    def __init__(self, policy_set: PolicySet, stock: ProductStock, waived: frozenset[str]) -> None:
-        self.figures = ByLocation(self._assess)
-        self.drops = ByLocation(self._drop)
+    def __init__(self, policy_set: PolicySet, seen: _Levels, waived: frozenset[str]) -> None:
+        def assessed(number: int) -> LocationAvailability:
+            seen.pause()
+            return assess_location(policy_set, seen.context(number), waived=waived)
+
+        figures = self.figures = ByLocation(assessed)
+        self.drops = ByLocation(lambda number: drop_reason(figures[number]))
         self._policy_set = policy_set
-        self._stock = stock
+        self._seen = seen
         self._waived = waived
         self._asked: set[int] = set()
         self._limited: set[int] = set()
@@ -141,15 +163,15 @@ class Assessments:
         Those of these numbers are among them, and others of which it is known.
         """
         # Of most levels no rule says anything, so their figures are made only if somebody asks for them.
-        stock, pause = self._stock, self._stock.question.world.pause
+        seen = self._seen
         fired, files = limits_without(self._policy_set, self._waived)
         unknown = numbers - self._asked
         for number in unknown:
             # Rules are not asked again about a level of which somebody has asked for the figures.
             figure = self.figures.get(number)
             if figure is None:
-                pause()
-                context, level = stock.context(number), stock.levels[number]
+                seen.pause()
+                context, level = seen.context(number), seen.levels[number]
                 blocking = fired(context)
                 effect = buffer_effect(files, context) if files else NOTHING_HELD_BACK
                 if not blocking and not effect.fired and level is not None and level.tracked:
@@ -163,7 +185,7 @@ class Assessments:
     def sellable(self, number: int) -> int:
         """The sellable units of a level that has available ones."""
         if number in self._asked and number not in self._limited:
-            return self._stock.available[number]
+            return self._seen.available[number]
         return self.figures[number].sellable
 
     def forget(self, number: int) -> None:
@@ -179,10 +201,3 @@ class Assessments:
         self.drops.update(others.drops)
         self._asked.update(others._asked)
         self._limited.update(others._limited)
-
-    def _assess(self, number: int) -> LocationAvailability:
-        self._stock.question.world.pause()
-        return assess_location(self._policy_set, self._stock.context(number), waived=self._waived)
-
-    def _drop(self, number: int) -> DroppedLocation:
-        return drop_reason(self.figures[number])
