@@ -26,8 +26,9 @@ from policies.policy_set import PolicySet, Scope
 class _Levels:
     """The levels of one product, and what rules see of them. The lists are those of its ProductStock.
 
-    What is worked out of levels refers to this, and not to the ProductStock, which refers to it: a cycle would stay in
-    memory with all the levels of a transaction, until the collector looks among older objects, for a second at once.
+    What is worked out of levels refers to this, and not to the ProductStock, which refers to it: a cycle would keep all
+    levels of a transaction in memory until the garbage collector looks at old objects, which can stop all calls for a
+    second.
     """
 
     __slots__ = ("_capacity", "_locations", "_of_question", "_product", "available", "levels", "pause")
