@@ -113,9 +113,7 @@ def _as_sent(fields: LenientFields, field: str, name: str, check: Callable[[str,
 
 
 def _price(fields: LenientFields, field: str, line: order_pb2.OrderLine) -> Decimal | None:
-    if not line.HasField("unit_price"):
-        return None
-    return fields.usable(lambda strict: strict.money(field, line.unit_price))
+    return fields.usable(lambda strict: strict.money(field, line.unit_price), given=line.HasField("unit_price"))
 
 
 def _placement(fields: LenientFields, at: str, line: order_pb2.OrderLine) -> Placement:

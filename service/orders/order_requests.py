@@ -167,10 +167,8 @@ def order_request(
     request_id = fields.uuid("request_id", request.request_id)
     destination = order_destination(fields, request.destination) if request.HasField("destination") else None
     destination = None if destination is None else located(destination)
-    stated_value = (
-        fields.usable(lambda strict: strict.money("order_value", request.order_value))
-        if request.HasField("order_value")
-        else None
+    stated_value = fields.usable(
+        lambda strict: strict.money("order_value", request.order_value), given=request.HasField("order_value")
     )
     priority = request.priority if request.HasField("priority") else None
     if priority is not None:
@@ -183,10 +181,9 @@ def order_request(
         lambda strict: strict.text("outlet_id", request.outlet_id, longest=limits.SOLD_OUTLET_ID_LENGTH),
         given=bool(request.outlet_id),
     )
-    ship_by_time = (
-        fields.usable(lambda strict: strict.moment("ship_by_time", request.ship_by_time, given=True))
-        if request.HasField("ship_by_time")
-        else None
+    ship_by_time = fields.usable(
+        lambda strict: strict.moment("ship_by_time", request.ship_by_time, given=True),
+        given=request.HasField("ship_by_time"),
     )
     deliver_by = fields.usable(lambda strict: _deliver_by(strict, request), given=request.HasField("deliver_by"))
     deliver_within = fields.usable(

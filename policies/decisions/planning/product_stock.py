@@ -120,10 +120,6 @@ class ProductStock:
             assessments = self._assessments[waived] = Assessments(self._policy_set, self._seen, waived)
         return assessments
 
-    def context(self, number: int) -> Context:
-        """What rules see of a level."""
-        return self._seen.context(number)
-
     def _replace(self, levels: Mapping[int, StockLevel | None]) -> None:
         for number, level in levels.items():
             self.levels[number] = level
