@@ -14,8 +14,8 @@ from grpc_reflection.v1alpha import _async as reflection_async, reflection, refl
 from bench.allocators import CONNECTIONS, Allocator
 from bench.bench_calls import EMPTY_SERVICE
 from bench.bench_retailer import BenchRetailer
-from service.app.grpc_server import GRPC_OPTIONS
-from service.app.restarted_server import RestartedServer
+from service.app.grpc_server import GRPC_OPTIONS, SERVERS
+from service.app.restarted_servers import RestartedServers
 from service.app.wiring import SERVICE_NAMES, add_services, new_id
 from service.database.database import Database
 from service.dependencies import Dependencies
@@ -28,7 +28,7 @@ async def running_server(retailer: BenchRetailer, allocator: Allocator) -> Async
     """Serves what `service.app.application` serves, with this allocator; yields the address."""
     database = await Database.open(retailer.url, retailer.metrics, connections=CONNECTIONS)
     interceptor = CallInterceptor(retailer.metrics)
-    restarted = RestartedServer(lambda: grpc.aio.server(interceptors=[interceptor], options=GRPC_OPTIONS))
+    restarted = RestartedServers(lambda: grpc.aio.server(interceptors=[interceptor], options=GRPC_OPTIONS), SERVERS)
     server = cast(grpc.aio.Server, restarted)
     _add_services(server, retailer, database, allocator)
     _add_empty_call(server)

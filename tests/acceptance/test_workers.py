@@ -27,7 +27,7 @@ from tests.conftest import PLAIN_RULES, service_process, service_settings
 from tests.counters import counted, written
 from tests.http2_frames import END_HEADERS, HEADERS, frame, opening
 from tests.retailer import Retailer, eventually
-from tests.service.app.test_restarted_server import REQUEST, check
+from tests.service.app.test_restarted_servers import REQUEST, check
 from tests.steady_shoppers import OWN_CONNECTION, Shoppers, check_each_order_is_there_once
 from tests.waiting import within
 from truestock.v1 import (

@@ -17,7 +17,8 @@ from service.app.application import Running, background, metrics_server_of, sign
 from service.app.database_source import DatabaseSource, find_database
 from service.app.drain import Drain
 from service.app.first_rules import first_rules
-from service.app.listening import StartError, listening
+from service.app.listening import listening
+from service.app.reserved_port import ReservedPort
 from service.app.worker import FIRST
 from service.app.workers.workers import Workers
 from service.background import every
@@ -87,18 +88,13 @@ async def _cancel(task: asyncio.Task[None]) -> None:
 
 def _reserve(address: Address, drain: Drain) -> Address:
     """Takes the address for the workers, which share it: no other program gets it while one of them starts again."""
-    reserved = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
+    reserved = ReservedPort.take(address)
 
     async def close(_: float) -> None:
         reserved.close()
 
     drain.add("address", close)
-    try:
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reserved.bind((address.host, address.port))
-    except OSError as error:
-        raise StartError(f"gRPC cannot be served on {address}: {error.strerror}; choose another --address") from error
-    return Address(address.host, reserved.getsockname()[1])
+    return Address(address.host, reserved.port)
 
 
 def _settings_of_workers(settings: Settings, source: DatabaseSource, address: Address) -> list[Settings]:

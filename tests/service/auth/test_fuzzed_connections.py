@@ -1,6 +1,6 @@
 """Strangers that send broken handshakes and calls neither end a service nor fill its memory, descriptors or log.
 
-Paths that are not UTF-8 are left out: a server is started again after one (`test_restarted_server`), but after
+Paths that are not UTF-8 are left out: a server is started again after one (`test_restarted_servers`), but after
 some of them grpcio itself may end the process with a memory fault, as SECURITY.md says.
 """
 

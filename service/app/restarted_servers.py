@@ -1,4 +1,8 @@
-"""A gRPC server that goes on after a request has ended it.
+"""gRPC servers at one address that go on after a request has ended one of them.
+
+A server of grpcio takes one call after the other, each with several turns of the event loop in between (grpcio 1.85),
+however many wait. Several servers at the address take calls side by side: the operating system gives each connection
+to one of them.
 
 grpcio reads the path of a request as UTF-8 outside of any call: one request with another path, from anyone who can
 connect, ends the loop that takes requests, and with it the listener, while the process goes on (grpcio 1.85). Nothing
@@ -27,12 +31,12 @@ SetUp = Callable[[grpc.aio.Server], object]
 AddPort = Callable[[grpc.aio.Server, str], int]
 
 
-class RestartedServer:
-    """Is set up, started and stopped like the server that it stands for."""
+class RestartedServers:
+    """Are set up, started and stopped like one server; all are set up alike."""
 
-    def __init__(self, new_server: Callable[[], grpc.aio.Server]) -> None:
+    def __init__(self, new_server: Callable[[], grpc.aio.Server], count: int = 1) -> None:
         self._new_server = new_server
-        self._server = new_server()
+        self._servers = [new_server() for _ in range(count)]
         self._set_up: list[SetUp] = []
         self._looking: asyncio.Task[None] | None = None
         self._ended: dict[grpc.aio.Server, asyncio.Task[None]] = {}
@@ -50,13 +54,21 @@ class RestartedServer:
 
     def listen(self, address: str, add_port: AddPort) -> int:
         """Adds the port HOST:PORT by `add_port`, with credentials of its own each time; returns its number."""
-        port = add_port(self._server, address)
-        self._set_up.append(lambda server: add_port(server, f"{address.rpartition(':')[0]}:{port}"))
+        first, *others = self._servers
+        port = add_port(first, address)
+
+        def add_same_port(server: grpc.aio.Server) -> None:
+            add_port(server, f"{address.rpartition(':')[0]}:{port}")
+
+        self._set_up.append(add_same_port)
+        for server in others:
+            add_same_port(server)
         return port
 
     async def start(self) -> None:
         """As of a server."""
-        await self._server.start()
+        for server in self._servers:
+            await server.start()
         self._looking = asyncio.create_task(self._look())
         loop = asyncio.get_running_loop()
         others = loop.get_exception_handler()
@@ -75,29 +87,31 @@ class RestartedServer:
 
     @property
     def is_serving(self) -> bool:
-        """Whether it takes requests now."""
-        return _takes_requests(self._server)
+        """Whether all of them take requests now."""
+        return all(map(_takes_requests, self._servers))
 
     async def stop(self, grace: float | None = None) -> None:
-        """As of a server; ends those that were ended before, too."""
+        """As of a server; stops those that requests have ended, too."""
         if self._looking is not None:
             self._looking.cancel()
         for ending in self._ended.values():
             ending.cancel()
-        await asyncio.gather(*(server.stop(grace) for server in (self._server, *self._ended)))
+        await asyncio.gather(*(server.stop(grace) for server in (*self._servers, *self._ended)))
 
     def _do(self, set_up: SetUp) -> None:
         self._set_up.append(set_up)
-        set_up(self._server)
+        for server in self._servers:
+            set_up(server)
 
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            if not self.is_serving:
-                await self._restart()
+            for place, server in enumerate(self._servers):
+                if not _takes_requests(server):
+                    await self._restart(place)
 
-    async def _restart(self) -> None:
-        old = self._server
+    async def _restart(self, place: int) -> None:
+        old = self._servers[place]
         self._ended[old] = asyncio.create_task(self._end(old))
         while True:
             server = self._new_server()
@@ -109,7 +123,7 @@ class RestartedServer:
             except Exception as error:
                 self._failures.failed("gRPC cannot be served again and will be tried again", error)
                 await asyncio.sleep(LOOK_SECONDS)
-        self._server = server
+        self._servers[place] = server
         cause = RuntimeError("a request ended the gRPC server, as one does whose path is not UTF-8")
         self._failures.failed("gRPC server restarted", cause, traceback=False)
 
