@@ -1,8 +1,8 @@
 """Which methods have a queue of their own for calls that have arrived and are not taken yet; the others share one.
 
-grpcio takes one call of each queue at a time, and looks at every queue whenever it takes one (grpcio 1.85): queues for
-all methods of the API took a tenth of the CPU time of a small call. A method in a queue of its own does not wait
-behind others, so those that callers send in floods have one, and so has what must be answered meanwhile.
+A server of grpcio takes one call of each queue at a time, and looks at every queue when it takes one (grpcio 1.85):
+queues for all methods of the API took a tenth of the CPU time of a small call. A method in a queue of its own does not
+wait behind others, so those that callers send in floods have one, and so has what must be answered meanwhile.
 """
 
 from __future__ import annotations
