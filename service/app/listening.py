@@ -101,13 +101,17 @@ def _lack(lacking: list[str], address: Address, flag: str, *, insecure: bool) ->
 
 def _check_free(address: Address) -> None:
     """Raises StartError if the gRPC address is in use, before the database is started."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        socket.create_server((address.host, address.port), family=family).close()
+        socket.create_server((address.host, address.port), family=address.family).close()
     except OSError as error:
-        # Python appends the address as a tuple, which our sentence has already.
-        reason, _, _ = (error.strerror or str(error)).partition(" (while attempting")
-        raise StartError(f"gRPC cannot be served on {address}: {reason}; choose another --address") from error
+        raise not_served(address, error) from error
+
+
+def not_served(address: Address, error: OSError) -> StartError:
+    """What to say of an error of the socket that was to listen at the gRPC address."""
+    # Python may append the address as a tuple, which our sentence has already.
+    reason, _, _ = (error.strerror or str(error)).partition(" (while attempting")
+    return StartError(f"gRPC cannot be served on {address}: {reason}; choose another --address")
 
 
 def _address(text: str) -> Address:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from service.app.listening import StartError
+from service.app.listening import not_served
 from service.settings import Address
 
 
@@ -21,7 +21,7 @@ class ReservedPort:
     @classmethod
     def take(cls, address: Address) -> ReservedPort:
         """The port of the address, a free one for 0. Raises StartError if another program has it."""
-        reserved = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
+        reserved = socket.socket(address.family)
         try:
             # Connections of a service that has just ended do not count ...
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -31,8 +31,7 @@ class ReservedPort:
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         except OSError as error:
             reserved.close()
-            reason = error.strerror or error
-            raise StartError(f"gRPC cannot be served on {address}: {reason}; choose another --address") from error
+            raise not_served(address, error) from error
         return cls(reserved)
 
     @property

@@ -183,8 +183,7 @@ class _Server(uvicorn.Server):
 
 def _listener(address: Address) -> socket.socket:
     """Listens at once, so that a port that is taken is known before anything starts. Raises OSError."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    return socket.create_server((address.host, address.port), family=family, backlog=256)
+    return socket.create_server((address.host, address.port), family=address.family, backlog=256)
 
 
 def _address(listener: socket.socket) -> Address:
