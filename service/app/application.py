@@ -31,6 +31,7 @@ from service.app.metrics_endpoint import MetricsServer
 from service.app.postal_code_loading import PostalCodeLoading
 from service.app.replica_connection import follow_replica
 from service.app.reporting_lease import ReportingLease
+from service.app.reserved_port import reserve
 from service.app.sample_service import place_orders
 from service.app.wiring import new_id
 from service.app.worker import FIRST, Worker
@@ -108,6 +109,8 @@ async def running(
     # Rules are read first, so that a refused folder leaves no process, port or database behind.
     active_policies = await first_rules(settings, metrics, worker.kept_rules if worker else None)
     async with Drain(settings.drain_seconds) as drain:
+        # The first process of a service with workers has reserved the address for them.
+        address = reserve(listens.address, drain) if worker is None else listens.address
         tracing = _tracing(settings, drain)
         source = await find_database(settings, drain)
         database = await _open_database(settings, source.url, metrics)
@@ -133,7 +136,7 @@ async def running(
         deps = Dependencies(own_settings, database, active_policies, metrics, new_id, scrapes=scrapes)
         if loaded and settings.sample_orders:
             await place_orders(deps)
-        server = await start_grpc_server(deps, tracing, listens, shares_port=worker is not None)
+        server = await start_grpc_server(deps, tracing, listens, address)
         _keep_answers(deps, drain)
         await _accept_calls(server, drain, hurried or asyncio.Event())
         if is_first:
@@ -151,7 +154,7 @@ async def running(
             _keep_audit(deps, signing_key, drain)
         background(drain, "event loop monitor", partial(measure_delays, metrics))
         yield Running(
-            address=str(Address(listens.address.host, server.port)),
+            address=str(address),
             metrics_address=str(Address(listens.metrics_address.host, metrics_server.port)),
             database=source.description + (", through a connection pooler" if database.behind_pooler else ""),
             policy_revision=active_policies.current.policy_set.revision,

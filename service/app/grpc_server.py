@@ -14,7 +14,6 @@ from service import limits
 from service.allocation.allocation_queue import AllocationQueue
 from service.allocation.lifecycle import Lifecycle
 from service.app.listening import Listening, StartError
-from service.app.reserved_port import ReservedPort
 from service.app.restarted_servers import RestartedServers
 from service.app.wiring import SERVICE_NAMES, add_services
 from service.dependencies import Dependencies
@@ -46,13 +45,11 @@ CUT_OFF_SECONDS = 0.2
 class GrpcServer:
     """A server that accepts calls; `lifecycle` is that of its holds."""
 
-    port: int
     lifecycle: Lifecycle
     _server: grpc.aio.Server
     _queue: AllocationQueue
     _health: health_aio.HealthServicer
     _deps: Dependencies
-    _reserved: ReservedPort | None
 
     async def set_health(self, *, alive: bool) -> None:
         """What the gRPC health service answers for the server and each of its services."""
@@ -68,8 +65,6 @@ class GrpcServer:
         """Ends streams, refuses new calls, and answers those in flight, after `drain_seconds` with UNAVAILABLE."""
         deps, server = self._deps, self._server
         deps.shutdown.set()
-        if self._reserved is not None:
-            self._reserved.close()
         grace = min(seconds, deps.settings.drain_seconds)
         answered = asyncio.ensure_future(server.stop(grace + CUT_OFF_SECONDS))
         in_a_hurry = asyncio.ensure_future(hurried.wait())
@@ -87,9 +82,9 @@ class GrpcServer:
 
 
 async def start_grpc_server(
-    deps: Dependencies, tracing: Tracing | None, listens: Listening, *, shares_port: bool
+    deps: Dependencies, tracing: Tracing | None, listens: Listening, address: Address
 ) -> GrpcServer:
-    """Starts the server; `shares_port` lets other workers listen at the same address. Raises StartError."""
+    """Starts the server at an address that has been reserved for the service. Raises StartError."""
     options = (*GRPC_OPTIONS, ("grpc.so_reuseport", 1))
     interceptor = _interceptor(deps, tracing, listens)
     servers = RestartedServers(lambda: grpc.aio.server(interceptors=[interceptor], options=options), SERVERS)
@@ -100,12 +95,9 @@ async def start_grpc_server(
     # `enable_server_reflection` would take a server that stands for another one for one with threads.
     names = (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection_async.ReflectionServicer(names), server)
-    # The first process of a service with workers has reserved the port for them.
-    reserved = None if shares_port else ReservedPort.take(listens.address)
-    address = listens.address if reserved is None else Address(listens.address.host, reserved.port)
-    port = _listen(servers, listens, address)
+    _listen(servers, listens, address)
     await server.start()
-    return GrpcServer(port, lifecycle, server, queue, health_servicer, deps, reserved)
+    return GrpcServer(lifecycle, server, queue, health_servicer, deps)
 
 
 def _interceptor(deps: Dependencies, tracing: Tracing | None, listens: Listening) -> CallInterceptor:
@@ -120,8 +112,8 @@ def _interceptor(deps: Dependencies, tracing: Tracing | None, listens: Listening
     return CallInterceptor(deps.metrics, call_log, tracing, access=access)
 
 
-def _listen(servers: RestartedServers, listens: Listening, address: Address) -> int:
-    """The port on which they listen. Raises StartError if that cannot be used."""
+def _listen(servers: RestartedServers, listens: Listening, address: Address) -> None:
+    """Makes the servers listen at the address. Raises StartError if that cannot be used."""
 
     def add_port(server: grpc.aio.Server, address: str) -> int:
         if listens.certificates is None:
@@ -131,7 +123,7 @@ def _listen(servers: RestartedServers, listens: Listening, address: Address) -> 
         return port
 
     try:
-        return servers.listen(str(address), add_port)
+        servers.listen(str(address), add_port)
     except RuntimeError as error:
         raise StartError(
             f"gRPC cannot be served on {address}; another program may use it; choose another --address"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,7 +51,6 @@ def listening(settings: Settings, *, is_worker: bool = False) -> Listening:
                 _lack(lacking, listened, flag, insecure=settings.insecure)
     if not authentication.is_required:
         log.info("no access file: everybody who can connect is the principal local, with the role admin")
-    _check_free(address)
     return Listening(address, metrics_address, certificates, authentication)
 
 
@@ -97,21 +95,6 @@ def _lack(lacking: list[str], address: Address, flag: str, *, insecure: bool) ->
             f"such as 127.0.0.1:{address.port}, or accept it with --insecure, such as behind a proxy that sees to it"
         )
     log.warning("open to other machines (--insecure)", address=str(address), without=missing)
-
-
-def _check_free(address: Address) -> None:
-    """Raises StartError if the gRPC address is in use, before the database is started."""
-    try:
-        socket.create_server((address.host, address.port), family=address.family).close()
-    except OSError as error:
-        raise not_served(address, error) from error
-
-
-def not_served(address: Address, error: OSError) -> StartError:
-    """What to say of an error of the socket that was to listen at the gRPC address."""
-    # Python may append the address as a tuple, which our sentence has already.
-    reason, _, _ = (error.strerror or str(error)).partition(" (while attempting")
-    return StartError(f"gRPC cannot be served on {address}: {reason}; choose another --address")
 
 
 def _address(text: str) -> Address:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from service.app.listening import not_served
+from service.app.drain import Drain
+from service.app.listening import StartError
 from service.settings import Address
 
 
@@ -31,7 +32,9 @@ class ReservedPort:
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         except OSError as error:
             reserved.close()
-            raise not_served(address, error) from error
+            # Python may append the address as a tuple, which our sentence has already.
+            reason, _, _ = (error.strerror or str(error)).partition(" (while attempting")
+            raise StartError(f"gRPC cannot be served on {address}: {reason}; choose another --address") from error
         return cls(reserved)
 
     @property
@@ -43,3 +46,14 @@ class ReservedPort:
     def close(self) -> None:
         """Gives it up; servers that listen at it go on."""
         self._reserved.close()
+
+
+def reserve(address: Address, drain: Drain) -> Address:
+    """Takes the address for the servers of a service until the drain begins. Raises StartError."""
+    reserved = ReservedPort.take(address)
+
+    async def close(_: float) -> None:
+        reserved.close()
+
+    drain.add("address", close, at_once=True)
+    return Address(address.host, reserved.port)

@@ -18,7 +18,7 @@ from service.app.database_source import DatabaseSource, find_database
 from service.app.drain import Drain
 from service.app.first_rules import first_rules
 from service.app.listening import listening
-from service.app.reserved_port import ReservedPort
+from service.app.reserved_port import reserve
 from service.app.worker import FIRST
 from service.app.workers.workers import Workers
 from service.background import every
@@ -42,7 +42,8 @@ async def running_workers(settings: Settings, hurried: asyncio.Event | None = No
     rules = await first_rules(settings, metrics)
     async with Drain(settings.drain_seconds + WORKER_CLOSING_SECONDS) as drain:
         source = await find_database(settings, drain)
-        address = _reserve(listens.address, drain)
+        # No other program gets it while a worker starts again.
+        address = reserve(listens.address, drain)
         workers = Workers(_settings_of_workers(settings, source, address), metrics, scrapes, rules.current.files)
         registry = CollectorRegistry()
         registry.register(workers)
@@ -84,17 +85,6 @@ async def running_workers(settings: Settings, hurried: asyncio.Event | None = No
 
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
-
-
-def _reserve(address: Address, drain: Drain) -> Address:
-    """Takes the address for the workers, which share it: no other program gets it while one of them starts again."""
-    reserved = ReservedPort.take(address)
-
-    async def close(_: float) -> None:
-        reserved.close()
-
-    drain.add("address", close)
-    return Address(address.host, reserved.port)
 
 
 def _settings_of_workers(settings: Settings, source: DatabaseSource, address: Address) -> list[Settings]:

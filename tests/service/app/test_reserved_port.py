@@ -8,8 +8,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from service.app.drain import Drain
 from service.app.listening import StartError
-from service.app.reserved_port import ReservedPort
+from service.app.reserved_port import ReservedPort, reserve
 from service.settings import Address
 
 FREE = Address("127.0.0.1", 0)
@@ -76,3 +77,31 @@ def test_connections_that_an_ended_service_leaves_do_not_keep_the_next_from_star
     second = ReservedPort.take(Address("127.0.0.1", port))
     listener(port, *SHARING).close()
     second.close()
+
+
+async def test_the_next_service_may_take_the_address_while_this_one_finishes_its_calls() -> None:
+    taken = []
+
+    async with Drain(1.0) as drain:
+        address = reserve(FREE, drain)
+
+        async def finish_calls(_: float) -> None:
+            taken.append(ReservedPort.take(address))
+
+        drain.add("calls in flight", finish_calls)
+        with pytest.raises(StartError, match="choose another --address"):
+            ReservedPort.take(address)
+
+    (next_service,) = taken
+    next_service.close()
+
+
+async def test_a_service_that_cannot_start_leaves_its_address_to_others() -> None:
+    reserved = []
+
+    with pytest.raises(StartError, match="database"):
+        async with Drain(1.0) as drain:
+            reserved.append(reserve(FREE, drain))
+            raise StartError("the database cannot be reached")
+
+    ReservedPort.take(reserved[0]).close()
