@@ -41,6 +41,8 @@ from truestock.v1 import decision_pb2
 
 CACHED_LEVELS, CACHED_PRODUCTS = 16_384, 4_096
 """Levels and products that are cached as bytes: most of an order's were already in the order before."""
+_levels_as_bytes: dict[tuple[str, str], tuple[StockLevel, bytes]] = {}
+"""By SKU and location, the latest level that a decision used, and its bytes. Earlier ones do not come again."""
 
 _catalog_rows = unnested("catalog_row", hash=Text, content=LargeBinary)
 _insert_catalogs = insert(decision_catalog).from_select(
@@ -219,9 +221,16 @@ def _snapshot_of(locations: Mapping[str, Location], channel: Channel) -> Channel
     return snapshot
 
 
-@lru_cache(CACHED_LEVELS)
 def _level_bytes(level: StockLevel) -> bytes:
-    return decision_pb2.DecisionInputs(levels=[level_message(level)]).SerializeToString(deterministic=True)
+    key = (level.sku, level.location_id)
+    known = _levels_as_bytes.get(key)
+    if known is not None and known[0] == level:
+        return known[1]
+    content = decision_pb2.DecisionInputs(levels=[level_message(level)]).SerializeToString(deterministic=True)
+    if known is None and len(_levels_as_bytes) >= CACHED_LEVELS:
+        _levels_as_bytes.clear()
+    _levels_as_bytes[key] = (level, content)
+    return content
 
 
 @lru_cache(CACHED_PRODUCTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -43,7 +44,7 @@ from service import limits
 from service.decisions import decision_batch, erased_destination, stored_decision
 from service.decisions.decision_batch import BATCH_COLUMNS, DECISION_COLUMNS, DecisionRows, DecisionWrite
 from service.decisions.decision_inputs import RoutingInputs, capacity_message, inputs_of
-from service.decisions.decision_log import DecisionInputs, capture
+from service.decisions.decision_log import DecisionInputs, ProductLevels, capture, product_levels_bytes
 from service.decisions.recorded_capacity import RecordedCapacity
 from truestock.v1 import (
     decision_pb2,
@@ -243,6 +244,22 @@ def test_an_order_is_read_back_unchanged(
 
     assert (inputs.order, inputs.own_units, inputs.rejected_by) == (order, own, excluded)
     assert [line.unit_price for line in inputs.order.lines] == [line.unit_price for line in order.lines]
+
+
+def test_earlier_levels_of_a_product_take_no_memory() -> None:
+    def store_counts(counts: range) -> None:
+        for on_hand in counts:
+            product_levels_bytes(ProductLevels("A", None, (StockLevel("A", "x", on_hand),)), limits.DECISION_BYTES)
+
+    store_counts(range(10))
+    tracemalloc.start()
+    try:
+        store_counts(range(1_000, 6_000))
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept_bytes < 10_000
 
 
 periods = st.builds(
