@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -31,6 +32,9 @@ TURNS_OF_OTHERS = 4
 """Turns of the event loop that others get then. grpcio takes calls that have arrived one after the other, each of them
 in three or four turns (grpcio 1.85): with one, a call waited for as many turns of work. An empty turn takes 10 us.
 """
+NEW_OBJECTS = 2_500
+"""Objects that long work has created and not yet freed after which Python looks for cycles among them, at the end of a
+turn. By itself it looks at more of them at once (service/app/garbage_collector.py), and stops everything for longer."""
 SPREAD_SECONDS = 0.2
 """Time over which periodic work starts."""
 FIRST_PURGE_SECONDS = 20.0
@@ -144,9 +148,12 @@ async def all_of(work: Iterable[Awaitable[T]]) -> list[T]:
 class Turn:
     """The time since work has let others use the event loop."""
 
-    __slots__ = ("_start",)
+    __slots__ = ("_looks_for_cycles", "_objects", "_start")
 
-    def __init__(self) -> None:
+    def __init__(self, *, looks_for_cycles: bool = True) -> None:
+        """Work that frees most of its objects at its end spares the looks: they would find them all in use."""
+        self._looks_for_cycles = looks_for_cycles
+        self._objects = gc.get_count()[0]
         self._start = time.perf_counter()
 
     @property
@@ -156,9 +163,19 @@ class Turn:
 
     async def end(self) -> None:
         """Lets others run; the next turn begins."""
+        if self._looks_for_cycles:
+            self._look()
         for _ in range(TURNS_OF_OTHERS):
             await asyncio.sleep(0)
         self._start = time.perf_counter()
+
+    def _look(self) -> None:
+        objects = gc.get_count()[0]
+        if objects - self._objects >= NEW_OBJECTS:
+            gc.collect(1)
+            objects = 0
+        # Others may have freed some, or Python may have looked at all.
+        self._objects = min(self._objects, objects)
 
     async def end_if_long(self) -> None:
         """Lets others run if it has taken TURN_SECONDS; for the end of each step of a loop."""

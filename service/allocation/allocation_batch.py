@@ -302,7 +302,7 @@ class AllocationBatch:
         context = rebalancing.LazyPlanningContext(self._deps.catalog_cache, policy_set, batch.context(policy_set))
         if unit_of_work.book.expired_promises:
             await rebalancing.fill(connection, unit_of_work, context)
-        turn = Turn()
+        turn = Turn(looks_for_cycles=False)
         for ticket in tickets:
             change = await _decide(intake, ticket, batch.context(ticket.policy_set))
             batch.changes[ticket.claim.id] = change

@@ -99,9 +99,12 @@ async def test_the_next_service_may_take_the_address_while_this_one_finishes_its
 async def test_a_service_that_cannot_start_leaves_its_address_to_others() -> None:
     reserved = []
 
-    with pytest.raises(StartError, match="database"):
+    async def start() -> None:
         async with Drain(1.0) as drain:
             reserved.append(reserve(FREE, drain))
             raise StartError("the database cannot be reached")
+
+    with pytest.raises(StartError, match="database"):
+        await start()
 
     ReservedPort.take(reserved[0]).close()
