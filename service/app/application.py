@@ -42,6 +42,7 @@ from service.audit.signing import AuditKeyError, SigningKey
 from service.background import FailureLog
 from service.catalog import catalog_store
 from service.catalog.catalog_store import Catalog
+from service.catalog.destinations import load_regions
 from service.database import migrate
 from service.database.database import Database
 from service.decisions.decision_retention import DecisionRetention
@@ -112,7 +113,7 @@ async def running(
         # The first process of a service with workers has reserved the address for them.
         address = reserve(listens.address, drain) if worker is None else listens.address
         tracing = _tracing(settings, drain)
-        source = await find_database(settings, drain)
+        source, _ = await asyncio.gather(find_database(settings, drain), load_regions())
         database = await _open_database(settings, source.url, metrics)
         drain.add("database connections", database.close, needed_seconds=CONNECTIONS_SECONDS)
         loaded = await _load_sample(settings, database, active_policies.in_force())
