@@ -45,7 +45,7 @@ class AccessAudit:
 
     async def reload(self) -> None:
         """Reads the access file again if it changed."""
-        self._authentication.reload()
+        await self._authentication.reload()
         access, known = self._authentication.access, self._known
         if access is not None and access is not known:
             self._known = access

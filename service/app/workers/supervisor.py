@@ -60,7 +60,7 @@ async def running_workers(settings: Settings, hurried: asyncio.Event | None = No
         lost = asyncio.Event()
 
         async def look() -> None:
-            listens.authentication.reload()
+            await listens.authentication.reload()
             workers.tell_of_scrape()
             workers.look()
             if source.has_ended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,19 @@ def test_a_file_that_is_too_large_is_not_read_in_part(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="too large"):
         Authentication(file)
+
+
+async def test_calls_are_answered_while_a_changed_file_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "access.yaml"
+    file.write_text(PRINCIPAL)
+    authentication = Authentication(file)
+    file.write_text("principals:\n" + "".join(f"  - {{name: shop-{n}, roles: [read]}}\n" for n in range(300)))
+
+    reading, turns = asyncio.create_task(authentication.reload()), 0
+    while not reading.done():
+        await asyncio.sleep(0)
+        turns += 1
+
+    assert turns > 10
+    assert authentication.access is not None
+    assert len(authentication.access.principals) == 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 import threading
@@ -20,6 +21,7 @@ from service.auth.access_file import AccessFileError
 from service.auth.authentication import Authentication
 from service.auth.issuer import Issuer, KeysError
 from service.auth.issuer_keys import REFRESH_SECONDS, RETRY_SECONDS, KeySchedule, fetched_keys
+from service.auth.principals import Role
 from service.errors import Unauthenticated
 from tests.service.auth.test_json_web_tokens import KEY, OTHER_KEY, public, signed
 
@@ -200,9 +202,26 @@ async def test_keys_fetched_before_a_change_of_the_access_file_stay(host: KeyHos
     await authentication.refresh_keys()
     path = tmp_path / "access.yaml"
     path.write_text(path.read_text().replace("[read]", "[read, stock]"))
-    authentication.reload()
+    await authentication.reload()
 
     assert accepts(authentication, signed())
+
+
+async def test_keys_fetched_while_a_change_of_the_access_file_is_read_stay(host: KeyHost, tmp_path: Path) -> None:
+    host.publish(public(KEY))
+    authentication = access(tmp_path, host.url)
+    path = tmp_path / "access.yaml"
+    path.write_text(path.read_text().replace("[read]", "[read, stock]"))
+
+    reading = asyncio.create_task(authentication.reload())
+    await authentication.refresh_keys()
+    await reading
+    # Whichever ended first, the service reads again within a second what it had to leave.
+    await authentication.reload()
+
+    assert accepts(authentication, signed())
+    assert authentication.access is not None
+    assert authentication.access.principals[0].roles == {Role.READ, Role.STOCK}
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_keys_that_cannot_be_used_are_named(content: str | None, problem: str, t
         JsonWebTokens.read(ISSUER, tmp_path)
 
 
-def test_a_token_calls_as_the_principal_with_its_subject_until_the_keys_change(tmp_path: Path) -> None:
+async def test_a_token_calls_as_the_principal_with_its_subject_until_the_keys_change(tmp_path: Path) -> None:
     (tmp_path / "keys.json").write_text(json.dumps({"keys": [public(KEY)]}))
     (tmp_path / "access.yaml").write_text(
         "principals: [{name: adapter, roles: [read], subjects: [shop]}]\n"
@@ -144,12 +144,12 @@ def test_a_token_calls_as_the_principal_with_its_subject_until_the_keys_change(t
         authentication.by_metadata([("authorization", f"Bearer {signed(sub='other')}")])
 
     (tmp_path / "keys.json").write_text(json.dumps({"keys": [public(OTHER_KEY)]}))
-    authentication.reload()
+    await authentication.reload()
     with pytest.raises(Unauthenticated):
         authentication.by_metadata(metadata)
 
 
-def test_keys_that_disappear_are_said_once_and_the_last_ones_stay_in_force(tmp_path: Path) -> None:
+async def test_keys_that_disappear_are_said_once_and_the_last_ones_stay_in_force(tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps({"keys": [public(KEY)]}))
     (tmp_path / "access.yaml").write_text(
@@ -161,7 +161,7 @@ def test_keys_that_disappear_are_said_once_and_the_last_ones_stay_in_force(tmp_p
 
     with structlog.testing.capture_logs() as logs:
         for _ in range(3):
-            authentication.reload()
+            await authentication.reload()
 
     assert [line["log_level"] for line in logs] == ["error"]
     assert authentication.by_metadata([("authorization", f"Bearer {signed()}")]) is not None
