@@ -41,9 +41,9 @@ async def running_workers(settings: Settings, hurried: asyncio.Event | None = No
     # Read here too, so that a refused folder leaves no process, port or database behind.
     rules = await first_rules(settings, metrics)
     async with Drain(settings.drain_seconds + WORKER_CLOSING_SECONDS) as drain:
-        source = await find_database(settings, drain)
         # No other program gets it while a worker starts again.
         address = reserve(listens.address, drain)
+        source = await find_database(settings, drain)
         workers = Workers(_settings_of_workers(settings, source, address), metrics, scrapes, rules.current.files)
         registry = CollectorRegistry()
         registry.register(workers)
