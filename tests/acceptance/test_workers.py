@@ -23,6 +23,7 @@ from service.app.listening import StartError
 from service.app.workers import workers as workers_module
 from service.app.workers.supervisor import running_workers
 from service.app.workers.worker_link import MODULE
+from tests.child_processes import children_with
 from tests.conftest import PLAIN_RULES, service_process, service_settings
 from tests.counters import counted, written
 from tests.http2_frames import END_HEADERS, HEADERS, frame, opening
@@ -55,8 +56,7 @@ async def served(
 
 def workers() -> list[psutil.Process]:
     """The worker processes of this test, oldest first."""
-    children = [child for child in psutil.Process().children() if MODULE in child.cmdline()]
-    return sorted(children, key=lambda child: child.create_time())
+    return children_with(MODULE)
 
 
 async def page_of(service: Running, path: str = "/metrics") -> str:
@@ -244,7 +244,7 @@ async def test_a_service_that_stops_leaves_no_worker(database_url: str) -> None:
 async def test_workers_end_with_the_process_that_started_them(database_url: str) -> None:
     arguments = ("--workers", "2", "--rules", str(PLAIN_RULES), "--database-url", database_url)
     with service_process(*arguments):
-        [service] = [child for child in psutil.Process().children() if "--workers" in child.cmdline()]
+        [service] = children_with("--workers")
         started = service.children()
         service.kill()
         _, alive = await asyncio.to_thread(psutil.wait_procs, started, 60)

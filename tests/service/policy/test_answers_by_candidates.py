@@ -19,6 +19,7 @@ from service.candidates import candidate_processes, candidate_store
 from service.database.database import Database
 from service.metrics import Metrics
 from service.policy import rule_tests
+from tests.child_processes import children_with
 from tests.conftest import RetailerMaker
 from tests.retailer import Retailer, eventually, order_request, promised
 from tests.service.policy.test_rule_sandbox import COSTLY, ROUTING, encoded
@@ -219,8 +220,4 @@ async def row_counts(retailer: Retailer) -> dict[str, int]:
 
 
 def processes() -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.Process().children()
-        if process.status() != psutil.STATUS_ZOMBIE and candidate_processes.MODULE in process.cmdline()
-    ]
+    return children_with(candidate_processes.MODULE)

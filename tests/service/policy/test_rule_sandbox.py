@@ -22,6 +22,7 @@ from service.policy import rule_tests
 from service.policy.rule_sandbox import RuleSandbox
 from service.policy.rules_folder import read_folder
 from service.policy.sandbox_process import SandboxReport
+from tests.child_processes import children_with
 from tests.conftest import REPOSITORY, RULES, RetailerMaker, service_process
 from tests.retailer import Retailer
 from tests.service.test_bad_input import refused
@@ -319,8 +320,4 @@ COSTLY = {"rules/routing.yaml": ROUTING, "rules/a.yaml": many_rules(3_500, "a"),
 
 def trials(pid: int | None = None) -> list[psutil.Process]:
     """The sandbox processes of a process, or of this one."""
-    return [
-        process
-        for process in psutil.Process(pid).children()
-        if process.status() != psutil.STATUS_ZOMBIE and "service.policy.sandbox_process" in process.cmdline()
-    ]
+    return children_with("service.policy.sandbox_process", pid)

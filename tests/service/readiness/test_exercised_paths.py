@@ -7,11 +7,11 @@ from typing import Any
 
 import asyncpg
 import grpc
-import psutil
 import pytest
 
 from service.database import scratch_schema
 from service.database.database import plain_url
+from tests.child_processes import children_with
 from tests.conftest import RESOLVED_RULES, RetailerMaker, service_process, service_url
 from tests.retailer import Retailer, eventually
 from tests.service.readiness.scratch_rights import let_services_make_schemas
@@ -124,7 +124,7 @@ async def test_a_service_that_is_killed_while_it_exercises_paths_leaves_nothing_
             async with holding.transaction():
                 # Who cannot give back the lease cannot drop the schema either: it is killed before that.
                 await holding.execute("SELECT FROM lease WHERE name = 'scratch schema' FOR UPDATE")
-                (process,) = [x for x in psutil.Process().children() if "serve" in x.cmdline()]
+                (process,) = children_with("serve")
                 process.kill()
                 with pytest.raises(grpc.aio.AioRpcError):
                     await checking
