@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy.util.concurrency import await_, greenlet_spawn
 
 from policies.domain.model import go_on
+from policies.domain.remembered import remember
 from service.errors import NotReady
 from service.observability.error_text import error_text
 
@@ -77,9 +78,8 @@ class FailureLog:
         kind = (event, type(error), *_path(error)) if traceback else (event,)
         failure = self._failures.get(kind)
         if failure is None:
-            if len(self._failures) >= FAILURE_KINDS:
-                self._failures.clear()
-            failure = self._failures[kind] = _Failure(now - LINE_SECONDS, now - TRACEBACK_SECONDS)
+            failure = _Failure(now - LINE_SECONDS, now - TRACEBACK_SECONDS)
+            remember(self._failures, kind, failure, at_most=FAILURE_KINDS)
         failure.unlogged_count += 1
         if now - failure.line_time < LINE_SECONDS:
             return

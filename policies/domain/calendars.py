@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from policies.domain.day_hours import DayHours
 from policies.domain.model import EVERY_DAY, Location
+from policies.domain.remembered import remember
 
 MAX_DAYS_AHEAD = 500
 """How many days ahead are searched; 60 days of transit on one day a week take 420 days."""
@@ -51,9 +52,7 @@ def handled_by(location: Location, now: datetime, unstated_minutes: int | None =
     if known is not None and known[0] is location and known[1] == now:
         return known[2]
     handled = _handled_by(location, now, minutes)
-    if len(_handled) >= REMEMBERED_LOCATIONS:
-        _handled.clear()
-    _handled[id(location), minutes] = (location, now, handled)
+    remember(_handled, (id(location), minutes), (location, now, handled), at_most=REMEMBERED_LOCATIONS)
     return handled
 
 

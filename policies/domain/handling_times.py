@@ -10,6 +10,7 @@ from typing import NamedTuple
 from policies.domain.calendars import closing_time, handled_by, local_time, opening_time
 from policies.domain.capacity import CapacityFigures
 from policies.domain.model import Location
+from policies.domain.remembered import remember
 
 DAY_KNOWN_FOR = timedelta(minutes=5)
 """For which the day on which a location handles an order is worked out at once, if it stays the same until then."""
@@ -52,9 +53,8 @@ def _first_day(location: Location, now: datetime) -> HandlingTime | None:
     if handled is None:
         return None
     first = HandlingTime(handled[0])
-    if len(_first_days) >= REMEMBERED_LOCATIONS:
-        _first_days.clear()
-    _first_days[id(location)] = (location, now, until if later and later[0] == first.day else now, first)
+    same_until = until if later and later[0] == first.day else now
+    remember(_first_days, id(location), (location, now, same_until, first), at_most=REMEMBERED_LOCATIONS)
     return first
 
 

@@ -20,6 +20,7 @@ import grpc
 import structlog
 from prometheus_client import CollectorRegistry
 
+from policies.domain.remembered import remember
 from policies.readiness.path_answers import PATHS, Exercise, PathRun
 from service import limits
 from service.background import pause
@@ -77,9 +78,7 @@ class PathExercise:
             log.warning("paths were not exercised", error=type(error).__name__)
             return _not_run("the database did not answer in time", _TRY_LATER)
         if not exercise.not_run:
-            if len(self._remembered) >= MOST_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[key] = exercise
+            remember(self._remembered, key, exercise, at_most=MOST_REMEMBERED)
         return exercise
 
     async def _exercised(self, subject: PathSubject) -> Exercise:

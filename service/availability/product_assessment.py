@@ -13,6 +13,7 @@ from policies.decisions.kits.kit_availability import assess_kit
 from policies.decisions.pickup import largest_pickup
 from policies.domain.kits import Kit
 from policies.domain.model import Channel, Destination, World
+from policies.domain.remembered import remember
 from policies.policy_set import PolicySet
 
 log = structlog.get_logger(__name__)
@@ -73,8 +74,6 @@ def largest_pickup_order(tried: TriedOrders) -> int:
 def _log_once(revision: str, channel_id: str, sku: str) -> str:
     key = (revision, channel_id, sku)
     if key not in _error_ids:
-        if len(_error_ids) >= _LOGGED_ERRORS:
-            _error_ids.clear()
-        _error_ids[key] = uuid.uuid4().hex
+        remember(_error_ids, key, uuid.uuid4().hex, at_most=_LOGGED_ERRORS)
         log.exception("availability of one product failed", sku=sku, channel=channel_id, error_id=_error_ids[key])
     return _error_ids[key]

@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from policies.decisions.eligibility import NO_PROMISED_UNITS, WholeOrder
 from policies.domain.capacity import CapacityFigures
 from policies.domain.model import Channel, Location, Order, Product, StockLevel, World
+from policies.domain.remembered import remember
 from policies.stock.oversell import OversellEvidence
 from service import limits
 from service.background import let_others_run
@@ -227,9 +228,7 @@ def _level_bytes(level: StockLevel) -> bytes:
     if known is not None and known[0] == level:
         return known[1]
     content = decision_pb2.DecisionInputs(levels=[level_message(level)]).SerializeToString(deterministic=True)
-    if known is None and len(_levels_as_bytes) >= CACHED_LEVELS:
-        _levels_as_bytes.clear()
-    _levels_as_bytes[key] = (level, content)
+    remember(_levels_as_bytes, key, (level, content), at_most=CACHED_LEVELS)
     return content
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from policies.domain.geography import as_destination
 from policies.domain.model import LOCATED_BY, Coordinates, Destination
+from policies.domain.remembered import remember
 from service.geocoding.country_centers import country_center, load_countries, region_center
 from service.geocoding.postal_codes import PostalCodes
 from service.metrics import UNKNOWN_PLACE, Metrics
@@ -59,13 +60,8 @@ class DestinationPoints:
         known = replace(destination, coordinates=as_destination(found.coordinates), located_by=found.located_by)
         # The table of a country may only have been unreadable for a while, so that its codes are found next time.
         if found.located_by in _BY_POSTAL_CODE or not destination.postal_code:
-            self._remember(destination, known)
+            remember(self._remembered, destination, known, at_most=REMEMBERED_DESTINATIONS)
         return known
-
-    def _remember(self, destination: Destination, known: Destination) -> None:
-        if len(self._remembered) >= REMEMBERED_DESTINATIONS:
-            self._remembered.clear()
-        self._remembered[destination] = known
 
     async def find(
         self, country: str | None, region: str | None = None, postal_code: str | None = None

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from policies.domain.remembered import remember
 from service.auth.principals import Principal
 from service.background import FailureLog
 from service.errors import DOMAIN, Overloaded, TruestockError, UnreadableRequest
@@ -93,9 +94,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         """A handler that refuses a call of any kind with the error, and reads nothing of it."""
         key = (path, str(error))
         if key not in self._refusals:
-            if len(self._refusals) >= REMEMBERED_REFUSALS:
-                self._refusals.clear()
-            self._refusals[key] = self._new_refusal(path, error)
+            remember(self._refusals, key, self._new_refusal(path, error), at_most=REMEMBERED_REFUSALS)
         return self._refusals[key]
 
     def _new_refusal(self, path: str, error: TruestockError) -> Any:
@@ -260,9 +259,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         key = (str(error), error.retry_after)
         known = self._overload_statuses.get(key)
         if known is None:
-            if len(self._overload_statuses) >= REMEMBERED_REFUSALS:
-                self._overload_statuses.clear()
-            known = self._overload_statuses[key] = rpc_status.to_status(error.status())
+            known = rpc_status.to_status(error.status())
+            remember(self._overload_statuses, key, known, at_most=REMEMBERED_REFUSALS)
         return known
 
 

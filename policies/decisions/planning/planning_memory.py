@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from datetime import datetime
 from itertools import chain
-from typing import TypeVar
 
 from policies.decisions.deadlines import late_locations
 from policies.decisions.eligibility import RoutingQuestion, dropped_by_policy, exclude_rule_behind
@@ -19,6 +18,7 @@ from policies.decisions.planning.product_stock import ProductStock
 from policies.decisions.planning.question_facts import QuestionReader, question_reader
 from policies.domain.geography import great_circle_km
 from policies.domain.model import Channel, Context, Coordinates, ErasedPoint, Location, Product, StockLevel, World
+from policies.domain.remembered import remember
 from policies.explanation import DroppedLocation, DropReason, FiredRule
 from policies.policy_set import PolicySet, RankStep, RoutingPolicy, Scope
 
@@ -34,9 +34,6 @@ MAX_PRODUCTS = 4_096
 FORMER_AT_ONCE = 4
 """Stocks of earlier moments, which nobody took, that are freed whenever a stock is asked for: more than are added, and
 1 ms at most where 200 locations have levels."""
-
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
 
 
 class PlanningMemory:
@@ -108,7 +105,7 @@ class PlanningMemory:
         found = self._eligibilities.get(key)
         if found is None:
             found = Eligibility(policy, self._without_levels(question), self.locations)
-            _keep(self._eligibilities, key, found, MAX_QUESTIONS)
+            remember(self._eligibilities, key, found, at_most=MAX_QUESTIONS)
         return found
 
     def distances(self, destination: Coordinates | ErasedPoint | None) -> ByLocation[float | None]:
@@ -116,7 +113,7 @@ class PlanningMemory:
         found, locations = self._distances.get(destination), self.locations
         if found is None:
             found = ByLocation(lambda number: _distance_km(locations[number].coordinates, destination))
-            _keep(self._distances, destination, found, MAX_QUESTIONS)
+            remember(self._distances, destination, found, at_most=MAX_QUESTIONS)
         return found
 
     def preference(self, step: RankStep, question: RoutingQuestion, context: Context) -> ByLocation[bool]:
@@ -129,7 +126,7 @@ class PlanningMemory:
         if found is None:
             asked, locations = self._without_levels(question), self.locations
             found = ByLocation(lambda number: bool(matcher.fired(asked.context(locations[number]))))
-            _keep(self._preferences, key, found, MAX_QUESTIONS)
+            remember(self._preferences, key, found, at_most=MAX_QUESTIONS)
         return found
 
     def stock(self, sku: str, question: RoutingQuestion, context: Context) -> ProductStock:
@@ -190,7 +187,7 @@ def memory_of(policy_set: PolicySet, catalog: Mapping[str, Location], channel: C
     memory = _memories.get(channel.id)
     if memory is None or not memory.holds_for(policy_set, catalog, channel):
         memory = PlanningMemory(policy_set, catalog, channel)
-        _keep(_memories, channel.id, memory, MAX_CHANNELS)
+        remember(_memories, channel.id, memory, at_most=MAX_CHANNELS)
     return memory
 
 
@@ -261,10 +258,3 @@ def _dropped(location: Location, reason: DropReason) -> DroppedLocation:
 
 def _distance_km(start: Coordinates | None, end: Coordinates | ErasedPoint | None) -> float | None:
     return None if start is None or end is None else great_circle_km(start, end)
-
-
-def _keep(values: dict[K, V], key: K, value: V, limit: int) -> None:
-    """Adds a value; empties the others first where there are as many as the limit."""
-    if len(values) >= limit:
-        values.clear()
-    values[key] = value
