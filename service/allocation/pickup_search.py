@@ -10,8 +10,8 @@ from policies.decisions.pickup import PickupOffer, nearby_locations, pickup_offe
 from policies.domain.model import SHIP, TRANSFER, Coordinates, Destination
 from policies.policy_set import PolicySet
 from service import limits
-from service.allocation.allocation_batch import AllocationBatch, NewOrder
 from service.allocation.allocation_queue import Ticket
+from service.allocation.order_preview import NewOrder, OrderPreview
 from service.allocation.pickup_requests import PickupSearchRequest
 from service.background import in_turns, pause_of_turn
 from service.decisions.decision_messages import dropped_candidate
@@ -26,9 +26,9 @@ from truestock.v1 import pickup_pb2
 class PickupSearch:
     """Answers from one snapshot of the database, or of its replica."""
 
-    def __init__(self, deps: Dependencies, orders: AllocationBatch) -> None:
+    def __init__(self, deps: Dependencies, previews: OrderPreview) -> None:
         self._deps = deps
-        self._orders = orders
+        self._previews = previews
 
     async def search(
         self, search: PickupSearchRequest, message: pickup_pb2.SearchPickupLocationsRequest
@@ -43,7 +43,7 @@ class PickupSearch:
         policy_set, new_id = self._deps.policies(), self._deps.new_id
         key = IdempotentRequest.of("SearchPickupLocations", message, None, new_id).key
         ticket = Ticket(cart, key, message, policy_set, new_id())
-        order = await self._deps.reads.answer(lambda source: self._orders.read_new(ticket, source))
+        order = await self._deps.reads.answer(lambda source: self._previews.read_new(ticket, source))
         answer = await in_turns(_answer, policy_set, order, search, shopper)
         point = destination_point(destination)
         if point is not None:

@@ -16,6 +16,7 @@ from service.allocation.cancellations.cancellation_requests import CancellationR
 from service.allocation.hold_release import HoldRelease
 from service.allocation.intake.mapped_items import MappedItems
 from service.allocation.lifecycle import Lifecycle
+from service.allocation.order_preview import OrderPreview
 from service.allocation.pickup_search import PickupSearch
 from service.app.path_exercise import PathExercise
 from service.availability.channel_figures import ChannelFigureOperations
@@ -96,13 +97,13 @@ def add_services(
     deps: Dependencies, server: grpc.aio.Server, queue: AllocationQueue | None = None
 ) -> tuple[AllocationQueue, Lifecycle]:
     """Registers the gRPC services; `queue` is a new one unless given. Returns the queue and the lifecycle of holds."""
-    batch, lifecycle = AllocationBatch(deps), Lifecycle(deps)
-    queue = queue or _allocation_queue(deps, batch)
+    previews, lifecycle = OrderPreview(deps), Lifecycle(deps)
+    queue = queue or _allocation_queue(deps)
     kept_rules = KeptRules(deps.database, timedelta(days=deps.settings.decision_retention_days))
     candidates = CandidateProcesses(kept_rules, deps.settings)
     deps.background.append(candidates.run)
-    _add_orders(deps, server, queue=queue, batch=batch, lifecycle=lifecycle, candidates=candidates)
-    _add_availability(deps, server, batch, candidates)
+    _add_orders(deps, server, queue=queue, previews=previews, lifecycle=lifecycle, candidates=candidates)
+    _add_availability(deps, server, previews, candidates)
     _add_stock(deps, server)
     _add_catalog(deps, server)
     rule_tests = _add_policies(deps, server, kept_rules)
@@ -114,9 +115,9 @@ def add_services(
     return queue, lifecycle
 
 
-def _allocation_queue(deps: Dependencies, batch: AllocationBatch) -> AllocationQueue:
+def _allocation_queue(deps: Dependencies) -> AllocationQueue:
     return AllocationQueue(
-        batch.decide,
+        AllocationBatch(deps).decide,
         deps.metrics,
         # Two connections stay free of allocation: one for reads, one to confirm, release and ship.
         max_in_flight=max(1, deps.settings.database_pool_size - 2),
@@ -130,7 +131,7 @@ def _add_orders(
     server: grpc.aio.Server,
     *,
     queue: AllocationQueue,
-    batch: AllocationBatch,
+    previews: OrderPreview,
     lifecycle: Lifecycle,
     candidates: CandidateProcesses,
 ) -> None:
@@ -142,7 +143,7 @@ def _add_orders(
     orders = AllocationServicer(
         allocator=queue,
         operations=OrderOperations(
-            batch,
+            previews,
             CancellationOperations(deps),
             HoldRelease(deps),
             ForgetOperations(deps, personal_data),
@@ -164,7 +165,7 @@ def _add_orders(
 
 
 def _add_availability(
-    deps: Dependencies, server: grpc.aio.Server, batch: AllocationBatch, candidates: CandidateProcesses
+    deps: Dependencies, server: grpc.aio.Server, previews: OrderPreview, candidates: CandidateProcesses
 ) -> None:
     """What channels may sell, and what they say of it."""
     watch = AvailabilityWatch(deps)
@@ -184,7 +185,7 @@ def _add_availability(
         logs=AnswerLogs(deps.publication_log, deps.shortfall_log),
         candidates=candidates,
         reports=ChannelReports(demand, ChannelFigureOperations(deps)),
-        pickup_search=PickupSearch(deps, batch),
+        pickup_search=PickupSearch(deps, previews),
         destination_points=deps.destination_points,
     )
     availability_grpc.add_AvailabilityServiceServicer_to_server(availability, server)

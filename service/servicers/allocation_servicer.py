@@ -12,12 +12,12 @@ from google.protobuf.message import Message
 
 from policies.domain.model import Destination
 from service import limits
-from service.allocation.allocation_batch import AllocationBatch
 from service.allocation.allocation_queue import AllocationQueue, Ticket
 from service.allocation.cancellations.cancellation import CancellationOperations
 from service.allocation.cancellations.cancellation_requests import CancellationRequests
 from service.allocation.hold_release import HoldRelease
 from service.allocation.lifecycle import Lifecycle
+from service.allocation.order_preview import OrderPreview
 from service.background import in_turns
 from service.candidates.candidate_processes import CandidateProcesses
 from service.database.database import Connection, Database
@@ -51,12 +51,12 @@ AllocateOne = Callable[[allocation_pb.AllocateOrderRequest], Awaitable[allocatio
 
 @dataclass(frozen=True, slots=True)
 class OrderOperations:
-    """The operations that allocate orders, cancel them, release them from a hold, forget them, and preview them.
+    """The operations that cancel orders, release them from a hold, forget them, and preview them.
 
     `destination_points` finds where their destinations are.
     """
 
-    orders: AllocationBatch
+    previews: OrderPreview
     cancellations: CancellationOperations
     hold_release: HoldRelease
     forget: ForgetOperations
@@ -86,7 +86,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         self._watch = watch
         self._explanations = LimitedTurns(1, limits.EXPLANATIONS_WAITING, "explanations of previews")
         self._allocator = allocator
-        self._orders, self._cancellations = operations.orders, operations.cancellations
+        self._previews, self._cancellations = operations.previews, operations.cancellations
         self._hold_release, self._candidates = operations.hold_release, operations.candidates
         self._forget = operations.forget
         self._cancellation_requests = operations.cancellation_requests
@@ -117,7 +117,7 @@ class AllocationServicer(allocation_grpc.AllocationServiceServicer):
         return allocation_pb.AllocateOrderResponse(allocation=await self._allocator.allocate(ticket))
 
     async def _preview(self, ticket: Ticket, *, explains: bool) -> allocation_pb.AllocateOrderResponse:
-        allocation, inputs = await self._orders.preview(ticket)
+        allocation, inputs = await self._previews.preview(ticket)
         if not explains or inputs is None:
             return allocation_pb.AllocateOrderResponse(allocation=allocation)
         async with self._explanations.turn():

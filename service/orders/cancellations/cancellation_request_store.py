@@ -151,8 +151,9 @@ async def of_orders(connection: Connection, ids: Sequence[UUID]) -> list[Cancell
 
 async def waiting(connection: Connection, keys: Iterable[tuple[str, str]]) -> list[CancellationRequest]:
     """The requests that wait for the orders of these locked keys, (channel id, order id), to arrive; oldest first."""
-    values = transposed(["channel_id", "order_id"], sorted(set(keys)))
-    return await _with_lines(connection, await _WAITING.rows(connection, **values))
+    wanted = sorted(set(keys))
+    values = transposed(["channel_id", "order_id"], wanted)
+    return await _with_lines(connection, await _WAITING.rows(connection, **values) if wanted else [])
 
 
 async def due(connection: Connection, count: int) -> list[asyncpg.Record]:

@@ -118,6 +118,11 @@ async def read(connection: Connection, keys: Iterable[OrderKey]) -> list[Cancell
     ]
 
 
+def requested_keys(rows: Iterable[CancellationRow]) -> set[OrderKey]:
+    """The keys of orders for which shoppers' requests to cancel wait."""
+    return {row.key for row in rows if row.is_request and not row.cancellation.is_applied}
+
+
 async def write(connection: Connection, now: datetime, rows: Iterable[CancellationRow]) -> None:
     """Stores cancellations of locked orders, or marks them as applied."""
     values = [
