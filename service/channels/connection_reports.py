@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,6 +12,7 @@ from grpc import aio
 from service.channels.accounts import Account
 from service.channels.adapter import Adapter, Check, CheckKind
 from service.channels.errors import Unreadable
+from service.channels.plain_text import plain_line
 from service.channels.truestock_calls import CALL_SECONDS, answer, timestamp
 from truestock.v1 import connection_pb2 as connection_pb
 from truestock.v1.catalog_service_pb2_grpc import CatalogServiceStub
@@ -23,7 +23,6 @@ PAGE_SIZE = 1_000
 MOST_NAMED, MOST_OUTLETS, MOST_CHECKS = 100, 500, 200
 """Items, outlets and checks of one report."""
 LONGEST_ID, LONGEST_NAME, LONGEST_TEXT = 128, 256, 1_000
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
 _KINDS = {
     CheckKind.SCOPE: connection_pb.ConnectionCheck.KIND_SCOPE,
     CheckKind.WEBHOOK: connection_pb.ConnectionCheck.KIND_WEBHOOK,
@@ -43,7 +42,7 @@ class ConnectionReports:
         said = connection_pb.Connection(
             channel_id=self._account.channel_id,
             account=self._account.name,
-            pause_reason=_text(state["pause_reason"], LONGEST_TEXT),
+            pause_reason=plain_line(state["pause_reason"], LONGEST_TEXT),
             shop=shop,
         )
         times: Mapping[str, datetime | None] = {
@@ -64,19 +63,19 @@ class ConnectionReports:
             outlets = await adapter.outlets()
             items = {item.item_id: item for item in await adapter.items()}
         except Unreadable as error:
-            return connection_pb.ShopState(checks=stated, list_problem=_text(str(error), LONGEST_TEXT))
+            return connection_pb.ShopState(checks=stated, list_problem=plain_line(str(error), LONGEST_TEXT))
         listed = {listing.item_id async for listing in self._listings()}
         unmapped, missing = sorted(items.keys() - listed), sorted(listed - items.keys())
         return connection_pb.ShopState(
             checks=stated,
             outlets=[
-                connection_pb.ShopOutlet(outlet_id=outlet.outlet_id, display_name=_text(outlet.name, LONGEST_NAME))
+                connection_pb.ShopOutlet(outlet_id=outlet.outlet_id, display_name=plain_line(outlet.name, LONGEST_NAME))
                 for outlet in outlets
             ][:MOST_OUTLETS],
             item_count=len(items),
             unmapped_item_count=len(unmapped),
             unmapped_items=[
-                connection_pb.ShopItem(item_id=item_id, seller_sku=_text(items[item_id].sku, LONGEST_NAME))
+                connection_pb.ShopItem(item_id=item_id, seller_sku=plain_line(items[item_id].sku, LONGEST_NAME))
                 for item_id in unmapped[:MOST_NAMED]
             ],
             missing_item_count=len(missing),
@@ -98,12 +97,7 @@ def _check(check: Check) -> connection_pb.ConnectionCheck:
     name = check.what.removeprefix(f"{check.kind.value} ")
     return connection_pb.ConnectionCheck(
         kind=_KINDS[check.kind],
-        name=_text(name, LONGEST_ID),
+        name=plain_line(name, LONGEST_ID),
         works=check.works,
-        todo=_text(check.todo, LONGEST_TEXT),
+        todo=plain_line(check.todo, LONGEST_TEXT),
     )
-
-
-def _text(text: str, longest: int) -> str:
-    """A text of a platform as Truestock takes it: in one line, and not too long."""
-    return _CONTROL.sub(" ", text).strip()[:longest].strip()

@@ -13,9 +13,17 @@ The message of each is for people, and has no personal data.
 
 from __future__ import annotations
 
+from service.channels.plain_text import plain_line
+
+LONGEST_MESSAGE = 1_000
+
 
 class ChannelError(Exception):
     """Something between a channel and Truestock failed; the message is for people and has no personal data."""
+
+    def __init__(self, message: str) -> None:
+        # It may repeat what a platform said, and it is stored and told to people.
+        super().__init__(plain_line(message, LONGEST_MESSAGE))
 
 
 class Away(ChannelError):

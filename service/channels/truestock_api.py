@@ -27,6 +27,7 @@ from service.channels.effects import (
 )
 from service.channels.errors import Unlinked, Unmapped
 from service.channels.original_search import OriginalSearch
+from service.channels.plain_text import plain_line
 from service.channels.truestock_calls import CALL_SECONDS, FROM_DATABASE, answer, timestamp
 from truestock.v1 import (
     allocation_service_pb2 as allocation,
@@ -159,7 +160,7 @@ class TruestockApi:
         """Raises an exception for a person, about an order or about the account as a whole."""
         request = ReportSyncFailureRequest(
             source=self._source,
-            description=description[:LONGEST_REASON],
+            description=plain_line(description, LONGEST_REASON),
             kind=kind,
             channel_id=self._account.channel_id,
         )
@@ -313,7 +314,7 @@ class TruestockApi:
             event_id=effect.event_id,
             channel_update_time=timestamp(effect.update_time),
             fault=_FAULTS[effect.fault],
-            reason=effect.reason[:LONGEST_REASON],
+            reason=plain_line(effect.reason, LONGEST_REASON),
         )
 
     def _cancel_request(self, effect: RequestToCancel) -> allocation.RequestCancellationRequest:
@@ -323,7 +324,7 @@ class TruestockApi:
         if not effect.is_withdrawn:
             request.lines.extend(_cancelled(effect.lines))
             request.whole_order = not effect.lines
-            request.reason = effect.reason[:LONGEST_REASON]
+            request.reason = plain_line(effect.reason, LONGEST_REASON)
             if effect.deadline is not None:
                 request.deadline.CopyFrom(timestamp(effect.deadline))
         return request

@@ -19,6 +19,7 @@ from service.channels.errors import (
     Unmapped,
     Unreadable,
 )
+from service.channels.plain_text import plain_line
 from service.channels.running_account import RunningAccount
 from service.channels.store.account_states import AccountStates
 from service.channels.store.inbox import Claim, Inbox
@@ -27,6 +28,7 @@ from service.channels.store.leases import kept
 LOOK_SECONDS = 0.5
 """How soon a worker sees what another process has taken in."""
 AWAY_PAUSE = timedelta(seconds=2)
+LONGEST_ORDER_ID = 128
 AT_A_TIME = 8
 """Entities of one account and kind whose effects are sent at the same time."""
 
@@ -46,7 +48,13 @@ class Worker:
         """Works until `stop` is set."""
         while not stop.is_set():
             self._running.hinted.clear()
-            if not await self._one_round():
+            try:
+                is_busy = await self._one_round()
+            except Exception as error:
+                # What no check foresaw costs its batch a lease, and never the other accounts of this process.
+                self._failures.failed("a round of work failed and is tried again", error, account=self._name)
+                is_busy = False
+            if not is_busy:
                 await pause(self._running.hinted, LOOK_SECONDS)
 
     async def _one_round(self) -> bool:
@@ -183,7 +191,8 @@ class Worker:
 
 
 def _order_id(claim: Claim, reading: Reading | Exception | None) -> str:
-    if claim.kind == "order":
-        return claim.entity_id
+    """The order that a failure is about; empty where there is none, or an id that is none that Truestock takes."""
     effects = reading.effects if isinstance(reading, Reading) else ()
-    return next((effect.order_id for effect in effects if not isinstance(effect, CountUnits)), "")
+    of_effects = (effect.order_id for effect in effects if not isinstance(effect, CountUnits))
+    order_id = claim.entity_id if claim.kind == "order" else next(of_effects, "")
+    return order_id if order_id == plain_line(order_id, LONGEST_ORDER_ID) else ""
