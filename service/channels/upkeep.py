@@ -12,6 +12,7 @@ from service.channels.connector_metrics import ConnectorMetrics
 from service.channels.errors import AuthorizationLost, Away, Unmapped, Unreadable
 from service.channels.running_account import RunningAccount
 from service.channels.store.connector_store import ConnectorStore
+from service.channels.store.inbox import Failed
 from service.channels.truestock_api import failure_kind
 
 REPORT_SECONDS = 60.0
@@ -129,8 +130,19 @@ class Upkeep:
                 self._failures.failed("an exception was refused", error, traceback=False, account=name)
             await inbox.reported(name, failed, is_open=True)
         for recovered in await inbox.recovered(name):
-            await running.api.report_recovery(failure_kind(recovered.kind), recovered.order_id)
+            await self._tell_of_recovery(running, recovered)
             await inbox.reported(name, recovered, is_open=False)
+
+    async def _tell_of_recovery(self, running: RunningAccount, recovered: Failed) -> None:
+        """Resolves the exception, or has it say what else it is about: one is about all of a kind of an order."""
+        name, kind = running.account.name, failure_kind(recovered.kind)
+        kinds = [each for each in running.platform.abilities.kinds if failure_kind(each) == kind]
+        if await self._store.inbox.state_another(name, kinds, recovered.order_id):
+            return
+        try:
+            await running.api.report_recovery(kind, recovered.order_id)
+        except (Unreadable, Unmapped) as error:
+            self._failures.failed("a recovery was refused", error, traceback=False, account=name)
 
     async def _tell(self, running: RunningAccount, state: Any) -> None:
         name = running.account.name
@@ -141,7 +153,9 @@ class Upkeep:
                 await running.api.report_failure(failure_kind(""), reason)
                 await self._store.states.reported(name, True)
             elif state is not None and not state["pause_reason"] and state["is_reported"]:
+                # This ends every exception of the account that names no order.
                 await running.api.report_recovery(failure_kind(""))
+                await self._store.inbox.raise_again(name)
                 await self._store.states.reported(name, False)
         except (Away, Unmapped, Unreadable) as error:
             self._failures.failed("no exception could be raised", error, traceback=False, account=name)

@@ -79,8 +79,9 @@ UPDATE {SCHEMA}.entities SET {_FREE}, next_attempt_time = now() + $5::interval
 WHERE account = $1 AND kind = $2 AND entity_id = $3 AND lease = $4
 """
 _FAIL = f"""
-UPDATE {SCHEMA}.entities SET {_FREE}, failure = $5, order_id = $6, attempt_count = attempt_count + 1,
-    is_reported = is_reported AND failure = $5,
+UPDATE {SCHEMA}.entities SET {_FREE}, failure = $5, attempt_count = attempt_count + 1,
+    -- The exception that is open names this order, and its end must name the same.
+    order_id = CASE WHEN is_reported THEN order_id ELSE $6 END,
     state = CASE WHEN hint_count > $8 THEN 'waiting' WHEN $7 THEN 'unmapped'
         WHEN attempt_count + 1 >= {MOST_ATTEMPTS} OR $9 THEN 'parked' ELSE 'waiting' END,
     next_attempt_time = now() + CASE WHEN $7 THEN interval '{UNMAPPED_PAUSE.seconds} seconds'
@@ -89,13 +90,27 @@ WHERE account = $1 AND kind = $2 AND entity_id = $3 AND lease = $4
 """
 _UNREPORTED = f"""
 SELECT kind, entity_id, order_id, failure, state FROM {SCHEMA}.entities
-WHERE account = $1 AND failure <> '' AND state IN ('unmapped', 'parked') AND NOT is_reported LIMIT 100
+WHERE account = $1 AND failure <> '' AND state IN ('unmapped', 'parked')
+    AND (NOT is_reported OR reported_failure <> failure) LIMIT 100
 """
 _RECOVERED = f"""
 SELECT kind, entity_id, order_id, failure, state FROM {SCHEMA}.entities
 WHERE account = $1 AND is_reported AND failure = '' LIMIT 100
 """
-_REPORTED = f"UPDATE {SCHEMA}.entities SET is_reported = $4 WHERE account = $1 AND kind = $2 AND entity_id = $3"
+_REPORTED = f"""
+UPDATE {SCHEMA}.entities SET is_reported = $4, reported_failure = $5
+WHERE account = $1 AND kind = $2 AND entity_id = $3
+"""
+_STATE_ANOTHER = f"""
+UPDATE {SCHEMA}.entities SET reported_failure = '' WHERE (account, kind, entity_id) IN (
+    SELECT account, kind, entity_id FROM {SCHEMA}.entities
+    WHERE account = $1 AND kind = ANY($2::text[]) AND order_id = $3 AND is_reported AND failure <> ''
+    ORDER BY first_hint_time, entity_id LIMIT 1
+) RETURNING 1
+"""
+_RAISE_AGAIN = f"""
+UPDATE {SCHEMA}.entities SET is_reported = false WHERE account = $1 AND order_id = '' AND is_reported AND failure <> ''
+"""
 _REPLAY = f"""
 UPDATE {SCHEMA}.entities SET state = 'waiting', attempt_count = 0, next_attempt_time = now(),
     hint_count = hint_count + 1, first_hint_time = now()
@@ -195,7 +210,7 @@ class Inbox:
         await self._pool.rows(_FAIL, *_key(claim), failure, order_id, unmapped, claim.hint_count, final)
 
     async def unreported(self, account: str) -> list[Failed]:
-        """Failures that need an exception."""
+        """Failures that need an exception, or whose exception says what is so no more."""
         return [Failed(**dict(row)) for row in await self._pool.rows(_UNREPORTED, account)]
 
     async def recovered(self, account: str) -> list[Failed]:
@@ -203,8 +218,17 @@ class Inbox:
         return [Failed(**dict(row)) for row in await self._pool.rows(_RECOVERED, account)]
 
     async def reported(self, account: str, failed: Failed, *, is_open: bool) -> None:
-        """Notes whether an exception is open about it."""
-        await self._pool.rows(_REPORTED, account, failed.kind, failed.entity_id, is_open)
+        """Notes whether an exception is open about it, which says what has failed."""
+        said = failed.failure if is_open else ""
+        await self._pool.rows(_REPORTED, account, failed.kind, failed.entity_id, is_open, said)
+
+    async def state_another(self, account: str, kinds: Sequence[str], order_id: str) -> bool:
+        """Has the open exception of these kinds and this order say what else still fails; False where nothing does."""
+        return bool(await self._pool.rows(_STATE_ANOTHER, account, list(kinds), order_id))
+
+    async def raise_again(self, account: str) -> None:
+        """Has exceptions without an order raised again for what still fails, after all of them were resolved."""
+        await self._pool.rows(_RAISE_AGAIN, account)
 
     async def replay(self, account: str = "", entity_id: str = "", states: Sequence[str] = FAILED) -> int:
         """Makes entities due again; returns how many."""
