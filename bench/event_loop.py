@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +11,9 @@ from functools import partial
 from bench.allocators import Allocator, allocation_queue
 from bench.bench_report import Ratio, Report
 from bench.bench_retailer import BenchRetailer, open_retailer
+from bench.collector_settings import collector_of_service
 from bench.loop_delays import recorded_delays
 from bench.rounds import Figures, Pace, WrongAnswer, run_in_turns
-from service.app.garbage_collector import spare_started_objects
 from service.cli.replay.order_replay import percentile
 from truestock.v1 import order_pb2
 
@@ -39,26 +38,15 @@ async def measure(url: str, pace: Pace = PACE) -> Report:
 
 
 def _on_a_plain_loop(url: str, pace: Pace) -> Report:
-    thresholds = gc.get_threshold()
-    try:
-        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            return runner.run(_measure(url, pace))
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*thresholds)
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        return runner.run(_measure(url, pace))
 
 
 async def _measure(url: str, pace: Pace) -> Report:
     async with open_retailer(url) as retailer, allocation_queue(retailer) as queue:
         await retailer.add_products([HOT])
-        spare_started_objects()
-        bursts = partial(_repeat, partial(_burst, retailer, queue))
-        figures = await run_in_turns({"bursts of hot orders": bursts}, pace)
-        # Only now, because rules are asked about every location of a channel.
-        skus = [f"CHAIN-{number}" for number in range(LINES)]
-        await retailer.add_chain(LOCATIONS, skus)
-        large = partial(_repeat, partial(_large_order, retailer, queue, skus))
-        figures |= await run_in_turns({"one large order": large}, pace)
+        with collector_of_service():
+            figures = await _bursts_and_large_orders(retailer, queue, pace)
         return Report(
             name=NAME,
             pace=pace,
@@ -76,6 +64,16 @@ async def _measure(url: str, pace: Pace) -> Report:
             },
             verified=await retailer.verify(),
         )
+
+
+async def _bursts_and_large_orders(retailer: BenchRetailer, queue: Allocator, pace: Pace) -> dict[str, list[Figures]]:
+    bursts = partial(_repeat, partial(_burst, retailer, queue))
+    figures = await run_in_turns({"bursts of hot orders": bursts}, pace)
+    # Only now, because rules are asked about every location of a channel.
+    skus = [f"CHAIN-{number}" for number in range(LINES)]
+    await retailer.add_chain(LOCATIONS, skus)
+    large = partial(_repeat, partial(_large_order, retailer, queue, skus))
+    return figures | await run_in_turns({"one large order": large}, pace)
 
 
 def _greatest(figures: dict[str, list[Figures]], name: str) -> tuple[float, ...]:

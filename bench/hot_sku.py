@@ -22,10 +22,10 @@ from bench.bench_report import Ratio, Report, ratio
 from bench.bench_retailer import BenchRetailer, open_retailer
 from bench.bench_server import running_server
 from bench.call_loops import Call, closed_loop
+from bench.collector_settings import collector_of_service
 from bench.cpu_meter import CpuMeter, MeteredServer, postgres_meter
 from bench.load_generator import running_generator
 from bench.rounds import Figures, Pace, Variant, run_in_turns
-from service.app.garbage_collector import spare_started_objects
 
 NAME = "hot"
 PACE = Pace(rounds=5, seconds=2.0)
@@ -76,8 +76,8 @@ async def measure(url: str, pace: Pace = PACE) -> Report:
             **await _allocators(stack, retailer, meter, pool_sizes),
             **{name: baseline.run for name, baseline in baselines.items()},
         }
-        # As in a service that has started; whoever writes a baseline could do so too.
-        spare_started_objects()
+        # The baselines, too: whoever writes one could set the collector so.
+        stack.enter_context(collector_of_service())
         figures = await run_in_turns(variants, pace, verify=partial(_verify, retailer, baselines))
         return Report(
             name=NAME,

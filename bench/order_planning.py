@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import random
 import time
@@ -17,6 +16,7 @@ from bench.baselines.bare_echo import running_bare_echo
 from bench.bench_calls import ECHO, CallStream
 from bench.bench_report import Ratio, Report
 from bench.bench_retailer import repository_rules
+from bench.collector_settings import collector_of_service
 from bench.cpu_meter import CpuMeter, MeteredServer
 from bench.load_generator import running_generator
 from bench.rounds import Figures, Pace, WrongAnswer, run_in_turns
@@ -35,7 +35,6 @@ from policies.domain.model import (
     World,
 )
 from policies.policy_set import PolicySet
-from service.app.garbage_collector import spare_started_objects
 
 NAME = "routing"
 PACE = Pace(rounds=7, seconds=1.0)
@@ -115,14 +114,8 @@ async def _plan(policy_set: PolicySet, locations: Mapping[str, Location], second
 
 
 async def _plan_large(policy_set: PolicySet, locations: Mapping[str, Location], seconds: float) -> Figures:
-    thresholds = gc.get_threshold()
-    # As in the service: without it, one of 30 orders pays for a look at everything that this process has loaded.
-    spare_started_objects()
-    try:
+    with collector_of_service():
         return _large_orders(policy_set, locations, seconds)
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*thresholds)
 
 
 def _large_orders(policy_set: PolicySet, locations: Mapping[str, Location], seconds: float) -> Figures:

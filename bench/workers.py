@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -112,5 +113,10 @@ def _ratios(figures: Mapping[str, Sequence[Figures]]) -> list[Ratio]:
 
 
 def _workers_of(supervisor: int) -> list[int]:
-    children = psutil.Process(supervisor).children()
-    return [child.pid for child in children if "service.app.workers.worker_process" in child.cmdline()]
+    found = []
+    for child in psutil.Process(supervisor).children():
+        # A process that has ended has no arguments, also before the supervisor has waited for it.
+        with suppress(psutil.NoSuchProcess):
+            if "service.app.workers.worker_process" in child.cmdline():
+                found.append(child.pid)
+    return found
