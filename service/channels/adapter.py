@@ -35,6 +35,8 @@ class Delivery:
     is_readable: bool = True
     ends_authorization: bool = False
     """The shop has withdrawn the permission of the account."""
+    shop: str = ""
+    """The platform's id of the shop that it is of, where it says so: an app may hear of all its shops at one address."""
 
 
 @dataclass(frozen=True, slots=True)

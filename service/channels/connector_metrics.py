@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from service.channels.accounts import Account
 from service.metrics.kinds import MetricMaker
 
-DELIVERY_RESULTS = ("new", "duplicate", "unreadable", "bad_signature", "refused")
+DELIVERY_RESULTS = ("new", "duplicate", "another_shop", "unreadable", "bad_signature", "refused")
 CALL_RESULTS = ("worked", "away", "failed")
 
 

@@ -90,9 +90,12 @@ class Intake:
 
     async def _store(self, running: RunningAccount, headers: Mapping[str, str], body: bytes) -> Response:
         name = running.account.name
+        delivery = _storable(running.adapter.delivery(headers, body), body)
+        if delivery.shop and delivery.shop != running.account.shop:
+            # Square sends what happens at every merchant of an application to each of its addresses.
+            return self._answer(running, "another_shop", Response("ok\n"))
         if await self._inbox_is_full():
             return self._answer(running, "refused", Response("the inbox is full\n", 503, RETRY_AFTER))
-        delivery = _storable(running.adapter.delivery(headers, body), body)
         is_new = await self._batches.store(name, delivery)
         await self._note_heard(name)
         await self._end_authorization(running, delivery)

@@ -68,7 +68,8 @@ def delivery(headers: Mapping[str, str], body: bytes) -> Delivery:
         hints = tuple(_hints(topic, message))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Delivery(key, "unreadable", (), is_readable=False)
-    return Delivery(key, topic, hints, ends_authorization=topic == _ENDS_AUTHORIZATION)
+    shop = headers.get("x-shopify-shop-domain", "")
+    return Delivery(key, topic, hints, ends_authorization=topic == _ENDS_AUTHORIZATION, shop=shop)
 
 
 def order_reading(order: Json, refunds: Sequence[Json], copies: Sequence[Copies] = ()) -> Reading:

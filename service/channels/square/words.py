@@ -67,7 +67,8 @@ def delivery(body: bytes) -> Delivery:
         hints = tuple(_hints(topic, content))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Delivery(hashlib.sha256(body).hexdigest(), "unreadable", (), is_readable=False)
-    return Delivery(key, topic, hints, ends_authorization=topic == _REVOKED)
+    merchant = str(message.get("merchant_id") or "")
+    return Delivery(key, topic, hints, ends_authorization=topic == _REVOKED, shop=merchant)
 
 
 def source_order_ids(order: Json) -> tuple[str, ...]:

@@ -66,7 +66,8 @@ def delivery(body: bytes) -> Delivery:
         hints = tuple(_hints(topic, data))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Delivery(hashlib.sha256(body).hexdigest(), "unreadable", (), is_readable=False)
-    return Delivery(key, f"type_{topic}", hints, ends_authorization=topic == _DEAUTHORIZED)
+    shop = str(message.get("shop_id") or "")
+    return Delivery(key, f"type_{topic}", hints, ends_authorization=topic == _DEAUTHORIZED, shop=shop)
 
 
 def order_reading(order: Mapping[str, Any]) -> Reading:

@@ -101,6 +101,8 @@ async def test_a_webhook_hints_at_what_is_then_read_and_says_nothing_of_a_person
     assert all(adapter.verify(headers, shop.account.webhook_url, body) for headers, body in webhooks)
     assert {hint.entity_id for each in deliveries for hint in each.hints if hint.kind == shop.kind} == {bought}
     assert units(readings[bought]) == 2
+    # An app hears of all its shops; the intake takes what is of this one.
+    assert {delivery.shop for delivery in deliveries} <= {"", shop.account.shop}
     said = repr((deliveries, readings))
     assert [data for data in shop.personal_data() if data in said] == []
 

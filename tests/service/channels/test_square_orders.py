@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import httpx2
 import pytest
 
-from tests.connector_site import Site, map_everything, site_of, until
+from service.channels.store.inbox import STATES
+from tests.connector_site import PUBLIC_URL, Site, map_everything, site_of, until
 from tests.fakes.square.merchant import SquareMerchant
+from tests.fakes.square.tokens import webhook_signature
 from tests.retailer import Retailer
 from truestock.v1 import catalog_service_pb2 as catalog_pb, order_pb2
 from truestock.v1.shipment_pb2 import Shipment
@@ -45,6 +49,31 @@ async def test_a_sale_at_the_till_and_an_order_to_collect_take_stock_of_their_sh
     assert [shipment.location_id for shipment in ready.allocation.shipments] == ["austin"]
     assert [shipment.state for shipment in collected.allocation.shipments] == [Shipment.STATE_COLLECTED]
     assert (await site.retailer.ledger()).balanced
+
+
+OF_ANOTHER_MERCHANT = (
+    {"type": "oauth.authorization.revoked", "data": {"type": "revocation", "object": {}}},
+    {"type": "order.created", "data": {"object": {"order_created": {"order_id": "ORDER-OF-ANOTHER"}}}},
+)
+
+
+async def test_what_happens_at_another_merchant_of_the_application_changes_nothing_here(site: Site) -> None:
+    events = [{"merchant_id": "ANOTHER", "event_id": str(n), **each} for n, each in enumerate(OF_ANOTHER_MERCHANT)]
+    signed_url = f"{PUBLIC_URL}/webhooks/square-us"
+    async with site.running(subscribe=False) as listening, httpx2.AsyncClient(trust_env=False) as http:
+        url = f"http://{listening.webhooks}/webhooks/square-us"
+        answers = []
+        for body in (json.dumps(event).encode() for event in events):
+            signature = webhook_signature(site.shop.signature_key, signed_url, body)
+            headers = {"x-square-hmacsha256-signature": signature}
+            answers.append((await http.post(url, content=body, headers=headers)).status_code)
+        metrics = (await http.get(f"http://{listening.metrics}/metrics")).text
+    states = await site.store.states.listed()
+
+    assert answers == [200, 200]
+    assert 'truestock_channel_deliveries_total{account="square-us",result="another_shop"} 2.0' in metrics
+    assert [state["pause_reason"] for state in states] == [""]
+    assert await site.store.inbox.listed("", "", STATES, 10) == []
 
 
 async def _with_status(site: Site, order_id: str, status: int) -> Any:
