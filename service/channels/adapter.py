@@ -36,7 +36,7 @@ class Delivery:
     ends_authorization: bool = False
     """The shop has withdrawn the permission of the account."""
     shop: str = ""
-    """The platform's id of the shop that it is of, where it says so: an app may hear of all its shops at one address."""
+    """The platform's id of the shop that it is of, if it says so: an app may hear of all its shops at one address."""
 
 
 @dataclass(frozen=True, slots=True)
