@@ -12,6 +12,7 @@ from service.cli import options
 from service.cli.client import Client, call
 from service.cli.commands.given_settings import settings_of
 from service.cli.console import count, print_json, print_line, stdout_console
+from service.cli.listed_entries import say_more
 from service.cli.views.audit_view import print_audit_events
 from truestock.v1.audit_service_pb2 import AuditEvent, ListAuditEventsRequest
 
@@ -81,7 +82,8 @@ def list_events(
     if as_json:
         print_json(events)
     else:
-        print_audit_events(stdout_console(), events, more=more)
+        print_audit_events(stdout_console(), events)
+    say_more(len(events), "event", more=more, end="newest")
 
 
 @app.command()

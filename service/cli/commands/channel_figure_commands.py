@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from service.cli import options
 from service.cli.client import Client, call
 from service.cli.console import add_row, format_time, new_table, print_json, say, stdout_console
+from service.cli.listed_entries import say_more
 from truestock.v1.channel_figure_pb2 import ListChannelFiguresRequest, ShownFigure
 
 
@@ -28,23 +30,22 @@ def channel_figures(
     """
     request = ListChannelFiguresRequest(channel_id=channel, skus=sku or [], include_history=history)
 
-    async def ask(client: Client) -> list[ShownFigure]:
-        figures: list[ShownFigure] = []
-        while len(figures) < limit:
-            response = await client.ask(client.availability.ListChannelFigures, request)
-            figures += response.figures
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                break
-        return figures[:limit]
+    async def ask(client: Client) -> tuple[list[ShownFigure], bool]:
+        return await client.list_entries(
+            client.availability.ListChannelFigures, request, lambda page: page.figures, limit
+        )
 
-    figures = call(server, ask)
+    figures, more = call(server, ask)
     if as_json:
         print_json(figures)
-        return
-    if not figures:
+    elif not figures:
         say(f"No figure of {channel} was observed in the last 30 days.")
-        return
+    else:
+        _print_figures(figures)
+    say_more(len(figures), "figure", more=more)
+
+
+def _print_figures(figures: Sequence[ShownFigure]) -> None:
     table = new_table("SKU", "item", "outlet", "shown", "from", "to", "published", numbers=("shown", "published"))
     for shown in figures:
         figure = shown.figure

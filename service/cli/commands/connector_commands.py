@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from service.cli import options
 from service.cli.commands.catalog import catalog_commands
 from service.cli.console import UserError, count, print_json, print_line, say
+from service.cli.listed_entries import say_more
 
 if TYPE_CHECKING:
     from service.cli.connectors.connector_site import ConnectorSite
@@ -316,11 +317,14 @@ def inbox(
         from service.cli.connectors import inbox_calls
         from service.cli.views import connector_views
 
-    entries = inbox_calls.listed(_database(data_dir, database_url), account, "", state or [], limit)
+    # One more than is shown tells whether there are others.
+    found = inbox_calls.listed(_database(data_dir, database_url), account, "", state or [], limit + 1)
+    entries = found[:limit]
     if as_json:
         print_json([entry.as_dict() for entry in entries])
     else:
         connector_views.print_inbox(entries)
+    say_more(len(entries), "entry", "entries", more=len(found) > limit, end="newest")
 
 
 @inbox_app.command("show")

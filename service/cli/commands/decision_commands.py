@@ -14,7 +14,6 @@ from service.cli.client import Client, call
 from service.cli.console import (
     UserError,
     add_row,
-    count,
     enum_word,
     format_time,
     new_table,
@@ -23,6 +22,7 @@ from service.cli.console import (
     say,
     stdout_console,
 )
+from service.cli.listed_entries import matching, say_more
 from service.cli.replay_summary import ReplaySummary
 from service.cli.views.replay_summary_view import print_replay
 from service.policy.rules_folder import problems_text, read_folder
@@ -256,17 +256,9 @@ def orders(
     )
 
     async def ask(client: Client) -> tuple[list[Allocation], bool, list[str]]:
-        listed, more = await client.list_entries(
-            client.allocations.ListAllocations, request, lambda page: page.allocations, limit
-        )
-        if listed:
-            return listed, more, []
-        return (
-            listed,
-            more,
-            await unknown_names.without_entries(
-                client, skus=sku or (), location_ids=location or (), channel_ids=channel or ()
-            ),
+        names = {"skus": sku, "location_ids": location, "channel_ids": channel}
+        return await matching(
+            client, client.allocations.ListAllocations, request, lambda page: page.allocations, limit, **names
         )
 
     listed, more, unknown = call(server, ask)
@@ -274,8 +266,7 @@ def orders(
         print_json(listed)
     else:
         _print_orders(listed)
-    if more and not as_json:
-        say(f"Only the first {count(limit, 'order')}; raise --limit for more.")
+    say_more(len(listed), "order", more=more)
     unknown_names.refuse_unknown(unknown)
 
 

@@ -10,7 +10,8 @@ from policies.domain.model import EXCEPTION_KINDS
 from policies.domain.resolutions import OTHER, RESOLUTIONS
 from service.cli import list_options, options, unknown_names
 from service.cli.client import Client, call
-from service.cli.console import count, print_json, say, stdout_console
+from service.cli.console import print_json, say, stdout_console
+from service.cli.listed_entries import matching, say_more
 from service.cli.views.exception_views import (
     print_counts,
     print_effects,
@@ -121,17 +122,9 @@ def exceptions(
         return
 
     async def ask(client: Client) -> tuple[list[ExceptionRecord], bool, list[str]]:
-        listed, more = await client.list_entries(
-            client.exceptions.ListExceptions, request, lambda page: page.exceptions, limit
-        )
-        if listed:
-            return listed, more, []
-        return (
-            listed,
-            more,
-            await unknown_names.without_entries(
-                client, skus=sku or (), location_ids=location or (), channel_ids=channel or ()
-            ),
+        names = {"skus": sku, "location_ids": location, "channel_ids": channel}
+        return await matching(
+            client, client.exceptions.ListExceptions, request, lambda page: page.exceptions, limit, **names
         )
 
     listed, more, unknown = call(server, ask)
@@ -139,9 +132,8 @@ def exceptions(
         print_json(listed)
     else:
         print_exceptions(stdout_console(), listed)
+    say_more(len(listed), "exception", more=more)
     unknown_names.refuse_unknown(unknown)
-    if more and not as_json:
-        say(f"Only the first {count(limit, 'exception')}; filter with --owner or --kind, or raise --limit for more.")
 
 
 @app.command()

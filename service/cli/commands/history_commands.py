@@ -9,6 +9,7 @@ import typer
 from service.cli import options, unknown_names
 from service.cli.client import Client, call
 from service.cli.console import print_json, stdout_console
+from service.cli.listed_entries import matching, say_more
 from service.cli.views.history_views import (
     print_catalog_changes,
     print_catalog_record,
@@ -85,38 +86,34 @@ def demand(
         "until_time": options.past_time(until, "--until"),
     }
 
-    async def unknown(client: Client, listed: object) -> list[str]:
-        if listed:
-            return []
-        names = {"skus": skus or (), "location_ids": location or (), "channel_ids": channel or ()}
-        return await unknown_names.without_entries(client, **names)
+    names = {"skus": skus, "location_ids": location, "channel_ids": channel}
 
     async def sums(client: Client) -> tuple[list[DailyUnmetDemand], bool, list[str]]:
         request = SumUnmetDemandRequest(**filters)
-        listed, more = await client.list_entries(
-            client.availability.SumUnmetDemand, request, lambda page: page.sums, limit
+        return await matching(
+            client, client.availability.SumUnmetDemand, request, lambda page: page.sums, limit, **names
         )
-        return listed, more, await unknown(client, listed)
 
     async def entries(client: Client) -> tuple[list[UnmetDemand], bool, list[str]]:
         request = ListUnmetDemandRequest(**filters)
-        listed, more = await client.list_entries(
-            client.availability.ListUnmetDemand, request, lambda page: page.demands, limit
+        return await matching(
+            client, client.availability.ListUnmetDemand, request, lambda page: page.demands, limit, **names
         )
-        return listed, more, await unknown(client, listed)
 
     if by_day:
         days, more, missing = call(server, sums)
         if as_json:
             print_json(days)
         else:
-            print_demand_sums(stdout_console(), days, more=more)
+            print_demand_sums(stdout_console(), days)
+        say_more(len(days), "sum", more=more, end="newest")
     else:
         demands, more, missing = call(server, entries)
         if as_json:
             print_json(demands)
         else:
-            print_demand(stdout_console(), demands, more=more)
+            print_demand(stdout_console(), demands)
+        say_more(len(demands), "entry", "entries", more=more, end="newest")
     unknown_names.refuse_unknown(missing)
 
 
@@ -156,7 +153,8 @@ def rules(
     if as_json:
         print_json(events)
     else:
-        print_policy_events(stdout_console(), events, more=more)
+        print_policy_events(stdout_console(), events)
+    say_more(len(events), "event", more=more, end="newest")
 
 
 @app.command()
@@ -213,7 +211,8 @@ def catalog(
     if as_json:
         print_json(changes)
     else:
-        print_catalog_changes(stdout_console(), changes, more=more)
+        print_catalog_changes(stdout_console(), changes)
+    say_more(len(changes), "change", more=more, end="newest")
 
 
 def _show_record(question: GetCatalogRecordRequest, server: str, *, as_json: bool) -> None:

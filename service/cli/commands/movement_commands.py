@@ -11,6 +11,7 @@ from policies.stock.counting import MOVEMENT_KINDS
 from service.cli import options, unknown_names
 from service.cli.client import Client, call
 from service.cli.console import print_json, stdout_console
+from service.cli.listed_entries import matching, say_more
 from service.cli.views.movement_views import print_movements, print_transfer, print_transfers
 from truestock.v1.allocation_service_pb2 import FindIdsRequest
 from truestock.v1.stock_service_pb2 import (
@@ -89,21 +90,15 @@ def movements(
         request = ListStockMovementsRequest(skus=skus or [], location_ids=location or [], kinds=kinds)
         if reference is not None:
             request.allocation_id = await client.allocation_id(reference)
-        listed, more = await client.list_entries(
-            client.stock.ListStockMovements, request, lambda page: page.stock_movements, limit
-        )
-        unknown = await unknown_names.without_entries(
-            client,
-            skus=() if listed else skus or (),
-            location_ids=() if listed else location or (),
-        )
-        return listed, more, unknown
+        entries, names = (lambda page: page.stock_movements), {"skus": skus, "location_ids": location}
+        return await matching(client, client.stock.ListStockMovements, request, entries, limit, **names)
 
     listed, more, unknown = call(server, ask)
     if as_json:
         print_json(listed)
     else:
-        print_movements(stdout_console(), listed, more=more)
+        print_movements(stdout_console(), listed)
+    say_more(len(listed), "movement", more=more, end="newest")
     unknown_names.refuse_unknown(unknown)
 
 
@@ -226,15 +221,17 @@ def list_(
 
     async def ask(client: Client) -> tuple[list[Transfer], bool, list[str]]:
         request = ListTransfersRequest(location_id=location, in_transit_only=in_transit)
-        listed, more = await client.list_entries(client.stock.ListTransfers, request, lambda x: x.transfers, limit)
-        named = [location] if location and not listed else []
-        return listed, more, await unknown_names.without_entries(client, location_ids=named)
+        named = [location] if location else []
+        return await matching(
+            client, client.stock.ListTransfers, request, lambda page: page.transfers, limit, location_ids=named
+        )
 
     transfers, more, unknown = call(server, ask)
     if as_json:
         print_json(transfers)
     else:
-        print_transfers(stdout_console(), transfers, more=more)
+        print_transfers(stdout_console(), transfers)
+    say_more(len(transfers), "transfer", more=more, end="newest")
     unknown_names.refuse_unknown(unknown)
 
 

@@ -9,6 +9,7 @@ import typer
 from service.cli import list_options, options, unknown_names
 from service.cli.client import Client, call
 from service.cli.console import print_json, stdout_console
+from service.cli.listed_entries import matching, say_more
 from service.cli.views.order_views import show_allocation
 from service.cli.views.shipment_views import print_shipments
 from truestock.v1 import fulfillment_service_pb2 as fulfillment_pb
@@ -83,24 +84,17 @@ def shipments(
     )
 
     async def ask(client: Client) -> tuple[list[Shipment], bool, list[str]]:
-        listed, more = await client.list_entries(
-            client.fulfillment.ListShipments, request, lambda page: page.shipments, limit
-        )
-        if listed:
-            return listed, more, []
-        return (
-            listed,
-            more,
-            await unknown_names.without_entries(
-                client, skus=sku or (), location_ids=location or (), channel_ids=channel or ()
-            ),
+        names = {"skus": sku, "location_ids": location, "channel_ids": channel}
+        return await matching(
+            client, client.fulfillment.ListShipments, request, lambda page: page.shipments, limit, **names
         )
 
     listed, more, unknown = call(server, ask)
     if as_json:
         print_json(listed)
     else:
-        print_shipments(stdout_console(), listed, more=more)
+        print_shipments(stdout_console(), listed)
+    say_more(len(listed), "shipment", more=more)
     unknown_names.refuse_unknown(unknown)
 
 

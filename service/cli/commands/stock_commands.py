@@ -10,11 +10,11 @@ import typer
 from service.cli import options, unknown_names
 from service.cli.client import CANDIDATE_CALL_SECONDS, Client, call
 from service.cli.console import print_json, stdout_console
+from service.cli.listed_entries import say_more
 from service.cli.views.outlet_views import print_outlet_figures
 from service.cli.views.stock_views import (
     print_availability,
     print_delivery_days,
-    print_more,
     print_policies,
     print_stock,
 )
@@ -157,7 +157,8 @@ def stock(
         return levels, more, overview, unknown
 
     levels, more, overview, unknown = call(server, read)
-    _show_stock(levels, overview, channel, more=more, as_json=as_json)
+    _show_stock(levels, overview, channel, as_json=as_json)
+    say_more(len(levels), "stock level", more=more)
     unknown_names.refuse_unknown(unknown)
 
 
@@ -180,17 +181,14 @@ def policies(server: options.Server = options.SERVER, as_json: options.Json = Fa
         print_policies(stdout_console(), response)
 
 
-def _show_stock(
-    levels: list[StockLevel], overview: StockOverview | None, channel_id: str, *, more: bool, as_json: bool
-) -> None:
+def _show_stock(levels: list[StockLevel], overview: StockOverview | None, channel_id: str, *, as_json: bool) -> None:
     if overview is None and as_json:
         print_json(levels)
     elif overview is None:
-        print_stock(stdout_console(), levels, more=more)
+        print_stock(stdout_console(), levels)
     elif as_json:
         print_json([location.as_dict() for location in overview.locations])
     else:
         from service.cli.views.stock_overview_view import print_overview
 
         print_overview(stdout_console(), overview, channel_id)
-        print_more(stdout_console(), levels, more=more)

@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from service.cli.console import add_row, count, enum_word, format_time, new_table
+from service.cli.console import add_row, enum_word, format_time, new_table
 from truestock.v1.audit_service_pb2 import AuditEvent
 
 
-def print_audit_events(console: Console, events: Sequence[AuditEvent], *, more: bool) -> None:
-    """Prints events; `more` says that there are older ones."""
+def print_audit_events(console: Console, events: Sequence[AuditEvent]) -> None:
+    """Prints events."""
     if not events:
         console.print("No audit event matches.")
         return
@@ -32,9 +32,6 @@ def print_audit_events(console: Console, events: Sequence[AuditEvent], *, more: 
             _values(event),
         )
     console.print(table)
-    if more:
-        newest = count(len(events), "event")
-        console.print(f"Only the newest {newest}; filter the list, or raise --limit for more.")
 
 
 def _values(event: AuditEvent) -> str:

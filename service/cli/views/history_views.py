@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from service.cli.console import add_row, count, enum_word, format_time, new_table
+from service.cli.console import add_row, enum_word, format_time, new_table
 from truestock.v1.catalog_history_pb2 import CatalogChange, FieldChange
 from truestock.v1.catalog_service_pb2 import GetCatalogRecordRequest, GetCatalogRecordResponse
 from truestock.v1.demand_pb2 import DailyUnmetDemand, DemandKind, UnmetDemand
 from truestock.v1.policy_history_pb2 import PolicyEvent
 
 
-def print_demand(console: Console, demands: Sequence[UnmetDemand], *, more: bool) -> None:
-    """Prints unmet demand; `more` says that there is older one."""
+def print_demand(console: Console, demands: Sequence[UnmetDemand]) -> None:
+    """Prints unmet demand."""
     if not demands:
         console.print("No unmet demand was recorded that matches.")
         return
@@ -33,11 +33,10 @@ def print_demand(console: Console, demands: Sequence[UnmetDemand], *, more: bool
             entry.order_id or entry.location_id or "-",
         )
     console.print(table)
-    _note_more(console, len(demands), "entry", "entries", more=more)
 
 
-def print_demand_sums(console: Console, sums: Sequence[DailyUnmetDemand], *, more: bool) -> None:
-    """Prints unmet demand by day; `more` says that there are older days, or smaller sums."""
+def print_demand_sums(console: Console, sums: Sequence[DailyUnmetDemand]) -> None:
+    """Prints unmet demand by day."""
     if not sums:
         console.print("No unmet demand was recorded that matches.")
         return
@@ -54,11 +53,10 @@ def print_demand_sums(console: Console, sums: Sequence[DailyUnmetDemand], *, mor
             *(day.unmet_count, day.demand_count, day.call_count),
         )
     console.print(table)
-    _note_more(console, len(sums), "sum", "sums", more=more)
 
 
-def print_policy_events(console: Console, events: Sequence[PolicyEvent], *, more: bool) -> None:
-    """Prints what happened to rules; `more` says that there are older events."""
+def print_policy_events(console: Console, events: Sequence[PolicyEvent]) -> None:
+    """Prints what happened to rules."""
     if not events:
         console.print("No matching events.")
         return
@@ -75,11 +73,10 @@ def print_policy_events(console: Console, events: Sequence[PolicyEvent], *, more
             event.problem.strip().split("\n", 1)[0] or "-",
         )
     console.print(table)
-    _note_more(console, len(events), "event", "events", more=more)
 
 
-def print_catalog_changes(console: Console, changes: Sequence[CatalogChange], *, more: bool) -> None:
-    """Prints changes of the catalog, a row for each field; `more` says that there are older ones."""
+def print_catalog_changes(console: Console, changes: Sequence[CatalogChange]) -> None:
+    """Prints changes of the catalog, a row for each field."""
     if not changes:
         console.print("No matching changes.")
         return
@@ -98,7 +95,6 @@ def print_catalog_changes(console: Console, changes: Sequence[CatalogChange], *,
                 change.call,
             )
     console.print(table)
-    _note_more(console, len(changes), "change", "changes", more=more)
 
 
 def print_catalog_record(console: Console, question: GetCatalogRecordRequest, record: GetCatalogRecordResponse) -> None:
@@ -111,8 +107,3 @@ def print_catalog_record(console: Console, question: GetCatalogRecordRequest, re
 
 def _kind(kind: DemandKind.ValueType) -> str:
     return enum_word(DemandKind.Name(kind), "DEMAND_KIND_")
-
-
-def _note_more(console: Console, number: int, noun: str, plural: str, *, more: bool) -> None:
-    if more:
-        console.print(f"Only the newest {count(number, noun, plural)}; filter the list, or raise --limit for more.")

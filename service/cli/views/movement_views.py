@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from service.cli.console import add_row, count, enum_word, format_time, new_table
+from service.cli.console import add_row, enum_word, format_time, new_table
 from truestock.v1.stock_service_pb2 import StockMovementRecord, Transfer
 
 _DELTAS = ("on hand", "not sellable", "held", "allocated")
 
 
-def print_movements(console: Console, movements: Sequence[StockMovementRecord], *, more: bool) -> None:
-    """Prints the movements; `more` says that there are others."""
+def print_movements(console: Console, movements: Sequence[StockMovementRecord]) -> None:
+    """Prints the movements."""
     if not movements:
         console.print("No matching movements.")
         return
@@ -37,10 +37,6 @@ def print_movements(console: Console, movements: Sequence[StockMovementRecord], 
             movement.allocation_id or "-",
         )
     console.print(table)
-    if more:
-        console.print(
-            f"Only the newest {count(len(movements), 'movement')}; filter the list, or raise --limit for more."
-        )
 
 
 def print_transfer(console: Console, transfer: Transfer) -> None:
@@ -51,16 +47,12 @@ def print_transfer(console: Console, transfer: Transfer) -> None:
     console.print(_lines([transfer]))
 
 
-def print_transfers(console: Console, transfers: Sequence[Transfer], *, more: bool) -> None:
-    """Prints the transfers, a row for each product; `more` says that there are others."""
+def print_transfers(console: Console, transfers: Sequence[Transfer]) -> None:
+    """Prints the transfers, a row for each product."""
     if not transfers:
         console.print("No matching transfers. `truestock transfer dispatch` starts one.")
         return
     console.print(_lines(transfers))
-    if more:
-        console.print(
-            f"Only the newest {count(len(transfers), 'transfer')}; filter the list, or raise --limit for more."
-        )
 
 
 def _lines(transfers: Sequence[Transfer]) -> Table:

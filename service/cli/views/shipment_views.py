@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from service.cli.console import add_row, count, enum_word, format_ago, format_time, new_table
+from service.cli.console import add_row, enum_word, format_ago, format_time, new_table
 from truestock.v1.shipment_pb2 import DateStep, Parcel, Shipment, ShipmentLine
 
 _FINISHED = (
@@ -29,8 +29,8 @@ _REASONS = {
 }
 
 
-def print_shipments(console: Console, shipments: Sequence[Shipment], *, more: bool) -> None:
-    """Prints a work list, one row for each line of a shipment; `more` says that there are others."""
+def print_shipments(console: Console, shipments: Sequence[Shipment]) -> None:
+    """Prints a work list, one row for each line of a shipment."""
     if not shipments:
         console.print("No matching shipments. `--all` also lists those that are finished.")
         return
@@ -52,9 +52,6 @@ def print_shipments(console: Console, shipments: Sequence[Shipment], *, more: bo
                 shipment.shipment_id,
             )
     console.print(table)
-    if more:
-        shown = count(len(shipments), "shipment")
-        console.print(f"Only the first {shown}; filter with --location or --state, or raise --limit for more.")
 
 
 def _location(shipment: Shipment) -> str:

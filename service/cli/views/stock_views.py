@@ -82,8 +82,8 @@ def _print_locations(console: Console, item: Availability) -> None:
         console.print(fired_rules(item.fired_rules))
 
 
-def print_stock(console: Console, levels: Sequence[StockLevel], *, more: bool) -> None:
-    """Prints the stock levels; `more` says that there are others."""
+def print_stock(console: Console, levels: Sequence[StockLevel]) -> None:
+    """Prints the stock levels."""
     if not levels:
         console.print("No matching stock levels. `truestock import stock FILE.csv` records counts.")
         return
@@ -94,15 +94,6 @@ def print_stock(console: Console, levels: Sequence[StockLevel], *, more: bool) -
         provenance = (format_ago(level.as_of_time, "never"), level.source or "-")
         add_row(table, level.sku, level.location_id, *counts, level.available_count, *provenance)
     console.print(table)
-    print_more(console, levels, more=more)
-
-
-def print_more(console: Console, levels: Sequence[StockLevel], *, more: bool) -> None:
-    """Says that a list of stock levels is cut, if `more`."""
-    if more:
-        console.print(
-            f"Only the first {count(len(levels), 'stock level')}; name SKUs or --location, or raise --limit for more."
-        )
 
 
 def print_policies(console: Console, response: GetPolicySetResponse) -> None:

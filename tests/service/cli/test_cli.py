@@ -451,7 +451,7 @@ def test_unknown_skus_are_named_beside_the_known_ones_with_exit_code_3(shop: Run
 
 def test_stock_is_listed_up_to_a_limit(shop: Run) -> None:
     assert len(shop("stock", "--limit", "2", "--json").data) == 2
-    assert "Only the first 2 stock levels" in shop("stock", "--limit", "2").out
+    assert "Only the first 2 stock levels" in shop("stock", "--limit", "2").err
 
 
 def test_an_explained_order_shows_its_plan_beside_the_next_best(shop: Run) -> None:

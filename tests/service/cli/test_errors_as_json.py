@@ -14,12 +14,12 @@ from service.cli.main import app
 from tests.service.cli.test_cli import Result, Run, run, shop  # noqa: F401
 
 
-def commands(command: Any, *names: str) -> Iterator[tuple[str, ...]]:
-    """Every command that has `--json`, by its words."""
-    if any("--json" in parameter.opts for parameter in command.params):
+def commands(command: Any, *names: str, option: str = "--json") -> Iterator[tuple[str, ...]]:
+    """Every command that has the option, by its words."""
+    if any(option in parameter.opts for parameter in command.params):
         yield names
     for name, subcommand in getattr(command, "commands", {}).items():
-        yield from commands(subcommand, *names, name)
+        yield from commands(subcommand, *names, name, option=option)
 
 
 def error_of(result: Result) -> Any:

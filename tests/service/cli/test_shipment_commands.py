@@ -137,7 +137,7 @@ def test_a_work_list_is_filtered_by_location_state_and_time_up_to_a_limit(shop: 
     assert [x["shipment_id"] for x in shop("shipments", "--state", "accepted", "--json").data] == [second]
     assert [x["shipment_id"] for x in shop("shipments", "--before", assigned, "--json").data] == [first]
     assert len(shop("shipments", "--limit", "1", "--json").data) == 1
-    assert "Only the first 1 shipment;" in shop("shipments", "--limit", "1").out
+    assert "Only the first 1 shipment;" in shop("shipments", "--limit", "1").err
 
 
 def test_an_empty_work_list_is_one_sentence(shop: Run) -> None:

@@ -261,7 +261,7 @@ async def test_the_movements_of_one_order_are_found_by_its_number(shop: Retailer
 async def test_a_shortened_list_of_movements_says_so(shop: Retailer, run: Run) -> None:
     result = await run("movements", "--kind", "counted", "--limit", "2")
 
-    assert "Only the newest 2 movements;" in result.out
+    assert "Only the newest 2 movements;" in result.err
     assert "No matching movements." in (await run("movements", "--kind", "shipped")).out
 
 

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from service.cli import options, unknown_names
 from service.cli.client import Client, call
-from service.cli.console import count, print_json, say, stdout_console
+from service.cli.console import print_json, stdout_console
 from service.cli.files.csv_export import CsvWriter, write_table
 from service.cli.files.file_kinds import KINDS
+from service.cli.listed_entries import say_more
 from service.cli.views import catalog_views
 from truestock.v1.catalog_service_pb2 import (
     Channel,
@@ -233,7 +234,7 @@ def show(
         CsvWriter(KINDS[kind], sys.stdout).write(listing.entries)
     else:
         print_table(stdout_console(), listing.entries)
-    _say_more(len(listing.entries), more=listing.more)
+    say_more(len(listing.entries), "entry", "entries", more=listing.more)
     unknown_names.refuse_unknown(listing.unknown)
 
 
@@ -252,15 +253,10 @@ def _show_counts(
         write_table(sys.stdout, columns, rows)
     else:
         catalog_views.print_counts(stdout_console(), columns, rows)
-    _say_more(len(entries), more=more)
+    say_more(len(entries), "entry", "entries", more=more)
 
 
 def check_form(*, as_json: bool, as_csv: bool) -> None:
     """Raises BadParameter if both forms are asked for."""
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other; give one of them")
-
-
-def _say_more(shown: int, *, more: bool) -> None:
-    if more:
-        say(f"Only the first {count(shown, 'entry', 'entries')}; filter, or raise --limit for more.")

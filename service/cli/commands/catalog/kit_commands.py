@@ -12,6 +12,7 @@ from service.cli.client import Client, call
 from service.cli.console import count, print_json, say, stdout_console
 from service.cli.files.csv_export import CsvWriter
 from service.cli.files.file_kinds import KINDS
+from service.cli.listed_entries import say_more
 from service.cli.views.catalog_views import print_kits
 from truestock.v1.kit_pb2 import DeleteKitRequest, DeleteKitResponse, Kit, ListKitsRequest
 
@@ -63,8 +64,7 @@ def kits(
         CsvWriter(KINDS["kits"], sys.stdout).write(found)
     else:
         print_kits(stdout_console(), found)
-    if more:
-        say(f"Only the first {count(len(found), 'entry', 'entries')}; filter, or raise --limit for more.")
+    say_more(len(found), "entry", "entries", more=more)
     unknown_names.refuse_unknown(unknown)
 
 

@@ -12,6 +12,7 @@ from service.cli.client import Client, call
 from service.cli.console import count, print_json, say, stdout_console
 from service.cli.files.csv_export import CsvWriter
 from service.cli.files.file_kinds import KINDS
+from service.cli.listed_entries import say_more
 from service.cli.views.catalog_views import print_listings
 from truestock.v1.listing_pb2 import DeleteListingRequest, DeleteListingResponse, Listing, ListListingsRequest
 
@@ -65,8 +66,7 @@ def listings(
         CsvWriter(KINDS["listings"], sys.stdout).write(found)
     else:
         print_listings(stdout_console(), found)
-    if more:
-        say(f"Only the first {count(len(found), 'entry', 'entries')}; filter, or raise --limit for more.")
+    say_more(len(found), "entry", "entries", more=more)
     unknown_names.refuse_unknown(unknown)
 
 

@@ -12,6 +12,7 @@ from policies.source.problems import Problem, terminal_safe
 from service.cli import options
 from service.cli.client import Client, call
 from service.cli.console import UserError, count, fitted, format_time, print_json, print_line, say, stdout_console
+from service.cli.listed_entries import say_more
 from service.cli.views.rules_views import print_revisions, print_rules
 from service.policy.rules_folder import problems_text, read_folder
 from truestock.v1.policy_service_pb2 import (
@@ -100,8 +101,7 @@ def revisions(
         print_json(listed)
     else:
         print_revisions(stdout_console(), listed, candidates=candidates)
-    if more:
-        say(f"Only the newest {count(len(listed), 'revision')}; raise --limit for more.")
+    say_more(len(listed), "revision", more=more, end="newest")
 
 
 @app.command("test")
