@@ -10,6 +10,7 @@ from policies.decisions.decision import Decision
 from policies.domain.model import Commitment
 from policies.explanation import DroppedLocation, FiredRule, RuleEvidence
 from policies.stock.oversell import OutletEvidence, OversellEvidence, oversell_cause
+from service.decisions.former_words import in_current_words
 from service.rpc import proto_values
 from service.rpc.message_differences import differing_field, serialized
 from truestock.v1 import (
@@ -42,10 +43,16 @@ def decision_message(
 
 
 def difference(explanation: bytes, replayed: decision_pb2.Decision) -> str:
-    """The first field in which a replayed decision differs from the stored bytes; empty if it has the same bytes."""
+    """The first field in which a replayed decision differs from the stored bytes; empty if it has the same bytes.
+
+    Stored words of an earlier version count as those that this one has for them.
+    """
     if serialized(replayed) == explanation:
         return ""
-    return differing_field(decision_pb2.Decision.FromString(explanation), replayed)
+    stored = in_current_words(explanation)
+    if serialized(replayed) == stored:
+        return ""
+    return differing_field(decision_pb2.Decision.FromString(stored), replayed)
 
 
 def oversell(evidence: OversellEvidence, cause: str = "") -> decision_pb2.OversellEvidence:

@@ -39,7 +39,7 @@ class ReplayResult:
 
     @property
     def identical(self) -> bool:
-        """Whether the replayed decision has the bytes of the stored one."""
+        """Whether the replayed decision is the stored one, in the words of this version."""
         return not self.differing_field
 
 

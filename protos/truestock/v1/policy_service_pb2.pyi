@@ -107,7 +107,9 @@ class ReplayDecisionResponse(_message.Message):
     SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
     DIFFERING_FIELD_FIELD_NUMBER: _builtins.int
     identical: _builtins.bool
-    """Whether it equals the stored decision to the byte."""
+    """Whether it equals the stored decision to the byte. Words that an earlier version stored for an effect or a reason
+    count as those that this version has for it.
+    """
     stored_software_version: _builtins.str
     """The version that made the stored decision, and the version that re-ran it."""
     software_version: _builtins.str
@@ -164,8 +166,8 @@ class ExplainDecisionResponse(_message.Message):
     SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
     DIFFERING_FIELD_FIELD_NUMBER: _builtins.int
     identical: _builtins.bool
-    """Whether the re-run equals the stored decision to the byte. If not, another version of the software decides it
-    otherwise, and the explanation is of that.
+    """Whether the re-run equals the stored decision, as in ReplayDecisionResponse. If not, another version of the
+    software decides it otherwise, and the explanation is of that.
     """
     stored_software_version: _builtins.str
     """The version that made the stored decision, and the version that explains it."""

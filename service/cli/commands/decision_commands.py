@@ -188,7 +188,7 @@ def _replay_result(response: ReplayDecisionResponse) -> str:
     versions = f"Truestock {current}" if stored == current else f"decided by Truestock {stored}, replayed by {current}"
     rules = f"rules {response.decision.policy_revision}, {versions}"
     if response.identical:
-        return f"Identical to the stored decision, byte for byte ({rules})."
+        return f"Identical to the stored decision ({rules})."
     return f"Different: {response.differing_field} differs ({rules}). `--json` shows the new result."
 
 

@@ -486,7 +486,7 @@ def test_the_decision_of_an_explained_order_is_replayed(shop: Run) -> None:
     replayed = shop("replay-decision", decision_id)
 
     assert decision_id in shop("explain", "shopify/4").out
-    assert (replayed.code, replayed.out.startswith("Identical to the stored decision, byte for byte")) == (0, True)
+    assert (replayed.code, replayed.out.startswith("Identical to the stored decision (")) == (0, True)
     assert shop("replay-decision", decision_id, "--json").data["identical"]
     assert shop("replay-decision", SOME_ID).err.startswith(f"no decision '{SOME_ID}'")
 

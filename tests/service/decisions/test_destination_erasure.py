@@ -166,6 +166,16 @@ def test_distances_stay_as_exact_as_two_locations_are_apart() -> None:
     assert kept.distance_step_km < 10
 
 
+def test_a_decision_in_the_words_of_an_earlier_version_is_erased_as_any_other() -> None:
+    policy_set, inputs = POLICY_SETS["near only"], RoutingInputs(SNAPSHOT, WEB, ORDER)
+    former = inputs.message_of(inputs.decide(policy_set), policy_set, ID)
+    for dropped in former.dropped_candidates:
+        assert dropped.reason == "not-eligible"
+        dropped.reason = "only"
+
+    assert erasure(inputs, policy_set, ID, serialized(former)) == erased_decision(inputs, policy_set)
+
+
 def test_an_explanation_names_distances_only_as_exactly_as_they_were_kept() -> None:
     policy_set, inputs = POLICY_SETS["near only"], RoutingInputs(SNAPSHOT, WEB, ORDER)
     message = inputs.message_of(inputs.decide(policy_set), policy_set, ID)
