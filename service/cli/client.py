@@ -192,7 +192,7 @@ class Client:
         found = await self.ask(self.allocations.FindIds, FindIdsRequest(kind=kind, text=text))
         if len(found.ids) == 1:
             return found.ids[0].id
-        noun = enum_word(FindIdsRequest.Kind.Name(kind), "KIND_")
+        noun = enum_word(FindIdsRequest.Kind, kind, "KIND_")
         if not found.ids:
             raise UserError(f"no {noun} has an id like '{text}'; {_WHERE_IDS_ARE[kind]}")
         listed = [f"  {entry.id}  {entry.description}" for entry in found.ids]

@@ -148,8 +148,14 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def enum_word(name: str, prefix: str) -> str:
-    """An enum value in words: `OUTCOME_PARTLY_ALLOCATED` is `partly allocated`."""
+def enum_word(enum: Any, number: int, prefix: str) -> str:
+    """A value of an enum of the API in words: `OUTCOME_PARTLY_ALLOCATED` is `partly allocated`.
+
+    A newer service may answer with one that this version does not know.
+    """
+    if number not in enum.values():
+        return f"unknown ({number})"
+    name: str = enum.Name(number)
     return name.removeprefix(prefix).replace("_", " ").lower()
 
 

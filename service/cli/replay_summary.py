@@ -107,7 +107,7 @@ class ReplaySummary:
 
 def outcome_word(plan: DecisionPlan) -> str:
     """The outcome of a plan, such as `partly allocated`."""
-    return enum_word(Outcome.Name(plan.outcome), "OUTCOME_")
+    return enum_word(Outcome, plan.outcome, "OUTCOME_")
 
 
 def units_by_place(plan: DecisionPlan) -> Counter[tuple[str, str]]:

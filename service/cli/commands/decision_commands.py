@@ -44,7 +44,7 @@ REPLAY_CALL_SECONDS = 90.0
 
 _OUTCOMES = options.enum_words(Outcome, "OUTCOME_")
 _STATUSES = options.enum_words(OrderStatus, "ORDER_STATUS_")
-_STATES = {enum_word(name, "STATE_"): number for name, number in Allocation.State.items() if number}
+_STATES = {enum_word(Allocation.State, number, "STATE_"): number for number in Allocation.State.values() if number}
 
 
 def replay_decision(
@@ -277,10 +277,8 @@ def _print_orders(listed: list[Allocation]) -> None:
     table = new_table("order", "state", "outcome", "units", "locations", "created", "allocation", numbers=("units",))
     for order in listed:
         locations = ", ".join(dict.fromkeys(shipment.location_id for shipment in order.shipments)) or "-"
-        outcome = enum_word(Outcome.Name(order.outcome), "OUTCOME_") + (" (!)" if order.needs_person else "")
-        state = enum_word(Allocation.State.Name(order.state), "STATE_") + (
-            ", on hold" if order.HasField("hold") else ""
-        )
+        outcome = enum_word(Outcome, order.outcome, "OUTCOME_") + (" (!)" if order.needs_person else "")
+        state = enum_word(Allocation.State, order.state, "STATE_") + (", on hold" if order.HasField("hold") else "")
         units = sum(line.unit_count - line.cancelled_count for line in order.lines)
         order_key = f"{order.channel_id}/{order.order_id}"
         add_row(table, order_key, state, outcome, units, locations, format_time(order.create_time), order.allocation_id)

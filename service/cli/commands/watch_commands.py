@@ -136,8 +136,8 @@ def _watch(server: str, start: Callable[[Client, str], Any], show: Callable[[Any
 def _order_lines(change: OrderChange) -> list[str]:
     """One line for each event; one line with the state if time or an exception changed the order."""
     allocation = change.allocation
-    state = enum_word(Allocation.State.Name(allocation.state), "STATE_")
-    outcome = enum_word(Outcome.Name(allocation.outcome), "OUTCOME_")
+    state = enum_word(Allocation.State, allocation.state, "STATE_")
+    outcome = enum_word(Outcome, allocation.outcome, "OUTCOME_")
     order = f"{allocation.channel_id}/{allocation.order_id}"
     lines = [
         f"{format_time(event.event_time)}  {order:<24}  {event.event:<12}  {event.description}"
@@ -150,7 +150,7 @@ def _order_lines(change: OrderChange) -> list[str]:
 
 def _exception_line(exception: ExceptionRecord, order: str = "") -> str:
     subject = order or exception.sku or exception.location_id or exception.source or "-"
-    state = enum_word(ExceptionRecord.State.Name(exception.state), "STATE_")
+    state = enum_word(ExceptionRecord.State, exception.state, "STATE_")
     text = f"{state}, owner {exception.owner}: {exception.description}"
     return f"{format_time(exception.update_time)}  {subject:<24}  {exception.kind:<12}  {text}"
 

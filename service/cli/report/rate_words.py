@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from policies.reports import rates
 from policies.reports.comparison import Change, Verdict
 from policies.reports.rates import Figures, Part
-from service.cli.console import count
+from service.cli.console import count, enum_word
 from truestock.v1 import report_service_pb2 as report_pb
 
 RATE_NAMES: Mapping[str, str] = {
@@ -95,7 +95,7 @@ def all_remedies(oversell: report_pb.Oversell) -> str:
 
 def dimension_word(dimension: Any) -> str:
     """A dimension in a word: `channel`."""
-    return report_pb.ReportDimension.Name(dimension).removeprefix("REPORT_DIMENSION_").lower()
+    return enum_word(report_pb.ReportDimension, dimension, "REPORT_DIMENSION_").replace(" ", "_")
 
 
 def percent(share: float | None) -> str:

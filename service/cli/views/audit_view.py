@@ -23,7 +23,7 @@ def print_audit_events(console: Console, events: Sequence[AuditEvent]) -> None:
             table,
             format_time(event.event_time),
             f"{event.actor} via {event.principal}" if event.actor else event.principal,
-            enum_word(AuditEvent.Credential.Name(event.credential), "CREDENTIAL_"),
+            enum_word(AuditEvent.Credential, event.credential, "CREDENTIAL_"),
             event.peer or "-",
             event.rpc or "-",
             event.entity,

@@ -31,8 +31,8 @@ def print_locations(console: Console, locations: Sequence[Location]) -> None:
             table,
             location.location_id,
             location.display_name or "-",
-            enum_word(Location.Type.Name(location.type), "TYPE_"),
-            enum_word(Location.Status.Name(location.status), "STATUS_"),
+            enum_word(Location.Type, location.type, "TYPE_"),
+            enum_word(Location.Status, location.status, "STATUS_"),
             location.country or "-",
             location.region or "-",
             ", ".join(location.tags) or "-",
@@ -69,7 +69,7 @@ def print_products(console: Console, products: Sequence[Product]) -> None:
             table,
             product.sku,
             product.display_name or "-",
-            enum_word(Product.Status.Name(product.status), "STATUS_"),
+            enum_word(Product.Status, product.status, "STATUS_"),
             product.category or "-",
             product.brand or "-",
             price,
@@ -85,7 +85,7 @@ def print_channels(console: Console, channels: Sequence[Channel]) -> None:
         return
     table = new_table("channel", "name", "kind", "platform", "markets", "locations")
     for channel in channels:
-        kind = enum_word(Channel.Kind.Name(channel.kind), "KIND_")
+        kind = enum_word(Channel.Kind, channel.kind, "KIND_")
         locations = ", ".join(channel.location_ids) or "all"
         markets = ", ".join(channel.markets) or "-"
         add_row(

@@ -81,11 +81,11 @@ def print_effects(console: Console, effects: Sequence[ResolutionEffect], *, done
     title = "What it did" if done else "What it would do" if len(effects) == 1 else "Resolutions that it allows"
     table = new_table("resolution", "units", "stock", "order", "meaning", title=title)
     for effect in effects:
-        resolution = enum_word(ExceptionResolution.Name(effect.resolution), "EXCEPTION_RESOLUTION_")
+        resolution = enum_word(ExceptionResolution, effect.resolution, "EXCEPTION_RESOLUTION_")
         if effect.problem:
             add_row(table, resolution, "-", "-", "-", Text(f"Not now: {effect.problem}", "red"))
             continue
-        order = enum_word(OrderStatus.Name(effect.status), "ORDER_STATUS_") if effect.status else "-"
+        order = enum_word(OrderStatus, effect.status, "ORDER_STATUS_") if effect.status else "-"
         units = "; ".join(map(_move_text, effect.moves)) or "-"
         stock = "; ".join(map(_stock_text, effect.stock)) or "-"
         add_row(table, resolution, units, stock, order, effect.description)
@@ -94,7 +94,7 @@ def print_effects(console: Console, effects: Sequence[ResolutionEffect], *, done
 
 def _move_text(move: UnitMove) -> str:
     start, end = (
-        location_id or enum_word(UnitMove.Place.Name(place), "PLACE_")
+        location_id or enum_word(UnitMove.Place, place, "PLACE_")
         for place, location_id in ((getattr(move, "from"), move.from_location_id), (move.to, move.to_location_id))
     )
     return f"{move.unit_count} {move.sku}: {start} to {end}"
@@ -112,10 +112,10 @@ def _stock_text(stock: StockEffect) -> str:
 
 def state_text(exception: ExceptionRecord) -> str:
     """The exception's state: open, or how it was resolved and by whom."""
-    word = enum_word(ExceptionRecord.State.Name(exception.state), "STATE_")
+    word = enum_word(ExceptionRecord.State, exception.state, "STATE_")
     if exception.state != ExceptionRecord.STATE_RESOLVED:
         return word
-    resolution = enum_word(ExceptionResolution.Name(exception.resolution), "EXCEPTION_RESOLUTION_")
+    resolution = enum_word(ExceptionResolution, exception.resolution, "EXCEPTION_RESOLUTION_")
     return f"{resolution} by {exception.resolved_by}"
 
 

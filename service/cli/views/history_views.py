@@ -66,7 +66,7 @@ def print_policy_events(console: Console, events: Sequence[PolicyEvent]) -> None
             table,
             format_time(event.event_time),
             event.instance,
-            enum_word(PolicyEvent.Kind.Name(event.kind), "KIND_"),
+            enum_word(PolicyEvent.Kind, event.kind, "KIND_"),
             event.policy_revision,
             format_time(event.load_time),
             event.problem_count or "-",
@@ -88,7 +88,7 @@ def print_catalog_changes(console: Console, changes: Sequence[CatalogChange]) ->
                 format_time(change.change_time),
                 change.kind,
                 change.record_id,
-                enum_word(CatalogChange.Kind.Name(change.change), "KIND_"),
+                enum_word(CatalogChange.Kind, change.change, "KIND_"),
                 field.field,
                 field.before if field.HasField("before") else "-",
                 field.after if field.HasField("after") else "-",
@@ -106,4 +106,4 @@ def print_catalog_record(console: Console, question: GetCatalogRecordRequest, re
 
 
 def _kind(kind: DemandKind.ValueType) -> str:
-    return enum_word(DemandKind.Name(kind), "DEMAND_KIND_")
+    return enum_word(DemandKind, kind, "DEMAND_KIND_")

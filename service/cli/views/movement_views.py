@@ -41,7 +41,7 @@ def print_movements(console: Console, movements: Sequence[StockMovementRecord]) 
 
 def print_transfer(console: Console, transfer: Transfer) -> None:
     """Prints one transfer, a row for each product."""
-    state = enum_word(Transfer.State.Name(transfer.state), "STATE_")
+    state = enum_word(Transfer.State, transfer.state, "STATE_")
     route = f"from {transfer.from_location_id} to {transfer.to_location_id}"
     console.print(f"Transfer {transfer.transfer_id} {route}: {state}", markup=False)
     console.print(_lines([transfer]))

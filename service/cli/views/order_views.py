@@ -160,7 +160,7 @@ def _dates(allocation: Allocation) -> Iterator[Text]:
         yield Text(f"Expected by {_day(allocation.deliver_date)}.")
     if allocation.HasField("destination_point"):
         point = allocation.destination_point.coordinates
-        what = _LOCATED_BY[allocation.destination_point.located_by]
+        what = _LOCATED_BY.get(allocation.destination_point.located_by, "its destination")
         yield Text(f"Distances are to the center of {what}: {point.latitude:.4f}, {point.longitude:.4f}.")
 
 
@@ -175,14 +175,14 @@ def _cancellation_request(request: CancellationRequest) -> Text:
     if request.state == CancellationRequest.STATE_REQUESTED:
         until = f"; the channel waits until {format_time(request.deadline)}" if request.HasField("deadline") else ""
         return Text(f"{asked}{until}. `truestock exceptions resolve` answers it.", "yellow")
-    state = enum_word(CancellationRequest.State.Name(request.state), "STATE_")
+    state = enum_word(CancellationRequest.State, request.state, "STATE_")
     part = f", {count(request.cancelled_count, 'unit')} cancelled" if request.cancelled_count else ""
     return Text(f"{asked}: {state} by {request.answered_by}{part}. {request.answer_reason}".strip())
 
 
 def _headline(allocation: Allocation) -> Text:
-    outcome = enum_word(Outcome.Name(allocation.outcome), "OUTCOME_")
-    state = enum_word(Allocation.State.Name(allocation.state), "STATE_")
+    outcome = enum_word(Outcome, allocation.outcome, "OUTCOME_")
+    state = enum_word(Allocation.State, allocation.state, "STATE_")
     if allocation.outcome == Outcome.OUTCOME_ENDED:
         return Text.assemble((f"{allocation.channel_id}/{allocation.order_id}", "bold"), f": {state}")
     return Text.assemble(
@@ -196,7 +196,7 @@ def _headline(allocation: Allocation) -> Text:
 def _status_and_copies(allocation: Allocation) -> Iterator[Text]:
     """The order's status in Truestock and in its channel, and the copies of the order in other channels."""
     if allocation.status and allocation.allocation_id:
-        word = enum_word(OrderStatus.Name(allocation.status), "ORDER_STATUS_")
+        word = enum_word(OrderStatus, allocation.status, "ORDER_STATUS_")
         channel_status = f" (channel status {allocation.channel_status})" if allocation.channel_status else ""
         yield Text(f"Status: {_STATUS_TEXTS.get(allocation.status, word)}{channel_status}.")
     if allocation.copies:
@@ -221,7 +221,7 @@ def _lines(allocation: Allocation) -> Table:
     shown = {name: units for name, units in counts.items() if name in ("ordered", "promised") or any(units)}
     table = new_table("line", "SKU", *kits, *shown, "outcome", numbers=tuple(shown), title="Order lines")
     for index, line in enumerate(allocation.lines):
-        outcome = Text(enum_word(Outcome.Name(line.outcome), "OUTCOME_"), _COLORS.get(line.outcome, "yellow"))
+        outcome = Text(enum_word(Outcome, line.outcome, "OUTCOME_"), _COLORS.get(line.outcome, "yellow"))
         if line.cancelled_count == line.unit_count:
             outcome = Text("cancelled")
         of_kit = (line.kit_sku or "-",) if kits else ()
@@ -398,8 +398,8 @@ def _exceptions(exceptions: Iterable[ExceptionRecord]) -> Table:
 def _exception_state(exception: ExceptionRecord) -> str:
     """Such as `open`, or `rerouted by policy: Rerouted 1 unit to store-denver (rejected).`"""
     if exception.state != ExceptionRecord.STATE_RESOLVED:
-        return enum_word(ExceptionRecord.State.Name(exception.state), "STATE_")
-    resolution = enum_word(ExceptionResolution.Name(exception.resolution), "EXCEPTION_RESOLUTION_")
+        return enum_word(ExceptionRecord.State, exception.state, "STATE_")
+    resolution = enum_word(ExceptionResolution, exception.resolution, "EXCEPTION_RESOLUTION_")
     return f"{resolution} by {exception.resolved_by}" + (f": {exception.note}" if exception.note else "")
 
 

@@ -12,7 +12,7 @@ _PREFIX = "READINESS_RESULT_"
 
 def result_word(result: readiness_pb.ReadinessResult.ValueType) -> str:
     """Such as `pass`."""
-    return enum_word(readiness_pb.ReadinessResult.Name(result), _PREFIX)
+    return enum_word(readiness_pb.ReadinessResult, result, _PREFIX)
 
 
 def print_readiness(console: Console, check: readiness_pb.CheckReadinessResponse) -> None:

@@ -89,7 +89,11 @@ def date_lines(shipments: Iterable[Shipment]) -> Iterator[Text]:
 
 def steps_text(steps: Iterable[DateStep]) -> str:
     """Why something does not ship or arrive earlier, such as `Wed 02 Dec closed; Thu 03 Dec on the way`."""
-    return "; ".join(f"{_days(step)} {_REASONS[step.reason]}" for step in steps)
+    return "; ".join(f"{_days(step)} {_reason(step)}" for step in steps)
+
+
+def _reason(step: DateStep) -> str:
+    return _REASONS.get(step.reason) or enum_word(DateStep.Reason, step.reason, "REASON_")
 
 
 def _days(step: DateStep) -> str:
@@ -142,7 +146,7 @@ def _lines(shipment: Shipment, shipments: Iterable[Shipment]) -> list[tuple[obje
 
 def _state(shipment: Shipment, line: ShipmentLine) -> str:
     """The state of a line's units, with the reason if the location rejected all of them: `rejected (not found)`."""
-    state = enum_word(Shipment.State.Name(shipment.state), "STATE_")
+    state = enum_word(Shipment.State, shipment.state, "STATE_")
     if shipment.reject_reason and not line.unit_count and not line.shipped_count:
         return f"rejected ({shipment.reject_reason.replace('_', ' ')})"
     return state

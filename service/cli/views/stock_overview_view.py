@@ -124,7 +124,7 @@ def _unavailable(locations: Sequence[LocationStock]) -> Iterator[RenderableType]
     table = new_table("location", "units", "reason", numbers=("units",), title="Not sellable")
     for location in locations:
         for unavailable in location.level.unavailable:
-            reason = enum_word(UnavailableReason.Name(unavailable.reason), "UNAVAILABLE_REASON_")
+            reason = enum_word(UnavailableReason, unavailable.reason, "UNAVAILABLE_REASON_")
             add_row(table, location.level.location_id, unavailable.unit_count, reason)
     if table.row_count:
         yield table

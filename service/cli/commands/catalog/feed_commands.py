@@ -46,9 +46,9 @@ def _print(console: Console, declared: Sequence[Feed]) -> None:
     for feed in declared:
         interval = count(feed.cadence_minutes, "minute") if feed.HasField("cadence_minutes") else "-"
         semantics = (
-            enum_word(Feed.Role.Name(feed.role), "ROLE_"),
-            enum_word(Feed.Basis.Name(feed.basis), "BASIS_"),
-            enum_word(Feed.OpenOrders.Name(feed.open_orders), "OPEN_ORDERS_"),
+            enum_word(Feed.Role, feed.role, "ROLE_"),
+            enum_word(Feed.Basis, feed.basis, "BASIS_"),
+            enum_word(Feed.OpenOrders, feed.open_orders, "OPEN_ORDERS_"),
             "program" if feed.computed else "people",
         )
         tolerance = count(feed.tolerance_units, "unit")
