@@ -223,8 +223,8 @@ async def site_of(retailer: Retailer, shop: FakeChannel, grpc_address: str, retu
         await store.close()
 
 
-async def read_by_a_connector(database_url: str | None, order_id: str) -> None:
-    """Leaves an order in the inbox that has been hinted at and read."""
+async def read_by_a_connector(database_url: str | None, order_id: str, *, failure: str = "") -> None:
+    """Leaves an order in the inbox that has been hinted at and read, or that is parked because of a failure."""
     assert database_url is not None
     await schema.migrate(database_url)
     store = await ConnectorStore.open(database_url, connections=1)
@@ -232,7 +232,10 @@ async def read_by_a_connector(database_url: str | None, order_id: str) -> None:
         now = datetime.now(UTC)
         await store.inbox.accept(ACCOUNT, [Delivery(order_id, "type_1", (Hint("order", order_id, now),))])
         for claim in await store.inbox.claim(ACCOUNT, "order", 100):
-            await store.inbox.finish(claim, now, now)
+            if failure:
+                await store.inbox.fail(claim, failure, order_id, unmapped=False, final=True)
+            else:
+                await store.inbox.finish(claim, now, now)
     finally:
         await store.close()
 

@@ -51,6 +51,14 @@ class Hold:
     until: datetime | None = None
 
 
+class Left(StrEnum):
+    """How much of an order has left for the shopper, as the channel says."""
+
+    NOTHING = "nothing"
+    A_PART = "a part"
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True)
 class TakeOrder:
     """The whole contents of an order, as the channel has it at `update_time`."""
@@ -72,6 +80,8 @@ class TakeOrder:
     """Of a copy that another connector made: the order that it is of, whose contents and states count."""
     is_pickup: bool = False
     """The shopper collects it at the outlet."""
+    placed_time: datetime | None = None
+    left: Left = Left.NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,10 @@ ChannelError
 │   └── NotYet          the channel works, and has not yet said all that it will say of an entity
 ├── AuthorizationLost   a person must connect the account again
 ├── Unmapped            waits for a listing, an outlet or a setting; then it works
-├── Unlinked            a copy that does not say of which order; parked at once, because another look says the same
+│   └── NotArrived      its order is none that Truestock knows
+├── ForAPerson          parked at once, because another look says the same
+│   ├── Unlinked        a copy that does not say of which order
+│   └── LeftBefore      of an order that left before the connectors knew its shop
 └── Unreadable          content that cannot be understood or that Truestock refuses; parked after a few attempts
 
 The message of each is for people, and has no personal data.
@@ -46,7 +49,23 @@ class Unmapped(ChannelError):
     """Truestock does not know yet what an item, an outlet or a return of the channel is."""
 
 
-class Unlinked(ChannelError):
+class NotArrived(Unmapped):
+    """Something of an order that Truestock does not know."""
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(f"order {order_id} has not arrived yet")
+        self.order_id = order_id
+
+
+class ForAPerson(ChannelError):
+    """What only a person can do something about."""
+
+
+class LeftBefore(ForAPerson):
+    """Something of an order of which Truestock has nothing, because it left before the connectors knew its shop."""
+
+
+class Unlinked(ForAPerson):
     """An order that another connector made, and that does not say of which order it is a copy."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from service.channels.accounts import Account
 from service.channels.adapter import Adapter, Platform
@@ -22,4 +23,6 @@ class RunningAccount:
     api: TruestockApi
     is_paused: bool = True
     """Until the first look at its state."""
+    start_time: datetime | None = None
+    """Since when connectors read the shop; known before anything is read."""
     hinted: asyncio.Event = field(default_factory=asyncio.Event)

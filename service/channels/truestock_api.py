@@ -25,7 +25,7 @@ from service.channels.effects import (
     TakeReturn,
     TillMovement,
 )
-from service.channels.errors import Unlinked, Unmapped
+from service.channels.errors import NotArrived, Unlinked, Unmapped
 from service.channels.original_search import OriginalSearch
 from service.channels.plain_text import plain_line
 from service.channels.truestock_calls import CALL_SECONDS, FROM_DATABASE, answer, timestamp
@@ -120,7 +120,7 @@ class TruestockApi:
 
     async def _check_link(self, effect: TakeOrder) -> None:
         """Raises Unlinked for a copy that does not say of which order, unless it was linked before."""
-        if effect.original is None or effect.original.order_id or await self._is_known(effect.order_id):
+        if effect.original is None or effect.original.order_id or await self.is_known(effect.order_id):
             return
         likely = await self._originals.likely(effect)
         hint = f"; likely {likely}, which has the same contents" if likely else ""
@@ -129,10 +129,11 @@ class TruestockApi:
             "mend 'copies' in the accounts file and replay it"
         )
 
-    async def _is_known(self, order_id: str) -> bool:
+    async def is_known(self, order_id: str) -> bool:
+        """Whether Truestock has the order."""
         try:
             await self._allocation_id(order_id)
-        except Unmapped:
+        except NotArrived:
             return False
         return True
 
@@ -272,7 +273,7 @@ class TruestockApi:
         try:
             response = await answer(self._allocations.GetAllocation(request, timeout=CALL_SECONDS))
         except Unmapped as error:
-            raise Unmapped(f"order {order_id} has not arrived yet") from error
+            raise NotArrived(order_id) from error
         return response.allocation
 
     def _order(self, effect: TakeOrder) -> allocation.AllocateOrderRequest:

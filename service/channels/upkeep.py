@@ -49,7 +49,10 @@ class Upkeep:
         self.is_ready = True
         for name, running in self._running.items():
             state = states.get(name)
-            running.is_paused = state is None or not state["has_tokens"] or state["pause_reason"] != ""
+            is_paused = state is None or not state["has_tokens"] or state["pause_reason"] != ""
+            if not is_paused and running.start_time is None:
+                running.start_time = await self._store.states.start(name)
+            running.is_paused = is_paused
             self._measure(name, state)
             await self._tell(running, state)
 

@@ -9,13 +9,15 @@ from datetime import UTC, datetime, timedelta
 from service.background import FailureLog, all_of, pause
 from service.channels.adapter import COUNT
 from service.channels.connector_metrics import ConnectorMetrics
+from service.channels.earlier_orders import EarlierOrders
 from service.channels.effects import CountUnits, Reading
 from service.channels.errors import (
     AuthorizationLost,
     Away,
     ChannelError,
+    ForAPerson,
+    NotArrived,
     NotYet,
-    Unlinked,
     Unmapped,
     Unreadable,
 )
@@ -43,6 +45,7 @@ class Worker:
         self._metrics = metrics
         self._failures = FailureLog()
         self._name = running.account.name
+        self._earlier = EarlierOrders(running)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set."""
@@ -173,11 +176,17 @@ class Worker:
                 self._metrics.reads.labels(self._name, "worked").inc()
 
     async def _apply(self, claim: Claim, reading: Reading) -> None:
-        if reading.left_out:
-            self._metrics.left_out.labels(self._name, reading.left_out).inc()
         is_older = claim.update_time is not None and reading.update_time < claim.update_time
-        for effect in () if is_older else reading.effects:
-            await self._running.api.apply(claim.entity_id, effect)
+        left_out = reading.left_out
+        if not is_older and not left_out:
+            left_out = await self._earlier.left_out(reading)
+        try:
+            for effect in () if is_older or left_out else reading.effects:
+                await self._running.api.apply(claim.entity_id, effect)
+        except NotArrived as error:
+            left_out = await self._earlier.left_out_with_its_order(reading, error)
+        if left_out:
+            self._metrics.left_out.labels(self._name, left_out).inc()
 
     def _unexpected(self, error: Exception) -> Unreadable:
         """A mistake of ours, or content that no check foresaw: it must park one entity, not stop all the others."""
@@ -186,7 +195,7 @@ class Worker:
 
     async def _failed(self, claim: Claim, error: ChannelError, order_id: str) -> None:
         unmapped = isinstance(error, Unmapped)
-        await self._inbox.fail(claim, str(error), order_id, unmapped=unmapped, final=isinstance(error, Unlinked))
+        await self._inbox.fail(claim, str(error), order_id, unmapped=unmapped, final=isinstance(error, ForAPerson))
         self._metrics.reads.labels(self._name, "failed").inc()
 
 

@@ -153,6 +153,7 @@ COMMANDS = {
     "channels inbox": Command("--data-dir {data}", r"Nothing waits\."),
     "channels inbox show": Command("{read} --data-dir {data}", r"state +done"),
     "channels inbox replay": Command("{read} --data-dir {data}", r"1 entry is read again\."),
+    "channels inbox done": Command("{unreadable} --data-dir {data}", r"1 entry is done\."),
     "kits": Command("", rf"{KIT} +1 x DUN-1701-BLA, 1 x DUN-1709-BLA-10K +together"),
     "kits delete": Command(f"{KIT} --dry-run", rf"Would delete the kit {KIT}\."),
     "listings": Command("--channel tiktok_shop", rf"tiktok_shop +1729583201114820002 +{SKU} +6"),
@@ -338,6 +339,13 @@ class Example:
         """An order of a channel that has been read."""
         order_id = self.order()
         asyncio.run(read_by_a_connector(EmbeddedPostgres.running_url(self._server.data), order_id))
+        return order_id
+
+    def unreadable(self) -> str:
+        """An order of a channel that could not be read."""
+        order_id = self.order()
+        url = EmbeddedPostgres.running_url(self._server.data)
+        asyncio.run(read_by_a_connector(url, order_id, failure="it has no lines"))
         return order_id
 
     def parcel(self) -> str:

@@ -35,6 +35,7 @@ from service.channels.effects import (
     Fault,
     Hold,
     ItemUnits,
+    Left,
     Place,
     Reading,
     TakeOrder,
@@ -238,7 +239,15 @@ def _taken(order: Json, lines: Sequence[_Line], payment: str, update_time: datet
         ship_by_time=min(due) if due else None,
         hold=_hold(order, payment),
         place=_place(order.get("shippingAddress") or {}),
+        placed_time=_time(order["createdAt"]),
+        left=_left(lines),
     )
+
+
+def _left(lines: Sequence[_Line]) -> Left:
+    if not any(line.shipped for line in lines):
+        return Left.NOTHING
+    return Left.A_PART if any(line.unshipped for line in lines) else Left.ALL
 
 
 def _original(order: Json, copies: Sequence[Copies]) -> Original | None:
@@ -258,7 +267,18 @@ def _copy_effects(
     if units and not order["cancelledAt"]:
         place = _place(order.get("shippingAddress") or {})
         hold = Hold(ORIGINAL_IS_DUE, update_time + ORIGINAL_WITHIN) if is_sold else None
-        yield TakeOrder(number(order["id"]), "", is_sold, units, update_time, hold=hold, place=place, original=original)
+        yield TakeOrder(
+            number(order["id"]),
+            "",
+            is_sold,
+            units,
+            update_time,
+            hold=hold,
+            place=place,
+            original=original,
+            placed_time=_time(order["createdAt"]),
+            left=_left(lines),
+        )
 
 
 def _status(order: Json, payment: str) -> str:

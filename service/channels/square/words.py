@@ -34,6 +34,7 @@ from service.channels.effects import (
     Fault,
     HandOver,
     ItemUnits,
+    Left,
     Place,
     Reading,
     TakeOrder,
@@ -189,6 +190,8 @@ def _order_effects(
         outlet_id=str(order["location_id"]),
         place=_place(fulfillment),
         is_pickup=is_pickup,
+        placed_time=_time(order["created_at"]),
+        left=Left.ALL if status == "COMPLETED" and is_sold else Left.NOTHING,
     )
     if status == "COMPLETED" and is_sold:
         closed = _time(order.get("closed_at") or order["updated_at"])

@@ -45,10 +45,13 @@ _RESUME = f"""
 UPDATE {SCHEMA}.accounts SET pause_reason = '', pause_time = NULL WHERE account = $1 AND pause_reason <> ''
 RETURNING account
 """
+_START = f"""
+UPDATE {SCHEMA}.accounts SET start_time = coalesce(start_time, now()) WHERE account = $1 RETURNING start_time
+"""
 _REPORTED = f"UPDATE {SCHEMA}.accounts SET is_reported = $2 WHERE account = $1"
 _LIST = f"""
 SELECT account, tokens IS NOT NULL AS has_tokens, token_expire_time, refresh_time, connect_time, pause_reason,
-    pause_time, is_reported, delivery_time FROM {SCHEMA}.accounts ORDER BY account
+    pause_time, is_reported, delivery_time, start_time FROM {SCHEMA}.accounts ORDER BY account
 """
 
 
@@ -80,6 +83,11 @@ class AccountStates:
     async def resume(self, account: str) -> bool:
         """Ends a pause; whether there was one."""
         return bool(await self.pool.rows(_RESUME, account))
+
+    async def start(self, account: str) -> datetime:
+        """Notes that an account is read from now on, unless it was before; returns since when."""
+        time: datetime = (await self.pool.rows(_START, account))[0]["start_time"]
+        return time
 
     async def reported(self, account: str, is_reported: bool) -> None:
         """Notes whether an exception about the pause is open."""

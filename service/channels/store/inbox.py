@@ -116,6 +116,11 @@ UPDATE {SCHEMA}.entities SET state = 'waiting', attempt_count = 0, next_attempt_
     hint_count = hint_count + 1, first_hint_time = now()
 WHERE ($1 = '' OR account = $1) AND ($2 = '' OR entity_id = $2) AND state = ANY($3::text[]) RETURNING entity_id
 """
+_END = f"""
+UPDATE {SCHEMA}.entities SET {_FREE}, state = 'done', failure = '', attempt_count = 0, read_count = hint_count,
+    read_time = now()
+WHERE ($1 = '' OR account = $1) AND entity_id = $2 AND state = ANY($3::text[]) RETURNING entity_id
+"""
 _LIST = f"""
 SELECT account, kind, entity_id, state, failure, attempt_count, hint_count, read_count, first_hint_time,
     update_time, read_time, next_attempt_time
@@ -233,6 +238,10 @@ class Inbox:
     async def replay(self, account: str = "", entity_id: str = "", states: Sequence[str] = FAILED) -> int:
         """Makes entities due again; returns how many."""
         return len(await self._pool.rows(_REPLAY, account, entity_id, list(states)))
+
+    async def end(self, account: str, entity_id: str) -> int:
+        """Ends what failed, because a person has seen to it; returns how many. A later hint has it read again."""
+        return len(await self._pool.rows(_END, account, entity_id, list(FAILED)))
 
     async def listed(self, account: str, entity_id: str, states: Sequence[str], most: int) -> list[asyncpg.Record]:
         """Entities, the newest hints first."""

@@ -27,6 +27,7 @@ from service.channels.effects import (
     Fault,
     Hold,
     ItemUnits,
+    Left,
     Place,
     Reading,
     RequestToCancel,
@@ -46,6 +47,10 @@ _SOLD = frozenset(
         *("IN_TRANSIT", "DELIVERED", "COMPLETED"),
     }
 )
+_LEFT = {
+    "PARTIALLY_SHIPPING": Left.A_PART,
+    **dict.fromkeys(("IN_TRANSIT", "DELIVERED", "COMPLETED"), Left.ALL),
+}
 _REQUESTED = "CANCELLATION_REQUEST_PENDING"
 _WITHDRAWN = "CANCELLATION_REQUEST_CANCEL"
 _GRANTED = frozenset({"CANCELLATION_REQUEST_SUCCESS", "CANCELLATION_REQUEST_COMPLETE"})
@@ -192,6 +197,8 @@ def _taken(
         ship_by_time=_time(min(due)) if due else None,
         hold=Hold("remorse period", _hold_end(order)) if status == "ON_HOLD" else None,
         place=_place(order.get("recipient_address") or {}),
+        placed_time=_optional_time(order.get("create_time")),
+        left=_LEFT.get(status, Left.NOTHING),
     )
 
 

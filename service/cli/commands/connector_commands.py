@@ -385,6 +385,34 @@ def replay(
         say(f"{count(replayed, 'entry is', 'entries are')} read again.")
 
 
+@inbox_app.command()
+def done(
+    entity_id: Annotated[str, typer.Argument(metavar="ID", help="The channel's id of what you have seen to.")],
+    account: OnlyAccount = "",
+    data_dir: options.DataDir = None,
+    database_url: options.DatabaseUrl = None,
+    as_json: options.Json = False,
+) -> None:
+    """Ends what is parked or waits for a mapping, and its exception: somebody has seen to it by hand.
+
+    Nothing is sent to Truestock. If the channel changes it, it is read again.
+
+    \b
+    Examples:
+      truestock channels inbox done 576461413038785752
+    """
+    with _extra():
+        from service.cli.connectors import inbox_calls
+
+    ended = inbox_calls.end(_database(data_dir, database_url), account, entity_id)
+    if not ended:
+        raise UserError(f"nothing that failed in the inbox has the id {entity_id}", code="NOT_FOUND")
+    if as_json:
+        print_json({"ended_count": ended})
+    else:
+        say(f"{count(ended, 'entry is', 'entries are')} done.")
+
+
 app.add_typer(inbox_app)
 
 

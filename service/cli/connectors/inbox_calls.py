@@ -106,6 +106,15 @@ def replay(settings: Settings, account: str, entity_id: str) -> int:
     return with_store(settings, work)
 
 
+def end(settings: Settings, account: str, entity_id: str) -> int:
+    """Ends entries that a person has seen to, and returns how many. Raises UserError."""
+
+    async def work(store: ConnectorStore) -> int:
+        return await store.inbox.end(account, entity_id)
+
+    return with_store(settings, work)
+
+
 def _status(account: Account, state: Any, polls: list[datetime | None], counts: Mapping[str, int]) -> AccountStatus:
     pause_reason = "" if state is None else state["pause_reason"]
     has_tokens = state is not None and state["has_tokens"]

@@ -15,6 +15,7 @@ from service.channels.effects import (
     Fault,
     Hold,
     ItemUnits,
+    Left,
     Place,
     Reading,
     TakeOrder,
@@ -114,8 +115,14 @@ def test_a_paid_order_is_sold_with_its_lines_and_where_it_goes() -> None:
             (units(2),),
             reading.update_time,
             place=Place("US", "TX", "78701"),
+            placed_time=datetime(2026, 3, 1, 10, tzinfo=UTC),
         ),
     )
+
+
+@pytest.mark.parametrize(("shipped", "left"), [(0, Left.NOTHING), (1, Left.A_PART), (2, Left.ALL)])
+def test_an_order_says_how_much_of_it_has_left(shipped: int, left: Left) -> None:
+    assert taken(order(line(unshipped=2 - shipped), fulfillments=[parcel(1, shipped)]), []).left is left
 
 
 @pytest.mark.parametrize(("payment", "is_sold"), [("PENDING", False), ("AUTHORIZED", True), ("PAID", True)])

@@ -15,6 +15,7 @@ from service.channels.effects import (
     Fault,
     Hold,
     ItemUnits,
+    Left,
     Place,
     RequestToCancel,
     TakeOrder,
@@ -50,6 +51,15 @@ def taken(order: Order, **changed: Any) -> TakeOrder:
     effect = words.order_reading({**order_json(order), **changed}).effects[-1]
     assert isinstance(effect, TakeOrder)
     return effect
+
+
+@pytest.mark.parametrize("status", ["UNPAID", "ON_HOLD", "AWAITING_SHIPMENT", *LATER_STATUSES])
+def test_an_order_says_how_much_of_it_has_left(books: Books, status: str) -> None:
+    effect = taken(bought(books, {"MUG": 2}), status=status)
+
+    lefts = {"PARTIALLY_SHIPPING": Left.A_PART, "IN_TRANSIT": Left.ALL, "DELIVERED": Left.ALL, "COMPLETED": Left.ALL}
+    assert effect.left is lefts.get(status, Left.NOTHING)
+    assert effect.placed_time == START
 
 
 def test_an_unpaid_order_only_holds_its_stock(books: Books) -> None:
