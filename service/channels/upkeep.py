@@ -66,6 +66,9 @@ class Upkeep:
             except AuthorizationLost as error:
                 await self._store.states.pause(name, str(error))
                 running.is_paused = True
+            except Away as error:
+                # Its platform is away, or its key is; the other accounts' tokens end no later for that.
+                self._failures.failed("tokens cannot be refreshed", error, traceback=False, account=name)
 
     async def count(self) -> None:
         """Sets the gauges of what waits."""

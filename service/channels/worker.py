@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -48,11 +49,14 @@ class Worker:
         self._earlier = EarlierOrders(running)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Works until `stop` is set."""
+        """Works until `stop` is set. Each kind goes on by itself: a platform may be slow to answer of one alone."""
+        await all_of(self._work(kind, stop) for kind in self._running.platform.abilities.kinds)
+
+    async def _work(self, kind: str, stop: asyncio.Event) -> None:
         while not stop.is_set():
             self._running.hinted.clear()
             try:
-                is_busy = await self._one_round()
+                is_busy = await self._one_round(kind)
             except Exception as error:
                 # What no check foresaw costs its batch a lease, and never the other accounts of this process.
                 self._failures.failed("a round of work failed and is tried again", error, account=self._name)
@@ -60,24 +64,22 @@ class Worker:
             if not is_busy:
                 await pause(self._running.hinted, LOOK_SECONDS)
 
-    async def _one_round(self) -> bool:
-        """Reads one batch of each kind; whether there was anything to do."""
+    async def _one_round(self, kind: str) -> bool:
+        """Reads one batch; whether there was anything to do."""
         if self._running.is_paused:
             return False
-        kinds = self._running.platform.abilities.kinds
         try:
-            counts = await all_of(self._read_due(kind) for kind in kinds)
+            return await self._read_due(kind)
         except Away as error:
             self._failures.failed("the inbox cannot be worked on", error, traceback=False, account=self._name)
             return False
-        return any(counts)
 
-    async def _read_due(self, kind: str) -> int:
+    async def _read_due(self, kind: str) -> bool:
         claims = await self._inbox.claim(self._name, kind, self._running.platform.abilities.most_read)
         if not claims:
-            return 0
+            return False
         if not await self._is_wanted(claims):
-            return len(claims)
+            return True
         async with kept(lambda: self._inbox.keep(claims[0])):
             return await self._read(kind, claims)
 
@@ -96,49 +98,61 @@ class Worker:
         self._metrics.left_out.labels(self._name, "not_declared").inc(len(claims))
         return False
 
-    async def _read(self, kind: str, claims: Sequence[Claim]) -> int:
+    async def _read(self, kind: str, claims: Sequence[Claim]) -> bool:
+        """Reads a batch, and does what it means; False where the channel does not answer."""
         read_time = datetime.now(UTC)
         try:
             readings = await self._running.adapter.read(kind, [claim.entity_id for claim in claims])
         except ChannelError as error:
-            await self._cannot_read(claims, error)
-            return 0 if isinstance(error, Away) else len(claims)
+            return await self._cannot_read(claims, error)
         except Exception as error:
-            await self._cannot_read(claims, self._unexpected(error))
-            return len(claims)
+            return await self._cannot_read(claims, self._unexpected(error))
         self._metrics.reads_saved.labels(self._name).inc(sum(max(0, claim.unread_count - 1) for claim in claims))
         room = asyncio.Semaphore(AT_A_TIME)
         await all_of(self._settle(claim, readings, read_time, room) for claim in claims)
-        return len(claims)
+        return True
 
-    async def _cannot_read(self, claims: Sequence[Claim], error: ChannelError) -> None:
+    async def _cannot_read(self, claims: Sequence[Claim], error: ChannelError) -> bool:
+        """Postpones or parks what could not be read; whether anything could be said of it."""
         if isinstance(error, AuthorizationLost):
             await self._states.pause(self._name, str(error))
             self._running.is_paused = True
-        if isinstance(error, (Away, AuthorizationLost)):
+        is_outage = isinstance(error, (Away, AuthorizationLost))
+        if is_outage:
             self._failures.failed("the channel cannot be read", error, traceback=False, account=self._name)
+        asks_to_wait = isinstance(error, AuthorizationLost) or (isinstance(error, Away) and error.retry_after_seconds)
+        if is_outage and (asks_to_wait or len(claims) == 1):
             await self._postpone(claims, error)
-            return
-        # The platform refuses the whole call: each entity alone may do better, and one that does not is parked.
-        for claim in claims:
-            await self._alone(claim, error, is_alone=len(claims) == 1)
+            return False
+        # Each entity alone may do better: the platform may refuse the call, or fail, because of one of them. After a
+        # failure one is tried, by chance, because nobody knows which; if it fails too, the platform is away.
+        rest = random.sample(claims, len(claims))
+        while rest:
+            claim = rest.pop()
+            is_read = await self._alone(claim, error, is_alone=len(claims) == 1)
+            if is_outage and not is_read and len(rest) == len(claims) - 1:
+                await self._postpone(rest, error)
+                return False
+        return True
 
-    async def _alone(self, claim: Claim, error: ChannelError, *, is_alone: bool) -> None:
+    async def _alone(self, claim: Claim, error: ChannelError, *, is_alone: bool) -> bool:
+        """Reads one entity of a batch that failed; False where the channel does not answer."""
         read_time = datetime.now(UTC)
         if not is_alone:
             try:
                 readings = await self._running.adapter.read(claim.kind, [claim.entity_id])
             except (Away, AuthorizationLost) as away:
                 await self._postpone([claim], away)
-                return
+                return False
             except ChannelError as own:
                 error = own
             except Exception as own:
                 error = self._unexpected(own)
             else:
                 await self._settle(claim, readings, read_time, asyncio.Semaphore(1))
-                return
+                return True
         await self._failed(claim, error, "")
+        return True
 
     async def _postpone(self, claims: Sequence[Claim], error: ChannelError) -> None:
         """A vendor's outage is no attempt."""

@@ -20,6 +20,10 @@ class Conditions:
     """Calls above this rate are throttled; None: none are."""
     retry_after_seconds: int | None = 1
     """What a throttled call is told to wait; None: it is not told."""
+    delays: dict[str, float] = field(default_factory=dict)
+    """So much later some calls are answered, by method and path. TikTok Shop's alone."""
+    crashes_on: set[str] = field(default_factory=set)
+    """Every call that names one of these in its query or body fails. TikTok Shop's alone."""
     lost_answers: int = 0
     """So many calls are carried out, and then the caller gets no answer but that of a gateway."""
     outage: bool = False

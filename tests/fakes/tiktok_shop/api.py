@@ -101,6 +101,9 @@ class Api:
             body = await request.body()
             try:
                 self._check(request, body, needs_cipher)
+                if any(text in f"{request.url.query}{body.decode()}" for text in self._conditions.crashes_on):
+                    raise ApiError(36_009_003, "Internal error", 500)
+                await asyncio.sleep(self._conditions.delays.get(f"{method} {path}", 0))
                 call = Call(
                     {name: str(value) for name, value in request.path_params.items()},
                     dict(request.query_params),
