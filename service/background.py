@@ -138,11 +138,10 @@ async def all_of(work: Iterable[Awaitable[T]]) -> list[T]:
 
     asyncio.gather raises at once: the rest goes on, beside whatever its caller does next, without a lease or a client.
     """
-    results = await asyncio.gather(*work, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return results  # type: ignore[return-value]  # none is an error any more
+    # Its results may be errors themselves, which are told from errors that were raised by the tasks alone.
+    tasks = [asyncio.ensure_future(each) for each in work]
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return [task.result() for task in tasks]
 
 
 class Turn:

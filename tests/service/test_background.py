@@ -165,3 +165,13 @@ async def test_work_that_fails_ends_with_the_first_error_once_all_beside_it_has_
         )
 
     assert done == ["counts", "orders", "returns"]
+
+
+async def test_an_error_that_is_a_result_of_work_is_told_from_one_that_was_raised() -> None:
+    async def answer(value: object) -> object:
+        return value
+
+    error = LookupError("an order of a batch that cannot be read")
+
+    assert await all_of([answer(error), answer("another one")]) == [error, "another one"]
+    assert await all_of([]) == []
