@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import httpx2
@@ -42,11 +43,19 @@ async def sent(http: httpx2.AsyncClient, request: httpx2.Request, platform: str)
     except httpx2.HTTPError as error:
         raise Away(f"{platform} does not answer {request.url.path}: {type(error).__name__}") from error
     if response.status_code == 429 or response.status_code >= 500:
-        pause = response.headers.get("retry-after", "")
-        seconds = float(pause) if pause.replace(".", "", 1).isdigit() else 0.0
         said = f"{platform} answers {request.url.path} with {response.status_code}"
-        raise Away(said, retry_after_seconds=seconds)
+        raise Away(said, retry_after_seconds=_seconds(response.headers.get("retry-after", "")))
     return response, content
+
+
+def _seconds(pause: str) -> float:
+    """The header Retry-After: seconds, or a date as HTTP writes it; 0 where it is neither."""
+    if pause.isascii() and pause.replace(".", "", 1).isdigit():
+        return float(pause)
+    try:
+        return max(0.0, (parsedate_to_datetime(pause) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 async def with_retries(call: Callable[[], Awaitable[Answer]]) -> Answer:

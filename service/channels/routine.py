@@ -11,6 +11,7 @@ from service.background import FailureLog
 from service.channels.adapter import COUNT, Check, Delivery, Hint
 from service.channels.connector_metrics import ConnectorMetrics
 from service.channels.errors import AuthorizationLost, ChannelError
+from service.channels.page_tokens import PageTokens
 from service.channels.polling import FIRST_LOOK_BACK, MOST_PAGES, OVERLAP, deliveries_of
 from service.channels.running_account import RunningAccount
 from service.channels.store.connector_store import ConnectorStore
@@ -98,11 +99,11 @@ class Routine:
         log.info("orders were compared with the channel's", account=self._name, read_again=found)
 
     async def _list(self, kind: str, since: datetime) -> int:
-        page, found = "", 0
+        page, pages, found = "", PageTokens(), 0
         for _ in range(MOST_PAGES):
             listed = await self._running.adapter.changed(kind, since - OVERLAP, page)
             found += len(await self._store.inbox.accept(self._name, deliveries_of(listed), polled=True))
-            page = listed.next_page
+            page = pages.following(listed.next_page)
             if not page:
                 break
         return found

@@ -25,6 +25,7 @@ from service.channels.adapter import (
 )
 from service.channels.effects import Reading
 from service.channels.errors import AuthorizationLost, Unreadable
+from service.channels.page_tokens import PageTokens
 from service.channels.platform_calls import settled_count
 from service.channels.shopify import operations as ask, words
 from service.channels.shopify.client import Client, Json, grant, refresh
@@ -187,12 +188,12 @@ class ShopifyShop:
         order = (await self._client.ask(ask.ORDER, id=global_id)).get("order")
         if order is None:
             return None
-        lines = order["lineItems"]
-        while page := _next_page(lines):
+        lines, pages = order["lineItems"], PageTokens()
+        while page := pages.following(_next_page(lines)):
             lines = (await self._client.ask(ask.ORDER_LINES, id=global_id, after=page))["order"]["lineItems"]
             order["lineItems"]["nodes"] += lines["nodes"]
-        parts = order["fulfillmentOrders"]
-        while page := _next_page(parts):
+        parts, pages = order["fulfillmentOrders"], PageTokens()
+        while page := pages.following(_next_page(parts)):
             asked = await self._client.ask(ask.ORDER_FULFILLMENT_ORDERS, id=global_id, after=page)
             parts = asked["order"]["fulfillmentOrders"]
             order["fulfillmentOrders"]["nodes"] += parts["nodes"]
@@ -215,12 +216,12 @@ class ShopifyShop:
         return refunds
 
     async def _nodes(self, operation: str, name: str) -> AsyncIterator[Mapping[str, Any]]:
-        page: str | None = None
+        page, pages = "", PageTokens()
         for _ in range(MOST_PAGES):
-            data = (await self._client.ask(operation, after=page))[name]
+            data = (await self._client.ask(operation, after=page or None))[name]
             for node in data["nodes"]:
                 yield node
-            page = _next_page(data)
+            page = pages.following(_next_page(data))
             if not page:
                 return
 

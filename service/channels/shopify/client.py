@@ -20,6 +20,11 @@ _DOMAIN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\.myshopify\.com")
 # The shop is frozen because its plan was not paid, or locked because of abuse.
 _CLOSED_SHOP = frozenset({402, 423})
 
+# Errors inside HTTP 200. Source: shopify.dev, GraphQL Admin API, "Status and error codes".
+_FAILED = frozenset({"INTERNAL_SERVER_ERROR", "TIMEOUT"})
+_INTERNAL = "Internal error"
+_INACTIVE = "SHOP_INACTIVE"
+
 Json = Mapping[str, Any]
 
 
@@ -114,6 +119,10 @@ def _data(answer: Json) -> Json:
     message, code = str(first.get("message", ""))[:200], (first.get("extensions") or {}).get("code")
     if code == "THROTTLED":
         raise Away(f"Shopify throttles: {message}", retry_after_seconds=_refill_seconds(answer))
+    if code in _FAILED or (code is None and message.startswith(_INTERNAL)):
+        raise Away(f"Shopify has failed: {message}")
+    if code == _INACTIVE:
+        raise Away(f"Shopify says that the shop is closed: {message}", retry_after_seconds=60.0)
     raise Unreadable(f"Shopify refuses it: {message}{f' ({code})' if code else ''}")
 
 

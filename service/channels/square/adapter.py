@@ -22,6 +22,7 @@ from service.channels.adapter import (
 )
 from service.channels.effects import Reading
 from service.channels.errors import AuthorizationLost, ChannelError, NotYet, Unreadable
+from service.channels.page_tokens import PageTokens
 from service.channels.platform_calls import settled_count
 from service.channels.square import subscriptions, words
 from service.channels.square.client import Client, Json, grant, refresh
@@ -189,7 +190,7 @@ class SquareMerchant:
     async def _pages(
         self, method: str, path: str, name: str, asked: Mapping[str, Any] | None = None
     ) -> AsyncIterator[Json]:
-        cursor = ""
+        cursor, cursors = "", PageTokens()
         for _ in range(MOST_PAGES):
             question = {**(asked or {}), **({"cursor": cursor} if cursor else {})}
             if method == "GET":
@@ -198,7 +199,7 @@ class SquareMerchant:
                 answer = await self._client.call(method, path, question)
             for entry in answer.get(name) or ():
                 yield entry
-            cursor = str(answer.get("cursor") or "")
+            cursor = cursors.following(str(answer.get("cursor") or ""))
             if not cursor:
                 return
 

@@ -21,6 +21,7 @@ from service.channels.adapter import (
 )
 from service.channels.effects import Reading
 from service.channels.errors import AuthorizationLost, ChannelError, Unreadable
+from service.channels.page_tokens import PageTokens
 from service.channels.tiktok_shop import words
 from service.channels.tiktok_shop.client import Client, refresh, token_call
 from service.channels.tiktok_shop.signature import WEBHOOK_HEADER, is_genuine
@@ -131,13 +132,13 @@ class TikTokShop:
         ]
 
     async def _pages(self, path: str, name: str) -> AsyncIterator[Mapping[str, Any]]:
-        page = ""
+        page, pages = "", PageTokens()
         for _ in range(MOST_PAGES):
             query = {"page_size": str(PAGE_SIZE), **({"page_token": page} if page else {})}
             data = await self._client.call("POST", path, query, {})
             for entry in data.get(name) or ():
                 yield entry
-            page = str(data.get("next_page_token") or "")
+            page = pages.following(str(data.get("next_page_token") or ""))
             if not page:
                 return
 
