@@ -108,6 +108,11 @@ def _run(words: list[str], *, as_json: bool) -> None:
             raise
         message = f"{error.object!r} is not UTF-8 text; write the argument in UTF-8."
         raise UserError(message, code="USAGE", exit_code=EXIT_USAGE) from error
+    except OSError as error:
+        # Whether there is a file cannot be asked either where its folder is not the caller's, or its name is too long.
+        if error.filename is None:
+            raise
+        raise UserError(f"{error.filename}: cannot be used: {error.strerror}") from error
     except KeyboardInterrupt as error:
         raise UserError("Stopped.", code="INTERRUPTED", exit_code=EXIT_INTERRUPTED) from error
 

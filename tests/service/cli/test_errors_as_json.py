@@ -101,3 +101,28 @@ def test_an_empty_list_says_which_names_its_filters_lack(shop: Run) -> None:  # 
         assert (as_json.code, as_json.data) == (3, [])
         assert error_of(as_json) == {"code": "UNKNOWN_NAMES", "message": message, "fields": []}
         assert (as_text.code, as_text.err) == (3, f"{message}\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check",),
+        ("rules", "test"),
+        ("import", "products"),
+        ("products", "check", "--channel", "shopify", "--csv"),
+        ("report", "--html"),
+        ("export", "stock"),
+        ("replay-decision", "--since", "1d", "--rules"),
+        ("serve", "--data-dir", ".", "--rules"),
+    ],
+    ids=" ".join,
+)
+def test_a_file_name_that_no_file_can_have_is_refused(run: Run, words: tuple[str, ...]) -> None:  # noqa: F811
+    """As for a file in a folder that the caller may not enter, the system does not say whether there is one."""
+    name = "a" * 300
+
+    result = run(*words, name)
+
+    assert result.code in (1, 2)
+    assert name in "".join(result.err.split())
+    assert "File name too long" in " ".join(result.err.split())
