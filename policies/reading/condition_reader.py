@@ -14,7 +14,7 @@ from policies.engine.value_classes import ValueClasses
 from policies.facts.fact_table import FACTS, KNOWN, Fact, FactType, RulePlace, fact_names, find_fact
 from policies.source import likely_forms
 from policies.source.problems import quoted
-from policies.source.rule_file import RuleFile, described, single, suggestion
+from policies.source.rule_file import RuleFile, described, foreign_space, single, suggestion
 from policies.source.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 MAX_VALUES = 10_000
@@ -103,7 +103,7 @@ class _ConditionReader:
         """The comparison of one fact. `hint` is what was meant if there is no such fact."""
         fact = find_fact(key.text)
         if fact is None:
-            self._note_unknown_fact(key, hint)
+            self._note_unknown_fact(key, node, hint)
             return None
         if self.place not in fact.places:
             message = f"{self.rule} uses '{fact.name}', which is never known in {self.place.value}"
@@ -167,7 +167,12 @@ class _ConditionReader:
                 return self._word(fact, operator, node, certain=certain)
 
     def _number(self, fact: Fact, operator: Operator, node: Node) -> float | None:
-        compared = likely_forms.comparison(node.text) if isinstance(node, ScalarNode) else None
+        text = _text_of(node)
+        if text.endswith("0") and (grouped := likely_forms.grouped(text)):
+            message = f"'{fact.name}' is compared with {quoted(text)}, which may be {float(text):g} or {grouped}"
+            self.rule_file.note(node, "wrong-type", message, f"write {grouped}, or {float(text):g} if that is meant.")
+            return None
+        compared = likely_forms.comparison(text)
         if compared is None or operator is not Operator.IS:
             return self.rule_file.number(node, f"'{fact.name}'", *fact.bounds, unit=fact.unit)
         message = f"'{fact.name}' must be a number, not {described(node)}"
@@ -196,11 +201,12 @@ class _ConditionReader:
         self.rule_file.note(node, "unknown-value", message, help)
         return None
 
-    def _note_unknown_fact(self, key: ScalarNode, hint: str) -> None:
+    def _note_unknown_fact(self, key: ScalarNode, node: Node, hint: str) -> None:
         names = fact_names(self.place)
         group = key.text.partition(".")[0]
         in_group = [name for name in names if name.startswith(f"{group}.")]
-        help = hint or suggestion(key.text, [*names, *GROUPS])
+        likely = foreign_space(key.text) or hint or _meant_by(key.text, node, names)
+        help = likely or suggestion(key.text, [*names, *GROUPS])
         help += (
             f"Facts about {group}: {', '.join(in_group)}." if in_group else f"Known here: {_fact_summary(self.place)}."
         )
@@ -220,6 +226,15 @@ def _comma_hint(node: MappingNode, name: str) -> str:
         likely = likely_forms.number(f"{first.text},{name}")
         return f"write {before}: {likely}. " if likely else ""
     return f"for several words write {before}: [{first.text}, {name}]. "
+
+
+def _meant_by(word: str, node: Node, names: Sequence[str]) -> str:
+    """What was meant by a word that is no fact: a group by another name, or a fact in two parts; empty if neither."""
+    if group := likely_forms.GROUPS.get(word.strip().lower()):
+        return f"write {group}: [{{…}}, {{…}}] with a list of conditions. "
+    parts = list(node.entries) if isinstance(node, MappingNode) else []
+    facts = [f"{word}.{part}" for part in parts if f"{word}.{part}" in names]
+    return f"write {facts[0]}: …, the whole name of the fact. " if facts else ""
 
 
 def _likely_condition(node: Node) -> str:

@@ -240,6 +240,8 @@ def _kind(rule_file: RuleFile, node: Node) -> str | None:
         return None
     if "kind" not in node.entries:
         help = f"add 'kind:' with one of: {', '.join(KINDS)}."
+        if "tests" in node.entries:
+            help = f"if these are tests, let the file's name end in {TEST_SUFFIX}.yaml; otherwise {help}"
         rule_file.note(node, "missing-key", "the file has no 'kind'", help)
         return None
     kind = rule_file.text(node.entries["kind"][1], "'kind'")

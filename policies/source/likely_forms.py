@@ -28,6 +28,13 @@ COMPARISONS = {
 }
 """Other ways to write a comparison, with the key in rule files."""
 
+GROUPS = {
+    **dict.fromkeys(("and", "&&", "&", "all_of", "both", "every"), "all"),
+    **dict.fromkeys(("or", "||", "|", "any_of", "either", "one_of"), "any"),
+    **dict.fromkeys(("not", "nor", "!", "none_of", "neither", "unless", "except"), "none"),
+}
+"""Other words for a group of conditions, with the key in rule files."""
+
 _SIGNS = re.compile(r"\s*(>=|=>|≥|<=|=<|≤|==|=|!=|<>|≠|>|<)\s*(\S.*?)\s*")
 _SPAN = re.compile(r"\s*(-?[0-9.,]+)\s*(?:-|\.\.|to)\s*(-?[0-9.,]+)\s*")
 _AMOUNT = re.compile(r"(?:[$€£¥]|[A-Z]{3}\s)?\s*([-+]?[0-9][0-9.,_' ]*|[-+]?\.[0-9]+)\s*(%|[$€£¥]|[A-Za-z]+\.?)?")
@@ -86,6 +93,11 @@ def number(text: str, unit: str = "") -> str | None:
         return _plain(Decimal(digits.replace(",", ".")))
     except InvalidOperation:
         return None
+
+
+def grouped(text: str) -> str | None:
+    """`1000` for `1.000`, where a point may separate thousands: YAML reads it as 1, and who writes so means 1000."""
+    return text.replace(".", "") if re.fullmatch(r"-?[1-9][0-9]{0,2}\.[0-9]{3}", text) else None
 
 
 def _plain(value: Decimal) -> str | None:

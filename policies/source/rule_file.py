@@ -26,6 +26,8 @@ _NAME = re.compile("[a-z][a-z0-9-]*")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 # Control characters, surrogates, and marks that change the direction of writing.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# They come with text that is copied from a web page or a document.
+_FOREIGN_SPACE = re.compile("[\u00a0\u1680\u2000-\u200d\u202f\u205f\u2060\u3000\ufeff]")
 _DURATION = re.compile("([1-9][0-9]{0,5})([mhd])")
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 
@@ -60,7 +62,7 @@ class RuleFile:
             return None
         for name, (key, _) in node.entries.items():
             if name not in keys:
-                help = f"{suggestion(name, keys)}Keys: {', '.join(keys)}."
+                help = f"{foreign_space(name) or suggestion(name, keys)}Keys: {', '.join(keys)}."
                 self.note(key, "unknown-key", f"{what} has no key {quoted(name)}", help)
         for name in required:
             if name not in node.entries:
@@ -164,6 +166,10 @@ class RuleFile:
         number = self.number(node, what, low, high, unit=unit)
         if number is None:
             return None
+        if grouped := likely_forms.grouped(_text_of(node)):
+            help = f"write {grouped}, or {int(number)} if that is meant, without a point."
+            self.note(node, "wrong-type", f"{what} must be a whole number, not {quoted(_text_of(node))}", help)
+            return None
         if not number.is_integer():
             help = f"write a number without a fraction, such as {max(low, int(number))}."
             self.note(node, "wrong-type", f"{what} must be a whole number, not {quoted(_text_of(node))}", help)
@@ -224,6 +230,12 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """'did you mean 'x'? ', or '' if no known word is similar."""
     similar = near_name(word, known)
     return f"did you mean '{similar}'? " if similar else ""
+
+
+def foreign_space(word: str) -> str:
+    """What to do about a letter that looks like a space, or like nothing, and is part of the word; '' if none is."""
+    found = _FOREIGN_SPACE.search(word)
+    return f"replace the character U+{ord(found[0]):04X}, which only looks like a space. " if found else ""
 
 
 def single(node: Node) -> Node:

@@ -115,6 +115,16 @@ def test_a_bad_file_gives_exactly_the_expected_messages(case: Path) -> None:
     assert render(reading.problems, files) == case.with_suffix(".txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("space", "\u00a0\u200b\u2009\u3000")
+@pytest.mark.parametrize("line", ["    hold_back: {units: 2}", "    when: {location.type: store}"])
+def test_a_key_that_begins_with_what_only_looks_like_a_space_is_said_to(space: str, line: str) -> None:
+    file = b"kind: buffer\nname: b\nscope: location\nrules:\n  - name: a\n    hold_back: {units: 1}\n"
+    at = line.index("location") if "location" in line else 0
+    problems = read({"b.yaml": file + f"{line[:at]}{space}{line[at:]}\n".encode(), "d.yaml": DEFAULT}).problems
+
+    assert any(problem.help.startswith(f"replace the character U+{ord(space):04X}") for problem in problems), problems
+
+
 def test_every_code_is_documented_and_shown_in_a_case_or_a_test() -> None:
     shown = {
         code

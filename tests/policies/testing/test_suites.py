@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from policies.reading.rules_reader import read
+from policies.domain.model import EXCEPTION_KINDS
+from policies.reading.rules_reader import KINDS, read
 from policies.source import problems
 from policies.source.problems import render
 from policies.testing import suites
@@ -429,6 +430,15 @@ def test_the_guide_is_in_step_with_the_code() -> None:
     text = GUIDE.read_text()
 
     assert guide(text) == text, "run: python -m tools.rules_guide"
+
+
+def test_the_guide_names_every_kind_of_rule_file_and_of_exception() -> None:
+    text = GUIDE.read_text()
+    files = text.split("- Every file states its `kind`:")[1].split("\n- ")[0]
+    exceptions = text.split("| `exception.kind` | what happened |")[1].split("\n\n")[0]
+
+    assert [kind for kind in KINDS if f"`{kind}`" not in files] == []
+    assert [kind for kind in EXCEPTION_KINDS if f"`{kind}`" not in exceptions] == []
 
 
 def test_the_examples_of_the_guide_work() -> None:
