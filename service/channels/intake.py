@@ -90,7 +90,7 @@ class Intake:
 
     async def _store(self, running: RunningAccount, headers: Mapping[str, str], body: bytes) -> Response:
         name = running.account.name
-        delivery = _storable(running.adapter.delivery(headers, body), body)
+        delivery = self._understood(running, headers, body)
         if delivery.shop and delivery.shop != running.account.shop:
             # Square sends what happens at every merchant of an application to each of its addresses.
             return self._answer(running, "another_shop", Response("ok\n"))
@@ -105,6 +105,14 @@ class Intake:
             log.warning("a webhook is not as the platform documents it", account=name, bytes=len(body))
             return self._answer(running, "unreadable", Response("ok\n"))
         return self._answer(running, "new" if is_new else "duplicate", Response("ok\n"))
+
+    def _understood(self, running: RunningAccount, headers: Mapping[str, str], body: bytes) -> Delivery:
+        try:
+            return _storable(running.adapter.delivery(headers, body), body)
+        except Exception as error:
+            # The platform would send it again and again, and end the subscription. A poll finds what it hints at.
+            self._failures.failed("a webhook is not understood", error, account=running.account.name)
+            return _unreadable(body)
 
     async def _note_heard(self, name: str) -> None:
         """Notes every few seconds that the channel has sent something, not at each webhook."""
@@ -135,7 +143,11 @@ def _storable(delivery: Delivery, body: bytes) -> Delivery:
     texts = (delivery.key, delivery.topic, *(hint.entity_id for hint in delivery.hints))
     if all(len(text) <= LONGEST_ID and text.isprintable() for text in texts):
         return delivery
-    return replace(delivery, key=hashlib.sha256(body).hexdigest(), topic="unreadable", hints=(), is_readable=False)
+    return replace(_unreadable(body), ends_authorization=delivery.ends_authorization, shop=delivery.shop)
+
+
+def _unreadable(body: bytes) -> Delivery:
+    return Delivery(hashlib.sha256(body).hexdigest(), "unreadable", (), is_readable=False)
 
 
 async def _bounded_body(request: Request) -> bytes | None:

@@ -82,7 +82,8 @@ class Polling:
             times |= {hint.update_time for hint in page.hints if hint.update_time is not None}
             if times and (page.is_sorted or not page.next_page):
                 times = {max(times)}
-                await self._cursors.move(poll, max(times))
+                # A time that has not come yet, by a mistake of the channel, must not hide all that changes until then.
+                await self._cursors.move(poll, min(max(times), datetime.now(UTC)))
             token = tokens.following(page.next_page)
             if not token:
                 return
@@ -100,5 +101,6 @@ def deliveries_of(page: Page) -> list[Delivery]:
 
 def _key(hint: Hint, now: datetime) -> str:
     time = hint.update_time
-    state = "" if time is None else f"{int(time.timestamp())}{'/new' if now - time < SETTLED else ''}"
+    # Of what has no time nobody can tell whether it has changed since: once a day it counts as if.
+    state = f"{now.date()}" if time is None else f"{int(time.timestamp())}{'/new' if now - time < SETTLED else ''}"
     return f"poll/{hint.kind}/{hashlib.sha256(hint.entity_id.encode()).hexdigest()[:32]}/{state}"

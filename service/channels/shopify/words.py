@@ -43,6 +43,7 @@ from service.channels.effects import (
     TillMovement,
 )
 from service.channels.errors import Unreadable
+from service.channels.utc_times import readable_time, utc_time
 
 ORDER, FULFILLMENT_ORDER = "order", "fulfillment_order"
 Json = Mapping[str, Any]
@@ -79,7 +80,7 @@ def order_reading(order: Json, refunds: Sequence[Json], copies: Sequence[Copies]
     Raises Unreadable.
     """
     try:
-        update_time = _time(order["updatedAt"])
+        update_time = utc_time(order["updatedAt"])
         if order["test"]:
             return Reading(update_time, left_out="test_order")
         if order.get("retailLocation") and not order.get("shippingAddress"):
@@ -98,7 +99,7 @@ def order_reading(order: Json, refunds: Sequence[Json], copies: Sequence[Copies]
 def order_hint(entry: Json) -> Hint:
     """What an entry of the list of changed orders hints at. Raises Unreadable."""
     try:
-        return Hint(ORDER, number(entry["id"]), _time(entry["updatedAt"]))
+        return Hint(ORDER, number(entry["id"]), readable_time(entry.get("updatedAt")))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unlike("a list of orders", error) from error
 
@@ -106,7 +107,7 @@ def order_hint(entry: Json) -> Hint:
 def fulfillment_order_hint(entry: Json) -> Hint:
     """What an entry of the list of changed fulfillment orders hints at. Raises Unreadable."""
     try:
-        return Hint(FULFILLMENT_ORDER, number(entry["id"]), _time(entry["updatedAt"]))
+        return Hint(FULFILLMENT_ORDER, number(entry["id"]), readable_time(entry.get("updatedAt")))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unlike("a list of fulfillment orders", error) from error
 
@@ -115,7 +116,7 @@ def count_hint(entry: Json) -> Hint:
     """What an entry of the list of changed levels hints at: the inventory item and the location. Raises Unreadable."""
     try:
         key = _count_key(number(entry["item"]["id"]), number(entry["location"]["id"]))
-        return Hint(COUNT, key, _time(entry["updatedAt"]))
+        return Hint(COUNT, key, readable_time(entry.get("updatedAt")))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unlike("a list of levels", error) from error
 
@@ -135,7 +136,7 @@ def count_reading(item: Json | None) -> Reading:
         level, variants = (item["inventoryLevel"], item["variants"]["nodes"]) if item else (None, ())
         if item is None or level is None or not item["tracked"] or not variants:
             return Reading(LONG_AGO, left_out="not_counted")
-        time, units = _time(level["updatedAt"]), int(level["quantities"][0]["quantity"])
+        time, units = utc_time(level["updatedAt"]), int(level["quantities"][0]["quantity"])
         effect = CountUnits(number(variants[0]["id"]), number(level["location"]["id"]), max(0, units), time)
         return Reading(time, (effect,))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
@@ -145,7 +146,7 @@ def count_reading(item: Json | None) -> Reading:
 def fulfillment_order_reading(entry: Json, order: Reading) -> Reading:
     """What a fulfillment order means: what its order does. It may have changed later than that. Raises Unreadable."""
     try:
-        return replace(order, update_time=max(order.update_time, _time(entry["updatedAt"])))
+        return replace(order, update_time=max(order.update_time, utc_time(entry["updatedAt"])))
     except (KeyError, TypeError, ValueError) as error:
         raise _unlike("a fulfillment order", error) from error
 
@@ -216,7 +217,7 @@ def _order_effects(
     is_sold = payment not in _UNPAID
     refunded = _refunded_units({line.id: line for line in lines}, refunds)
     if order["cancelledAt"] and is_sold:
-        cancel_time, reason = _time(order["cancelledAt"]), str(order.get("cancelReason") or "")
+        cancel_time, reason = utc_time(order["cancelledAt"]), str(order.get("cancelReason") or "")
         yield CancelUnits(order_id, "cancelled", (), _FAULTS.get(reason, Fault.UNKNOWN), reason.lower(), cancel_time)
     elif is_sold:
         for refund in refunds:
@@ -229,7 +230,7 @@ def _order_effects(
 def _taken(order: Json, lines: Sequence[_Line], payment: str, update_time: datetime) -> TakeOrder:
     remaining = [line.units(line.unshipped + line.shipped) for line in lines if line.unshipped + line.shipped]
     status = _status(order, payment)
-    due = [_time(each["fulfillBy"]) for each in _fulfillment_orders(order) if each.get("fulfillBy")]
+    due = [utc_time(each["fulfillBy"]) for each in _fulfillment_orders(order) if each.get("fulfillBy")]
     return TakeOrder(
         number(order["id"]),
         status,
@@ -239,7 +240,7 @@ def _taken(order: Json, lines: Sequence[_Line], payment: str, update_time: datet
         ship_by_time=min(due) if due else None,
         hold=_hold(order, payment),
         place=_place(order.get("shippingAddress") or {}),
-        placed_time=_time(order["createdAt"]),
+        placed_time=utc_time(order["createdAt"]),
         left=_left(lines),
     )
 
@@ -276,7 +277,7 @@ def _copy_effects(
             hold=hold,
             place=place,
             original=original,
-            placed_time=_time(order["createdAt"]),
+            placed_time=utc_time(order["createdAt"]),
             left=_left(lines),
         )
 
@@ -310,13 +311,13 @@ def _hold(order: Json, payment: str) -> Hold | None:
 def _cancelled(order_id: str, refund: Json, units: _RefundedUnits) -> Iterable[CancelUnits]:
     """What a refund cancels before it shipped. Its own time counts, so that the same refund is the same always."""
     if units.cancelled:
-        event, time = f"refund/{number(refund['id'])}", _time(refund["createdAt"])
+        event, time = f"refund/{number(refund['id'])}", utc_time(refund["createdAt"])
         yield CancelUnits(order_id, event, tuple(units.cancelled), Fault.UNKNOWN, "refunded", time)
 
 
 def _returns(order_id: str, refund: Json, units: _RefundedUnits) -> Iterable[TakeReturn]:
     """What came back by a refund, one effect a location, and what was refunded after it shipped and stays away."""
-    event, time = f"refund/{number(refund['id'])}", _time(refund["createdAt"])
+    event, time = f"refund/{number(refund['id'])}", utc_time(refund["createdAt"])
     for location, lines in units.back.items():
         yield TakeReturn(order_id, f"{event}/{location}", tuple(lines), True, time, outlet_id=location)
     if units.away:
@@ -331,7 +332,7 @@ def _till_effects(order: Json, refunds: Sequence[Json]) -> Iterable[Effect]:
         if line.get("variant") and int(line["quantity"])
     ]
     if sold:
-        yield TillMovement(order_id, "sale", location, tuple(sold), _time(order["createdAt"]))
+        yield TillMovement(order_id, "sale", location, tuple(sold), utc_time(order["createdAt"]))
     for refund in refunds:
         back: dict[str, list[ItemUnits]] = {}
         for entry in refund["refundLineItems"]["nodes"]:
@@ -340,7 +341,7 @@ def _till_effects(order: Json, refunds: Sequence[Json]) -> Iterable[Effect]:
                 units = ItemUnits(number(line["id"]), number(line["variant"]["id"]), int(entry["quantity"]))
                 back.setdefault(_location(entry) or location, []).append(units)
         for place, units_of in back.items():
-            event, time = f"refund/{number(refund['id'])}/{place}", _time(refund["createdAt"])
+            event, time = f"refund/{number(refund['id'])}/{place}", utc_time(refund["createdAt"])
             yield TillMovement(order_id, event, place, tuple(units_of), time, is_return=True)
 
 
@@ -388,14 +389,14 @@ def _hints(topic: str, message: Json) -> Iterable[Hint]:
     if topic == "orders/edited":
         yield Hint(ORDER, _id(message["order_edit"]["order_id"]))
     elif kind == "orders":
-        yield Hint(ORDER, _id(message["id"]), _time(message["updated_at"]) if message.get("updated_at") else None)
+        yield Hint(ORDER, _id(message["id"]), readable_time(message.get("updated_at")))
     elif kind == "refunds":
         yield Hint(ORDER, _id(message["order_id"]))
     elif kind == "fulfillment_orders":
         yield Hint(FULFILLMENT_ORDER, number(message["fulfillment_order"]["id"]))
     elif kind == "inventory_levels":
         key = _count_key(_id(message["inventory_item_id"]), _id(message["location_id"]))
-        yield Hint(COUNT, key, _time(message["updated_at"]) if message.get("updated_at") else None)
+        yield Hint(COUNT, key, readable_time(message.get("updated_at")))
 
 
 def _count_key(item_id: str, location_id: str) -> str:
@@ -407,13 +408,6 @@ def _id(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise ValueError("an id is neither a text nor a whole number")
     return number(value)
-
-
-def _time(value: object) -> datetime:
-    time = datetime.fromisoformat(str(value))
-    if time.tzinfo is None:
-        raise ValueError("a time has no time zone")
-    return time.astimezone(UTC)
 
 
 def _unlike(what: str, error: Exception) -> Unreadable:

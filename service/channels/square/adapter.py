@@ -75,7 +75,7 @@ class SquareMerchant:
         if kind == COUNT:
             body = {"states": [words.IN_STOCK], "updated_after": since.astimezone(UTC).isoformat(), "limit": PAGE_SIZE}
             answer = await self._client.call("POST", _COUNTS, {**body, **({"cursor": page} if page else {})})
-            hints = tuple(words.count_hint(count) for count in answer.get("counts") or ())
+            hints = tuple(words.listed_count_hint(count) for count in answer.get("counts") or ())
             return Page(hints, str(answer.get("cursor") or ""), is_sorted=False)
         return await self._changed_orders(since, page)
 

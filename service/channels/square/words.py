@@ -22,7 +22,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -42,6 +42,7 @@ from service.channels.effects import (
     TillMovement,
 )
 from service.channels.errors import NotYet, Unreadable
+from service.channels.utc_times import readable_time, utc_time
 
 ORDER = "order"
 IN_STOCK = "IN_STOCK"
@@ -53,6 +54,7 @@ _ORDER_OBJECTS = ("order_created", "order_updated", "order_fulfillment_updated")
 # What units that were sold are called until they are on the shelf again.
 _SOLD_STATES = frozenset({"SOLD", "RETURNED_BY_CUSTOMER", "UNLINKED_RETURN"})
 _SOON = timedelta(minutes=10)
+_MOST_DIGITS = 18
 # Square closes an order and works out its counts in two places. A count that already lacks the order's units may have
 # a time just before that of the closing; the units are taken off earlier, so that they do not leave twice.
 _CLOSED_AFTER_COUNT = timedelta(seconds=2)
@@ -97,7 +99,7 @@ def restock_question(order: Json) -> RestockQuestion | None:
         item_ids = tuple(sorted({line.item_id for line in _units(entries, "uid")}))
         if not item_ids:
             return None
-        return RestockQuestion(item_ids, str(order["location_id"]), _time(order["created_at"]))
+        return RestockQuestion(item_ids, str(order["location_id"]), utc_time(order["created_at"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unlike("an order", error) from error
 
@@ -105,14 +107,21 @@ def restock_question(order: Json) -> RestockQuestion | None:
 def order_hint(order: Json) -> Hint:
     """What an entry of the list of changed orders hints at. Raises Unreadable."""
     try:
-        return Hint(ORDER, str(order["id"]), _time(order["updated_at"]))
+        return Hint(ORDER, str(order["id"]), readable_time(order.get("updated_at")))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unlike("a list of orders", error) from error
 
 
-def count_hint(count: Json) -> Hint:
-    """What a count hints at: the item and the outlet that it is of."""
-    return Hint(COUNT, count_key(count), _time(count["calculated_at"]))
+def listed_count_hint(count: Json) -> Hint:
+    """What an entry of the list of changed counts hints at: its item and its outlet. Raises Unreadable."""
+    try:
+        return _count_hint(count)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _unlike("a list of counts", error) from error
+
+
+def _count_hint(count: Json) -> Hint:
+    return Hint(COUNT, count_key(count), readable_time(count.get("calculated_at")))
 
 
 def count_key(count: Json) -> str:
@@ -133,7 +142,7 @@ def outlet_of(key: str) -> str:
 def count_reading(count: Json) -> Reading:
     """What a count means. Raises Unreadable."""
     try:
-        time, quantity = _time(count["calculated_at"]), _number(count["quantity"])
+        time, quantity = utc_time(count["calculated_at"]), _number(count["quantity"])
         if quantity != int(quantity):
             return Reading(time, left_out="parts_of_a_unit")
         units = _whole(max(quantity, Decimal(0)))
@@ -151,7 +160,7 @@ def order_reading(
     incomplete unless `is_settled`. Raises Unreadable, and NotYet where what is missing may still come.
     """
     try:
-        update_time, state = _time(order["updated_at"]), str(order["state"])
+        update_time, state = utc_time(order["updated_at"]), str(order["state"])
         if state not in _STATES:
             raise Unreadable(f"Square says {state} of an order, which is not a word that it documents")
         if state == "DRAFT":
@@ -179,7 +188,7 @@ def _order_effects(
     order_id, is_sold = str(order["id"]), not _due(order)
     is_pickup = fulfillment.get("type") == "PICKUP"
     if status == "CANCELED" and is_sold:
-        closed = _time(order.get("closed_at") or order["updated_at"])
+        closed = utc_time(order.get("closed_at") or order["updated_at"])
         yield CancelUnits(order_id, "cancelled", (), Fault.UNKNOWN, "", closed)
     yield TakeOrder(
         order_id,
@@ -190,18 +199,18 @@ def _order_effects(
         outlet_id=str(order["location_id"]),
         place=_place(fulfillment),
         is_pickup=is_pickup,
-        placed_time=_time(order["created_at"]),
+        placed_time=utc_time(order["created_at"]),
         left=Left.ALL if status == "COMPLETED" and is_sold else Left.NOTHING,
     )
     if status == "COMPLETED" and is_sold:
-        closed = _time(order.get("closed_at") or order["updated_at"])
+        closed = utc_time(order.get("closed_at") or order["updated_at"])
         yield HandOver(order_id, "completed", closed - _CLOSED_AFTER_COUNT, is_pickup)
 
 
 def _returns(
     order: Json, sources: Mapping[str, Json], changes: Sequence[Json], *, is_settled: bool
 ) -> Iterable[TakeReturn | TillMovement]:
-    time, outlet_id = _time(order["created_at"]), str(order["location_id"])
+    time, outlet_id = utc_time(order["created_at"]), str(order["location_id"])
     restocked = _restocked(order, changes, time)
     for number, entry in enumerate(order.get("returns") or ()):
         source_id, event = str(entry.get("source_order_id") or ""), f"return/{order['id']}/{number}"
@@ -228,7 +237,7 @@ def _restocked(order: Json, changes: Sequence[Json], time: datetime) -> Counter[
         if moved.get("to_state") != IN_STOCK or moved.get("from_state") not in _SOLD_STATES:
             continue
         refund = str(moved.get("refund_id") or "")
-        if refund in refunds or (not refund and abs(_time(moved["occurred_at"]) - time) < _SOON):
+        if refund in refunds or (not refund and abs(utc_time(moved["occurred_at"]) - time) < _SOON):
             units[str(moved["catalog_object_id"])] += _whole(moved["quantity"])
     return units
 
@@ -245,7 +254,7 @@ def _parted(lines: Sequence[ItemUnits], restocked: Counter[str]) -> tuple[tuple[
 
 
 def _till(order: Json, event: str, lines: tuple[ItemUnits, ...], *, is_return: bool = False) -> TillMovement:
-    time = _time(order["created_at"])
+    time = utc_time(order["created_at"])
     return TillMovement(str(order["id"]), event, str(order["location_id"]), lines, time, is_return=is_return)
 
 
@@ -274,8 +283,9 @@ def _number(quantity: object) -> Decimal:
         number = Decimal(str(quantity))
     except InvalidOperation as error:
         raise ValueError("a quantity is no number") from error
-    if not number.is_finite():
-        raise ValueError("a quantity is no number")
+    # With an exponent, a few characters are a number that takes all memory to write out.
+    if not number.is_finite() or number.adjusted() > _MOST_DIGITS:
+        raise ValueError("a quantity is no number of units")
     return number
 
 
@@ -299,7 +309,7 @@ def _place(fulfillment: Json) -> Place | None:
 def _hints(topic: str, content: Json) -> Iterable[Hint]:
     if topic == "inventory.count.updated":
         # One event has the counts of every state that units left or came to.
-        yield from (count_hint(count) for count in content["inventory_counts"] if count["state"] == IN_STOCK)
+        yield from (_count_hint(count) for count in content["inventory_counts"] if count["state"] == IN_STOCK)
         return
     if topic.startswith("refund."):
         # The refund's order is that of the return, which names the order that was returned.
@@ -308,15 +318,7 @@ def _hints(topic: str, content: Json) -> Iterable[Hint]:
         return
     for name in _ORDER_OBJECTS:
         if name in content:
-            time = content[name].get("updated_at")
-            yield Hint(ORDER, str(content[name]["order_id"]), _time(time) if time else None)
-
-
-def _time(value: object) -> datetime:
-    time = datetime.fromisoformat(str(value))
-    if time.tzinfo is None:
-        raise ValueError("a time has no time zone")
-    return time.astimezone(UTC)
+            yield Hint(ORDER, str(content[name]["order_id"]), readable_time(content[name].get("updated_at")))
 
 
 def _unlike(what: str, error: Exception) -> Unreadable:

@@ -35,6 +35,7 @@ from service.channels.effects import (
     TakeReturn,
 )
 from service.channels.errors import Unreadable
+from service.channels.utc_times import readable_time
 
 ORDER, CANCELLATION, RETURN = "order", "cancellation", "return"
 REMORSE = timedelta(hours=1, minutes=15)
@@ -134,15 +135,15 @@ def return_reading(record: Mapping[str, Any]) -> Reading:
 def changed_hints(kind: str, entry: Mapping[str, Any]) -> tuple[Hint, ...]:
     """What an entry of a list hints at. Raises Unreadable."""
     try:
-        update_time = _time(entry["update_time"])
+        update_time = readable_time(entry.get("update_time"), _time)
         if kind == ORDER:
-            return (Hint(ORDER, str(entry["id"]), update_time),)
+            return (Hint(ORDER, _id(entry["id"]), update_time),)
         if kind == RETURN:
-            return (Hint(RETURN, str(entry["return_id"]), update_time),)
+            return (Hint(RETURN, _id(entry["return_id"]), update_time),)
         # Units that were cancelled show on their order only.
         return (
-            Hint(CANCELLATION, str(entry["cancel_id"]), update_time),
-            Hint(ORDER, str(entry["order_id"]), update_time),
+            Hint(CANCELLATION, _id(entry["cancel_id"]), update_time),
+            Hint(ORDER, _id(entry["order_id"]), update_time),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unlike(f"a list of {kind}s", error) from error
@@ -150,17 +151,17 @@ def changed_hints(kind: str, entry: Mapping[str, Any]) -> tuple[Hint, ...]:
 
 def _hints(topic: int, data: Mapping[str, Any]) -> Iterable[Hint]:
     if topic in _ORDER_TOPICS:
-        yield Hint(ORDER, _id(data["order_id"]), _optional_time(data.get("update_time")))
+        yield Hint(ORDER, _id(data["order_id"]), readable_time(data.get("update_time"), _time))
     elif topic == 4:
         for package in data["package_list"]:
             for order_id in package["order_id_list"]:
                 yield Hint(ORDER, _id(order_id))
     elif topic == 11:
-        update_time = _optional_time(data.get("update_time"))
+        update_time = readable_time(data.get("update_time"), _time)
         yield Hint(CANCELLATION, _id(data["cancel_id"]), update_time)
         yield Hint(ORDER, _id(data["order_id"]), update_time)
     elif topic == 12:
-        yield Hint(RETURN, _id(data["return_id"]), _optional_time(data.get("update_time")))
+        yield Hint(RETURN, _id(data["return_id"]), readable_time(data.get("update_time"), _time))
 
 
 def _order_effects(order: Mapping[str, Any], status: str, update_time: datetime) -> Iterable[Effect]:

@@ -96,20 +96,22 @@ async def test_a_poll_whose_pages_come_again_keeps_what_it_found_and_ends(site: 
     answers = Answers()
     answers.body = json.dumps(ENDLESS["tiktok_shop"]).encode()
     with answering(answers) as address:
-        account = replace(site.setup.accounts.accounts[0], api_url=address)
-        async with (
-            grpc.aio.insecure_channel(site.grpc_address) as channel,
-            connectors.opened(account, site.setup, site.store, channel) as running,
-        ):
-            running.is_paused = False
-            store, interval = site.store, timedelta(minutes=2)
-            polling = Polling(running, store.inbox, store.cursors, store.states, interval=interval)
-            await polling.poll_due()
+        await _poll(site, address)
     waiting = await site.store.inbox.listed("", "", ["waiting"], 10)
     polled = {row["kind"]: row["poll_time"] for row in await site.store.cursors.listed()}
 
     assert [row["entity_id"] for row in waiting] == ["9"]
     assert polled["order"] is None
+
+
+async def test_a_change_whose_time_has_not_come_hides_no_later_one_from_polls(site: Site) -> None:
+    answers, in_2100 = Answers(), 4_102_444_800
+    answers.body = json.dumps({"code": 0, "data": {"orders": [{"id": "9", "update_time": in_2100}]}}).encode()
+    with answering(answers) as address:
+        await _poll(site, address)
+    positions = {row["kind"]: row["position"] for row in await site.store.cursors.listed()}
+
+    assert positions["order"] <= datetime.now(UTC)
 
 
 @pytest.mark.parametrize(
@@ -149,3 +151,15 @@ async def test_a_platform_is_left_alone_as_long_as_it_asks(
         await adapter.close()
 
     assert least <= raised.value.retry_after_seconds <= most
+
+
+async def _poll(site: Site, address: str) -> None:
+    """Polls an API at an address once, for the account of the site."""
+    account = replace(site.setup.accounts.accounts[0], api_url=address)
+    async with (
+        grpc.aio.insecure_channel(site.grpc_address) as channel,
+        connectors.opened(account, site.setup, site.store, channel) as running,
+    ):
+        running.is_paused = False
+        store, interval = site.store, timedelta(minutes=2)
+        await Polling(running, store.inbox, store.cursors, store.states, interval=interval).poll_due()

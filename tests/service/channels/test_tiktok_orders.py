@@ -166,13 +166,17 @@ async def test_only_what_the_channel_signed_is_taken_and_a_hint_counts_once(site
             await answer(url, body, signed),
             *[
                 await answer(url, content, webhook_headers(shop.app_key, shop.app_secret, content))
-                for content in (b"{}", *(body.replace(b'"9"', order_id) for order_id in IDS_OF_NO_ORDER))
+                for content in (
+                    b"{}",
+                    b'{"type":1e999,"data":{}}',
+                    *(body.replace(b'"9"', order_id) for order_id in IDS_OF_NO_ORDER),
+                )
             ],
         ]
         metrics = (await http.get(f"http://{listening.metrics}/metrics")).text
 
-    assert answers == [401, 401, 404, 413, *[200] * 6]
-    for result, count in (("new", 1), ("duplicate", 1), ("unreadable", 4), ("bad_signature", 2), ("refused", 1)):
+    assert answers == [401, 401, 404, 413, *[200] * 7]
+    for result, count in (("new", 1), ("duplicate", 1), ("unreadable", 5), ("bad_signature", 2), ("refused", 1)):
         assert f'truestock_channel_deliveries_total{{account="{ACCOUNT}",result="{result}"}} {count}.0' in metrics
 
 
