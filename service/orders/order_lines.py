@@ -72,6 +72,11 @@ def order_lines(fields: LenientFields, lines: Sequence[order_pb2.OrderLine]) -> 
     return checked
 
 
+def as_kept(text: str, longest: int) -> str:
+    """Text that a caller sent, as far as it can be stored: so many characters, and none that PostgreSQL refuses."""
+    return _CONTROL.sub(_UNREADABLE, text[:longest])
+
+
 def is_possible_sku(sku: str) -> bool:
     """Whether this SKU, as a line keeps it, can be one of the catalog."""
     fields = Fields()
@@ -106,7 +111,7 @@ def _as_sent(fields: LenientFields, field: str, name: str, check: Callable[[str,
     """A SKU or item id as its channel sent it, as far as it can be stored; one of an impossible form is unknown."""
     if not fields.is_lenient:
         return check(field, name)
-    kept = _CONTROL.sub(_UNREADABLE, name[: limits.SOLD_SKU_LENGTH])
+    kept = as_kept(name, limits.SOLD_SKU_LENGTH)
     if len(name) > len(kept):
         fields.left_out.append(Violation(field, f"has {len(name):,} characters; the first {len(kept)} are kept"))
     return kept
@@ -140,7 +145,7 @@ def _location_ids(fields: LenientFields, field: str, ids: Sequence[str]) -> froz
         text = f"has {len(ids):,} entries; the first {limits.LINE_LOCATIONS} are kept"
         fields.left_out.append(Violation(field, text))
     kept = ids[: limits.LINE_LOCATIONS]
-    return frozenset(_CONTROL.sub(_UNREADABLE, location_id[: limits.ID_LENGTH]) or _UNREADABLE for location_id in kept)
+    return frozenset(as_kept(location_id, limits.ID_LENGTH) or _UNREADABLE for location_id in kept)
 
 
 def _has_one_currency(fields: Fields, lines: Sequence[order_pb2.OrderLine]) -> bool:

@@ -14,9 +14,11 @@ from typing import Final
 from policies.decisions.cancellations import PendingCancellation, stands
 from policies.decisions.promise import same_contents
 from policies.domain.model import Channel, Commitment, Order, OrderFacts
+from service import limits
 from service.errors import InvalidFields, Violation
 from service.exceptions.incidents import Incident
 from service.orders.allocation_record import CONFIRMED, AllocationRecord
+from service.orders.order_lines import as_kept
 from service.orders.order_requests import UPDATE_TIME, OrderRequest
 
 PAID_AFTER_CANCELLATION = "paid_after_cancellation"
@@ -171,7 +173,8 @@ def advice_after_cancellation(cancellations: Iterable[PendingCancellation], sold
 
 def left_out(violations: Sequence[Violation]) -> str:
     """The sentence about values of a sold order that cannot be used."""
-    shown = "; ".join(f"{violation.field}: {violation.description}" for violation in violations[:3])
+    # Violations repeat the values, which may be of any length and have characters that no table can store.
+    shown = "; ".join(f"{x.field}: {as_kept(x.description, limits.VALUE_SHOWN)}" for x in violations[:3])
     more = f"; and {len(violations) - 3} more" if len(violations) > 3 else ""
     return f"The order was taken without values that cannot be used: {shown}{more}."
 

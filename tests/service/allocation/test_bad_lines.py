@@ -118,6 +118,22 @@ async def test_a_price_that_cannot_be_used_is_left_out_and_said(shop: Retailer) 
         assert held.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize("code", ["\x00", "a\x00b", "\x1f", "X" * 300_000, "\N{SNOWMAN}" * 100_000])
+async def test_a_currency_of_any_text_refuses_no_sold_order_and_is_said_in_a_bounded_sentence(
+    shop: Retailer, code: str
+) -> None:
+    odd, plain = Money(currency_code=code, units=5), Money(currency_code="USD", units=5)
+    lines = [order_pb2.OrderLine(sku="MUG", unit_count=1, unit_price=price) for price in (odd, plain)]
+
+    for order_id, order_lines in {"odd": lines[:1], "mixed": lines}.items():
+        sold = await send(shop, order_id, *order_lines, order_value=odd)
+        (said,) = (event for event in (await shop.find_order(f"web/{order_id}")).timeline if event.event == "left_out")
+
+        assert promised(sold) == {"dc": len(order_lines)}
+        assert "order_value.currency_code" in said.description
+        assert len(said.description) < 1_000
+
+
 async def test_a_cart_with_a_sku_that_no_product_can_have_is_refused(shop: Retailer) -> None:
     for sku in BAD_SKUS:
         error = await refused(shop.allocate("A-1", [("MUG", 1), (sku, 2)], HOLD))
