@@ -138,6 +138,7 @@ def test_every_operation_of_ours_is_answered(shop: ShopifyShop, app: App) -> Non
 
     assert read["lineItems"]["nodes"][0] | {"id": "", "variant": None} == {
         "id": "", "quantity": 2, "currentQuantity": 1, "unfulfilledQuantity": 1, "requiresShipping": True,
+        "isGiftCard": False,
         "sku": "MUG", "variant": None,
     }  # fmt: skip
     assert {each["name"]: each["quantity"] for each in level["quantities"]} == {

@@ -18,7 +18,7 @@ query Order($id: ID!) {
     retailLocation { id }
     shippingAddress { countryCodeV2 provinceCode zip latitude longitude }
     lineItems(first: 100) {
-      nodes { id quantity currentQuantity unfulfilledQuantity requiresShipping sku variant { id } }
+      nodes { id quantity currentQuantity unfulfilledQuantity requiresShipping isGiftCard sku variant { id } }
       pageInfo { hasNextPage endCursor }
     }
     fulfillmentOrders(first: 20) {
@@ -39,7 +39,7 @@ ORDER_LINES = """
 query OrderLines($id: ID!, $after: String) {
   order(id: $id) {
     lineItems(first: 100, after: $after) {
-      nodes { id quantity currentQuantity unfulfilledQuantity requiresShipping sku variant { id } }
+      nodes { id quantity currentQuantity unfulfilledQuantity requiresShipping isGiftCard sku variant { id } }
       pageInfo { hasNextPage endCursor }
     }
   }
@@ -74,7 +74,7 @@ query Refunds($ids: [ID!]!) {
       id createdAt updatedAt
       order { id }
       refundLineItems(first: 50) {
-        nodes { quantity restockType restocked location { id } lineItem { id requiresShipping variant { id } } }
+        nodes { quantity restockType restocked location { id } lineItem { id isGiftCard variant { id } } }
         pageInfo { hasNextPage endCursor }
       }
     }

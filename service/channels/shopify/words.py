@@ -329,20 +329,25 @@ def _till_effects(order: Json, refunds: Sequence[Json]) -> Iterable[Effect]:
     sold = [
         ItemUnits(number(line["id"]), number(line["variant"]["id"]), int(line["quantity"]))
         for line in order["lineItems"]["nodes"]
-        if line.get("variant") and int(line["quantity"])
+        if _is_of_stock(line) and int(line["quantity"])
     ]
     if sold:
         yield TillMovement(order_id, "sale", location, tuple(sold), utc_time(order["createdAt"]))
     for refund in refunds:
         back: dict[str, list[ItemUnits]] = {}
         for entry in refund["refundLineItems"]["nodes"]:
-            line = entry["lineItem"]
-            if entry["restockType"] in (*_RETURNED, "CANCEL") and line.get("variant"):
-                units = ItemUnits(number(line["id"]), number(line["variant"]["id"]), int(entry["quantity"]))
+            line, count = entry["lineItem"], int(entry["quantity"])
+            if count and entry["restockType"] in (*_RETURNED, "CANCEL") and _is_of_stock(line):
+                units = ItemUnits(number(line["id"]), number(line["variant"]["id"]), count)
                 back.setdefault(_location(entry) or location, []).append(units)
         for place, units_of in back.items():
             event, time = f"refund/{number(refund['id'])}/{place}", utc_time(refund["createdAt"])
             yield TillMovement(order_id, event, place, tuple(units_of), time, is_return=True)
+
+
+def _is_of_stock(line: Json) -> bool:
+    """Whether a line of a register is of units: a gift card is none, and an amount that was typed in has no variant."""
+    return bool(line.get("variant")) and not line.get("isGiftCard")
 
 
 def _shipped(order: Json, line_id: str) -> int:

@@ -49,7 +49,8 @@ FIELDS: dict[str, Sequence[str]] = {
         "address1", "phone",
     ),
     "LineItem": (
-        "id", "quantity", "currentQuantity", "unfulfilledQuantity", "requiresShipping", "sku", "variant",
+        "id", "quantity", "currentQuantity", "unfulfilledQuantity", "requiresShipping", "isGiftCard", "sku",
+        "variant",
     ),
     "LineItemConnection": _CONNECTION,
     "ProductVariant": ("id", "sku", "inventoryItem"),
@@ -159,6 +160,7 @@ class Nodes:
             "currentQuantity": line.current,
             "unfulfilledQuantity": line.unfulfilled,
             "requiresShipping": line.requires_shipping,
+            "isGiftCard": False,
             "sku": line.item.sku,
             "variant": self.variant(line.item),
         }

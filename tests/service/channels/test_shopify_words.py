@@ -245,6 +245,16 @@ def test_a_sale_at_a_register_is_a_sale_of_that_till_and_comes_back_where_the_re
     )
 
 
+def test_a_gift_card_that_is_sold_at_a_register_or_given_back_there_moves_no_stock() -> None:
+    till = {"id": gid("Location", AUSTIN)}
+    card = line(2, 1, requiresShipping=False, isGiftCard=True)
+    refunded = refund(5, (2, 1, "RETURN", AUSTIN), (1, 0, "RETURN", AUSTIN))
+    refunded["refundLineItems"]["nodes"][0]["lineItem"]["isGiftCard"] = True
+    effects = words.order_reading(order(line(1), card, retailLocation=till, shippingAddress=None), [refunded]).effects
+
+    assert [(type(effect), getattr(effect, "lines", ())) for effect in effects] == [(TillMovement, (units(2),))]
+
+
 def test_an_order_of_a_register_that_is_sent_to_the_shopper_is_an_order() -> None:
     assert taken(order(retailLocation={"id": gid("Location", AUSTIN)}), []).lines == (units(2),)
 
