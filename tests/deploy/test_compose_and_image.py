@@ -114,6 +114,19 @@ def test_the_systemd_unit_is_valid(tmp_path: Path) -> None:
     assert complaints == []
 
 
+def test_the_commands_of_the_systemd_unit_copy_what_it_reads_to_a_new_machine(tmp_path: Path) -> None:
+    (tmp_path / "etc" / "systemd" / "system").mkdir(parents=True)
+    commands = [line.removeprefix("#   ") for line in UNIT.splitlines() if re.match("#   (mkdir|cp|install) ", line)]
+
+    for command in commands:
+        subprocess.run(command.replace("/etc/", f"{tmp_path}/etc/"), shell=True, check=True, cwd=REPOSITORY)
+
+    assert (tmp_path / "etc" / "systemd" / "system" / "truestock.service").read_text() == UNIT
+    rules = re.search("TRUESTOCK_RULES=(\\S+)", UNIT)
+    assert rules is not None
+    assert (tmp_path / rules[1].lstrip("/") / "merchant.yaml").is_file()
+
+
 @pytest.fixture
 def address(database_url: str) -> Iterator[str]:
     with service_thread(service_settings(database_url, PLAIN_RULES)) as address:
