@@ -172,7 +172,7 @@ def signing_key_of(settings: Settings) -> SigningKey | None:
     try:
         return None if settings.audit_key is None else SigningKey.read(settings.audit_key)
     except AuditKeyError as error:
-        raise StartError(f"{error}, or start without --audit-key") from error
+        raise StartError(f"{error}; or start without --audit-key") from error
 
 
 async def _test_problems(sandbox: RuleSandbox, files: Mapping[str, bytes]) -> tuple[Problem, ...]:

@@ -75,7 +75,7 @@ def verify_audit(settings: Settings, public_keys: Sequence[Path], head: str) -> 
     try:
         keys = PublicKeys.read(public_keys)
     except AuditKeyError as error:
-        raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.", exit_code=EXIT_USAGE) from error
+        raise UserError(f"{error}.", exit_code=EXIT_USAGE) from error
     report = _read(settings, "audit log", lambda connection: audit_check.check(connection, keys, known=known))
     if report.deleted_count and not keys.keys:
         raise UserError(
@@ -98,16 +98,21 @@ def _head(text: str) -> ChainEnd:
 
 def _read(settings: Settings, what: str, read: Callable[[Connection], Awaitable[Report]]) -> Report:
     """What `read` finds in the settings' database. Raises UserError."""
-    if settings.database_url is None and not has_data(settings.data_dir):
-        raise UserError(
-            f"There is no database in {settings.data_dir}. Name its folder with --data-dir, or an external database "
-            "with --database-url."
-        )
+    check_database(settings)
     with database_url(settings) as url:
         try:
             return asyncio.run(_read_from(url, read))
         except _UNREACHABLE as error:
             raise UserError(f"The {what} cannot be read: {error}") from error
+
+
+def check_database(settings: Settings) -> None:
+    """Raises UserError if the settings name an embedded database that is not there."""
+    if settings.database_url is None and not has_data(settings.data_dir):
+        raise UserError(
+            f"There is no database in {settings.data_dir}. Name its folder with --data-dir, or an external database "
+            "with --database-url."
+        )
 
 
 async def _read_from(url: str, read: Callable[[Connection], Awaitable[Report]]) -> Report:

@@ -23,7 +23,7 @@ def connect(site: ConnectorSite, name: str, code: str) -> list[Check]:
                 await _report(running, store, checks)
             return [*checks, _check_returns(running), *await _check_counts(running)]
 
-    return with_store(site.settings, work)
+    return with_store(site.settings, work, may_make=True)
 
 
 async def _check_channel(running: RunningAccount) -> Check:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import asyncpg
-from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from policies.source.problems import render
@@ -25,7 +24,8 @@ from service.channels.store import schema
 from service.channels.store.account_states import BadTokenKeys, token_cipher
 from service.channels.store.connector_store import ConnectorStore
 from service.cli.client import open_channel
-from service.cli.commands.database_commands import database_url
+from service.cli.commands.database_commands import check_database, database_url
+from service.cli.commands.given_settings import settings_of
 from service.cli.console import EXIT_USAGE, UserError
 from service.settings import Settings
 
@@ -75,17 +75,20 @@ class ConnectorSite:
 
 
 def database_settings(data_dir: Path | None, url: str | None) -> Settings:
-    """The database of flags and environment. Raises UserError."""
-    given = {"data_dir": data_dir, "database_url": url}
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    except ValidationError as error:
-        message = "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors())
-        raise UserError(f"the database's address {message}", exit_code=EXIT_USAGE) from error
+    """The database of flags and environment. Raises BadParameter."""
+    return settings_of(data_dir=data_dir, database_url=url)
 
 
-def with_store(settings: Settings, work: Callable[[ConnectorStore], Awaitable[Answer]]) -> Answer:
-    """Runs `work` with the connectors' tables, which are brought up to date before. Raises UserError."""
+def with_store(
+    settings: Settings, work: Callable[[ConnectorStore], Awaitable[Answer]], *, may_make: bool = False
+) -> Answer:
+    """Runs `work` with the connectors' tables, which are brought up to date before. Raises UserError.
+
+    An embedded database that is not there is made only where that `may_make` sense: a wrong folder would answer that
+    nothing waits.
+    """
+    if not may_make:
+        check_database(settings)
 
     async def run(url: str) -> Answer:
         await schema.migrate(url)
