@@ -4,6 +4,7 @@
     ├── ForwardedError     any of these         from a process that answers by other rules
     ├── InvalidFields      INVALID_ARGUMENT     every invalid field at once
     ├── RequestIdReused    INVALID_ARGUMENT     the same request id with other contents
+    ├── RequestForgotten   INVALID_ARGUMENT     the same request id, whose contents were dropped with personal data
     ├── EventIdReused      INVALID_ARGUMENT     the same event id with other units
     ├── RulesTooCostly     INVALID_ARGUMENT     rules that take too long to load and test
     ├── Unauthenticated    UNAUTHENTICATED      no token or certificate that the access file knows
@@ -66,6 +67,7 @@ from service.errors.requests import (
     EventIdReused,
     InvalidFields,
     ReportTooLarge,
+    RequestForgotten,
     RequestIdReused,
     RequestTooLarge,
     RulesTooCostly,
@@ -94,6 +96,7 @@ __all__ = [
     "OrderOnHold",
     "Overloaded",
     "ReportTooLarge",
+    "RequestForgotten",
     "RequestIdReused",
     "RequestTooLarge",
     "RulesTooCostly",

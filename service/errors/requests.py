@@ -38,6 +38,21 @@ class RequestIdReused(TruestockError):
         )
 
 
+class RequestForgotten(TruestockError):
+    """The request id was already used, for an order whose personal data were dropped since."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "REQUEST_ID_REUSED"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"request_id {request_id} was already used, for an order whose personal data were dropped since, so its "
+            "response is not known any more; read the order with GetAllocation",
+            metadata={"request_id": request_id},
+            violations=[Violation("request_id", "was used for an order whose personal data were dropped since")],
+        )
+
+
 class EventIdReused(TruestockError):
     """The event id was already used for other units of the same line; nothing was changed."""
 

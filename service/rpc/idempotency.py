@@ -15,7 +15,7 @@ from service.database.compression import compressed, restored
 from service.database.database import Connection, Database, Statement, any_of, parameter, transposed, unnested
 from service.database.row_writes import RowWrite
 from service.database.tables import request
-from service.errors import RequestIdReused
+from service.errors import RequestForgotten, RequestIdReused
 from service.rpc.message_differences import differing_field, serialized
 
 Answer = TypeVar("Answer", bound=Message)
@@ -161,9 +161,14 @@ async def store_answers(connection: Connection, answers: Mapping[UUID, bytes]) -
 
 
 def check_same_request(key: IdempotencyKey, stored: StoredAnswer, message: Message) -> None:
-    """Raises RequestIdReused with the differing field, unless the stored request equals this one."""
+    """Raises RequestIdReused with the differing field, unless the stored request equals this one.
+
+    Raises RequestForgotten if its contents were dropped: nobody knows whether they were the same.
+    """
     if stored.method != key.method:
         raise RequestIdReused(str(key.id), "rpc")
     if stored.content != key.content:
+        if not stored.content:
+            raise RequestForgotten(str(key.id))
         first = type(message).FromString(stored.content)
         raise RequestIdReused(str(key.id), differing_field(first, message))

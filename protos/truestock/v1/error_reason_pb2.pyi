@@ -26,7 +26,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 1
     """INVALID_ARGUMENT with a `google.rpc.BadRequest` that lists every invalid field."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT. The `request_id` was used before with other contents. Metadata: `request_id`, `differing_field`."""
+    """INVALID_ARGUMENT. The `request_id` was used before with other contents, or for an order that was forgotten since.
+    Metadata: `request_id`, and `differing_field` unless the order was forgotten.
+    """
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 3
     """NOT_FOUND with a `google.rpc.BadRequest` that names the fields. Metadata: `resource_type`, `resource_names`."""
     ERROR_REASON_WRONG_STATE: _ErrorReason.ValueType  # 4
@@ -93,7 +95,9 @@ ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 1
 """INVALID_ARGUMENT with a `google.rpc.BadRequest` that lists every invalid field."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT. The `request_id` was used before with other contents. Metadata: `request_id`, `differing_field`."""
+"""INVALID_ARGUMENT. The `request_id` was used before with other contents, or for an order that was forgotten since.
+Metadata: `request_id`, and `differing_field` unless the order was forgotten.
+"""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 3
 """NOT_FOUND with a `google.rpc.BadRequest` that names the fields. Metadata: `resource_type`, `resource_names`."""
 ERROR_REASON_WRONG_STATE: ErrorReason.ValueType  # 4

@@ -20,7 +20,7 @@ from service.metrics import Metrics
 from service.privacy.personal_data_drop import PersonalDataDrop
 from tests.conftest import RetailerMaker
 from tests.database_dump import double, holding, values_of
-from tests.retailer import HOLD, Retailer, order_reference, order_request, refused, request_id
+from tests.retailer import HOLD, Retailer, bad_fields, order_reference, order_request, refused, request_id
 from tests.service.decisions.test_stored_decision import RULES
 from truestock.v1 import allocation_service_pb2 as allocation_pb, order_pb2, shipment_pb2
 
@@ -167,6 +167,8 @@ async def test_a_finished_order_is_forgotten_at_once_with_all_that_was_written_a
     assert (await shop.replay(order.decision.decision_id)).identical
     problem = await refused(shop.allocations.AllocateOrder(order_request("A-1", {"MUG": 2}, **request)))
     assert "REQUEST_ID_REUSED" in str(problem.trailing_metadata())
+    assert "an order whose personal data were dropped since" in (problem.details() or "")
+    assert bad_fields(problem) == {"request_id"}
     assert (await shop.find_order("web/A-2")).allocation.shipments == other.shipments
     assert (await shop.ledger()).balanced
 
