@@ -131,4 +131,6 @@ class _FolderWalk:
         """The path from the rules folder; '.' is the folder itself, as in `rules_reader`."""
         if path == self.folder:
             return FOLDER
-        return f"{self.root.name}/{path.relative_to(self.folder).as_posix()}"
+        # As the folder is called, not what a link leads to: that may be a folder for each version of the same rules.
+        called = self.folder.absolute().name
+        return f"{self.root.name if called == '..' else called}/{path.relative_to(self.folder).as_posix()}"

@@ -44,6 +44,32 @@ def test_files_are_named_by_their_path_in_the_rules_folder(folder: Path) -> None
     assert not rules_folder_content.problems
 
 
+def test_files_of_a_folder_that_is_a_link_are_named_alike_wherever_it_leads(folder: Path) -> None:
+    for version in ("v1", "v2"):
+        (folder / version).mkdir()
+        (folder / version / "a.yaml").write_text("a")
+    link = folder.parent / "current"
+    link.symlink_to(folder / "v1")
+    before = read_folder(link)
+    link.unlink()
+    link.symlink_to(folder / "v2")
+
+    assert before.files == {"current/a.yaml": b"a"}
+    assert read_folder(link).files == before.files
+    assert read_folder(link).folders != before.folders
+
+
+@pytest.mark.parametrize("place", [".", "buffers/..", "../rules", "../rules/"])
+def test_files_have_the_folders_name_however_it_is_given(
+    place: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "buffers").mkdir()
+    (folder / "a.yaml").write_text("a")
+    monkeypatch.chdir(folder)
+
+    assert read_folder(Path(place)).files == {"rules/a.yaml": b"a"}
+
+
 def test_links_inside_the_folder_are_followed_as_kubernetes_creates_them(folder: Path) -> None:
     (folder / "..2026_11_27/buffers").mkdir(parents=True)
     (folder / "..2026_11_27/all.yaml").write_text("all")
