@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from policies.domain.model import Outcome
 from policies.domain.shipments import ShipmentState
 from policies.explanation import unit_count_text
 from policies.stock.counting import SHIP_UNDONE
-from service.allocation.planner import AllocationChange
+from service.allocation.planner import AllocationChange, is_in_review, outcome_of
 from service.errors import CannotUndo, InvalidFields, NotFound, Violation
 from service.fulfillment.applied_events import UNDONE, AppliedEvents, Effect
 from service.fulfillment.parcel_records import take_back
@@ -72,7 +73,7 @@ def undo(transition: ShipmentTransition) -> None:
         return
     shipped = [x for x in transition.applied.effects if (x.effect, x.event_id) == (SHIPPED, transition.event_id)]
     _check(transition, {x.line_id: x.unit_count for x in shipped})
-    record, shipment = transition.record, transition.shipment
+    record, shipment, in_review = transition.record, transition.shipment, is_in_review(transition.record)
     cancelled = sum(_undo_line(transition, effect) for effect in shipped)
     shipment.state = ShipmentState.ACCEPTED if shipment.units or shipment.shipped else ShipmentState.CANCELLED
     shipment.ship_time, shipment.accept_time = None, shipment.accept_time or transition.book.now
@@ -82,6 +83,9 @@ def undo(transition: ShipmentTransition) -> None:
         shipment.update_state(transition.book.now, ended=ShipmentState.CANCELLED)
     take_back(shipment, transition.event_id)
     record.cancel_if_empty()
+    if cancelled and record.outcome is not Outcome.ALLOCATED:
+        # These units may have been all that was shipped or promised of an order that is short of others.
+        record.outcome = outcome_of(record, in_review=in_review)
     total = sum(effect.unit_count for effect in shipped)
     sentence = f"Shipping of {unit_count_text(total)} from {shipment.location_id} was undone: they have not left."
     if cancelled:

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from tests.conftest import RESOLVED_RULES, RetailerMaker, seeds
-from tests.retailer import Retailer, change, promised, refused, request_id
+from tests.retailer import Retailer, change, order_request, promised, refused, request_id
 from truestock.v1 import (
     allocation_service_pb2 as allocation_pb,
     catalog_service_pb2 as catalog_pb,
@@ -158,6 +158,29 @@ async def test_units_that_the_order_no_longer_includes_are_cancelled_when_their_
     assert cancelled.shipments[0].state == State.STATE_CANCELLED
     assert await figures(shop) == (9, 2, 7)
     assert await shop.open_exceptions() == []
+    assert (await shop.ledger()).balanced
+
+
+@pytest.mark.parametrize(
+    ("tag", "outcome"), [("", order_pb2.OUTCOME_NEEDS_REVIEW), ("launch", order_pb2.OUTCOME_BACKORDERED)]
+)
+async def test_an_order_of_which_only_short_units_remain_after_an_undo_is_not_partly_allocated(
+    shop: Retailer, tag: str, outcome: int
+) -> None:
+    await shop.stock({("MUG", "dc"): 1, ("CUP", "dc"): 0})
+    await shop.catalog.UpsertProducts(
+        catalog_pb.UpsertProductsRequest(products=[catalog_pb.Product(sku="CUP", tags=[tag] if tag else [])])
+    )
+    order = await shop.allocate("A-1", {"MUG": 1})
+    await shop.ship(order.shipments[0], event_id="scan-1")
+    request = order_request("A-1", {"CUP": 2})
+    request.lines[0].line_id = "2"
+    changed = (await shop.allocations.AllocateOrder(request)).allocation
+
+    undone = await shop.undo(order.shipments[0], "scan-1")
+
+    assert changed.outcome == order_pb2.OUTCOME_PARTLY_ALLOCATED
+    assert (undone.outcome, undone.state) == (outcome, allocation_pb.Allocation.STATE_CONFIRMED)
     assert (await shop.ledger()).balanced
 
 
