@@ -31,6 +31,9 @@ SERVER_SETTINGS = {"application_name": "truestock", "timezone": "UTC"}
 ConnectionCheck = Callable[[Any], Coroutine[Any, Any, None]]
 """Called with a new connection."""
 
+LOST_CONNECTION = (OSError, TimeoutError, asyncpg.InterfaceError)
+"""What a statement raises whose connection does not answer, or is closed."""
+
 LOST_STATEMENTS = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
 """A prepared statement is missing, or has another's name: the session is not the one in which it was prepared."""
 
@@ -155,6 +158,22 @@ class ConnectionPool:
         if not self.behind_pooler:
             self.behind_pooler = True
             log.info("the database is behind a connection pooler, so no statement is prepared by name")
+
+
+async def end_statement(connection: Any) -> None:
+    """Ends what is left of a statement whose caller was cancelled when it had been prepared and not yet run.
+
+    asyncpg does not end the preparation of a statement by itself (it sends Flush, and Sync only with the run), and
+    nobody else would: the session would hold the locks on the statement's tables until its next one, and could not
+    begin a transaction with a snapshot.
+    """
+    try:
+        await connection.execute("SELECT", timeout=CONNECT_SECONDS)
+    except (*LOST_CONNECTION, asyncpg.PostgresError):
+        connection.terminate()
+    except asyncio.CancelledError:
+        connection.terminate()
+        raise
 
 
 async def _keep_session(_: asyncpg.Connection[asyncpg.Record]) -> None:

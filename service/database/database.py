@@ -24,6 +24,7 @@ from service.database.connection_pool import (
     STATEMENT_CACHE_SIZE,
     ConnectionCheck,
     ConnectionPool,
+    end_statement,
 )
 from service.database.hosts import CONNECT_SECONDS, Hosts
 from service.errors import NotReady
@@ -291,6 +292,9 @@ class Database:
                 yield connection
             except (asyncpg.ReadOnlySQLTransactionError, TimeoutError) as error:
                 await self._pool.distrust(connection, takes_no_writes=not isinstance(error, TimeoutError))
+                raise
+            except asyncio.CancelledError:
+                await end_statement(connection)
                 raise
             finally:
                 ended = time.perf_counter()

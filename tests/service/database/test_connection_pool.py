@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,8 @@ def pooled_url(database_url: str) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Database]:
-    database = await Database.open(url, Metrics(CollectorRegistry()), connections=2)
+async def opened(url: str, *, connections: int = 2) -> AsyncIterator[Database]:
+    database = await Database.open(url, Metrics(CollectorRegistry()), connections=connections)
     try:
         yield database
     finally:
@@ -201,3 +202,32 @@ async def test_a_database_is_migrated_and_the_sample_served_behind_a_pooler(empt
     assert service.loaded_sample
     assert ledger.balanced
     assert ledger.totals["promised_units"] == sum(sum(promised(order).values()) for order in orders)
+
+
+async def test_a_cancelled_caller_leaves_no_statement_behind_for_the_next(database_url: str) -> None:
+    """Each new statement is prepared and then run; its caller is cancelled a little later each time."""
+
+    async def states(connection: Connection) -> list[str]:
+        query = "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        return [row["state"] for row in await connection.fetch(f"{query} AND application_name = 'truestock'")]
+
+    async def one(connection: Connection) -> int:
+        number: int = await connection.fetchval("SELECT 1")
+        return number
+
+    async def new_statement(connection: Connection, number: int) -> None:
+        await connection.fetchval(f"SELECT {number} + count(*) FROM pg_class")
+
+    cancelled_count = 0
+    async with opened(database_url, connections=1) as database, opened(database_url, connections=1) as observer:
+        await database.unlocked("test", one)
+        for number in range(900):
+            call = asyncio.ensure_future(database.unlocked("test", partial(new_statement, number=number)))
+            for _ in range(number % 60):
+                await asyncio.sleep(0)
+            call.cancel()
+            cancelled_count += isinstance((await asyncio.gather(call, return_exceptions=True))[0], BaseException)
+
+            assert await observer.unlocked("test", states) == ["idle"]
+            assert await database.snapshot("test", one) == 1
+    assert cancelled_count > 500
