@@ -56,6 +56,7 @@ class Retailer:
 
     def __init__(self, service: Running | None, channel: grpc.aio.Channel, database_url: str) -> None:
         self._service = service
+        self.channel = channel
         self.database_url = database_url
         self.availability: Any = availability_grpc.AvailabilityServiceStub(channel)
         self.allocations: Any = allocation_grpc.AllocationServiceStub(channel)

@@ -198,14 +198,14 @@ async def _few_of_number(connection: Connection, orders: OrderFilter) -> list[UU
 
 def ids_between(start: datetime | None, end: datetime | None) -> tuple[UUID, UUID]:
     """Bounds of the ids of what was created in a time, both excluded, or at most CLOCK_SLACK outside of it."""
-    first = FIRST_ID if start is None else _id_at(start - CLOCK_SLACK)
-    return first, LAST_ID if end is None else _id_at(end + CLOCK_SLACK)
+    first = FIRST_ID if start is None else _id_at(start, -CLOCK_SLACK)
+    return first, LAST_ID if end is None else _id_at(end, CLOCK_SLACK)
 
 
-def _id_at(time: datetime) -> UUID:
-    """The first UUIDv7 of a time."""
-    milliseconds = min(max(0, int(time.timestamp() * 1000)), (1 << 48) - 1)
-    return UUID(int=milliseconds << 80)
+def _id_at(time: datetime, shift: timedelta) -> UUID:
+    """The first UUIDv7 of a time that is shifted, also beyond the years that a datetime has."""
+    milliseconds = int((time.timestamp() + shift.total_seconds()) * 1000)
+    return UUID(int=min(max(0, milliseconds), (1 << 48) - 1) << 80)
 
 
 # The same as `policies.domain.order_status`, of stored rows; `has_expired` is by the clock.
