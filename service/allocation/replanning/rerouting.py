@@ -121,7 +121,7 @@ def move_units(
 
 
 def fill_backorders(channel_context: ChannelContext, book: Book, record: AllocationRecord) -> AllocationChange | None:
-    """Promises stock to the backordered units of an order; None if there is no stock for them yet.
+    """Promises stock to the backordered units of an order; None if it has none, or there is no stock for them yet.
 
     Units that must ship with them and are short, but not on backorder, are promised with them.
     """
@@ -130,6 +130,8 @@ def fill_backorders(channel_context: ChannelContext, book: Book, record: Allocat
     units: dict[str, int] = {}
     for shortage in waiting:
         units[shortage.line_id] = units.get(shortage.line_id, 0) + shortage.unit_count
+    if not units:
+        return None
     return _fill(channel_context, book, record, units, [x for x in record.shortages if x not in waiting])
 
 

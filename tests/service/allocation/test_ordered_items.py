@@ -369,6 +369,21 @@ async def test_items_cancelled_before_they_were_mapped_stay_cancelled(shop: Reta
     assert again == mapped
 
 
+async def test_an_item_that_was_cancelled_whole_keeps_no_order_waiting(shop: Retailer) -> None:
+    """Nothing of it is left to plan once it is mapped."""
+    await order(shop, "A-1", ("single", 2), ("new", 1))
+    await shop.allocations.CancelOrderLines(cancellation("new", 1, event_id="e-1"))
+    await order(shop, "A-2", ("new", 1))
+    await shop.list_item("web", "new", "BOWL", 3)
+    cancelled, other = await find(shop), await find(shop, "web/A-2")
+
+    assert [(x.sku, x.unit_count, x.promised_count, x.cancelled_count) for x in cancelled.lines] == [
+        ("MUG", 2, 2, 0),
+        ("BOWL", 3, 0, 3),
+    ]
+    assert promised(other) == {"dc": 3}
+
+
 async def test_an_order_that_arrived_while_its_item_was_mapped_is_expanded_by_the_sweep(shop: Retailer) -> None:
     await order(shop, "A-1", ("new", 1))
     await shop.sql("INSERT INTO listing (channel_id, item_id, sku, unit_count) VALUES ('web', 'new', 'BOWL', 3)")
