@@ -230,4 +230,4 @@ async def test_a_cancelled_caller_leaves_no_statement_behind_for_the_next(databa
 
             assert await observer.unlocked("test", states) == ["idle"]
             assert await database.snapshot("test", one) == 1
-    assert cancelled_count > 500
+    assert cancelled_count > 50
