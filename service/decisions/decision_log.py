@@ -130,6 +130,10 @@ def order_bytes(inputs: DecisionInputs) -> bytes:
         message.excluded_stock.add(sku=sku, location_id=location_id)
     if inputs.oversells:
         message.oversells.extend(oversell(evidence) for evidence in inputs.oversells)
+    store_id, snapshot = inputs.order.pickup_location_id or "", inputs.snapshot
+    if store_id in snapshot.locations and store_id not in snapshot.location_ids:
+        # What it lacks may reach the shopper from others, though the channel sells nothing of it.
+        message.locations.append(location_message(snapshot.locations[store_id]))
     content = message.SerializeToString(deterministic=True)
     if inputs.capacity is None or not inputs.capacity.used:
         return content

@@ -382,7 +382,9 @@ class DecisionInputs(_message.Message):
     def channel(self) -> _catalog_service_pb2.Channel: ...
     @_builtins.property
     def locations(self) -> _containers.RepeatedCompositeFieldContainer[_catalog_service_pb2.Location]:
-        """The locations that the channel may sell from, by id. Their opening days are always listed."""
+        """The locations that the channel may sell from, by id, and before them the chosen store of a pickup order if it is
+        none of them. Their opening days are always listed.
+        """
 
     @_builtins.property
     def products(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProductInput]:

@@ -61,6 +61,29 @@ async def test_units_promised_to_the_order_before_are_stored_with_its_decision(r
     assert (await retailer.replay(order.decision.decision_id)).identical
 
 
+async def test_the_chosen_store_is_stored_with_the_decision_also_if_its_channel_sells_nothing_of_it(
+    retailers: RetailerMaker,
+) -> None:
+    retailer = await retailers.make(RULES)
+    await retailer.stock({("MUG", "dc"): 9})
+    await retailer.locations("store", offers_pickup=True)
+    channel = catalog_pb.Channel(channel_id="web", kind=catalog_pb.Channel.KIND_WEB, location_ids=["dc"])
+    await retailer.catalog.UpsertChannels(catalog_pb.UpsertChannelsRequest(channels=[channel]))
+    order = await retailer.allocate(
+        "A-1",
+        {"MUG": 1},
+        method=order_pb2.FULFILLMENT_METHOD_PICKUP,
+        pickup_location_id="store",
+        destination=order_pb2.Destination(country="US"),
+    )
+
+    stored = await retailer.decision(order.decision.decision_id)
+
+    assert [(x.location_id, x.ship_to_shopper) for x in order.shipments] == [("dc", True)]
+    assert sorted(x.location_id for x in stored.inputs.locations) == ["dc", "store"]
+    assert (await retailer.replay(order.decision.decision_id)).identical
+
+
 async def test_orders_of_one_transaction_see_the_stock_after_the_orders_before(retailer: Retailer) -> None:
     await retailer.stock({("MUG", "dc"): 9})
 
