@@ -16,8 +16,8 @@ from policies.domain.model import Coordinates, Destination
 from policies.policy_set import PolicySet
 from service.decisions import erased_destination
 from service.decisions.decision_inputs import RoutingInputs
+from service.decisions.decision_messages import difference
 from service.decisions.erased_destination import EXACTLY
-from service.decisions.former_words import in_current_words
 from service.rpc.message_differences import serialized
 from truestock.v1 import decision_pb2
 
@@ -56,7 +56,7 @@ def erasure(inputs: RoutingInputs, policy_set: PolicySet, decision_id: UUID, exp
         return Erasure(None, explanation)
     original = inputs.decide(policy_set)
     message = inputs.message_of(original, policy_set, decision_id)
-    if serialized(message) not in (explanation, in_current_words(explanation)):
+    if difference(explanation, message):
         return unreplayable(explanation, inputs)
     expected = _without_facts(message)
     for kept in _erasures(inputs, destination):
