@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from service.background import FailureLog
 from service.channels.adapter import COUNT, Delivery, Hint, Page
 from service.channels.errors import AuthorizationLost, Away, ChannelError
-from service.channels.page_tokens import PageTokens
+from service.channels.listed_pages import ListedPages
 from service.channels.running_account import RunningAccount
 from service.channels.store.account_states import AccountStates
 from service.channels.store.cursors import Cursors, Poll
@@ -73,7 +73,7 @@ class Polling:
 
     async def _take_pages(self, poll: Poll) -> None:
         """The cursor moves only after what it covers is stored, page by page."""
-        token, tokens, times = "", PageTokens(), set[datetime]()
+        token, tokens, times = "", ListedPages(), set[datetime]()
         for _ in range(MOST_PAGES):
             page = await self._running.adapter.changed(poll.kind, poll.position - OVERLAP, token)
             await self._inbox.accept(poll.account, deliveries_of(page), polled=True)

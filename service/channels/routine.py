@@ -11,7 +11,7 @@ from service.background import FailureLog
 from service.channels.adapter import COUNT, Check, Delivery, Hint
 from service.channels.connector_metrics import ConnectorMetrics
 from service.channels.errors import AuthorizationLost, ChannelError
-from service.channels.page_tokens import PageTokens
+from service.channels.listed_pages import ListedPages
 from service.channels.polling import FIRST_LOOK_BACK, MOST_PAGES, OVERLAP, deliveries_of
 from service.channels.running_account import RunningAccount
 from service.channels.store.connector_store import ConnectorStore
@@ -99,7 +99,7 @@ class Routine:
         log.info("orders were compared with the channel's", account=self._name, read_again=found)
 
     async def _list(self, kind: str, since: datetime) -> int:
-        page, pages, found = "", PageTokens(), 0
+        page, pages, found = "", ListedPages(), 0
         for _ in range(MOST_PAGES):
             listed = await self._running.adapter.changed(kind, since - OVERLAP, page)
             found += len(await self._store.inbox.accept(self._name, deliveries_of(listed), polled=True))

@@ -25,7 +25,7 @@ from service.channels.adapter import (
 )
 from service.channels.effects import Reading
 from service.channels.errors import AuthorizationLost, Unreadable
-from service.channels.page_tokens import PageTokens
+from service.channels.listed_pages import ListedPages
 from service.channels.platform_calls import settled_count
 from service.channels.shopify import operations as ask, words
 from service.channels.shopify.client import Client, Json, grant, refresh
@@ -188,11 +188,11 @@ class ShopifyShop:
         order = (await self._client.ask(ask.ORDER, id=global_id)).get("order")
         if order is None:
             return None
-        lines, pages = order["lineItems"], PageTokens()
+        lines, pages = order["lineItems"], ListedPages()
         while page := pages.following(_next_page(lines)):
             lines = (await self._client.ask(ask.ORDER_LINES, id=global_id, after=page))["order"]["lineItems"]
             order["lineItems"]["nodes"] += lines["nodes"]
-        parts, pages = order["fulfillmentOrders"], PageTokens()
+        parts, pages = order["fulfillmentOrders"], ListedPages()
         while page := pages.following(_next_page(parts)):
             asked = await self._client.ask(ask.ORDER_FULFILLMENT_ORDERS, id=global_id, after=page)
             parts = asked["order"]["fulfillmentOrders"]
@@ -216,7 +216,7 @@ class ShopifyShop:
         return refunds
 
     async def _nodes(self, operation: str, name: str) -> AsyncIterator[Mapping[str, Any]]:
-        page, pages = "", PageTokens()
+        page, pages = "", ListedPages()
         for _ in range(MOST_PAGES):
             data = (await self._client.ask(operation, after=page or None))[name]
             for node in data["nodes"]:

@@ -22,7 +22,7 @@ from service.channels.adapter import (
 )
 from service.channels.effects import Reading
 from service.channels.errors import AuthorizationLost, ChannelError, NotYet, Unreadable
-from service.channels.page_tokens import PageTokens
+from service.channels.listed_pages import ListedPages
 from service.channels.platform_calls import settled_count
 from service.channels.square import subscriptions, words
 from service.channels.square.client import Client, Json, grant, refresh
@@ -190,7 +190,7 @@ class SquareMerchant:
     async def _pages(
         self, method: str, path: str, name: str, asked: Mapping[str, Any] | None = None
     ) -> AsyncIterator[Json]:
-        cursor, cursors = "", PageTokens()
+        cursor, cursors = "", ListedPages()
         for _ in range(MOST_PAGES):
             question = {**(asked or {}), **({"cursor": cursor} if cursor else {})}
             if method == "GET":

@@ -21,7 +21,7 @@ from service.channels.adapter import (
 )
 from service.channels.effects import Reading
 from service.channels.errors import AuthorizationLost, ChannelError, Unreadable
-from service.channels.page_tokens import PageTokens
+from service.channels.listed_pages import ListedPages
 from service.channels.tiktok_shop import words
 from service.channels.tiktok_shop.client import Client, refresh, token_call
 from service.channels.tiktok_shop.signature import WEBHOOK_HEADER, is_genuine
@@ -132,7 +132,7 @@ class TikTokShop:
         ]
 
     async def _pages(self, path: str, name: str) -> AsyncIterator[Mapping[str, Any]]:
-        page, pages = "", PageTokens()
+        page, pages = "", ListedPages()
         for _ in range(MOST_PAGES):
             query = {"page_size": str(PAGE_SIZE), **({"page_token": page} if page else {})}
             data = await self._client.call("POST", path, query, {})

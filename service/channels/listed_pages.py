@@ -5,7 +5,7 @@ from __future__ import annotations
 from service.channels.errors import Unreadable
 
 
-class PageTokens:
+class ListedPages:
     """The pages of one list that were asked for."""
 
     def __init__(self) -> None:
