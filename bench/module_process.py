@@ -1,10 +1,13 @@
-"""Starts a module of the benchmarks as a process of its own, with pipes for its input and output."""
+"""Modules that run as processes of their own: starts one with pipes, and finds those that another has started."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 
 def start_module(module: str, *arguments: str) -> subprocess.Popen[bytes]:
@@ -21,3 +24,14 @@ def end_process(process: subprocess.Popen[bytes]) -> None:
     """Ends the process at once, if it still runs, and closes its pipes."""
     process.kill()
     process.communicate()
+
+
+def children_with(argument: str, pid: int | None = None) -> list[psutil.Process]:
+    """The children of a process, or of this one, with this argument, oldest first; not those that have ended."""
+    found = []
+    for child in psutil.Process(pid).children():
+        # It may end at any moment, and has no arguments then, also before its parent has waited for it.
+        with suppress(psutil.NoSuchProcess):
+            if argument in child.cmdline():
+                found.append(child)
+    return sorted(found, key=lambda child: child.create_time())

@@ -10,11 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-
-import psutil
 
 from bench.allocators import allocation_queue
 from bench.bench_calls import CHECK, CallStream
@@ -22,6 +19,7 @@ from bench.bench_report import Ratio, Report, ratio
 from bench.bench_retailer import open_retailer
 from bench.cpu_meter import cpu_seconds
 from bench.load_generator import LoadGenerator, LoadTask, running_generator
+from bench.module_process import children_with
 from bench.product_server import running_product
 from bench.rounds import Figures, Pace, run_in_turns
 
@@ -113,10 +111,4 @@ def _ratios(figures: Mapping[str, Sequence[Figures]]) -> list[Ratio]:
 
 
 def _workers_of(supervisor: int) -> list[int]:
-    found = []
-    for child in psutil.Process(supervisor).children():
-        # A process that has ended has no arguments, also before the supervisor has waited for it.
-        with suppress(psutil.NoSuchProcess):
-            if "service.app.workers.worker_process" in child.cmdline():
-                found.append(child.pid)
-    return found
+    return [child.pid for child in children_with("service.app.workers.worker_process", supervisor)]

@@ -18,12 +18,12 @@ from grpc_health.v1 import health_pb2
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.module_process import children_with
 from service.app.application import Running
 from service.app.listening import StartError
 from service.app.workers import workers as workers_module
 from service.app.workers.supervisor import running_workers
 from service.app.workers.worker_link import MODULE
-from tests.child_processes import children_with
 from tests.conftest import PLAIN_RULES, service_process, service_settings
 from tests.counters import counted, written
 from tests.http2_frames import END_HEADERS, HEADERS, frame, opening

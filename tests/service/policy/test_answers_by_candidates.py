@@ -13,13 +13,13 @@ import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 
+from bench.module_process import children_with
 from policies.reading.rules_reader import revision
 from service import limits
 from service.candidates import candidate_processes, candidate_store
 from service.database.database import Database
 from service.metrics import Metrics
 from service.policy import rule_tests
-from tests.child_processes import children_with
 from tests.conftest import RetailerMaker
 from tests.retailer import Retailer, eventually, order_request, promised
 from tests.service.policy.test_rule_sandbox import COSTLY, ROUTING, encoded

@@ -16,13 +16,13 @@ import psutil
 import pytest
 import uvloop
 
+from bench.module_process import children_with
 from service import limits
 from service.errors import NotReady, Overloaded, RulesTooCostly
 from service.policy import rule_tests
 from service.policy.rule_sandbox import RuleSandbox
 from service.policy.rules_folder import read_folder
 from service.policy.sandbox_process import SandboxReport
-from tests.child_processes import children_with
 from tests.conftest import REPOSITORY, RULES, RetailerMaker, service_process
 from tests.retailer import Retailer
 from tests.service.test_bad_input import refused

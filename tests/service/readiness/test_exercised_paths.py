@@ -9,9 +9,9 @@ import asyncpg
 import grpc
 import pytest
 
+from bench.module_process import children_with
 from service.database import scratch_schema
 from service.database.database import plain_url
-from tests.child_processes import children_with
 from tests.conftest import RESOLVED_RULES, RetailerMaker, service_process, service_url
 from tests.retailer import Retailer, eventually
 from tests.service.readiness.scratch_rights import let_services_make_schemas
