@@ -7,7 +7,7 @@ import json
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,16 +62,26 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def shop(run: Run, server_address: str, tmp_path: Path) -> Callable[..., Result]:
     """Imports a shop with `truestock import`; returns a function that runs commands against it."""
+    return imported_shop(SHOP, run, server_address, tmp_path)
+
+
+def imported_shop(files: Mapping[str, str], run: Run, server: str, folder: Path) -> Callable[..., Result]:
+    """Imports these files, by the kind of their records; returns a function that runs commands against the server."""
 
     def ask(*arguments: str) -> Result:
-        return run(*arguments, "--server", server_address)
+        return run(*arguments, "--server", server)
 
-    for name, content in SHOP.items():
-        path = tmp_path / f"{name}.csv"
+    import_files(files, ask, folder)
+    return ask
+
+
+def import_files(files: Mapping[str, str], ask: Callable[..., Result], folder: Path) -> None:
+    """Imports these files, by the kind of their records."""
+    for name, content in files.items():
+        path = folder / f"{name}.csv"
         path.write_text(content)
         result = ask("import", name, str(path))
         assert result.code == 0, result.err
-    return ask
 
 
 SHOP = {

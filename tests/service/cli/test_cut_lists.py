@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 
 from service.cli.main import app
-from tests.service.cli.test_cli import Result, Run, run
+from tests.service.cli.test_cli import Result, Run, imported_shop, run
 from tests.service.cli.test_errors_as_json import commands
 
 __all__ = ["run"]
@@ -63,15 +63,7 @@ ELSEWHERE = {
 @pytest.fixture
 def shop(run: Run, server_address: str, tmp_path: Path) -> Callable[..., Result]:
     """A shop with two entries or more in each list; returns a function that runs commands against it."""
-
-    def ask(*arguments: str) -> Result:
-        return run(*arguments, "--server", server_address)
-
-    for name, content in FILES.items():
-        path = tmp_path / f"{name}.csv"
-        path.write_text(content)
-        result = ask("import", name, str(path))
-        assert result.code == 0, result.err
+    ask = imported_shop(FILES, run, server_address, tmp_path)
     for number, sku in enumerate(("MUG", "BOWL")):
         sent = ask("transfer", "dispatch", f"T-{number}", f"{sku}:1", "--from", "dc", "--to", "store-a")
         assert sent.code == 0, sent.err

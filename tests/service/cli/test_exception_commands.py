@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from service.cli.main import main
-from tests.service.cli.test_cli import SHOP, Result
+from tests.service.cli.test_cli import SHOP, Result, import_files
 
 Ask = Callable[..., Result]
 SOME_ID = "0190a6a2-7a3c-7c1e-9d7e-0242ac120002"
@@ -30,10 +30,7 @@ def ask(
         code = caught.value.code
         return Result(code if isinstance(code, int) else 0, captured.out, captured.err)
 
-    for name, content in SHOP.items():
-        path = tmp_path / f"{name}.csv"
-        path.write_text(content)
-        assert run("import", name, str(path)).code == 0
+    import_files(SHOP, run, tmp_path)
     sold = run("allocate", "--channel", "shopify", "--order", "1", "--line", "BOWL:2", "--sold")
     assert sold.code == 0, sold.err
     return run

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.cli.main import main
-from tests.service.cli.test_cli import SHOP, Result
+from tests.service.cli.test_cli import SHOP, Result, import_files
 
 Ask = Callable[..., Result]
 
@@ -27,10 +27,7 @@ def ask(
         code = caught.value.code
         return Result(code if isinstance(code, int) else 0, captured.out, captured.err)
 
-    for name, content in SHOP.items():
-        path = tmp_path / f"{name}.csv"
-        path.write_text(content)
-        assert run("import", name, str(path)).code == 0
+    import_files(SHOP, run, tmp_path)
     assert run("allocate", "--channel", "shopify", "--order", "1", "--line", "BOWL:90").code == 0
     return run
 

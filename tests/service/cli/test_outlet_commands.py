@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.service.cli.test_cli import Run, run
+from tests.service.cli.test_cli import Run, imported_shop, run
 
 __all__ = ["run"]
 
@@ -19,15 +19,8 @@ SHOP = {
 }
 
 
-def fill(run: Run, server: str, tmp_path: Path) -> None:
-    for name, content in SHOP.items():
-        path = tmp_path / f"{name}.csv"
-        path.write_text(content)
-        assert run("import", name, str(path), "--server", server).code == 0
-
-
 def test_outlets_are_listed_shown_and_deleted(run: Run, server_address: str, tmp_path: Path) -> None:
-    fill(run, server_address, tmp_path)
+    imported_shop(SHOP, run, server_address, tmp_path)
 
     def ask(*arguments: str) -> str:
         result = run(*arguments, "--server", server_address)

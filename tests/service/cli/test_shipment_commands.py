@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from service.cli.commands import shipment_commands
-from tests.service.cli.test_cli import SOME_ID, Result, Run, run
+from tests.service.cli.test_cli import SOME_ID, Result, Run, imported_shop, run
 from truestock.v1 import fulfillment_service_pb2 as fulfillment_pb
 
 __all__ = ["run"]
@@ -28,16 +28,7 @@ SHOP = {
 @pytest.fixture
 def shop(run: Run, server_address: str, tmp_path: Path) -> Callable[..., Result]:
     """Imports a shop of a warehouse and two stores; returns a function that runs commands against it."""
-
-    def ask(*arguments: str) -> Result:
-        return run(*arguments, "--server", server_address)
-
-    for name, content in SHOP.items():
-        path = tmp_path / f"{name}.csv"
-        path.write_text(content)
-        result = ask("import", name, str(path))
-        assert result.code == 0, result.err
-    return ask
+    return imported_shop(SHOP, run, server_address, tmp_path)
 
 
 def sold(shop: Run, order_id: str, *lines: str, more: tuple[str, ...] = ()) -> str:
